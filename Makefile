@@ -1,0 +1,116 @@
+# Needs make and a Python of 3.11 or later; everything else is installed into $(VENV) on demand.
+#
+#   PYTHON=python3.12   interpreter for the virtual environment
+#   VENV=.venv          where it lies
+#   SEEDS=100 SEED=n    how many seeds `make sim` runs, or from which one
+#   VS=ray              what `make bench` measures beside zgen
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+SEEDS ?= 100
+
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints-dev.txt
+PYTEST := $(PY) -X dev -m pytest
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+
+# Stamps carry the Python version, so that another PYTHON makes a new environment.
+MADE := $(VENV)/.made-$(VERSION)
+RUNTIME := $(VENV)/.runtime-$(VERSION)
+DEV := $(VENV)/.dev-$(VERSION)
+
+STEPS := lint types layers unit sim mutants-recorded integration chaos-quick docs wheel
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test dev hooks fmt lint types layers unit sim integration chaos chaos-quick \
+	bench docs wheel mutants mutants-recorded clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME) ## set up what is missing, then show the main job with workers killed under it
+	$(PY) scripts/demo.py
+
+test: $(DEV) ## set up what is missing, then all that CI runs, each step with its seconds
+	@MAKE='$(MAKE)' $(PY) scripts/run_steps.py $(STEPS)
+
+# --- set-up ------------------------------------------------------------------------------------
+
+$(MADE):
+	@test -n "$(VERSION)" || { \
+		echo "zgen needs Python 3.11 or later; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# The demo needs three packages; a venv that has the development tools already has them too.
+$(RUNTIME): $(MADE) pyproject.toml constraints-dev.txt
+	@test $(DEV) -nt pyproject.toml -a $(DEV) -nt constraints-dev.txt || $(PIP_INSTALL) --editable .
+	@touch $@
+
+$(DEV): $(MADE) pyproject.toml constraints-dev.txt
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+dev: $(DEV) hooks ## virtual environment, editable install with the development tools, git hooks
+
+hooks: $(DEV)
+	@if git rev-parse --git-dir >/dev/null 2>&1; then $(VENV)/bin/pre-commit install || \
+		echo "git hooks not installed; run '$(VENV)/bin/pre-commit run' yourself"; fi
+
+# --- checks, cheap ones first ------------------------------------------------------------------
+
+fmt: $(DEV) ## format, fix what ruff can fix, bring the code map up to date
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+	$(PY) scripts/code_map.py
+
+lint: $(DEV) ## ruff, codespell and the house rules of scripts/tidy.py
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(VENV)/bin/codespell
+	$(PY) scripts/tidy.py
+
+types: $(DEV) ## mypy strict over everything, tests too
+	$(PY) -m mypy
+
+layers: $(DEV) ## import contracts: the floors of ARCHITECTURE.md
+	$(VENV)/bin/lint-imports
+
+unit: $(DEV) ## unit, model and project tests; branch coverage of the pure floors
+	$(PY) -X dev -m coverage run -m pytest tests/unit tests/model tests/project
+	$(PY) -m coverage report
+
+sim: $(DEV) ## the simulator: SEEDS=100 seeds, or on from SEED=n
+	$(PYTEST) tests/sim
+	$(PY) scripts/sim.py --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
+
+mutants-recorded: $(DEV)
+	$(PY) scripts/mutants.py
+
+mutants: $(DEV) ## search for seeds that kill each mutant
+	$(PY) scripts/mutants.py --search
+
+integration: $(DEV) ## real sockets and real processes
+	$(PYTEST) tests/integration
+
+chaos-quick: $(DEV)
+	$(PYTEST) tests/chaos -m 'not slow'
+
+chaos: $(DEV) ## real kills, pauses, full disks, slow links
+	$(PYTEST) tests/chaos
+
+docs: $(DEV) ## links of every document, and its Python blocks executed
+	$(PY) scripts/docs_check.py
+
+wheel: $(DEV) ## sdist, wheel from it, clean environment, import from /
+	$(PY) scripts/wheel_check.py
+
+bench: $(DEV) ## the benchmark; VS=ray measures Ray beside it in a venv of its own
+	$(PY) scripts/bench.py $(if $(VS),--vs $(VS))
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* .bench
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find zgen node tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,363 @@
+"""The daemon's machine.
+
+Rules of this file: checks who may say what, and translates one table's result into another table's
+call. Order, amounts and states are decided in the tables.
+
+Theory of operation. Every step ends with at most one look at what can be met now. A death acts on
+leases and workers at once; it is told to others when the line of the dead is quiet. Whoever was
+joined by a lease watches the other, also after the lease: an owner learns of the end of its workers
+and a worker of the end of its owners, so that both close their lines.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from zgen.core.effects import Effect, JobKnown, Send, UnwatchProcess, WatchProcess
+from zgen.core.events import (
+    Arrived,
+    ConnectionLost,
+    ConnectionUp,
+    Event,
+    InboxDrained,
+    Leave,
+    ProcessExited,
+    TimerDue,
+    WorkerExited,
+    WorkerPrinted,
+    WorkerSpawned,
+)
+from zgen.core.marks import reached
+from zgen.core.session import Gone, Identity
+from zgen.ids import ID_BYTES, LeaseId, PeerId, short
+from zgen.limits import LEASES_COUNT_MAX, LOG_BACKLOG_BYTES_MAX, PRESTART_COUNT_MAX
+from zgen.wire.codec import encode
+from zgen.wire.lease import (
+    EndJob,
+    JobRegistered,
+    LeaseGranted,
+    LeaseRefused,
+    LogLines,
+    NodeReport,
+    ProcessDown,
+    QueryNode,
+    RegisterJob,
+    RequestLease,
+    ReturnLease,
+    Shape,
+    WorkerBlocked,
+    WorkerReady,
+)
+from zgen_node.core.jobs import Job
+from zgen_node.core.lease_table import Lease
+from zgen_node.core.node_report import node_report
+from zgen_node.core.peers import Peers
+from zgen_node.core.resources import CPU, UNIT, amount_of, shape_fault
+from zgen_node.core.staffing import Staffing
+from zgen_node.core.worker_pool import WorkerState
+
+#: Stands in a ``ProcessDown`` of a process that served no lease.
+NO_LEASE: Final = LeaseId(bytes(ID_BYTES))
+#: A worker's name is never used again, so it has one life.
+WORKER_INCARNATION: Final = 1
+
+
+class NodeMachine:
+    """One node: its lines, jobs, workers and leases as one machine.
+
+    Attributes:
+        next_deadline_ns: When ``TimerDue`` is wanted, or None.
+        lines_closing: Whether ``InboxDrained`` is wanted.
+        session: Lines to drivers, workers and tools.
+        jobs: What drivers registered.
+        pool: Worker processes.
+        leases: Requests and grants.
+    """
+
+    def __init__(self, identity: Identity, total: Shape, prestart: bool = True) -> None:
+        """Start with ``total`` free; with ``prestart``, jobs get workers before they ask."""
+        self.next_deadline_ns: int | None = None
+        self.lines_closing = False
+        self._peers = Peers(identity)
+        self._staffing = Staffing(identity.address.peer, total)
+        self.session = self._peers.session
+        self.jobs = self._staffing.jobs
+        self.pool = self._staffing.pool
+        self.leases = self._staffing.leases
+        self._address = identity.address
+        cpu_count = amount_of(total, CPU) // UNIT
+        self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
+        self._leaving = False
+        self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
+            Arrived: self._on_arrived,
+            ConnectionUp: self._peers.on_connection_up,
+            ConnectionLost: self._on_connection_lost,
+            TimerDue: self._on_timer_due,
+            InboxDrained: self._on_inbox_drained,
+            Leave: self._on_leave,
+            ProcessExited: self._on_process_exited,
+            WorkerSpawned: self._on_worker_spawned,
+            WorkerExited: self._on_worker_exited,
+            WorkerPrinted: self._on_worker_printed,
+        }
+        self._messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
+            RegisterJob: self._on_register_job,
+            EndJob: self._on_end_job,
+            RequestLease: self._on_request_lease,
+            ReturnLease: self._on_return_lease,
+            WorkerReady: self._on_worker_ready,
+            WorkerBlocked: self._on_worker_blocked,
+            QueryNode: self._on_query_node,
+        }
+
+    def step(self, event: Event, now_ns: int) -> list[Effect]:
+        """Absorb one event and return what is to be done, in order."""
+        handler = self._handlers.get(type(event))
+        assert handler is not None, f"a node is never told {event}"
+        asked: list[Effect] = []
+        handler(event, now_ns, asked)
+        if not self._leaving:
+            for lease in self._staffing.place(now_ns, asked):
+                self._join(lease, asked)
+        out = self._peers.send(asked, now_ns)
+        self.next_deadline_ns = min(
+            (
+                next_ns
+                for next_ns in (
+                    self.session.deadlines.next_ns,
+                    self.leases.deadlines.next_ns,
+                    self.pool.deadlines.next_ns,
+                )
+                if next_ns is not None
+            ),
+            default=None,
+        )
+        self.lines_closing = self.session.lines_closing
+        return out
+
+    def check(self) -> None:
+        """Assert every invariant, of each table and between them."""
+        self._peers.check()
+        self._staffing.check()
+        for lease in self.leases.all():
+            assert not self._peers.is_down(lease.owner), f"lease {short(lease.lease)} of the dead"
+        for worker in self.pool.all():
+            dead = worker.state is WorkerState.DEAD
+            assert self._peers.is_down(worker.worker) is dead, worker.life.story()
+
+    # -- lines -------------------------------------------------------------------------------------
+    def _on_arrived(self, event: Arrived, now_ns: int, out: list[Effect]) -> None:
+        peer, messages, gone = self._peers.receive(event, now_ns, out)
+        if gone is not None:
+            self._on_gone(gone, now_ns, out)
+        for message in messages:
+            handler = self._messages.get(type(message))
+            if handler is None:
+                self._peers.refuse("unexpected message", type(message).__name__, out)
+            else:
+                handler(peer, message, now_ns, out)
+
+    def _on_gone(self, gone: Gone, now_ns: int, out: list[Effect]) -> None:
+        """Act on a life whose line ended: it said goodbye, or a newer life took its place."""
+        peer = gone.peer
+        if self._peers.is_down(peer):
+            reached("line of the dead replaced before it was quiet")
+            self._tell_down(peer, out)
+            return
+        worker = self.pool.get(peer)
+        if worker is not None:
+            reached("worker left on its own")
+            self._staffing.end_owner(peer, gone.reason, now_ns, out)
+            self.pool.kill(worker, gone.reason, out)  # its exit tells the others
+            return
+        job = self.jobs.of_driver(peer)
+        if job is not None:
+            self._staffing.end_job(job, f"driver gone: {gone.reason}", now_ns, out)
+            out.append(UnwatchProcess(peer, gone.incarnation))
+        pid = job.pid if job is not None else 0
+        self._peers.down(_driver_down(peer, gone.incarnation, pid, gone.reason), now_ns, out)
+
+    def _on_connection_lost(self, event: ConnectionLost, now_ns: int, out: list[Effect]) -> None:
+        peer = event.peer
+        watched = self.pool.get(peer) is not None or self.jobs.of_driver(peer) is not None
+        self._peers.on_connection_lost(event, watched, now_ns, out)
+
+    def _on_timer_due(self, event: TimerDue, now_ns: int, out: list[Effect]) -> None:
+        self.session.on_timer(now_ns, out)
+        self._staffing.on_timer(now_ns, out)
+
+    def _on_inbox_drained(self, event: InboxDrained, now_ns: int, out: list[Effect]) -> None:
+        for peer in self.session.on_drained(now_ns):
+            self._tell_down(peer, out)
+
+    def _on_leave(self, event: Leave, now_ns: int, out: list[Effect]) -> None:
+        self._leaving = True
+        self.session.leave(event.reason, now_ns, out)
+
+    def _tell_down(self, peer: PeerId, out: list[Effect]) -> None:
+        self._peers.tell(peer, out)
+        if self.pool.get(peer) is not None:
+            self.pool.bury(peer)
+
+    # -- jobs --------------------------------------------------------------------------------------
+    def _on_register_job(
+        self, peer: PeerId, said: RegisterJob, now_ns: int, out: list[Effect]
+    ) -> None:
+        known = self.jobs.get(said.job)
+        if known is None:
+            if self.pool.get(peer) is not None or self.jobs.of_driver(peer) is not None:
+                self._peers.refuse("registration by no new driver", short(peer), out)
+                return
+            life = self.session.address_of(peer).incarnation
+            self.jobs.add(Job(said.job, peer, life, said.pid, now_ns, self._prestart_count))
+            self._peers.watched(peer)
+            out.append(JobKnown(said.job, said.sys_path, said.cwd, said.environment))
+            out.append(WatchProcess(peer, life, said.pid))
+            self._staffing.changed()
+        elif known.driver != peer:
+            self._peers.refuse("job of another driver", short(peer), out)
+            return
+        out.append(Send(peer, JobRegistered(said.job, self.leases.resources.total)))
+
+    def _on_end_job(self, peer: PeerId, said: EndJob, now_ns: int, out: list[Effect]) -> None:
+        job = self.jobs.of_driver(peer)
+        if job is None or job.job != said.job:
+            self._peers.refuse("end of another's job", short(peer), out)
+            return
+        self._staffing.end_job(job, "job over", now_ns, out)
+        out.append(UnwatchProcess(peer, job.incarnation))
+
+    def _on_process_exited(self, event: ProcessExited, now_ns: int, out: list[Effect]) -> None:
+        job = self.jobs.of_driver(event.peer)
+        if job is None or job.incarnation != event.incarnation:
+            reached("exit of a process without a job")
+            return
+        self._staffing.end_job(job, f"driver died: {event.reason}", now_ns, out)
+        down = _driver_down(event.peer, event.incarnation, job.pid, event.reason)
+        self._peers.down(down, now_ns, out)
+
+    # -- leases ------------------------------------------------------------------------------------
+    def _on_request_lease(
+        self, peer: PeerId, said: RequestLease, now_ns: int, out: list[Effect]
+    ) -> None:
+        known = self.leases.get(said.lease)
+        if known is not None:
+            if known.owner != peer:
+                self._peers.refuse("request under another's lease", short(peer), out)
+            elif known.worker is not None:
+                reached("repeated request answered again")
+                self._send_grant(known, out)
+            return
+        job = self.jobs.get(said.job)
+        worker = self.pool.get(peer)
+        if worker is not None and (worker.job != said.job or worker.ending):
+            self._peers.refuse("request by a worker of no such job", short(peer), out)
+            return
+        if worker is None and job is not None and job.driver != peer:
+            self._peers.refuse("request by a stranger", short(peer), out)
+            return
+        refusal = "this node does not know the job" if job is None else shape_fault(said.shape)
+        if not refusal and len(self.leases) >= LEASES_COUNT_MAX:
+            refusal = f"this node has {LEASES_COUNT_MAX} requests already"
+        if refusal:
+            out.append(Send(peer, LeaseRefused(said.lease, refusal)))
+            return
+        lease = self.leases.request(peer, said, now_ns)
+        if not lease.feasible:
+            self.leases.notify(lease, now_ns, out)
+        self._staffing.changed()
+
+    def _on_return_lease(
+        self, peer: PeerId, said: ReturnLease, now_ns: int, out: list[Effect]
+    ) -> None:
+        lease = self.leases.get(said.lease)
+        if lease is None:
+            reached("return of a lease that is over")
+        elif lease.owner != peer:
+            self._peers.refuse("return of another's lease", short(peer), out)
+        else:
+            self._staffing.end_lease(lease, said.reusable, "lease returned", now_ns, out)
+
+    def _join(self, lease: Lease, out: list[Effect]) -> None:
+        """Bring the owner and the worker of a fresh grant together."""
+        assert lease.worker is not None
+        self._peers.monitors.add(lease.owner, lease.worker)
+        self._peers.monitors.add(lease.worker, lease.owner)
+        self._send_grant(lease, out)
+
+    def _send_grant(self, lease: Lease, out: list[Effect]) -> None:
+        """Tell the owner of a granted lease where its worker is, unless that left already."""
+        worker = self.pool.get(lease.worker) if lease.worker is not None else None
+        if worker is not None and self.session.knows(worker.worker):
+            address = self.session.address_of(worker.worker)
+            out.append(Send(lease.owner, LeaseGranted(lease.lease, address, worker.pid)))
+
+    # -- workers -----------------------------------------------------------------------------------
+    def _on_worker_spawned(self, event: WorkerSpawned, now_ns: int, out: list[Effect]) -> None:
+        self.pool.note_pid(event.worker, event.pid)
+
+    def _on_worker_ready(
+        self, peer: PeerId, said: WorkerReady, now_ns: int, out: list[Effect]
+    ) -> None:
+        worker = self.pool.get(peer)
+        if worker is None:
+            self._peers.refuse("word of a worker that nobody started", short(peer), out)
+        else:
+            self._staffing.worker_ready(worker, said.pid, now_ns)
+
+    def _on_worker_blocked(
+        self, peer: PeerId, said: WorkerBlocked, now_ns: int, out: list[Effect]
+    ) -> None:
+        lease = self.leases.get(said.lease)
+        if self.pool.get(peer) is None:
+            self._peers.refuse("word of a worker that nobody started", short(peer), out)
+        elif lease is None or lease.worker != peer:
+            reached("word about an older lease ignored")
+        elif self.leases.set_blocked(lease, said.blocked, now_ns):
+            self._staffing.changed()
+
+    def _on_worker_exited(self, event: WorkerExited, now_ns: int, out: list[Effect]) -> None:
+        worker = self.pool.get(event.worker)
+        if worker is None or worker.state is WorkerState.DEAD:
+            reached("exit of an unknown worker ignored")
+            return
+        self._staffing.worker_exited(worker, event, now_ns, out)
+        down = ProcessDown(
+            worker.worker,
+            WORKER_INCARNATION,
+            worker.pid or event.pid,
+            event.exit_code,
+            event.signal,
+            event.log_tail,
+            event.lease,
+            event.started,
+        )
+        if self._peers.down(down, now_ns, out):
+            self.pool.bury(worker.worker)
+
+    def _on_worker_printed(self, event: WorkerPrinted, now_ns: int, out: list[Effect]) -> None:
+        worker = self.pool.get(event.worker)
+        job = self.jobs.get(worker.job) if worker is not None else None
+        if worker is None or job is None:
+            reached("lines of a worker without a driver dropped")
+            return
+        session = self.session
+        size_bytes = sum(len(line.encode(errors="replace")) for line in event.lines)
+        waiting_bytes = session.item_bytes_unacked(job.driver)
+        if waiting_bytes and waiting_bytes + size_bytes > LOG_BACKLOG_BYTES_MAX:
+            reached("lines for a slow driver dropped")
+            job.lines_dropped += event.dropped + len(event.lines)
+            return
+        dropped = job.lines_dropped + event.dropped
+        job.lines_dropped = 0
+        lines = LogLines(worker.pid, event.is_error, event.lines, dropped)
+        session.send(job.driver, encode(lines), now_ns, out, item_bytes=size_bytes)
+
+    # -- tools -------------------------------------------------------------------------------------
+    def _on_query_node(self, peer: PeerId, said: QueryNode, now_ns: int, out: list[Effect]) -> None:
+        state = node_report(self._address, self._staffing, self.session.counts, now_ns)
+        out.append(Send(peer, NodeReport(said.query, state)))
+
+
+def _driver_down(peer: PeerId, incarnation: int, pid: int, reason: str) -> ProcessDown:
+    """Return what is told of the end of a driver or tool, of which no exit status is known."""
+    return ProcessDown(peer, incarnation, pid, -1, 0, reason, NO_LEASE, 0)

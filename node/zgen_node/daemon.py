@@ -1,0 +1,241 @@
+"""Composition root.
+
+One thread: the main thread leads the loop for as long as the daemon lives, and everything here
+runs on it. An exception that escapes means dirty state, which is never continued: its story goes
+to the log and the process ends, with everything below it.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections import deque
+from contextlib import suppress
+
+from zgen.core.effects import (
+    Effect,
+    Exit,
+    JobKnown,
+    JobOver,
+    KillWorker,
+    Left,
+    Report,
+    SpawnWorker,
+    UnwatchProcess,
+    WatchProcess,
+)
+from zgen.core.events import Event, Leave
+from zgen.core.session import Identity
+from zgen.ids import PeerId, short
+from zgen.io import folders
+from zgen.io.loop import Loop
+from zgen.io.mailbox import Mailbox
+from zgen.io.release import PYTHON, RELEASE
+from zgen.limits import DESCRIPTORS_COUNT_MAX, NODE_LOG_BYTES_MAX
+from zgen.wire.lease import Shape
+from zgen.wire.session import Address
+from zgen_node.core.node import NodeMachine
+from zgen_node.core.resources import UNIT
+from zgen_node.io.config import DaemonConfig
+from zgen_node.io.processes import Processes
+from zgen_node.io.zygote_link import ZygoteLink, start_zygote
+from zgen_node.logs import Logs
+
+#: The daemon's first and only life: it is started anew under a new id.
+INCARNATION = 1
+
+
+def run(config: DaemonConfig, link: ZygoteLink, supervisor: int, ready_fd: int) -> int:
+    """Serve until told to stop, or until the supervisor is dead; return the exit status.
+
+    Args:
+        config: What the node was started with.
+        link: The first zygote, started before this module was loaded.
+        supervisor: Process id of the supervisor, which is the parent.
+        ready_fd: Where to tell that the node is ready; closed after that.
+    """
+    _raise_descriptor_limit()
+    daemon = Daemon(config, supervisor, ready_fd)
+    try:
+        daemon.serve(link)
+    except Exception:
+        traceback.print_exc()
+        daemon.failed = True
+    finally:
+        daemon.end()
+    return 1 if daemon.failed else 0
+
+
+class Daemon:
+    """The parts of a node daemon, and what its machine's effects do to them.
+
+    Attributes:
+        failed: Whether it ends for a reason that nobody wanted.
+    """
+
+    def __init__(self, config: DaemonConfig, supervisor: int, ready_fd: int) -> None:
+        """Assemble the parts; ``serve`` next."""
+        self.failed = False
+        self._config = config
+        self._supervisor = supervisor
+        self._supervisor_fd = os.pidfd_open(supervisor)
+        self._orphaned = os.getppid() != supervisor
+        self._ready_fd = ready_fd
+        self._done = self._orphaned
+        #: Events found while an effect was performed; stepped in the next round, after the effects
+        #: behind it.
+        self._found: deque[Event] = deque()
+        self._found_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._performing = False
+        endpoint = folders.endpoint_of(config.folder, config.peer)
+        self._address = Address(PeerId(config.peer), INCARNATION, endpoint)
+        self._total = shape_of(config.resources)
+        machine = NodeMachine(
+            Identity(self._address, PYTHON, RELEASE), self._total, config.prestart
+        )
+        self._loop = Loop(machine, Mailbox(endpoint), self._perform)
+        self._logs = Logs(self._loop, self._post)
+        self._processes = Processes(
+            config.folder,
+            self._loop,
+            self._logs,
+            self._post,
+            lambda: start_zygote(config, endpoint, INCARNATION),
+        )
+
+    def serve(self, link: ZygoteLink) -> None:
+        """Run until the node is to end."""
+        signal_fd = _catch_signals()
+        self._loop.watch(signal_fd, lambda: self._on_signal(signal_fd))
+        self._loop.watch(self._supervisor_fd, self._on_orphaned)
+        self._loop.watch(self._found_fd, self._step_found)
+        self._processes.serve(link)
+        self._loop.run(self._is_over)
+
+    def end(self) -> None:
+        """Leave nothing behind; the supervisor removes the folder, unless it is dead."""
+        self._processes.end_all()
+        self._loop.close()
+        if self._orphaned:
+            folders.remove_folder(self._config.folder)
+
+    def _is_over(self) -> bool:
+        if self._ready_fd >= 0 and self._processes.ready:
+            self._tell_ready()
+        return self._done
+
+    def _tell_ready(self) -> None:
+        """Publish who this node is."""
+        facts = {
+            "peer": self._address.peer.hex(),
+            "incarnation": self._address.incarnation,
+            "endpoint": self._address.endpoint,
+            "supervisor": self._supervisor,
+            "daemon": os.getpid(),
+            "embedded": self._config.embedded,
+            "resources": self._config.resources,
+            "release": RELEASE,
+            "python": PYTHON,
+        }
+        folders.write_node_file(self._config.folder, facts)
+        with suppress(BrokenPipeError):  # whoever started this is gone; the supervisor knows
+            os.write(self._ready_fd, json.dumps(facts).encode() + b"\n")
+        os.close(self._ready_fd)
+        self._ready_fd = -1
+
+    # -- events ------------------------------------------------------------------------------------
+    def _post(self, event: Event) -> None:
+        """Step the machine, or note the event if an effect is being performed."""
+        if self._performing or self._found:
+            self._found.append(event)
+            os.eventfd_write(self._found_fd, 1)
+        else:
+            self._loop.post(event)
+
+    def _step_found(self) -> None:
+        try:
+            os.eventfd_read(self._found_fd)
+        except BlockingIOError:
+            return
+        for _ in range(len(self._found)):
+            event = self._found[0]
+            self._loop.post(event)
+            self._found.popleft()  # not before: what is found meanwhile comes after it
+
+    def _on_signal(self, signal_fd: int) -> None:
+        try:
+            os.read(signal_fd, 64)
+        except BlockingIOError:
+            return
+        self._post(Leave("the node was stopped"))
+
+    def _on_orphaned(self) -> None:
+        if os.getppid() != self._supervisor:
+            _log("error", "the supervisor is dead")
+            self._orphaned = self.failed = self._done = True
+
+    # -- effects -----------------------------------------------------------------------------------
+    def _perform(self, effect: Effect) -> None:
+        self._performing = True
+        try:
+            self._do(effect)
+        finally:
+            self._performing = False
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case SpawnWorker(worker, job):
+                self._processes.spawn(worker, job)
+            case KillWorker(worker):
+                self._processes.kill(worker)
+            case WatchProcess():
+                self._processes.watch(effect)
+            case UnwatchProcess():
+                self._processes.unwatch(effect)
+            case JobKnown():
+                self._processes.know_job(effect)
+            case JobOver(job):
+                self._processes.forget_job(job)
+            case Report(level, text):
+                _log(level, text)
+            case Left():
+                self._done = True
+            case Exit(reason):
+                _log("error", reason)
+                self.failed = self._done = True
+            case _:
+                raise AssertionError(f"node {short(self._address.peer)} cannot do {effect}")
+
+
+def shape_of(resources: dict[str, float]) -> Shape:
+    """Return resources as a shape: sorted, in whole ten-thousandths, zeroes left out."""
+    amounts = {name: round(amount * UNIT) for name, amount in resources.items()}
+    return tuple(sorted((name, amount) for name, amount in amounts.items() if amount > 0))
+
+
+def _catch_signals() -> int:
+    """Turn SIGTERM into a readable descriptor; what a terminal sends is the supervisor's."""
+    readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writable)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    return readable
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many descriptors as may be: a worker takes four."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, DESCRIPTORS_COUNT_MAX)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _log(level: str, text: str) -> None:
+    """Write one line to the log, which starts anew when it has grown too long."""
+    if os.fstat(2).st_size > NODE_LOG_BYTES_MAX:
+        os.ftruncate(2, 0)
+    sys.stderr.write(f"zgen node: {level}: {text}\n")
+    sys.stderr.flush()

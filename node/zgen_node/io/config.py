@@ -1,0 +1,49 @@
+"""What a node is started with: one JSON object on the supervisor's command line."""
+
+import json
+from typing import Any, Final
+
+#: Descriptors that the starter hands to the supervisor.
+READY_FD: Final = 3
+CONTROL_FD: Final = 4
+DRIVER_FD: Final = 5
+
+
+class DaemonConfig:
+    """What a node is started with.
+
+    Attributes:
+        folder: Its session folder, to be made.
+        peer: Id of its daemon, 16 bytes.
+        resources: Name -> amount; may be fractional.
+        embedded: Whether it belongs to one driver.
+        log_to_file: Whether its processes write into the session folder rather than to their
+            standard error.
+        worker_main: ``module:function`` that a worker runs.
+        prestart: Whether workers are started before they are asked for.
+    """
+
+    __slots__ = (
+        "embedded",
+        "folder",
+        "log_to_file",
+        "peer",
+        "prestart",
+        "resources",
+        "worker_main",
+    )
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        """Read the object that ``zgen.io.spawn`` wrote."""
+        self.folder: str = given["folder"]
+        self.peer = bytes.fromhex(given["peer"])
+        self.resources: dict[str, float] = given["resources"]
+        self.embedded: bool = given["embedded"]
+        self.log_to_file: bool = given["log_to_file"]
+        self.worker_main: str = given["worker_main"]
+        self.prestart: bool = given["prestart"]
+
+    @classmethod
+    def parse(cls, text: str) -> "DaemonConfig":
+        """Read a command line argument."""
+        return cls(json.loads(text))

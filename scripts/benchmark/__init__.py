@@ -1,0 +1,1 @@
+"""Measure zgen, Ray and the bare ZeroMQ floor side by side."""

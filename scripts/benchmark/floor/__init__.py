@@ -1,0 +1,1 @@
+"""The least any runtime must do for a row, as a bare ZeroMQ program."""

@@ -1,0 +1,35 @@
+"""Bodies that several rows run in workers.
+
+They are made by calls, because a function of a module would travel by name, and a worker may not
+find that module.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from scripts.benchmark.subject import CPUS, Subject
+
+
+def counting() -> Callable[[int], Iterator[int]]:
+    """Make a generator function that yields the first `count` ints."""
+
+    def numbers(count: int) -> Iterator[int]:
+        for index in range(count):  # noqa: UP028  (Ray 2.60 fails on `yield from`)
+            yield index
+
+    return numbers
+
+
+def warm_up(subject: Subject) -> None:
+    """Let two workers work at the same time, so that both are there and idle afterwards."""
+
+    def nap() -> int:
+        time.sleep(0.3)
+        return os.getpid()
+
+    task = subject.task(nap)
+    for _ in range(10):
+        if len(set(subject.api.get([task.remote() for _ in range(CPUS)]))) == CPUS:
+            return
+    raise RuntimeError("two tasks never ran at the same time")

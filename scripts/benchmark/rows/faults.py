@@ -1,0 +1,57 @@
+"""Rows PF*: how soon work goes on after something was killed."""
+
+import os
+import signal
+import statistics
+import time
+from collections.abc import Iterator
+
+from scripts.benchmark.rows.bodies import warm_up
+from scripts.benchmark.subject import Subject
+
+Figures = dict[str, float]
+
+#: The index at which the worker is killed.
+KILL_AT = 100
+
+#: Pause of the body before each index after the kill's, so that the kill finds it at work.
+PAUSE_S = 0.01
+
+
+def pf1(subject: Subject) -> Figures:
+    """SIGKILL a stream's worker and time the first item that only the next attempt yields."""
+
+    def paced(count: int) -> Iterator[tuple[int, int]]:
+        for index in range(count):
+            if index > KILL_AT:
+                time.sleep(PAUSE_S)
+            yield index, os.getpid()
+
+    subject.start()
+    stream = subject.stream(paced)
+    gaps_s = []
+    for _ in range(5):
+        warm_up(subject)  # a spare worker, as an idle node has one
+        gaps_s.append(_gap(subject, stream.remote(KILL_AT + 50)))
+    subject.stop()
+    return {"seconds": statistics.median(gaps_s)}
+
+
+def _gap(subject: Subject, items: Iterator[object]) -> float:
+    killed_s = gap_s = 0.0
+    victim = -1
+    expected = 0
+    for ref in items:
+        arrived_s = time.perf_counter()
+        index, pid = subject.api.get(ref)
+        if index != expected:
+            raise RuntimeError(f"item {index} came where {expected} was due")
+        expected += 1
+        if index == KILL_AT:
+            victim, killed_s = pid, time.perf_counter()
+            os.kill(victim, signal.SIGKILL)
+        elif victim >= 0 and pid != victim and not gap_s:
+            gap_s = arrived_s - killed_s
+    if not gap_s or expected != KILL_AT + 50:
+        raise RuntimeError(f"the stream ended after {expected} items, gap {gap_s}")
+    return gap_s

@@ -1,0 +1,61 @@
+"""Fixtures for every test, and nothing else; what they are made of lies in tests/<kind>/."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.integration import leaks
+
+hypothesis.settings.register_profile("zgen", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("zgen")
+
+#: Tests below these folders run against the machine: they are marked and checked for leaks.
+REAL = ("integration", "chaos")
+
+
+def _kind(request: pytest.FixtureRequest) -> str:
+    """Return the folder under tests/ that the test lies in."""
+    return request.path.relative_to(Path(__file__).parent).parts[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_runtime_folder() -> Iterator[Path]:
+    """Give this run a runtime folder and an environment mark of its own.
+
+    The name is short, as a socket's path has at most 107 bytes.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="zt-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        patch.setenv(leaks.MARK, uuid.uuid4().hex[:12])
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest, own_runtime_folder: Path) -> Iterator[None]:
+    """Fail a test on real processes or sockets that leaves anything of them behind."""
+    if _kind(request) not in REAL and not any(map(request.node.get_closest_marker, REAL)):
+        yield
+        return
+    before = leaks.Snapshot.take()
+    yield
+    left = leaks.left_behind(before)
+    if left:
+        leaks.end_processes(before)
+        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def root_only(request: pytest.FixtureRequest) -> None:
+    """Skip a test marked ``root`` for anybody else."""
+    if request.node.get_closest_marker("root") and os.getuid() != 0:
+        pytest.skip("needs root")

@@ -1,0 +1,88 @@
+"""Every error survives a trip to another process with its fields and its sentence."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import types
+import typing
+from typing import Any
+
+import pytest
+
+from zgen import exceptions
+
+SAMPLES: dict[object, Any] = {
+    str: "why",
+    int: 7,
+    float: 0.5,
+    bool: True,
+    bytes: b"\x01\x02",
+    list: ["a", "b"],
+    tuple: ("a", "b"),
+    dict: {"a": 1},
+    BaseException: ValueError("cause"),
+    Exception: ValueError("cause"),
+    Any: "anything",
+    object: "anything",
+}
+
+
+def every_error() -> list[type[exceptions.ZgenError]]:
+    found: dict[type[exceptions.ZgenError], None] = {}
+    for value in vars(exceptions).values():
+        if isinstance(value, type) and issubclass(value, exceptions.ZgenError):
+            found[value] = None
+    return list(found)
+
+
+def sample(annotation: object) -> Any:
+    """Return a value of the annotated type, never None where there is anything else."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return sample(next(arm for arm in typing.get_args(annotation) if arm is not type(None)))
+    if origin is typing.Literal:
+        return typing.get_args(annotation)[0]
+    supertype = getattr(annotation, "__supertype__", None)
+    if supertype is not None:
+        return sample(supertype)
+    return SAMPLES[origin or annotation]
+
+
+def made(cls: type[exceptions.ZgenError], *, all_fields: bool) -> exceptions.ZgenError:
+    hints = typing.get_type_hints(cls.__init__)
+    arguments: dict[str, Any] = {}
+    for name, parameter in list(inspect.signature(cls).parameters.items()):
+        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if not variadic and (all_fields or parameter.default is parameter.empty):
+            arguments[name] = sample(hints[name])
+    return cls(**arguments)
+
+
+def fields(error: BaseException) -> dict[str, str]:
+    return {name: repr(value) for name, value in vars(error).items()}
+
+
+@pytest.mark.parametrize("all_fields", [False, True])
+@pytest.mark.parametrize("cls", every_error(), ids=lambda cls: cls.__name__)
+def test_errors_pickle(cls: type[exceptions.ZgenError], all_fields: bool) -> None:
+    error = made(cls, all_fields=all_fields)
+    for protocol in (2, pickle.HIGHEST_PROTOCOL):
+        again = pickle.loads(pickle.dumps(error, protocol))
+        assert type(again) is cls
+        assert fields(again) == fields(error)
+        assert str(again) == str(error)
+        assert again.may_have_run == error.may_have_run
+    assert str(copy.copy(error)) == str(error)
+
+
+@pytest.mark.parametrize("cls", every_error(), ids=lambda cls: cls.__name__)
+def test_errors_say_something(cls: type[exceptions.ZgenError]) -> None:
+    assert str(made(cls, all_fields=True)).strip()
+    assert inspect.getdoc(cls)
+
+
+@pytest.mark.parametrize("cls", every_error(), ids=lambda cls: cls.__name__)
+def test_the_tree_in_the_docstring_shows_every_error(cls: type[exceptions.ZgenError]) -> None:
+    assert cls.__name__ in (exceptions.__doc__ or "")

@@ -1,0 +1,288 @@
+"""A simulated cluster: one node, its drivers, and the workers that it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from zgen.core.effects import (
+    Effect,
+    HoldBody,
+    JobReady,
+    KillWorker,
+    NodeLost,
+    ReleaseBody,
+    SpawnWorker,
+    StartTask,
+    WatchProcess,
+)
+from zgen.core.events import (
+    Join,
+    Leave,
+    ProcessExited,
+    RegisterDriver,
+    WorkerExited,
+    WorkerSpawned,
+)
+from zgen.core.process import ProcessMachine
+from zgen.core.session import Identity
+from zgen.ids import JobId, LeaseId, ObjectId, PeerId, TaskId
+from zgen.limits import MS, US
+from zgen.sim.trace import Trace
+from zgen.sim.world import Life, World, sim_address
+from zgen.wire.session import Address
+from zgen.wire.value import Value
+from zgen_node.core.node import NodeMachine
+
+from tests.sim.bodies import Body
+from tests.sim.oracles import Promises
+from tests.sim.programs import Account, Consumer
+
+PYTHON = "3.11"
+RELEASE = "0"
+NO_LEASE = LeaseId(bytes(16))
+SIGKILL = 9
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker process as the world sees it.
+
+    Attributes:
+        cluster: Where it runs.
+        node: The life of the node that wanted it.
+        name: The name that the node gave it.
+        pid: Its process id.
+        life: Its life; set right after it begins.
+        body: What it runs, or None.
+        lease: Lease of its started mark.
+        started: Count of its started mark.
+        killed: Whether a signal ends it.
+    """
+
+    cluster: Cluster
+    node: Life
+    name: PeerId
+    pid: int
+    life: Life = field(init=False)
+    user: Consumer = field(init=False)
+    body: Body | None = None
+    lease: LeaseId = NO_LEASE
+    started: int = 0
+
+
+@dataclass(slots=True)
+class Settings:
+    """What a cluster is made of.
+
+    Attributes:
+        cpus: Ten-thousandths of a CPU of the node.
+        drivers: How many.
+        prestart: Whether jobs get workers before they ask.
+        spawn_ns_max: The longest that a fork takes, and then the worker's start.
+        spawn_failure: Chance that a worker dies before it is ready.
+        exit_ns_max: The longest that the news of a death takes.
+    """
+
+    cpus: int = 20_000
+    drivers: int = 1
+    prestart: bool = True
+    spawn_ns_max: int = 3 * MS
+    spawn_failure: float = 0.0
+    exit_ns_max: int = 2 * MS
+
+
+class Cluster:
+    """Everything that lives in one simulated run.
+
+    Attributes:
+        accounts: What the world knows of each submitted task.
+        puts: Values that users put.
+        promises: Who checks what users and the world see.
+        node_deaths: How often the node died.
+        spawn_failures: Workers that died before they ran anything; the node may call that a failed start.
+        begin_program: Called with the consumer of each driver whose job is ready.
+    """
+
+    def __init__(self, seed: int, settings: Settings, trace: Trace | None = None) -> None:
+        self.world = World(seed, trace)
+        self.settings = settings
+        self.accounts: dict[TaskId, Account] = {}
+        self.puts: dict[ObjectId, Value] = {}
+        self.promises = Promises(self)
+        self.world.oracles.append(self.promises)
+        self.world.mourners.append(self._on_death)
+        self.node: Life | None = None
+        self.node_deaths = 0
+        self.spawn_failures = 0
+        self.workers: dict[int, Worker] = {}
+        self.drivers: dict[int, Consumer] = {}
+        self.begin_program: Callable[[Consumer], None] = lambda user: None
+        self._watched: dict[tuple[PeerId, int], list[tuple[Life, WatchProcess]]] = {}
+        self._incarnations: dict[str, int] = {}
+        self._pids = 100
+
+    # -- processes ---------------------------------------------------------------------------------
+    def begin(self) -> None:
+        """Start a node and its drivers."""
+        address = self._next_life("node")
+        machine = NodeMachine(
+            Identity(address, PYTHON, RELEASE),
+            (("CPU", self.settings.cpus),),
+            self.settings.prestart,
+        )
+        self.node = self.world.start("node", address, machine, self._perform_node)
+        for number in range(self.settings.drivers):
+            self.begin_driver(f"driver{number + 1}")
+
+    def begin_driver(self, name: str) -> None:
+        node = self.node
+        if node is None or node.dead:
+            return
+        address = self._next_life(name)
+        machine = ProcessMachine(Identity(address, PYTHON, RELEASE), executes=False)
+        life = self.world.start(name, address, machine, self._perform_driver)
+        self.drivers[life.number] = user = Consumer(self, life)
+        pid = self._next_pid()
+        user.post(Join(node.address, self.job_of(life), pid))
+        user.post(RegisterDriver(pid, (), "/", ()))
+
+    def job_of(self, life: Life) -> JobId:
+        return JobId(self._hash(b"job", life))
+
+    def root_task_of(self, life: Life) -> TaskId:
+        return TaskId(self._hash(b"root", life))
+
+    def living_workers(self) -> list[Worker]:
+        return [worker for worker in self.workers.values() if not worker.life.dead]
+
+    def leave_all(self) -> None:
+        """Every driver ends cleanly."""
+        for user in self.drivers.values():
+            if not user.life.dead:
+                user.post(Leave("done"))
+
+    # -- effects -----------------------------------------------------------------------------------
+    def _perform_node(self, life: Life, effect: Effect) -> None:
+        random = self.world.random
+        if isinstance(effect, SpawnWorker):
+            delay_ns = random.randrange(100 * US, self.settings.spawn_ns_max)
+            self.world.at(delay_ns, self._fork, (life, effect))
+        elif isinstance(effect, KillWorker):
+            self.world.at(random.randrange(1 * MS), self._kill, (life, effect))
+        elif isinstance(effect, WatchProcess):
+            watched = self._living(effect.peer, effect.incarnation)
+            if watched is None:
+                exited = ProcessExited(effect.peer, effect.incarnation, "was dead")
+                self.world.post_later(life, exited)
+            else:
+                key = (effect.peer, effect.incarnation)
+                self._watched.setdefault(key, []).append((life, effect))
+
+    def _perform_driver(self, life: Life, effect: Effect) -> None:
+        user = self.drivers[life.number]
+        if isinstance(effect, JobReady):
+            user.later(0, lambda: self.begin_program(user))
+        elif isinstance(effect, NodeLost):
+            self.promises.node_lost(user)
+        else:
+            user.perform(effect)
+
+    def _perform_worker(self, life: Life, effect: Effect) -> None:
+        worker = self.workers[life.number]
+        if isinstance(effect, StartTask):
+            assert worker.body is None, "two bodies at a time"
+            if worker.lease != effect.lease:
+                worker.lease, worker.started = effect.lease, 0
+            worker.started = effect.push + 1
+            self.promises.started(worker, effect)
+            worker.body = Body(worker, effect)
+            worker.body.begin()
+        elif isinstance(effect, HoldBody):
+            if worker.body is not None:
+                worker.body.held = True
+        elif isinstance(effect, ReleaseBody):
+            if worker.body is not None:
+                worker.body.release()
+        else:
+            worker.user.perform(effect)
+
+    # -- workers -----------------------------------------------------------------------------------
+    def _fork(self, node: Life, effect: SpawnWorker) -> None:
+        if node.dead:
+            return
+        random, pid = self.world.random, self._next_pid()
+        name = f"worker{len(self.workers) + 1}"
+        address = Address(effect.worker, 1, f"sim://{name}")
+        machine = ProcessMachine(Identity(address, PYTHON, RELEASE), executes=True)
+        worker = Worker(self, node, effect.worker, pid)
+        worker.life = life = self.world.start(name, address, machine, self._perform_worker)
+        worker.user = Consumer(self, life)
+        self.workers[life.number] = worker
+        self.world.post(node, WorkerSpawned(effect.worker, pid))
+        start_ns = random.randrange(100 * US, self.settings.spawn_ns_max)
+        if random.random() < self.settings.spawn_failure:
+            self.world.at(start_ns, self.world.crash, (life, "cannot start"))
+        else:
+            self.world.post_later(life, Join(node.address, effect.job, pid), start_ns)
+
+    def _kill(self, node: Life, effect: KillWorker) -> None:
+        for worker in self.living_workers():
+            if worker.node is node and worker.name == effect.worker:
+                self.world.end(worker.life, "killed by its node")
+                return
+        if not any(w.node is node and w.name == effect.worker for w in self.workers.values()):
+            self.world.at(1 * MS, self._kill, (node, effect))  # it is being forked
+
+    # -- deaths ------------------------------------------------------------------------------------
+    def _on_death(self, life: Life, reason: str) -> None:
+        random = self.world.random
+        delay_ns = random.randrange(self.settings.exit_ns_max)
+        address = life.address
+        for watcher, _ in self._watched.pop((address.peer, address.incarnation), ()):
+            exited = ProcessExited(address.peer, address.incarnation, reason)
+            self.world.post_later(watcher, exited, delay_ns)
+        if life is self.node:
+            self.node_deaths += 1
+            for worker in self.living_workers():
+                delay_ns = random.randrange(20 * MS)
+                self.world.at(delay_ns, self.world.end, (worker.life, "its node died"))
+            for user in self.drivers.values():
+                exited = ProcessExited(address.peer, address.incarnation, reason)
+                self.world.post_later(user.life, exited, random.randrange(50 * MS))
+        worker_or_none = self.workers.get(life.number)
+        if worker_or_none is not None:
+            worker = worker_or_none
+            worker.body = None
+            self.spawn_failures += not worker.started
+            clean = reason == "left" or reason.startswith("exit")
+            code, signal = (0, 0) if clean else (-1, SIGKILL)
+            exit_of = WorkerExited(
+                worker.name, worker.pid, code, signal, "last words", worker.lease, worker.started
+            )
+            self.world.post_later(worker.node, exit_of, delay_ns)
+
+    # -- inside ------------------------------------------------------------------------------------
+    def begin_account(self, task: TaskId, account: Account) -> None:
+        assert task not in self.accounts, "one task id for two tasks"
+        self.accounts[task] = account
+        self.world.trace.names[task] = f"task-{len(self.accounts)}"
+
+    def _living(self, peer: PeerId, incarnation: int) -> Life | None:
+        for life in self.world.lives.values():
+            if life.address.peer == peer and life.address.incarnation == incarnation:
+                return life
+        return None
+
+    def _next_life(self, name: str) -> Address:
+        self._incarnations[name] = self._incarnations.get(name, 0) + 1
+        return sim_address(name, self._incarnations[name])
+
+    def _next_pid(self) -> int:
+        self._pids += 1
+        return self._pids
+
+    def _hash(self, what: bytes, life: Life) -> bytes:
+        seed = what + life.address.peer + life.address.incarnation.to_bytes(4, "big")
+        return blake2b(seed, digest_size=16).digest()

@@ -1,0 +1,365 @@
+"""The promises P1, P2, P3, P5 and P7, checked from outside on every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from zgen.core.effects import Effect, Report, StartTask, StreamAdvanced
+from zgen.core.events import Arrived, Dropped, Event
+from zgen.core.process import ProcessMachine
+from zgen.core.session import Session
+from zgen.core.task_table import Doing
+from zgen.ids import (
+    COMPLETION_INDEX,
+    ITEM_INDEX_FIRST,
+    ObjectId,
+    TaskId,
+    index_of,
+    short,
+    task_of,
+)
+from zgen.sim.oracle import Kind, Oracle
+from zgen.sim.world import Life
+from zgen.wire.task import STREAMING
+from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Value, is_error
+
+from tests.sim.programs import Account, Consumer, attempt_in, item_value, result_value, same
+from zgen_node.core.node import NodeMachine
+
+if TYPE_CHECKING:
+    from tests.sim.cluster import Cluster, Worker
+
+
+def session_of(life: Life) -> Session:
+    machine = life.machine
+    if isinstance(machine, NodeMachine):
+        return machine._peers.session
+    assert isinstance(machine, ProcessMachine)
+    return machine.session
+
+
+class ItemsInOrderOnce(Oracle):
+    """P1: every item of a stream in yield order, each once; after a failure one error, then the end."""
+
+    promise = "P1"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        #: Stream -> items seen, and whether its error was.
+        self._seen: dict[TaskId, tuple[int, bool]] = {}
+        self.items = 0
+
+    def took(self, user: Consumer, stream: TaskId, names: list[ObjectId], ended: bool) -> None:
+        account = self.cluster.accounts[stream]
+        count, failed = self._seen.get(stream, (0, False))
+        for name in names:
+            self.require(not failed, f"{short(stream)}: an item after the error")
+            self.require(
+                name == ObjectId(stream + (ITEM_INDEX_FIRST + count).to_bytes(4, "big")),
+                f"{short(stream)}: took {short(name)}, expected item {count}",
+            )
+            value = user.owner.refs.value_of(name)
+            assert value is not None
+            if is_error(value):
+                failed = True
+                self.cluster.promises.errors.allowed(stream, account, value, count)
+                continue
+            size = item_size(account, count)
+            expected = item_value(stream, count, 0, size)
+            self.require(same(value, expected), f"{short(stream)}: item {count} is {value!r}")
+            count += 1
+            self.items += 1
+        self._seen[stream] = (count, failed)
+        if ended and not failed:
+            plan = account.plan
+            self.require(
+                count == plan.items and not plan.raises,
+                f"{short(stream)}: ended well after {count} of {plan.items} items",
+            )
+
+    def got(self, user: Consumer, name: ObjectId, value: Value) -> None:
+        """A result, a completion or a put was got."""
+        if name in self.cluster.puts:
+            self.require(value == self.cluster.puts[name], f"{short(name)} is {value!r}")
+            return
+        task, index = task_of(name), index_of(name)
+        account = self.cluster.accounts[task]
+        streaming = account.plan.returns == STREAMING
+        if is_error(value):
+            self.require(
+                not (streaming and isinstance(value, Parcel)),
+                f"{short(name)} is an error that the body raised",
+            )
+            self.cluster.promises.errors.allowed(task, account, value, None)
+        elif streaming:
+            # After an error of its own, which stood among the items, a stream completes well.
+            self.require(index == COMPLETION_INDEX and value == NONE, f"{short(name)} is {value!r}")
+        else:
+            self.require(not account.plan.raises, f"{short(task)} returned")
+            expected = result_value(task, index, 0)
+            self.require(same(value, expected), f"{short(name)} is {value!r}")
+
+
+def item_size(account: Account, index: int) -> int:
+    for op in account.plan.ops:
+        if op[0] == "yield":
+            if index < op[1]:
+                return int(op[3])
+            index -= op[1]
+    return 0
+
+
+class ErrorsNameTheirCause(Oracle):
+    """P1 and P5: an error is the one that the world knows the cause of, and no budget is cut short."""
+
+    promise = "P5"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.kinds: dict[str, int] = {}
+
+    def allowed(self, task: TaskId, account: Account, value: Value, count: int | None) -> None:
+        plan, story = account.plan, f"{short(task)}: {value!r}, starts {account.starts}"
+        starts = len(account.starts)
+        if isinstance(value, Parcel):
+            self._note("raised")
+            self.require(plan.raises, f"{story}, but the body never raises")
+            self.require(count in (None, items_before_raise(account)), f"{story} at item {count}")
+            return
+        assert isinstance(value, Fault)
+        self._note(value.kind.value)
+        if value.kind is FaultKind.WORKER_CRASHED:
+            self.require(starts == 1 + plan.retries, f"{story} of {1 + plan.retries}")
+        elif value.kind is FaultKind.NODE_DIED:
+            self.require(self.cluster.node_deaths > 0, f"{story}, but the node lives")
+        elif value.kind is FaultKind.REFUSED:
+            self.require(self.cluster.spawn_failures > 0, f"{story}, but workers start")
+        elif value.kind is FaultKind.ARGUMENT:
+            self.require(bool(account.slots) and not starts, f"{story}, slots {account.slots}")
+        else:
+            self.require(False, f"{story}: no scripted task earns this")
+
+    def _note(self, kind: str) -> None:
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+
+def items_before_raise(account: Account) -> int:
+    count = 0
+    for op in account.plan.ops:
+        if op[0] == "yield":
+            count += op[1]
+        elif op[0] == "raise" and account.plan.is_final(op[1]):
+            break
+    return count
+
+
+class NothingHangs(Oracle):
+    """P2: whoever waits for what is ready was woken; after everything healed, everybody is done."""
+
+    promise = "P2"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def check(self, user: Consumer, life: Life) -> None:
+        owner = user.owner
+        for stream in user.waiting_streams:
+            ready = stream not in owner.streams.streams or owner.streams.is_ready(stream)
+            self.require(
+                not ready,
+                f"{life.name} waits for {short(stream)}, which is ready: nobody woke it",
+                Kind.LIVENESS,
+            )
+        for name in user.waiting_objects:
+            record = owner.refs.records.get(name)
+            self.require(record is not None, f"{short(name)} is gone, and {life.name} waits for it")
+            assert record is not None
+            self.require(
+                record.value is None,
+                f"{life.name} waits for {short(name)}, which is ready: nobody woke it",
+                Kind.LIVENESS,
+            )
+
+    def all_done(self, undone: Iterable[str]) -> None:
+        undone = list(undone)
+        self.require(not undone, "never ended: " + "; ".join(undone), Kind.LIVENESS)
+
+
+class NothingLeaks(Oracle):
+    """P3: no record outlives its last reference; at rest nothing is held anywhere."""
+
+    promise = "P3"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def dropped(self, user: Consumer, event: Dropped) -> None:
+        owner = user.owner
+        for name in event.objects:
+            record = owner.refs.records.get(name)
+            if record is not None and name not in user.refs:
+                self.require(record.pins > 0, f"{short(name)} outlives its last reference")
+                self.require(
+                    any(name in entry.spec.slots for entry in owner.tasks.entries.values()),
+                    f"{short(name)} is pinned by no task",
+                )
+        for stream in event.streams:
+            record_in = owner.streams.streams.get(stream)
+            self.require(
+                record_in is None or not record_in.unread, f"{short(stream)} keeps items for nobody"
+            )
+
+    def at_rest(self) -> None:
+        for life in list(self.cluster.world.lives.values()):
+            machine = life.machine
+            if isinstance(machine, ProcessMachine):
+                self._process(life, machine)
+            elif isinstance(machine, NodeMachine):
+                self._node(life, machine)
+
+    def _process(self, life: Life, machine: ProcessMachine) -> None:
+        owner = machine.owner
+        self._empty(life, "references", owner.refs.records)
+        self._empty(life, "tasks", owner.tasks.entries)
+        self._empty(life, "streams", owner.streams.streams)
+        self._empty(life, "leases", owner.leases.held)
+        for pool in owner.leases.pools.values():
+            self._empty(life, "queued tasks", pool.queue)
+            self._empty(life, "requests", pool.open)
+        self._empty(life, "retries", owner.deadlines.next_ns or ())
+        if machine.executor is not None:
+            self._empty(life, "waiting pushes", machine.executor.admission.queue)
+            self._empty(life, "running", machine.executor.admission.running or ())
+            self._empty(life, "streams out", machine.executor.reports.streams)
+        self._lines(life)
+
+    def _node(self, life: Life, machine: NodeMachine) -> None:
+        self._empty(life, "leases", machine._staffing.leases.all())
+        self.require(
+            machine._staffing.leases.resources.free == machine._staffing.leases.resources.total,
+            f"node keeps resources: {machine._staffing.leases.resources.free}",
+        )
+        kept = {job.job: job.prestart_count for job in machine._staffing.jobs}
+        for worker in machine._staffing.pool.all():
+            kept[worker.job] = kept.get(worker.job, 0) - 1
+            self.require(kept[worker.job] >= 0, f"worker {short(worker.worker)} is kept for nobody")
+        living = len(self.cluster.living_workers())
+        self.require(
+            living == len(machine._staffing.pool.all()),
+            f"{living} workers live, the node knows {len(machine._staffing.pool.all())}",
+        )
+        self._lines(life)
+
+    def _lines(self, life: Life) -> None:
+        living = {other.address.peer for other in self.cluster.world.lives.values()}
+        for peer, line in session_of(life)._lines.items():
+            self.require(peer in living, f"{life.name} keeps a line to the dead {short(peer)}")
+            self.require(not line.kept, f"{life.name} keeps {len(line.kept)} messages")
+            self.require(not line.early, f"{life.name} keeps early messages of {short(peer)}")
+
+    def _empty(self, life: Life, what: str, table: Any) -> None:
+        self.require(not table, f"{life.name} keeps {what}: {self.cluster.world.trace.show(table)}")
+
+
+class ExecutionsAreCounted(Oracle):
+    """P5: no task starts more often than its budget allows, and no attempt starts twice."""
+
+    promise = "P5"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.starts = 0
+
+    def started(self, worker: Worker, effect: StartTask) -> None:
+        task, attempt = effect.task.task, effect.task.attempt
+        account = self.cluster.accounts[task]
+        self.starts += 1
+        story = f"{short(task)} attempt {attempt} starts after {account.starts}"
+        self.require(attempt not in account.starts, story)
+        self.require(not account.starts or attempt > account.starts[-1], story)
+        account.starts.append(attempt)
+        retries = account.plan.retries
+        self.require(retries < 0 or len(account.starts) <= 1 + retries, story)
+
+
+class TheDeadStayDead(Oracle):
+    """P7: what a declared-dead life sends changes nothing; no item of an old attempt is taken in."""
+
+    promise = "P7"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._known: dict[TaskId, int] = {}
+        #: (life, dead sender): the sender was fenced there before the present step.
+        self._fenced: dict[tuple[int, int], None] = {}
+        self.refused = 0
+
+    def arrived(self, life: Life, event: Arrived, effects: list[Effect]) -> None:
+        sender = self.cluster.world.network.dialler_of(event.connection)
+        if sender.dead:
+            self._from_the_dead(life, sender, effects)
+        if not isinstance(life.machine, ProcessMachine):
+            return
+        for effect in effects:
+            if type(effect) is StreamAdvanced:
+                self._advanced(life.machine, effect.stream)
+
+    def _from_the_dead(self, life: Life, sender: Life, effects: list[Effect]) -> None:
+        session = session_of(life)
+        address = sender.address
+        if (life.number, sender.number) in self._fenced:
+            self.refused += 1
+            acts = [effect for effect in effects if type(effect) is not Report]
+            self.require(not acts, f"{life.name} acts on {sender.name}, which is dead: {acts}")
+        elif session.is_fenced(address.peer, address.incarnation):
+            self._fenced[life.number, sender.number] = None
+
+    def _advanced(self, machine: ProcessMachine, stream: TaskId) -> None:
+        record = machine.owner.streams.streams.get(stream)
+        if record is None or not record.unread or record.known <= self._known.get(stream, 0):
+            return
+        self._known[stream] = record.known
+        newest = attempt_in(record.unread[-1])
+        if newest is None or newest == record.attempt:
+            return
+        # The end of that attempt may have come in the same frames, and begun the next one.
+        entry = machine.owner.tasks.entries.get(stream)
+        just_ended = entry is not None and entry.doing.state is Doing.WAITING_RETRY
+        story = f"{short(stream)}: item of attempt {newest} taken in during {record.attempt}"
+        self.require(just_ended and newest == record.attempt - 1, story)
+
+
+class Promises(Oracle):
+    """All of them; the cluster tells it what happens."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.items = ItemsInOrderOnce(cluster)
+        self.errors = ErrorsNameTheirCause(cluster)
+        self.hangs = NothingHangs(cluster)
+        self.leaks = NothingLeaks(cluster)
+        self.executions = ExecutionsAreCounted(cluster)
+        self.dead = TheDeadStayDead(cluster)
+        self.took = self.items.took
+        self.got = self.items.got
+        self.started = self.executions.started
+
+    def node_lost(self, user: Consumer) -> None:
+        """A driver was told that its node is gone."""
+        self.hangs.require(self.cluster.node_deaths > 0, f"{user.life.name} lost a living node")
+
+    def after_step(self, life: Life, event: Event, effects: list[Effect]) -> None:
+        kind = type(event)
+        user = self.cluster.drivers.get(life.number)
+        if user is None:
+            worker = self.cluster.workers.get(life.number)
+            user = worker.user if worker is not None else None
+        if kind is Arrived:
+            self.dead.arrived(life, event, effects)  # type: ignore[arg-type]  # checked by kind
+        if user is None or life.dead:
+            return
+        if kind is Dropped:
+            self.leaks.dropped(user, event)  # type: ignore[arg-type]  # checked by kind
+        if user.waiting_streams or user.waiting_objects:
+            self.hangs.check(user, life)

@@ -1,0 +1,249 @@
+"""What simulated programs do: plans of tasks, and a consumer that does what a user of the API does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, StreamAdvanced
+from zgen.core.events import (
+    DefineTaskFunction,
+    Dropped,
+    PutObject,
+    RefCompletion,
+    SubmitTask,
+    TakeItems,
+    TaskSpec,
+)
+from zgen.core.process import ProcessMachine
+from zgen.ids import ObjectId, TaskId, derive_task_id, hash_function, object_id
+from zgen.sim.world import Life
+from zgen.wire.task import STREAMING
+from zgen.wire.value import Parcel, Value
+
+if TYPE_CHECKING:
+    from tests.sim.cluster import Cluster
+
+Ops = list[list[Any]]
+FUNCTION = b"a function that runs scripts"
+FUNCTION_ID = hash_function(FUNCTION)
+
+
+@dataclass(slots=True)
+class Plan:
+    """A task as its submitter wants it.
+
+    Attributes:
+        ops: What its body does, in order: ``["yield", count, delay_ns, size]``, ``["sleep", ns]``,
+            ``["raise", attempts]`` (a retryable error below that attempt; -1: always a final one),
+            ``["die", attempts]`` (its worker crashes below that attempt), ``["spawn", plan]``
+            (submits a child), ``["gather"]`` (waits for its children).
+        returns: Number of results, or ``STREAMING``.
+        retries: How often it may run again.
+        cpus: Ten-thousandths of a CPU.
+    """
+
+    ops: Ops
+    returns: int = STREAMING
+    retries: int = 3
+    cpus: int = 10_000
+
+    @property
+    def items(self) -> int:
+        return sum(op[1] for op in self.ops if op[0] == "yield")
+
+    @property
+    def raises(self) -> bool:
+        """Whether its last attempt ends with an error of its own."""
+        return any(op[0] == "raise" and self.is_final(op[1]) for op in self.ops)
+
+    def is_final(self, attempts: int) -> bool:
+        """Return whether a body that raises below that attempt does so in its last one."""
+        return attempts < 0 or 0 <= self.retries < attempts
+
+    def to_json(self) -> list[Any]:
+        return [self.ops, self.returns, self.retries, self.cpus]
+
+
+@dataclass(slots=True)
+class Account:
+    """What the world itself knows of one submitted task.
+
+    Attributes:
+        plan: The task.
+        slots: Objects in its arguments.
+        owner: Who submitted it.
+        starts: Attempts whose body was marked as started, in order.
+        ends: Attempts whose body ended.
+    """
+
+    plan: Plan
+    slots: tuple[ObjectId, ...]
+    owner: Life
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+
+
+def item_value(task: TaskId, index: int, attempt: int, size: int) -> Value:
+    """Return item ``index``; its first byte alone differs between attempts, so that oracles see them."""
+    data = bytes([attempt]) + task[:4] + index.to_bytes(3, "big") + bytes(size)
+    if index % 7 == 3:
+        return Parcel(data, (b"buffer", bytes([index % 256])))
+    return data
+
+
+def result_value(task: TaskId, index: int, attempt: int) -> Value:
+    return item_value(task, 1000 + index, attempt, 0)
+
+
+def same(value: Value, expected: Value) -> bool:
+    """Return whether two values are equal, whatever attempt made them."""
+    if isinstance(value, Parcel) and isinstance(expected, Parcel):
+        return value.data[1:] == expected.data[1:] and value.buffers == expected.buffers
+    if isinstance(value, bytes) and isinstance(expected, bytes):
+        return value[1:] == expected[1:]
+    return False
+
+
+def attempt_in(value: Value) -> int | None:
+    """Return which attempt made a value; None for an error."""
+    if isinstance(value, Parcel):
+        return None if value.is_error else value.data[0]
+    return value[0] if isinstance(value, bytes) else None
+
+
+class Consumer:
+    """A user of one process: submits, waits, takes, drops. Call its methods from ``later`` only."""
+
+    def __init__(self, cluster: Cluster, life: Life) -> None:
+        self.cluster = cluster
+        self.life = life
+        machine = life.machine
+        assert isinstance(machine, ProcessMachine)
+        self.owner = machine.owner
+        #: References that the user holds, by object.
+        self.refs: dict[ObjectId, int] = {}
+        self.handles: dict[TaskId, None] = {}
+        self.waiting_objects: dict[ObjectId, list[Callable[[Value], None]]] = {}
+        self.waiting_streams: dict[TaskId, tuple[int, Callable[[list[ObjectId], bool], None]]] = {}
+        self.defined = False
+        self._taken: ItemsTaken | None = None
+
+    def later(self, delay_ns: int, act: Callable[[], None]) -> None:
+        """Do ``act`` after ``delay_ns``, when the process is not paused, if it lives then."""
+        self.cluster.world.at(delay_ns, self._act, (act,))
+
+    def _act(self, act: Callable[[], None]) -> None:
+        if self.life.paused:
+            self.cluster.world.at(2_000_000, self._act, (act,))
+        elif not self.life.dead:
+            act()
+
+    def post(self, event: Any) -> None:
+        self.cluster.world.post(self.life, event)
+
+    # -- what users do -----------------------------------------------------------------------------
+    def submit(
+        self,
+        plan: Plan,
+        parent: tuple[TaskId, int],
+        index: int,
+        slots: tuple[ObjectId, ...] = (),
+    ) -> TaskId:
+        if not self.defined:
+            self.defined = True
+            self.post(DefineTaskFunction(FUNCTION_ID, FUNCTION))
+        task = derive_task_id(*parent, index)
+        self.cluster.begin_account(task, Account(plan, slots, self.life))
+        if plan.returns == STREAMING:
+            self.handles[task] = None
+        else:
+            for position in range(plan.returns):
+                self.refs[object_id(task, position)] = 1
+        shape = (("CPU", plan.cpus),) if plan.cpus else ()
+        retryable = b"yes" if any(op[0] == "raise" and op[1] >= 0 for op in plan.ops) else b""
+        arguments = json.dumps(plan.ops).encode()
+        self.post(
+            SubmitTask(
+                TaskSpec(
+                    task,
+                    FUNCTION_ID,
+                    f"task-{len(self.cluster.accounts)}",
+                    plan.returns,
+                    arguments,
+                    slots,
+                    shape,
+                    plan.retries,
+                    retryable,
+                )
+            )
+        )
+        return task
+
+    def put(self, name: ObjectId, value: Value) -> None:
+        self.refs[name] = 1
+        self.cluster.puts[name] = value
+        self.post(PutObject(name, value))
+
+    def complete(self, stream: TaskId) -> ObjectId:
+        """``gen.completed()``."""
+        name = object_id(stream, 0)
+        self.refs[name] = self.refs.get(name, 0) + 1
+        self.post(RefCompletion(stream))
+        return name
+
+    def get(self, name: ObjectId, then: Callable[[Value], None]) -> None:
+        value = self.owner.refs.value_of(name)
+        if value is None:
+            self.waiting_objects.setdefault(name, []).append(then)
+        else:
+            then(value)
+
+    def next(
+        self, stream: TaskId, count_max: int, then: Callable[[list[ObjectId], bool], None]
+    ) -> None:
+        """Take up to ``count_max`` items as soon as there is one, an error, or the end."""
+        self._taken = None
+        self.post(TakeItems(stream, count_max))
+        taken = self._taken
+        assert isinstance(taken, ItemsTaken)
+        if not taken.count and not taken.ended:
+            self.waiting_streams[stream] = (count_max, then)
+            return
+        names = [object_id(stream, taken.first + offset) for offset in range(taken.count)]
+        for name in names:
+            self.refs[name] = 1
+        then(names, taken.ended)
+
+    def drop(self, names: list[ObjectId], streams: tuple[TaskId, ...] = ()) -> None:
+        for name in names:
+            self.refs[name] -= 1
+            if not self.refs[name]:
+                del self.refs[name]
+        for stream in streams:
+            del self.handles[stream]
+        self.post(Dropped(tuple(names), streams))
+
+    def drop_all(self) -> None:
+        names = [name for name, count in self.refs.items() for _ in range(count)]
+        self.drop(names, tuple(self.handles))
+
+    # -- what the machine tells --------------------------------------------------------------------
+    def perform(self, effect: Effect) -> None:
+        if isinstance(effect, ItemsTaken):
+            self._taken = effect
+        elif isinstance(effect, ObjectsReady):
+            for name in effect.objects:
+                for then in self.waiting_objects.pop(name, ()):
+                    self.later(0, lambda name=name, then=then: self._tell(name, then))  # type: ignore[misc]
+        elif isinstance(effect, StreamAdvanced) and effect.stream in self.waiting_streams:
+            count_max, then = self.waiting_streams.pop(effect.stream)
+            stream = effect.stream
+            self.later(0, lambda: self.next(stream, count_max, then))
+
+    def _tell(self, name: ObjectId, then: Callable[[Value], None]) -> None:
+        value = self.owner.refs.value_of(name)
+        assert value is not None, "woken for nothing"
+        then(value)

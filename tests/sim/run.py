@@ -1,0 +1,223 @@
+"""One seed from its dice to its verdict."""
+
+from __future__ import annotations
+
+import zgen.core.executor as executor_module
+
+from dataclasses import dataclass, field
+from random import Random
+from time import process_time
+
+from zgen.limits import MS, SECOND
+from zgen.sim.faults import Faults, draw_hardship
+from zgen.sim.oracle import Kind, Marks, SimulationFailure
+from zgen.sim.trace import Trace
+from zgen.sim.world import Life
+
+from tests.sim.cluster import Cluster, Settings
+from tests.sim.programs import Consumer
+from tests.sim.workloads import Program
+
+#: Faults last this long; then everything must end within the bound, and be empty after the rest.
+SAFETY_NS = 600 * MS
+LIVENESS_NS_MAX = 60 * SECOND
+REST_NS = 25 * SECOND
+#: Mean time between two strokes, at the mildest.
+STROKES = {
+    "cut": 60 * MS,
+    "pause": 200 * MS,
+    "blackout": 300 * MS,
+    "worker": 150 * MS,
+    "driver": 1000 * MS,
+    "node": 1500 * MS,
+}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one seed did.
+
+    Attributes:
+        seed: Which one.
+        digest: Hash of its whole trace.
+        failure: What went wrong, or None.
+        lines: The last lines of the trace of a failed run.
+        totals: Numbers for the summary.
+        marks: Marks reached, with how often.
+        seconds: CPU time used.
+    """
+
+    seed: int
+    digest: str = ""
+    failure: SimulationFailure | None = None
+    lines: list[str] = field(default_factory=list)
+    totals: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Run:
+    """A cluster under the hardship of one seed."""
+
+    def __init__(self, seed: int, trace: Trace | None = None) -> None:
+        self.seed = seed
+        random = Random(seed)
+        settings = Settings(
+            cpus=random.choice((10_000, 20_000, 20_000, 40_000)),
+            drivers=random.choice((1, 1, 2)),
+            prestart=random.random() < 0.8,
+            spawn_ns_max=random.choice((1, 3, 30)) * MS,
+            spawn_failure=random.choice((0.0, 0.0, 0.0, 0.3)),
+            exit_ns_max=random.choice((1, 5, 60)) * MS,
+        )
+        self.hardship = draw_hardship(random, STROKES)
+        if random.random() < 0.7:
+            self.hardship.every_ns.pop("node", None)
+        self.hardship.every_ns.setdefault("worker", STROKES["worker"])
+        self.activities = random.choice((8, 12, 16))
+        self.window_bytes = random.choice((2_000, 64 << 20, 64 << 20))
+        self.cluster = Cluster(seed, settings, trace)
+        self.cluster.begin_program = self._begin_program
+        self.faults = Faults(
+            self.cluster.world,
+            self.hardship,
+            {"worker": self._worker, "driver": self._driver, "node": self._node},
+        )
+        self.programs: list[Program] = []
+
+    def run(self) -> None:
+        """Suffer, heal, end, rest.
+
+        Raises:
+            SimulationFailure: A promise was broken.
+        """
+        executor_module.ITEM_BYTES_UNACKED_MAX = self.window_bytes  # type: ignore[misc]
+        world, promises = self.cluster.world, self.cluster.promises
+        self.cluster.begin()
+        self.faults.begin()
+        world.run(SAFETY_NS)
+        self.faults.stop()
+        self._revive()
+        healed_ns = world.now_ns
+        world.run(healed_ns + LIVENESS_NS_MAX, self._all_done)
+        promises.hangs.all_done(self._undone())
+        for program in self.programs:
+            if not program.user.life.dead:
+                program.user.drop_all()
+        world.run(world.now_ns + REST_NS)
+        promises.leaks.at_rest()
+        self.cluster.leave_all()
+        world.run(world.now_ns + REST_NS)
+        promises.leaks.at_rest()
+        promises.leaks.require(not self.cluster.living_workers(), "workers outlive their drivers")
+
+    def _undone(self) -> list[str]:
+        undone = [what for program in self.programs for what in program.undone()]
+        if self.cluster.node is None or self.cluster.node.dead:
+            undone.append("the node is dead")
+        living = sum(1 for user in self.cluster.drivers.values() if not user.life.dead)
+        if living < self.cluster.settings.drivers:
+            undone.append("a driver has not come back")
+        ready = {program.user.life.number for program in self.programs}
+        undone += [
+            f"{user.life.name} has no job"
+            for user in self.cluster.drivers.values()
+            if not user.life.dead and user.life.number not in ready
+        ]
+        return undone
+
+    def _all_done(self) -> bool:
+        return not self._undone()
+
+    def _begin_program(self, user: Consumer) -> None:
+        if not any(program.user is user for program in self.programs):
+            self.programs.append(Program(self.cluster, user, self.activities))
+
+    # -- strokes -----------------------------------------------------------------------------------
+    def _worker(self) -> bool:
+        workers = self.cluster.living_workers()
+        if not workers:
+            return False
+        self.cluster.world.crash(self.cluster.world.random.choice(workers).life)
+        return True
+
+    def _driver(self) -> bool:
+        lives = [user.life for user in self.cluster.drivers.values() if not user.life.dead]
+        if not lives:
+            return False
+        life = self.cluster.world.random.choice(lives)
+        self.cluster.world.crash(life)
+        delay_ns = self.cluster.world.random.randrange(30 * MS)
+        self.cluster.world.at(delay_ns, self._begin_driver_again, (life,))
+        return True
+
+    def _begin_driver_again(self, life: Life) -> None:
+        if life.name not in self.cluster.world.lives:
+            self.cluster.begin_driver(life.name)
+
+    def _node(self) -> bool:
+        """The node dies; its drivers must see everything end; then all begin again."""
+        node = self.cluster.node
+        if node is None or node.dead:
+            return False
+        self.cluster.world.crash(node)
+        self.cluster.world.at(20 * MS, self._revive)
+        return True
+
+    def _revive(self) -> None:
+        """Start everything again once the drivers of a dead node are done with it."""
+        node, world = self.cluster.node, self.cluster.world
+        if node is None or not node.dead:
+            return
+        for user in self.cluster.drivers.values():
+            if user.life.dead:
+                continue
+            mine = [program for program in self.programs if program.user is user]
+            for program in mine:
+                program.left = 0
+            if any(program.undone() for program in mine):
+                world.at(20 * MS, self._revive)
+                return
+            if mine:
+                user.drop_all()
+            world.end(user.life, "its node died")
+        if not self.cluster.living_workers():
+            self.cluster.begin()
+        else:
+            world.at(20 * MS, self._revive)
+
+
+def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
+    """Run one seed and return what happened; nothing is raised but programming errors of the test."""
+    outcome = Outcome(seed)
+    began = process_time()
+    with Marks() as marks:
+        run = Run(seed, trace)
+        world = run.cluster.world
+        try:
+            run.run()
+        except SimulationFailure as failure:
+            outcome.failure = failure
+            outcome.lines = world.trace.lines()
+        except AssertionError as error:
+            outcome.failure = SimulationFailure(Kind.CORRECTNESS, f"the test's own: {error}")
+            outcome.lines = world.trace.lines()
+    counts = world.network.counts
+    outcome.digest = world.trace.digest()
+    outcome.marks = marks.counts
+    outcome.totals = {
+        "processes": world.started_count,
+        "deliveries": counts.delivered,
+        "lost": counts.lost,
+        "repeated": counts.repeated,
+        "cuts": counts.cuts,
+        "crashes": world.crashes_count,
+        "pauses": world.pauses_count,
+        "tasks": len(run.cluster.accounts),
+        "starts": run.cluster.promises.executions.starts,
+        "items": run.cluster.promises.items.items,
+        "errors": sum(run.cluster.promises.errors.kinds.values()),
+        "refused from the dead": run.cluster.promises.dead.refused,
+    }
+    outcome.seconds = process_time() - began
+    return outcome

@@ -1,0 +1,298 @@
+"""`init shutdown is_initialized get put wait`."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Final, TypeVar, overload
+
+from zgen.core.events import PutObject
+from zgen.exceptions import ObjectLostError, ZgenError
+from zgen.handles import ObjectRef, ObjectRefGenerator, value_of, wait_blocked
+from zgen.ids import PUT_INDEX_FIRST, ObjectId, StreamId, object_id
+from zgen.io import clock, serializer
+from zgen.limits import SECOND
+from zgen.remote_function import UNIT, check_amount
+from zgen.runtime import process, start
+from zgen.runtime.process import Runtime
+from zgen.runtime.waits import CountWaiter
+from zgen.wire.value import is_error
+
+T = TypeVar("T")
+
+Waitable = ObjectRef[Any] | ObjectRefGenerator[Any]
+
+
+class Context:
+    """What ``init`` returns: facts about the node, and a way to leave it with ``with``.
+
+    Attributes:
+        address: Endpoint of the node's daemon.
+        node_id: Hex id of the node.
+        session_dir: Folder of the node's sockets.
+        resources: All resources of the node, by name.
+    """
+
+    def __init__(self, driver: start.Driver) -> None:
+        """Read the facts off ``driver``."""
+        self.address: Final = driver.node.address.endpoint
+        self.node_id: Final = driver.node.address.peer.hex()
+        self.session_dir: Final = driver.node.folder
+        self.resources: Final = {name: amount / UNIT for name, amount in driver.runtime.total}
+
+    def __enter__(self) -> "Context":
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Shut zgen down."""
+        shutdown()
+
+    def __repr__(self) -> str:
+        """Show the facts."""
+        return f"Context(address={self.address!r}, resources={self.resources!r})"
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: dict[str, float] | None = None,
+    ignore_reinit_error: bool = False,
+    log_to_driver: bool = True,
+    **others: Any,
+) -> Context:
+    """Start zgen in this process, as a driver.
+
+    Args:
+        address: None starts a node for this program, which ends with it; ``"auto"`` joins the one that
+            ``zgen node start`` runs on this machine; a node's address or folder joins that one.
+        num_cpus: CPUs of the started node; by default as many as this process may use.
+        num_gpus: GPUs of the started node.
+        resources: Its other resources, by name.
+        ignore_reinit_error: Return the running context instead of raising if zgen runs already.
+        log_to_driver: Whether what workers print is shown here.
+        others: Options of Ray that have no meaning here (``include_dashboard``, ``logging_level``,
+            ``configure_logging``, ``namespace``); anything else is an error.
+
+    Raises:
+        RuntimeError: zgen runs in this process already.
+        NodeStartError: The node could not be started or joined.
+        ValueError: An amount is out of range, or is given for a node that is joined.
+    """
+    unknown = [name for name in others if name not in _WITHOUT_MEANING]
+    if unknown:
+        raise TypeError(f"init() got an unexpected keyword argument {unknown[0]!r}")
+    if process.current is not None:
+        if ignore_reinit_error and start.driver is not None:
+            return Context(start.driver)
+        raise RuntimeError("zgen.init() was called already; call zgen.shutdown() first, or pass ignore_reinit_error=True")
+    if address is not None and (num_cpus is not None or num_gpus is not None or resources):
+        raise ValueError("num_cpus, num_gpus and resources describe a node to be started; leave them out to join one")
+    amounts = dict(resources or {})
+    if num_gpus is not None:
+        amounts["GPU"] = num_gpus
+    for name, amount in [("num_cpus", num_cpus or 0), *amounts.items()]:
+        check_amount(name, amount)
+    if address == "local":
+        address = None
+    if process.forked:
+        process.require()
+    return Context(start.start_driver(address, num_cpus, amounts, log_to_driver=log_to_driver))
+
+
+_WITHOUT_MEANING: Final = ("include_dashboard", "logging_level", "configure_logging", "namespace")
+
+
+def shutdown() -> None:
+    """End zgen in this process, and the node if it was started for it; harmless if it does not run."""
+    if start.driver is not None:
+        start.driver.stop()
+
+
+def is_initialized() -> bool:
+    """Return whether zgen runs in this process."""
+    return process.current is not None
+
+
+def put(value: Any) -> ObjectRef[Any]:
+    """Own ``value`` as an object and return a reference to it.
+
+    Raises:
+        TypeError: It is a reference or a generator already.
+        NestedRefError: A reference lies inside it.
+    """
+    if isinstance(value, (ObjectRef, ObjectRefGenerator)):
+        raise TypeError(f"zgen.put() of {value!r}: it refers to objects already")
+    runtime = start.ensure()
+    runtime.enter()
+    packed = serializer.serialize(value)
+    context = runtime.context
+    name = object_id(context.task, PUT_INDEX_FIRST + next(context.puts))
+    runtime.loop.post(PutObject(name, packed))
+    return ObjectRef(name, runtime.machine.owner.refs.records[name])
+
+
+@overload
+def get(refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+@overload
+def get(refs: Sequence[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
+def get(refs: Any, *, timeout: float | None = None) -> Any:
+    """Return the object behind a reference, or a list of them for a list, waiting until it is there.
+
+    Args:
+        refs: One reference, or a list of them.
+        timeout: Seconds; None waits for ever, 0 only looks.
+
+    Raises:
+        GetTimeoutError: Not everything was there in time.
+        TaskError: The task raised; also an instance of the class that it raised. In a list the first
+            error that is there ends the wait for the others.
+        ZgenError: The system failed; see ``zgen.exceptions``.
+        TypeError: ``refs`` is a generator, or an element is not a reference.
+        ValueError: ``refs`` is neither a reference nor a list.
+    """
+    if type(refs) is ObjectRef:
+        value = refs._record.value
+        if value is None:
+            _await_all([refs], timeout)
+        elif type(value) is not bytes:
+            _enter_if_running()
+        return value_of(refs)
+    if isinstance(refs, ObjectRefGenerator):
+        raise TypeError(
+            "zgen.get() of a generator: take its references with next(gen) or a for loop, or get gen.completed() "
+            "to wait for its end"
+        )
+    if not isinstance(refs, list):
+        raise ValueError(f"zgen.get() takes an ObjectRef or a list of them, got {type(refs).__name__}")
+    for ref in refs:
+        if not isinstance(ref, ObjectRef):
+            raise TypeError(f"zgen.get() takes a list of ObjectRefs, an element is {type(ref).__name__}")
+    failed = _await_all(refs, timeout)
+    if failed is not None:
+        value_of(failed)
+    return [value_of(ref) for ref in refs]
+
+
+def wait(
+    refs: list[Waitable],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,
+) -> tuple[list[Any], list[Any]]:
+    """Wait until ``num_returns`` of the references and generators are ready.
+
+    A generator is ready if ``next`` would not block; that is also so when it is exhausted. Nothing is
+    taken from it.
+
+    Args:
+        refs: References and generators, without repetition.
+        num_returns: How many to wait for; never more are returned as ready.
+        timeout: Seconds; None waits for ever, 0 only looks.
+        fetch_local: Whether a value must be on this machine to count; on one node it always is.
+
+    Returns:
+        The ready ones and the others, each in the order given.
+
+    Raises:
+        TypeError: ``refs`` is not a list of references and generators.
+        ValueError: It has duplicates, or ``num_returns`` or ``timeout`` is out of range.
+    """
+    _check_wait(refs, num_returns, timeout)
+    if not refs:
+        return [], []
+    runtime = start.ensure()
+    runtime.enter()
+    deadline_ns = _deadline_ns(timeout)
+    while True:
+        with runtime.loop.lock:
+            ready = [item for item in refs if _is_ready(item)]
+            if len(ready) >= num_returns or runtime.closed:
+                break
+            waiter = CountWaiter(num_returns - len(ready), stop_at_error=False)
+            objects, streams = _names([item for item in refs if not _is_ready(item)])
+            runtime.waits.add(waiter, objects, streams)
+        try:
+            done = wait_blocked(runtime, waiter, deadline_ns)
+        finally:
+            with runtime.loop.lock:
+                runtime.waits.remove(waiter, objects, streams)
+        if not done:
+            with runtime.loop.lock:
+                ready = [item for item in refs if _is_ready(item)]
+            break
+    chosen = {id(item) for item in ready[:num_returns]}
+    return ready[:num_returns], [item for item in refs if id(item) not in chosen]
+
+
+def _check_wait(refs: Any, num_returns: int, timeout: float | None) -> None:
+    if isinstance(refs, (ObjectRef, ObjectRefGenerator)):
+        raise TypeError(f"zgen.wait() takes a list of references, got a single {type(refs).__name__}")
+    if not isinstance(refs, list):
+        raise TypeError(f"zgen.wait() takes a list of references, got {type(refs).__name__}")
+    for item in refs:
+        if not isinstance(item, (ObjectRef, ObjectRefGenerator)):
+            raise TypeError(f"zgen.wait() takes a list of references, an element is {type(item).__name__}")
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"timeout must be at least 0, got {timeout}")
+    if len({item._stream if isinstance(item, ObjectRefGenerator) else item._id for item in refs}) != len(refs):
+        raise ValueError("zgen.wait() takes a list without duplicates")
+    if refs and not 0 < num_returns <= len(refs):
+        raise ValueError(f"num_returns must be between 1 and the number of references, {len(refs)}, got {num_returns}")
+    if num_returns <= 0:
+        raise ValueError(f"num_returns must be at least 1, got {num_returns}")
+
+
+def _is_ready(item: Waitable) -> bool:
+    return item._record.value is not None if isinstance(item, ObjectRef) else item._is_ready()
+
+
+def _names(items: Sequence[Waitable]) -> tuple[list[ObjectId], list[StreamId]]:
+    objects = [item._id for item in items if isinstance(item, ObjectRef)]
+    return objects, [item._stream for item in items if isinstance(item, ObjectRefGenerator)]
+
+
+def _await_all(refs: list[ObjectRef[Any]], timeout: float | None) -> ObjectRef[Any] | None:
+    """Wait until all of ``refs`` are ready or one is an error; return the first such one."""
+    runtime = _enter_if_running()
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"timeout must be at least 0, got {timeout}")
+    deadline_ns = _deadline_ns(timeout)
+    while True:
+        failed = next((ref for ref in refs if ref._record.value is not None and is_error(ref._record.value)), None)
+        if failed is not None:
+            return failed
+        if all(ref._record.value is not None for ref in refs):
+            return None
+        if runtime is None:
+            raise ObjectLostError(refs[0].hex(), "zgen was shut down before it was ready")
+        with runtime.loop.lock:
+            pending = list(dict.fromkeys(ref._id for ref in refs if ref._record.value is None))
+            waiter = CountWaiter(len(pending), stop_at_error=True)
+            if pending:
+                runtime.waits.add(waiter, pending, ())
+        try:
+            done = not pending or wait_blocked(runtime, waiter, deadline_ns)
+        finally:
+            with runtime.loop.lock:
+                runtime.waits.remove(waiter, pending, ())
+        if not done and any(ref._record.value is None for ref in refs):
+            if runtime.closed:
+                raise ZgenError(runtime.closed)
+            raise serializer.timed_out(f"{len(pending)} of {len(refs)} objects", timeout or 0.0)
+
+
+def _enter_if_running() -> Runtime | None:
+    runtime = process.current
+    if runtime is None and process.forked:
+        process.require()
+    if runtime is not None:
+        runtime.enter()
+    return runtime
+
+
+def _deadline_ns(timeout_s: float | None) -> int | None:
+    return None if timeout_s is None else clock.now_ns() + int(timeout_s * SECOND)

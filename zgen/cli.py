@@ -1,0 +1,156 @@
+"""`zgen node start / stop / status`."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from zgen.exceptions import ZgenError
+from zgen.io import folders
+from zgen.io.inquiry import query_node
+from zgen.io.release import PYTHON, RELEASE
+from zgen.io.spawn import NodeFacts, default_num_cpus, start_node, started_nodes, stop_started
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says and return the exit status."""
+    given = _parser().parse_args(arguments)
+    try:
+        status: int = given.run(given)
+    except (ZgenError, ValueError) as error:
+        print(f"zgen: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="zgen", description="Streaming generators over ZeroMQ.")
+    parser.add_argument("--version", action="version", version=f"zgen {RELEASE}, Python {PYTHON}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    node = commands.add_parser("node", help="run and inspect nodes of this machine")
+    actions = node.add_subparsers(metavar="action", required=True)
+    start = actions.add_parser("start", help="run a node in the foreground until Ctrl-C")
+    start.add_argument("--num-cpus", type=float, metavar="N", help="default: all that it may use")
+    start.add_argument("--resources", type=_resources, default={}, metavar="JSON")
+    start.set_defaults(run=_start)
+    stop = actions.add_parser("stop", help="stop the nodes that this user started")
+    stop.set_defaults(run=_stop)
+    status = actions.add_parser("status", help="show what the started nodes do")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(run=_status)
+
+    clean = commands.add_parser("clean", help="end and remove what killed nodes left behind")
+    clean.set_defaults(run=_clean)
+    return parser
+
+
+def _resources(text: str) -> dict[str, float]:
+    """Return the amounts in a JSON object such as ``{"gpu": 1}``."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(found, dict) or not all(
+        isinstance(amount, int | float) and not isinstance(amount, bool)
+        for amount in found.values()
+    ):
+        raise argparse.ArgumentTypeError('expected an object of numbers, such as {"gpu": 1}')
+    return found
+
+
+def _start(given: argparse.Namespace) -> int:
+    """Run a node until it ends by itself or a signal stops it."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    node = start_node(given.num_cpus, given.resources, embedded=False)
+    try:
+        cpus = default_num_cpus() if given.num_cpus is None else given.num_cpus
+        print(f"zgen node with {cpus:g} CPUs at {node.address.endpoint}")
+        print(f"folder: {node.folder}")
+        print('join it with zgen.init(address="auto"); stop it with Ctrl-C or `zgen node stop`')
+        sys.stdout.flush()
+        return node.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        node.stop()
+
+
+def _stop(given: argparse.Namespace) -> int:
+    """Stop this user's started nodes and wait until they are gone."""
+    nodes = started_nodes()
+    if not nodes:
+        print("no node of this user runs here")
+    status = 0
+    for node in nodes:
+        gone = stop_started(node)
+        print(f"{'stopped' if gone else 'still running'}: {node.address.endpoint}")
+        status |= not gone
+    return status
+
+
+def _status(given: argparse.Namespace) -> int:
+    """Show the state of this user's started nodes."""
+    states = [_state(node) for node in started_nodes()]
+    if given.json:
+        print(json.dumps(states, indent=2))
+    else:
+        for state in states:
+            print(_status_text(state))
+        if not states:
+            print("no node of this user runs here; start one with `zgen node start`")
+    return 0 if states else 1
+
+
+def _state(node: NodeFacts) -> dict[str, Any]:
+    """Return what a node says of itself, and its processes."""
+    state = query_node(node.address, node.folder)
+    return {
+        **state,
+        "folder": node.folder,
+        "supervisor_pid": node.supervisor,
+        "daemon_pid": node.daemon,
+        "release": node.release,
+        "python": node.python,
+    }
+
+
+def _status_text(state: dict[str, Any]) -> str:
+    """Return a node's state for people."""
+    free, total = state["free"], state["total"]
+    amounts = ", ".join(f"{free.get(name, 0)} of {total[name]} {name} free" for name in total)
+    lines = [
+        f"node {state['node'][:8]} at {state['endpoint']} (daemon pid={state['daemon_pid']})",
+        f"  resources  {amounts or 'none'}",
+        f"  jobs       {len(state['jobs'])}",
+    ]
+    for kind in ("workers", "leases"):
+        by_state: dict[str, int] = {}
+        for entry in state[kind]:
+            by_state[entry["state"]] = by_state.get(entry["state"], 0) + 1
+        told = ", ".join(f"{count} {name}" for name, count in sorted(by_state.items()))
+        lines.append(f"  {kind:<10} {told or 'none'}")
+    waiting = [lease for lease in state["leases"] if lease["waits_for"]]
+    lines.extend(f"  waiting    {lease['what']}: {lease['waits_for']}" for lease in waiting[:10])
+    return "\n".join(lines)
+
+
+def _clean(given: argparse.Namespace) -> int:
+    """End and remove what dead nodes of this user left behind."""
+    for folder in folders.sweep():
+        print(f"removed {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Which pushed task may start now: order, one at a time, and what is handed back.
+
+Rules of this file: tasks wait here in the order of their pushes. What running means is not known here.
+
+Theory of operation. A worker runs one task at a time. What queues behind it is handed back to its owner
+when the running one blocks or turns out long, so that nothing waits behind what may wait for it; what is
+pushed while that lasts is handed back at once.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from zgen.ids import LeaseId, PeerId, TaskId, short
+from zgen.wire.task import PushedTask
+from zgen.wire.value import Value
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A pushed task.
+
+    Attributes:
+        owner: Who pushed it.
+        lease: Under which lease.
+        push: Number of its push under the lease.
+        task: The task.
+        arguments: Its pickled arguments.
+        slots: Values of its referenced arguments.
+    """
+
+    owner: PeerId
+    lease: LeaseId
+    push: int
+    task: PushedTask
+    arguments: Value
+    slots: tuple[Value, ...]
+
+
+#: (owner, lease) -> task and attempt of what goes back.
+HandedBack = dict[tuple[PeerId, LeaseId], list[tuple[TaskId, int]]]
+
+
+class Admission:
+    """The queue of one worker.
+
+    Attributes:
+        running: The task that runs, or None.
+        started_ns: When it started.
+        blocked: Whether it waits for others.
+        long: Whether it has run for so long that nothing may queue behind it.
+    """
+
+    def __init__(self) -> None:
+        """Start idle."""
+        self.running: Waiting | None = None
+        self.started_ns = 0
+        self.blocked = False
+        self.long = False
+        #: Pushed and not started. Added by ``push``; removed by ``start_next`` and ``hand_back``.
+        self.queue: deque[Waiting] = deque()
+
+    def push(self, waiting: Waiting) -> None:
+        """Queue a task."""
+        self.queue.append(waiting)
+
+    def start_next(self, now_ns: int) -> Waiting | None:
+        """Start the next task, or return None if one runs or none waits."""
+        if self.running is not None or not self.queue:
+            return None
+        self.running = self.queue.popleft()
+        self.started_ns = now_ns
+        self.blocked = self.long = False
+        return self.running
+
+    def end(self, task: TaskId, attempt: int) -> Waiting | None:
+        """The running task ended; return it, or None if another one runs."""
+        running = self.running
+        if running is None or running.task.task != task or running.task.attempt != attempt:
+            return None
+        self.running = None
+        self.blocked = self.long = False
+        return running
+
+    def hand_back(self) -> HandedBack:
+        """Empty the queue if nothing may wait behind the running task; return what goes back to whom."""
+        back: HandedBack = {}
+        if self.running is None or not (self.blocked or self.long):
+            return back
+        for waiting in self.queue:
+            back.setdefault((waiting.owner, waiting.lease), []).append((waiting.task.task, waiting.task.attempt))
+        self.queue.clear()
+        return back
+
+    def drop_owner(self, owner: PeerId) -> None:
+        """Forget what a dead owner pushed and has not started."""
+        self.queue = deque(waiting for waiting in self.queue if waiting.owner != owner)
+
+    def check(self) -> None:
+        """Assert the invariants of the queue."""
+        if self.running is None:
+            assert not self.queue, f"idle while {short(self.queue[0].task.task)} waits"
+        else:
+            assert not ((self.blocked or self.long) and self.queue), "a task waits behind one that blocks"

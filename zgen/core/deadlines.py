@@ -1,0 +1,69 @@
+"""Keyed deadlines; next one due."""
+
+import heapq
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Deadlines(Generic[K]):
+    """At most one deadline a key; setting a key again replaces its deadline.
+
+    Attributes:
+        next_ns: The earliest deadline, or None.
+    """
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.next_ns: int | None = None
+        #: Key -> deadline. Added by ``set``; removed by ``clear`` and ``pop_due``.
+        self._at: dict[K, int] = {}
+        #: (deadline, tie-breaker, key); entries that ``_at`` no longer backs are skipped when they surface.
+        self._heap: list[tuple[int, int, K]] = []
+        self._count = 0
+
+    def set(self, key: K, at_ns: int) -> None:
+        """Make ``key`` due at ``at_ns``."""
+        self._at[key] = at_ns
+        self._count += 1
+        heapq.heappush(self._heap, (at_ns, self._count, key))
+        if self.next_ns is None or at_ns < self.next_ns:
+            self.next_ns = at_ns
+        else:
+            self._settle()
+
+    def set_if_unset(self, key: K, at_ns: int) -> None:
+        """Make ``key`` due at ``at_ns`` unless it has a deadline already."""
+        if key not in self._at:
+            self.set(key, at_ns)
+
+    def clear(self, key: K) -> None:
+        """Forget ``key``'s deadline, if it has one."""
+        if self._at.pop(key, None) is not None:
+            self._settle()
+
+    def pop_due(self, now_ns: int) -> list[K]:
+        """Remove and return the keys that are due, earliest first."""
+        due: list[K] = []
+        while self._heap and self._heap[0][0] <= now_ns:
+            at_ns, _, key = heapq.heappop(self._heap)
+            if self._at.get(key) == at_ns:
+                del self._at[key]
+                due.append(key)
+        self._settle()
+        return due
+
+    def __contains__(self, key: K) -> bool:
+        """Return whether ``key`` has a deadline."""
+        return key in self._at
+
+    def _settle(self) -> None:
+        """Drop outdated entries from the top and refresh ``next_ns``."""
+        heap = self._heap
+        while heap and self._at.get(heap[0][2]) != heap[0][0]:
+            heapq.heappop(heap)
+        if len(heap) > 64 and len(heap) > 4 * len(self._at):
+            self._heap = heap = [entry for entry in heap if self._at.get(entry[2]) == entry[0]]
+            heapq.heapify(heap)
+        self.next_ns = heap[0][0] if heap else None

@@ -1,0 +1,352 @@
+"""Everything a machine may ask for.
+
+Performed in list order. ``Transmit`` may fail in any way a network can; the session makes up for it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId
+from zgen.wire.task import PushedTask
+from zgen.wire.value import Value
+
+#: Lease and first push of a message that carries tasks: what its sender is told of if it never arrives.
+PushToken: TypeAlias = tuple[LeaseId, int]
+
+
+# -- any process -----------------------------------------------------------------------------------
+@dataclass(slots=True)
+class OpenConnection:
+    """Dial a peer; ``ConnectionUp`` or ``ConnectionLost`` of this epoch follows. Not promised: that it arrives.
+
+    Attributes:
+        peer: Whom.
+        endpoint: Where.
+        epoch: Number of this connection; an older one to the same peer is closed first.
+    """
+
+    peer: PeerId
+    endpoint: str
+    epoch: int
+
+
+@dataclass(slots=True)
+class CloseConnection:
+    """Close the connection to a peer and forget it; nothing of this epoch is reported afterwards.
+
+    Attributes:
+        peer: Other end.
+        epoch: Which connection.
+    """
+
+    peer: PeerId
+    epoch: int
+
+
+@dataclass(slots=True)
+class Transmit:
+    """Send frames on the open connection. Not promised: arrival, order against other epochs, once.
+
+    Attributes:
+        peer: Whom.
+        epoch: Which connection; if it is no longer open, nothing happens.
+        frames: Header, body, buffers.
+    """
+
+    peer: PeerId
+    epoch: int
+    frames: list[bytes]
+
+
+@dataclass(slots=True)
+class Send:
+    """Hand a message to the session: it arrives once and in order, or its peer is DOWN.
+
+    Inside a process's machine only: drivers of machines never see it.
+
+    Attributes:
+        peer: Whom.
+        message: What.
+        token: What to be told of if it never arrives.
+        item_bytes: Bytes of stream items in it.
+    """
+
+    peer: PeerId
+    message: Any
+    token: PushToken | None = None
+    item_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """Tell a person. Not promised: that anyone reads it.
+
+    Attributes:
+        level: ``info``, ``warning`` or ``error``.
+        text: One line.
+    """
+
+    level: str
+    text: str
+
+
+@dataclass(slots=True)
+class Left:
+    """Everything that had to leave has been acknowledged, or time is up: the process may end."""
+
+
+@dataclass(slots=True)
+class Exit:
+    """End this process at once.
+
+    Attributes:
+        reason: Why, for people.
+    """
+
+    reason: str
+
+
+# -- owner -----------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class ObjectsReady:
+    """Wake who waits for these objects.
+
+    Attributes:
+        objects: Objects that have a value or an error now.
+    """
+
+    objects: tuple[ObjectId, ...]
+
+
+@dataclass(slots=True)
+class StreamAdvanced:
+    """Wake who waits for this stream: it has an item, an error or its end at the cursor.
+
+    Attributes:
+        stream: The stream.
+    """
+
+    stream: StreamId
+
+
+@dataclass(slots=True)
+class ItemsTaken:
+    """Answer to ``TakeItems``: items from the cursor on now have a local reference each.
+
+    Attributes:
+        stream: The stream.
+        first: Index of the first taken *object* among the task's objects.
+        count: How many follow one another; 0 if none is there yet.
+        ended: True if there will never be one more than these.
+    """
+
+    stream: StreamId
+    first: int
+    count: int
+    ended: bool
+
+
+@dataclass(slots=True)
+class PrintLines:
+    """Show a worker's output to the user.
+
+    Attributes:
+        pid: Process id of the worker.
+        is_error: True for standard error.
+        lines: Whole lines.
+        dropped: Lines lost before these.
+    """
+
+    pid: int
+    is_error: bool
+    lines: tuple[str, ...]
+    dropped: int
+
+
+@dataclass(slots=True)
+class JobReady:
+    """The node knows this driver's job.
+
+    Attributes:
+        total: Names and amounts of the node's resources.
+    """
+
+    total: tuple[tuple[str, int], ...]
+
+
+@dataclass(slots=True)
+class NodeAnswered:
+    """Answer to ``AskNode``; every line that a worker had printed before was handed out before.
+
+    Attributes:
+        query: Number of the question.
+        state: JSON object.
+    """
+
+    query: int
+    state: str
+
+
+@dataclass(slots=True)
+class NodeLost:
+    """The node is gone; what this process owns can be read, everything else fails.
+
+    Attributes:
+        node: The daemon.
+        reason: What is known.
+    """
+
+    node: PeerId
+    reason: str
+
+
+# -- executor --------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class LearnFunction:
+    """Keep the pickle of a function for the tasks that will name it.
+
+    Attributes:
+        function: Its hash.
+        payload: Pickle of it.
+    """
+
+    function: FunctionId
+    payload: bytes
+
+
+@dataclass(slots=True)
+class StartTask:
+    """Run a body; ``Yielded`` and ``TaskEnded`` follow. One at a time.
+
+    Attributes:
+        task: The task.
+        arguments: Pickle of (args, kwargs).
+        slots: Values of its referenced arguments, in order.
+        lease: Lease that it runs under.
+        push: Number of its push under the lease, to be marked as started before its body runs.
+    """
+
+    task: PushedTask
+    arguments: Value
+    slots: tuple[Value, ...]
+    lease: LeaseId
+    push: int
+
+
+@dataclass(slots=True)
+class HoldBody:
+    """Do not resume the running generator before ``ReleaseBody``."""
+
+
+@dataclass(slots=True)
+class ReleaseBody:
+    """Resume the held generator; harmless if none is held."""
+
+
+# -- node ------------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class SpawnWorker:
+    """Fork a worker for a job; ``WorkerSpawned`` follows, or ``WorkerExited`` with pid 0.
+
+    Attributes:
+        worker: Name to give it.
+        job: Whose work it will do.
+    """
+
+    worker: PeerId
+    job: JobId
+
+
+@dataclass(slots=True)
+class KillWorker:
+    """Kill a worker and what it started; ``WorkerExited`` follows.
+
+    Attributes:
+        worker: Which one.
+    """
+
+    worker: PeerId
+
+
+@dataclass(slots=True)
+class WatchProcess:
+    """Step ``ProcessExited`` when this process of another parent dies, at once if it is dead.
+
+    Attributes:
+        peer: The process.
+        incarnation: Its life.
+        pid: Its process id.
+    """
+
+    peer: PeerId
+    incarnation: int
+    pid: int
+
+
+@dataclass(slots=True)
+class UnwatchProcess:
+    """Stop watching a process; harmless if it is not watched. Not promised: that no exit comes.
+
+    Attributes:
+        peer: The process.
+        incarnation: Its life.
+    """
+
+    peer: PeerId
+    incarnation: int
+
+
+@dataclass(slots=True)
+class JobKnown:
+    """Remember a job's environment for the workers to come.
+
+    Attributes:
+        job: The job.
+        sys_path: Module search path.
+        cwd: Working directory.
+        environment: Environment variables.
+    """
+
+    job: JobId
+    sys_path: tuple[str, ...]
+    cwd: str
+    environment: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class JobOver:
+    """Forget a job's environment.
+
+    Attributes:
+        job: The job.
+    """
+
+    job: JobId
+
+
+Effect: TypeAlias = (
+    OpenConnection
+    | CloseConnection
+    | Transmit
+    | Send
+    | Report
+    | Left
+    | Exit
+    | ObjectsReady
+    | StreamAdvanced
+    | ItemsTaken
+    | PrintLines
+    | JobReady
+    | NodeAnswered
+    | NodeLost
+    | LearnFunction
+    | StartTask
+    | HoldBody
+    | ReleaseBody
+    | SpawnWorker
+    | KillWorker
+    | WatchProcess
+    | UnwatchProcess
+    | JobKnown
+    | JobOver
+)

@@ -1,0 +1,354 @@
+"""Everything that may happen to a process besides the passing of time."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
+from zgen.wire.lease import Shape
+from zgen.wire.session import Address
+from zgen.wire.value import Value
+
+
+# -- any process -----------------------------------------------------------------------------------
+@dataclass(slots=True)
+class Arrived:
+    """Frames came in.
+
+    Attributes:
+        connection: The routing id under which they came; fresh for every connection.
+        frames: Header, body, buffers.
+    """
+
+    connection: bytes
+    frames: list[bytes]
+
+
+@dataclass(slots=True)
+class ConnectionUp:
+    """A connection that was opened can send now.
+
+    Attributes:
+        peer: Other end.
+        epoch: Which connection to it.
+    """
+
+    peer: PeerId
+    epoch: int
+
+
+@dataclass(slots=True)
+class ConnectionLost:
+    """A connection broke or was refused.
+
+    Attributes:
+        peer: Other end.
+        epoch: Which connection to it.
+    """
+
+    peer: PeerId
+    epoch: int
+
+
+@dataclass(slots=True)
+class TimerDue:
+    """``next_deadline_ns`` has come."""
+
+
+@dataclass(slots=True)
+class InboxDrained:
+    """A look at the inbox found it empty."""
+
+
+@dataclass(slots=True)
+class Leave:
+    """This process ends cleanly.
+
+    Attributes:
+        reason: Why, for people.
+    """
+
+    reason: str
+
+
+# -- owner -----------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class Join:
+    """A driver or worker learns of its node.
+
+    Attributes:
+        node: Where the daemon is reached.
+        job: Job of this process.
+        pid: Process id of this process.
+    """
+
+    node: Address
+    job: JobId
+    pid: int
+
+
+@dataclass(slots=True)
+class RegisterDriver:
+    """The driver tells its node about its job.
+
+    Attributes:
+        pid: Process id of this driver.
+        sys_path: Module search path of the workers.
+        cwd: Working directory of the workers.
+        environment: Environment variables of the workers.
+    """
+
+    pid: int
+    sys_path: tuple[str, ...]
+    cwd: str
+    environment: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class DefineTaskFunction:
+    """A function was pickled and may be named by tasks from now on.
+
+    Attributes:
+        function: Hash of the payload.
+        payload: Pickle of the function.
+    """
+
+    function: FunctionId
+    payload: bytes
+
+
+@dataclass(slots=True)
+class TaskSpec:
+    """Everything needed to execute a task again.
+
+    Attributes:
+        task: The task.
+        function: Hash of the function, defined before.
+        name: For people.
+        returns_count: Number of results, or ``STREAMING``.
+        arguments: Pickle of (args, kwargs), references replaced by positions.
+        slots: Objects that the arguments refer to, in order of their positions.
+        shape: Resources that it holds while it runs.
+        retries_max: How often it may run again after a failure; -1 for ever.
+        retry_exceptions: Pickle of what may be retried; empty for nothing.
+    """
+
+    task: TaskId
+    function: FunctionId
+    name: str
+    returns_count: int
+    arguments: Value
+    slots: tuple[ObjectId, ...]
+    shape: Shape
+    retries_max: int
+    retry_exceptions: bytes
+
+
+@dataclass(slots=True)
+class SubmitTask:
+    """The user called ``f.remote()``. Each result starts with one local reference, a stream with its handle.
+
+    Attributes:
+        spec: The task.
+    """
+
+    spec: TaskSpec
+
+
+@dataclass(slots=True)
+class PutObject:
+    """The user called ``put``. The object starts with one local reference.
+
+    Attributes:
+        object: The new object.
+        value: Its value.
+    """
+
+    object: ObjectId
+    value: Value
+
+
+@dataclass(slots=True)
+class TakeItems:
+    """The user wants the next items of a stream; each taken one gets one local reference.
+
+    Attributes:
+        stream: The stream.
+        count_max: How many at most.
+    """
+
+    stream: StreamId
+    count_max: int
+
+
+@dataclass(slots=True)
+class RefCompletion:
+    """The user called ``completed()``: one more local reference to a stream's completion object.
+
+    Attributes:
+        stream: The stream.
+    """
+
+    stream: StreamId
+
+
+@dataclass(slots=True)
+class Dropped:
+    """User references and stream handles went away.
+
+    Attributes:
+        objects: One entry for each reference that went.
+        streams: Streams whose handle went.
+    """
+
+    objects: tuple[ObjectId, ...]
+    streams: tuple[StreamId, ...]
+
+
+@dataclass(slots=True)
+class AskNode:
+    """Somebody wants to know the node's state; ``NodeAnswered`` follows.
+
+    Attributes:
+        query: Number to be repeated in the answer.
+    """
+
+    query: int
+
+
+@dataclass(slots=True)
+class ProcessExited:
+    """The operating system says that a watched process is dead.
+
+    Attributes:
+        peer: The process.
+        incarnation: Its life.
+        reason: What is known, for people.
+    """
+
+    peer: PeerId
+    incarnation: int
+    reason: str
+
+
+# -- executor --------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class Yielded:
+    """The running body yielded.
+
+    Attributes:
+        task: The task that runs.
+        attempt: Its execution.
+        value: What it yielded.
+    """
+
+    task: TaskId
+    attempt: int
+    value: Value
+
+
+@dataclass(slots=True)
+class TaskEnded:
+    """The running body ended.
+
+    Attributes:
+        task: The task that ran.
+        attempt: Its execution.
+        outcome: One of ``wire.task``'s ``OUTCOME_`` numbers.
+        values: The results; for a stream none; or one error.
+    """
+
+    task: TaskId
+    attempt: int
+    outcome: int
+    values: tuple[Value, ...]
+
+
+@dataclass(slots=True)
+class BodyBlocked:
+    """The running body began to wait for others, or its wait is over.
+
+    Attributes:
+        blocked: True at the beginning.
+    """
+
+    blocked: bool
+
+
+# -- node ------------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class WorkerSpawned:
+    """The zygote forked a worker.
+
+    Attributes:
+        worker: Name that was given to it.
+        pid: Its process id.
+    """
+
+    worker: PeerId
+    pid: int
+
+
+@dataclass(slots=True)
+class WorkerExited:
+    """A worker is dead.
+
+    Attributes:
+        worker: Which one.
+        pid: Its process id.
+        exit_code: Exit code, or -1 if a signal ended it.
+        signal: The signal, or 0.
+        log_tail: Its last lines of output.
+        lease: Lease under which it last started work; zeroes if none.
+        started: Pushes that it had started under that lease.
+    """
+
+    worker: PeerId
+    pid: int
+    exit_code: int
+    signal: int
+    log_tail: str
+    lease: LeaseId
+    started: int
+
+
+@dataclass(slots=True)
+class WorkerPrinted:
+    """A worker printed whole lines.
+
+    Attributes:
+        worker: Which one.
+        is_error: True for standard error.
+        lines: The lines, without their ends.
+        dropped: Lines lost before these.
+    """
+
+    worker: PeerId
+    is_error: bool
+    lines: tuple[str, ...]
+    dropped: int
+
+
+Event: TypeAlias = (
+    Arrived
+    | ConnectionUp
+    | ConnectionLost
+    | TimerDue
+    | InboxDrained
+    | Leave
+    | Join
+    | RegisterDriver
+    | DefineTaskFunction
+    | SubmitTask
+    | PutObject
+    | TakeItems
+    | RefCompletion
+    | Dropped
+    | AskNode
+    | ProcessExited
+    | Yielded
+    | TaskEnded
+    | BodyBlocked
+    | WorkerSpawned
+    | WorkerExited
+    | WorkerPrinted
+)

@@ -1,0 +1,160 @@
+"""Worker side: routes pushes, yields and ends between admission and reports.
+
+Theory of operation. Pushed tasks queue in ``admission``; the body of the first runs outside, and what it
+yields comes back as events. Where item bytes pile up unacknowledged, the body is held before its next
+item; nothing is dropped. A task that blocks gives its resources back to the node for as long.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from zgen.core.admission import Admission, Waiting
+from zgen.core.deadlines import Deadlines
+from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, Send, StartTask
+from zgen.core.events import BodyBlocked, TaskEnded, Yielded
+from zgen.core.marks import reached
+from zgen.core.stream_out import StreamsOut
+from zgen.ids import PeerId
+from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
+from zgen.wire.lease import WorkerBlocked
+from zgen.wire.stream import CloseStream
+from zgen.wire.task import STREAMING, DefineFunction, Outcome, PushTasks, TasksReturned
+from zgen.wire.value import unpack
+
+LONG: Final = "the running task has become a long one"
+
+
+class Executor:
+    """What one worker runs for others."""
+
+    def __init__(self) -> None:
+        """Start idle."""
+        self.admission = Admission()
+        self.reports = StreamsOut()
+        self.deadlines: Deadlines[str] = Deadlines()
+        self.holding = False
+        self.node: PeerId | None = None
+        self._handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
+            PushTasks: self._on_push_tasks,
+            DefineFunction: self._on_define_function,
+            CloseStream: self._on_close_stream,
+        }
+
+    @property
+    def next_deadline_ns(self) -> int | None:
+        """When ``on_timer`` is wanted."""
+        mine, reports = self.deadlines.next_ns, self.reports.deadlines.next_ns
+        if mine is None or reports is None:
+            return mine if reports is None else reports
+        return min(mine, reports)
+
+    def handles(self, message_class: type) -> bool:
+        """Return whether messages of this class are for the executor side."""
+        return message_class in self._handlers
+
+    def on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
+        """Absorb one message that ``handles`` accepts.
+
+        Raises:
+            RemoteProtocolError: It does not fit what went before.
+        """
+        self._handlers[type(message)](sender, message, now_ns, out)
+
+    def on_yielded(self, event: Yielded, unacked_bytes: int, now_ns: int, out: list[Effect]) -> None:
+        """Report an item; hold the body if its owner's line carries too many bytes already."""
+        self.reports.add_item(event.task, event.attempt, event.value, now_ns, out)
+        if unacked_bytes >= ITEM_BYTES_UNACKED_MAX and not self.holding:
+            reached("body held for unacknowledged bytes")
+            self.holding = True
+            out.append(HoldBody())
+
+    def on_acked(self, unacked_bytes: int, out: list[Effect]) -> None:
+        """The running task's owner acknowledged something."""
+        if self.holding and unacked_bytes < ITEM_BYTES_UNACKED_MAX:
+            self.holding = False
+            out.append(ReleaseBody())
+
+    def on_task_ended(self, event: TaskEnded, now_ns: int, out: list[Effect]) -> None:
+        """Report how the body ended and start the next one."""
+        ended = self.admission.end(event.task, event.attempt)
+        assert ended is not None, "the end of a task that does not run"
+        self.deadlines.clear(LONG)
+        self.holding = False
+        run_ns = now_ns - self.admission.started_ns
+        if ended.task.returns_count == STREAMING:
+            self.reports.end(event.task, event.outcome, run_ns, event.values, now_ns, out)
+        else:
+            outcome = Outcome(event.task, event.attempt, event.outcome, run_ns, ())
+            self.reports.add_outcome(ended.owner, outcome, event.values, now_ns, out)
+        self._start_next(now_ns, out)
+
+    def on_body_blocked(self, event: BodyBlocked, now_ns: int, out: list[Effect]) -> None:
+        """The running body waits for others, or goes on."""
+        running = self.admission.running
+        if running is None or self.node is None or self.admission.blocked == event.blocked:
+            return
+        self.admission.blocked = event.blocked
+        out.append(Send(self.node, WorkerBlocked(running.lease, event.blocked)))
+        self._hand_back(out)
+
+    def on_owner_down(self, owner: PeerId, out: list[Effect]) -> None:
+        """An owner is dead: nothing of its is started or reported any more."""
+        self.admission.drop_owner(owner)
+        self.reports.drop_owner(owner)
+        if self.holding:
+            self.holding = False
+            out.append(ReleaseBody())
+
+    def on_timer(self, now_ns: int, out: list[Effect]) -> None:
+        """Flush what waited long enough; hand back what waits behind a long task."""
+        self.reports.on_timer(now_ns, out)
+        for _ in self.deadlines.pop_due(now_ns):
+            self.admission.long = self.admission.running is not None
+            self._hand_back(out)
+
+    def owner_of_running(self) -> PeerId | None:
+        """Return who pushed the running task."""
+        return self.admission.running.owner if self.admission.running is not None else None
+
+    def check(self) -> None:
+        """Assert the invariants of both tables."""
+        self.admission.check()
+        self.reports.check()
+        if self.admission.queue:
+            assert LONG in self.deadlines, "tasks wait and nobody looks how long"
+
+    def _on_push_tasks(self, sender: PeerId, message: PushTasks, now_ns: int, out: list[Effect]) -> None:
+        at = 0
+        for offset, task in enumerate(message.tasks):
+            (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
+            waiting = Waiting(sender, message.lease, message.first_push + offset, task, arguments, tuple(slots))
+            self.admission.push(waiting)
+        self._start_next(now_ns, out)
+        self._hand_back(out)
+        if self.admission.queue:
+            self.deadlines.set_if_unset(LONG, self.admission.started_ns + TASK_LONG_NS)
+
+    def _on_define_function(self, sender: PeerId, message: DefineFunction, now_ns: int, out: list[Effect]) -> None:
+        out.append(LearnFunction(message.function, message.payload))
+
+    def _on_close_stream(self, sender: PeerId, message: CloseStream, now_ns: int, out: list[Effect]) -> None:
+        record = self.reports.streams.get(message.stream)
+        if record is not None and record.owner == sender:
+            self.reports.close(message.stream, message.attempt)
+
+    def _start_next(self, now_ns: int, out: list[Effect]) -> None:
+        started = self.admission.start_next(now_ns)
+        if started is None:
+            return
+        if started.task.returns_count == STREAMING:
+            self.reports.open(started.task.task, started.task.attempt, started.owner)
+        out.append(StartTask(started.task, started.arguments, started.slots, started.lease, started.push))
+        if self.admission.queue:
+            self.deadlines.set(LONG, now_ns + TASK_LONG_NS)
+
+    def _hand_back(self, out: list[Effect]) -> None:
+        for (owner, lease), tasks in self.admission.hand_back().items():
+            reached("queued tasks handed back")
+            out.append(Send(owner, TasksReturned(lease, tuple(tasks))))
+        if not self.admission.queue:
+            self.deadlines.clear(LONG)

@@ -1,0 +1,52 @@
+"""State enum helper, legal moves, `move()`, bounded story, diagram export."""
+
+from collections import deque
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, Generic, TypeVar
+
+S = TypeVar("S", bound=Enum)
+
+STORY_COUNT_MAX: Final = 16
+
+
+class Lifecycle(Generic[S]):
+    """One entity's state, with the moves that are legal and the last ones that were made.
+
+    Attributes:
+        state: Where it is.
+    """
+
+    __slots__ = ("_legal", "_name", "_story", "state")
+
+    def __init__(self, name: str, legal: Mapping[S, tuple[S, ...]], state: S) -> None:
+        """Start in ``state``; ``name`` stands in front of the story."""
+        self.state = state
+        self._name = name
+        self._legal = legal
+        self._story: deque[tuple[int, S, S, str]] | None = None
+
+    def move(self, to: S, now_ns: int, cause: str) -> None:
+        """Go to ``to``.
+
+        Raises:
+            AssertionError: The move is not legal; the message tells the story so far.
+        """
+        if to not in self._legal.get(self.state, ()):
+            raise AssertionError(f"{self._name}: {self.state.name} -> {to.name} because of {cause}\n{self.story()}")
+        if self._story is None:
+            self._story = deque(maxlen=STORY_COUNT_MAX)
+        self._story.append((now_ns, self.state, to, cause))
+        self.state = to
+
+    def story(self) -> str:
+        """Return the last moves, one a line."""
+        return "\n".join(f"{now_ns} {old.name} -> {new.name}: {cause}" for now_ns, old, new, cause in self._story or ())
+
+
+def diagram(name: str, legal: Mapping[S, tuple[S, ...]]) -> str:
+    """Return a Mermaid state diagram of the legal moves."""
+    lines = [f"stateDiagram-v2\n    %% {name}"]
+    for state, moves in legal.items():
+        lines.extend(f"    {state.name} --> {to.name}" for to in moves)
+    return "\n".join(lines)

@@ -1,0 +1,162 @@
+"""One peer's line: order, exactly once, resend, acknowledgement.
+
+Rules of this file: a line knows sequence numbers and frames, nothing of hellos, connections to others or
+what the frames mean. Its owner, ``session``, opens connections and keeps deadlines.
+
+Theory of operation. What is sent gets the next sequence number and is kept until a cumulative ack covers
+it. On a fresh connection everything kept is sent again; on a timeout only the oldest, since its ack will
+jump over what arrived behind it. What arrives is delivered when it is the next in order; what lies ahead
+waits, what lies behind is a repetition and only renews the ack.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from zgen.core.effects import PushToken
+from zgen.core.marks import reached
+from zgen.limits import ACK_AFTER_COUNT, REORDER_COUNT_MAX, RESEND_FIRST_NS, RESEND_NS_MAX
+from zgen.wire.codec import FLAG_BODY, Header, encode_header
+from zgen.wire.session import Address
+
+
+@dataclass(slots=True)
+class Kept:
+    """A message that is not acknowledged yet.
+
+    Attributes:
+        seq: Its number, from 1.
+        frames: Body and buffers.
+        token: What its sender wants to be told if it never arrives; None for nothing.
+        item_bytes: Bytes of stream items in it, for the bound on unacknowledged ones.
+        sent_ns: When it last left, or None if it never did.
+    """
+
+    seq: int
+    frames: list[bytes]
+    token: PushToken | None
+    item_bytes: int
+    sent_ns: int | None = None
+
+
+@dataclass(slots=True)
+class Line:
+    """Both directions of the talk with one life of one peer.
+
+    Attributes:
+        address: The peer.
+        epoch: Number of our newest connection to it, from 1; 0 before the first.
+        up: Whether that connection can send.
+        redials: Failed connections in a row.
+        hello_epoch: Newest connection of its that said hello.
+        hello_acked: Whether it is sure that the hello on our newest connection arrived.
+        proof_seq: Last number that left before our newest connection; an ack beyond it is that proof.
+        seq: Last number given to a message.
+        kept: Messages not acknowledged, oldest first. Added by ``keep``; removed by ``absorb_ack``.
+        item_bytes_kept: Sum of their item bytes.
+        resend_wait_ns: Current wait before the oldest goes again.
+        arrived: Every message up to here was delivered.
+        early: Messages that came before an earlier one. Added by ``absorb``; removed as gaps close.
+        acks_owed: Messages delivered or repeated since our last ack left.
+        closing: Whether a DOWN waits for this line to fall quiet.
+        closing_seen_ns: Last look that found the inbox empty with nothing from the peer since; None before.
+        departed: Whether the peer said goodbye: no more dialling.
+    """
+
+    address: Address
+    epoch: int = 0
+    up: bool = False
+    redials: int = 0
+    hello_epoch: int = 0
+    hello_acked: bool = False
+    proof_seq: int = 0
+    seq: int = 0
+    kept: deque[Kept] = field(default_factory=deque)
+    item_bytes_kept: int = 0
+    resend_wait_ns: int = RESEND_FIRST_NS
+    arrived: int = 0
+    early: dict[int, list[bytes]] = field(default_factory=dict)
+    acks_owed: int = 0
+    closing: bool = False
+    closing_seen_ns: int | None = None
+    departed: bool = False
+
+    def keep(self, frames: list[bytes], token: PushToken | None, item_bytes: int) -> Kept:
+        """Number a message and keep it until it is acknowledged."""
+        self.seq += 1
+        kept = Kept(self.seq, frames, token, item_bytes)
+        self.kept.append(kept)
+        self.item_bytes_kept += item_bytes
+        return kept
+
+    def frames_of(self, kept: Kept, now_ns: int) -> list[bytes]:
+        """Return what to transmit for ``kept`` now; the ack rides along."""
+        kept.sent_ns = now_ns
+        self.acks_owed = 0
+        return [encode_header(FLAG_BODY, kept.seq, self.arrived), *kept.frames]
+
+    def ack_frames(self) -> list[bytes]:
+        """Return a pure acknowledgement."""
+        self.acks_owed = 0
+        return [encode_header(0, 0, self.arrived)]
+
+    def absorb_ack(self, ack: int) -> bool:
+        """Forget what ``ack`` covers; return whether it covered anything."""
+        kept = self.kept
+        if not kept or ack < kept[0].seq or ack > self.seq:
+            return False
+        while kept and kept[0].seq <= ack:
+            self.item_bytes_kept -= kept.popleft().item_bytes
+        if ack > self.proof_seq:
+            self.hello_acked = True
+        self.resend_wait_ns = RESEND_FIRST_NS
+        return True
+
+    def on_up(self) -> None:
+        """Start over on a fresh connection: an ack of what left on older ones says nothing about it."""
+        self.up = True
+        self.redials = 0
+        self.hello_acked = False
+        unsent = sum(1 for kept in self.kept if kept.sent_ns is None)
+        self.proof_seq = self.seq - unsent
+
+    def absorb(self, header: Header, frames: list[bytes]) -> list[list[bytes]]:
+        """Take in one message; return the frames that are deliverable now, in order."""
+        self.closing_seen_ns = None
+        seq = header.seq
+        if seq == self.arrived + 1:
+            self.arrived = seq
+            self.acks_owed += 1
+            if not self.early:
+                return [frames]
+            ready = [frames]
+            while (following := self.early.pop(self.arrived + 1, None)) is not None:
+                self.arrived += 1
+                self.acks_owed += 1
+                ready.append(following)
+            return ready
+        if seq <= self.arrived:
+            reached("repeated message dropped")
+            self.acks_owed = max(self.acks_owed, ACK_AFTER_COUNT)
+        elif seq - self.arrived <= REORDER_COUNT_MAX:
+            reached("early message kept")
+            self.early[seq] = frames
+        return []
+
+    def oldest_due_ns(self) -> int | None:
+        """Return when the oldest message that left should leave again, or None."""
+        if not self.kept or self.kept[0].sent_ns is None:
+            return None
+        return self.kept[0].sent_ns + self.resend_wait_ns
+
+    def double_resend_wait(self) -> None:
+        """Wait longer before the next resend."""
+        self.resend_wait_ns = min(2 * self.resend_wait_ns, RESEND_NS_MAX)
+
+    def check(self) -> None:
+        """Assert the invariants of the line."""
+        kept = self.kept
+        if kept:
+            ends = (kept[0].seq, kept[-1].seq)
+            assert ends == (self.seq - len(kept) + 1, self.seq), f"gap in kept: {ends}"
+        assert self.item_bytes_kept == sum([each.item_bytes for each in kept])
+        assert not self.early or all(seq > self.arrived + 1 for seq in self.early), "a deliverable message waits"

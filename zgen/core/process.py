@@ -1,0 +1,202 @@
+"""Session, owner and executor of one process as one machine.
+
+Every event of a driver or worker enters here, and every effect leaves here: what a recording of both
+shows is all there is.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from zgen.core import events as ev
+from zgen.core.effects import Effect, Exit, Send
+from zgen.core.executor import Executor
+from zgen.core.marks import reached
+from zgen.core.owner import Owner
+from zgen.core.session import Gone, Identity, Session
+from zgen.exceptions import RemoteProtocolError
+from zgen.ids import PeerId, short
+from zgen.wire.codec import decode, encode
+from zgen.wire.lease import LeaseGranted, ProcessDown, WorkerReady
+
+
+class ProcessMachine:
+    """The machine of a driver or a worker.
+
+    Attributes:
+        session: Its lines.
+        owner: What it submitted.
+        executor: What it runs; None in a driver.
+        next_deadline_ns: When ``TimerDue`` is wanted.
+    """
+
+    def __init__(self, identity: Identity, *, executes: bool) -> None:
+        """Start without a node; ``executes`` for a worker."""
+        self.session = Session(identity)
+        self.owner = Owner(identity.address.peer)
+        self.executor = Executor() if executes else None
+        self.next_deadline_ns: int | None = None
+        #: Peer -> what is known of its death while its line falls quiet. Removed when the DOWN is acted on.
+        self._downs: dict[PeerId, tuple[ProcessDown | None, str]] = {}
+        self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
+            ev.Arrived: self._on_arrived,
+            ev.ConnectionUp: lambda e, now, out: self.session.on_connection_up(e.peer, e.epoch, now, out),
+            ev.ConnectionLost: lambda e, now, out: self.session.on_connection_lost(e.peer, e.epoch, now, out),
+            ev.TimerDue: self._on_timer,
+            ev.InboxDrained: self._on_drained,
+            ev.Leave: lambda e, now, out: self.session.leave(e.reason, now, out),
+            ev.Join: self._on_join,
+            ev.RegisterDriver: lambda e, now, out: self.owner.register(e, out),
+            ev.DefineTaskFunction: lambda e, now, out: self.owner.define(e.function, e.payload),
+            ev.SubmitTask: lambda e, now, out: self.owner.submit(e, now, out),
+            ev.PutObject: lambda e, now, out: self.owner.put(e),
+            ev.TakeItems: lambda e, now, out: self.owner.take(e, out),
+            ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
+            ev.Dropped: lambda e, now, out: self.owner.drop(e, out),
+            ev.AskNode: lambda e, now, out: self.owner.ask_node(e.query, out),
+            ev.ProcessExited: self._on_process_exited,
+        }
+        if self.executor is not None:
+            executor = self.executor
+            self._handlers[ev.Yielded] = self._on_yielded
+            self._handlers[ev.TaskEnded] = executor.on_task_ended
+            self._handlers[ev.BodyBlocked] = executor.on_body_blocked
+
+    @property
+    def lines_closing(self) -> bool:
+        """Whether ``InboxDrained`` is wanted."""
+        return self.session.lines_closing
+
+    def step(self, event: ev.Event, now_ns: int) -> list[Effect]:
+        """Absorb one event and return what is to be done, in order."""
+        wanted: list[Effect] = []
+        self._handlers[type(event)](event, now_ns, wanted)
+        effects = self._post(wanted, now_ns) if wanted else wanted
+        self._refresh_deadline()
+        return effects
+
+    def check(self) -> None:
+        """Assert every invariant."""
+        self.session.check()
+        self.owner.check()
+        if self.executor is not None:
+            self.executor.check()
+
+    def _post(self, wanted: list[Effect], now_ns: int) -> list[Effect]:
+        """Put messages into the session; everything else passes through, in order."""
+        effects: list[Effect] = []
+        for effect in wanted:
+            if type(effect) is Send:
+                frames = encode(effect.message)
+                self.session.send(effect.peer, frames, now_ns, effects, effect.token, effect.item_bytes)
+            else:
+                effects.append(effect)
+        return effects
+
+    def _refresh_deadline(self) -> None:
+        next_ns = self.session.deadlines.next_ns
+        for other in (
+            self.owner.next_deadline_ns,
+            self.executor.next_deadline_ns if self.executor is not None else None,
+        ):
+            if other is not None and (next_ns is None or other < next_ns):
+                next_ns = other
+        self.next_deadline_ns = next_ns
+
+    def _on_arrived(self, event: ev.Arrived, now_ns: int, out: list[Effect]) -> None:
+        try:
+            sender, bodies, gone = self.session.on_arrived(event.connection, event.frames, now_ns, out)
+        except RemoteProtocolError as error:
+            self._count(str(error))
+            return
+        if gone is not None:
+            self._on_gone(gone, now_ns, out)
+        for body in bodies:
+            try:
+                self._on_message(sender, decode(body), now_ns, out)
+            except RemoteProtocolError as error:
+                self._count(str(error))
+        if self.executor is not None and self.executor.holding:
+            owner = self.executor.owner_of_running()
+            if owner is not None:
+                self.executor.on_acked(self.session.item_bytes_unacked(owner), out)
+
+    def _on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
+        kind = type(message)
+        if self.owner.handles(kind):
+            if kind is LeaseGranted:
+                if self.session.is_fenced(message.worker.peer, message.worker.incarnation):
+                    raise RemoteProtocolError("a grant of a dead worker")
+                self.session.dial(message.worker, out)
+            self.owner.on_message(sender, message, now_ns, out)
+        elif self.executor is not None and self.executor.handles(kind):
+            self.executor.on_message(sender, message, now_ns, out)
+        elif kind is ProcessDown:
+            if sender != self.owner.node:
+                raise RemoteProtocolError("a DOWN by a stranger")
+            self._on_down(message.peer, message, f"process {message.pid} died", now_ns, out)
+        else:
+            raise RemoteProtocolError(f"{kind.__name__} is not for this process")
+
+    def _on_join(self, event: ev.Join, now_ns: int, out: list[Effect]) -> None:
+        self.session.dial(event.node, out)
+        self.owner.join(event.node.peer, event.job)
+        if self.executor is not None:
+            self.executor.node = event.node.peer
+            out.append(Send(event.node.peer, WorkerReady(event.pid)))
+
+    def _on_yielded(self, event: ev.Yielded, now_ns: int, out: list[Effect]) -> None:
+        executor = self.executor
+        assert executor is not None
+        owner = executor.owner_of_running()
+        assert owner is not None, "a yield without a task"
+        executor.on_yielded(event, self.session.item_bytes_unacked(owner), now_ns, out)
+
+    def _on_process_exited(self, event: ev.ProcessExited, now_ns: int, out: list[Effect]) -> None:
+        if not self.session.is_fenced(event.peer, event.incarnation):
+            self._on_down(event.peer, None, event.reason, now_ns, out)
+
+    def _on_down(self, peer: PeerId, down: ProcessDown | None, reason: str, now_ns: int, out: list[Effect]) -> None:
+        if peer in self._downs:
+            return
+        if down is not None and self.session.is_fenced(peer, down.incarnation):
+            reached("second DOWN of one life ignored")
+            return
+        self._downs[peer] = (down, reason)
+        if not self.session.hold_down(peer, now_ns):
+            self._act_on_down(peer, now_ns, out)
+
+    def _on_drained(self, event: ev.InboxDrained, now_ns: int, out: list[Effect]) -> None:
+        for peer in self.session.on_drained(now_ns):
+            self._act_on_down(peer, now_ns, out)
+
+    def _act_on_down(self, peer: PeerId, now_ns: int, out: list[Effect]) -> None:
+        down, reason = self._downs.pop(peer)
+        gone = self.session.forget(peer, reason, out)
+        if gone is None and down is not None:
+            self.session.fence(peer, down.incarnation)
+        self._peer_is_gone(peer, down, reason, gone, now_ns, out)
+
+    def _on_gone(self, gone: Gone, now_ns: int, out: list[Effect]) -> None:
+        down, _ = self._downs.pop(gone.peer, (None, ""))
+        self._peer_is_gone(gone.peer, down, gone.reason, gone, now_ns, out)
+
+    def _peer_is_gone(
+        self, peer: PeerId, down: ProcessDown | None, reason: str, gone: Gone | None, now_ns: int, out: list[Effect]
+    ) -> None:
+        unsent = [token for token, definite in gone.undelivered if definite] if gone is not None else []
+        self.owner.on_down(peer, down, reason, unsent, now_ns, out)
+        if self.executor is None:
+            return
+        self.executor.on_owner_down(peer, out)
+        if peer == self.owner.node:
+            out.append(Exit(f"node {short(peer)} is gone: {reason}"))
+
+    def _on_timer(self, event: ev.TimerDue, now_ns: int, out: list[Effect]) -> None:
+        self.session.on_timer(now_ns, out)
+        self.owner.on_timer(now_ns, out)
+        if self.executor is not None:
+            self.executor.on_timer(now_ns, out)
+
+    def _count(self, reason: str) -> None:
+        counts = self.session.counts
+        counts[reason] = counts.get(reason, 0) + 1

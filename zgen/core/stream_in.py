@@ -1,0 +1,195 @@
+"""Owner side of a generator stream: order, de-duplicate, end.
+
+Rules of this file: an item reaches the user once and in yield order; what was reported survives any
+failure of its producer. When to run the producer again is not decided here.
+
+Theory of operation. ``known`` items of a stream have been reported by one attempt or another; those not
+taken yet wait in ``unread``. A replay starts from item 0 and what it repeats is dropped by index. Reports
+of an older attempt than the one recorded are refused. The end comes once: by count, by an error item, or
+by an error that follows what was reported. After it, ``unread`` drains and the stream is exhausted.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from zgen.core.marks import reached
+from zgen.exceptions import RemoteProtocolError
+from zgen.ids import StreamId, short
+from zgen.limits import ITEMS_COUNT_MAX
+from zgen.wire.value import NONE, Fault, FaultKind, Value, is_error
+
+
+@dataclass(slots=True)
+class InStream:
+    """One stream as its owner sees it.
+
+    Attributes:
+        name: Name of the generator function, for errors.
+        attempt: The only attempt whose reports count.
+        position: Items that the current attempt has reported.
+        known: Items reported by any attempt; never falls.
+        unread: Values not taken, the oldest first. Added by reports; removed by ``take`` and ``close``.
+        taken: Items handed out.
+        ended: Whether nothing will be added any more.
+        handle: Whether the user still holds the generator.
+        completion: What the completion object holds, once ended.
+    """
+
+    name: str
+    attempt: int = 0
+    position: int = 0
+    known: int = 0
+    unread: deque[Value] = field(default_factory=deque)
+    taken: int = 0
+    ended: bool = False
+    handle: bool = True
+    completion: Value | None = None
+
+
+class StreamsIn:
+    """The streams that this process consumes."""
+
+    def __init__(self) -> None:
+        """Start without streams."""
+        #: Stream -> record. Added by ``open``; removed when it has ended and its handle is gone.
+        self.streams: dict[StreamId, InStream] = {}
+
+    def open(self, stream: StreamId, name: str) -> None:
+        """Begin a stream, before its task is submitted."""
+        self.streams[stream] = InStream(name)
+
+    def begin_attempt(self, stream: StreamId, attempt: int) -> None:
+        """Record a new attempt; older ones are refused from here on."""
+        record = self.streams.get(stream)
+        if record is not None:
+            assert attempt >= record.attempt, f"attempt {attempt} after {record.attempt}"
+            record.attempt = attempt
+            record.position = 0
+
+    def report(self, stream: StreamId, attempt: int, first_index: int, values: list[Value]) -> bool:
+        """Take in reported items; return whether there is something new for the user.
+
+        Raises:
+            RemoteProtocolError: They do not follow what this attempt reported before.
+        """
+        record = self.streams.get(stream)
+        if record is None or record.ended:
+            reached("report after the end dropped")
+            return False
+        if attempt < record.attempt:
+            reached("stale attempt dropped")
+            return False
+        if attempt > record.attempt or first_index != record.position:
+            raise RemoteProtocolError(f"attempt {attempt} item {first_index}, expected {record.attempt} {record.position}")
+        if first_index + len(values) > ITEMS_COUNT_MAX:
+            raise RemoteProtocolError(f"more than {ITEMS_COUNT_MAX} items")
+        record.position += len(values)
+        fresh = record.position - record.known
+        if fresh <= 0:
+            reached("replayed items dropped")
+            return False
+        record.known = record.position
+        if not record.handle:
+            return False
+        record.unread.extend(values if fresh == len(values) else values[-fresh:])
+        return True
+
+    def check_end(self, stream: StreamId, attempt: int, count: int) -> None:
+        """Look at a reported end before anything is done about it.
+
+        Raises:
+            RemoteProtocolError: ``count`` is not what this attempt reported.
+        """
+        record = self.streams.get(stream)
+        if record is None or record.ended or attempt < record.attempt:
+            return
+        # A producer that heard that the stream is closed drops items, and counts them.
+        reported = count == record.position or (not record.handle and count > record.position)
+        if attempt > record.attempt or not reported:
+            raise RemoteProtocolError(f"end after {count} items, {record.position} were reported")
+
+    def finish(
+        self, stream: StreamId, attempt: int, count: int, error: Value | None
+    ) -> Value | None:
+        """End a stream as its producer reports it; return its completion, None if that was refused.
+
+        Args:
+            stream: The stream.
+            attempt: Which attempt ended.
+            count: Items that it yielded.
+            error: What it raised after them, or None.
+
+        Raises:
+            RemoteProtocolError: As ``check_end``.
+        """
+        self.check_end(stream, attempt, count)
+        record = self.streams.get(stream)
+        if record is None or record.ended or attempt < record.attempt:
+            reached("stale end dropped")
+            return None
+        if count < record.known:
+            reached("replay shorter than before")
+            error = Fault(FaultKind.REPLAY_MISMATCH, record.name, expected=record.known, got=count)
+            return self._end(stream, record, error, error)
+        return self._end(stream, record, error, NONE)
+
+    def fail(self, stream: StreamId, error: Value) -> Value | None:
+        """End a stream after what was reported, with one error; return its completion, None if it has ended."""
+        record = self.streams.get(stream)
+        if record is None or record.ended:
+            return None
+        return self._end(stream, record, error, error)
+
+    def take(self, stream: StreamId, count_max: int) -> tuple[int, list[Value], bool]:
+        """Hand out items from the cursor.
+
+        Returns:
+            Position of the first, the values, and whether nothing will ever follow them.
+        """
+        record = self.streams[stream]
+        first = record.taken
+        unread = record.unread
+        count = min(count_max, len(unread))
+        values = [unread.popleft() for _ in range(count)]
+        record.taken += count
+        return first, values, record.ended and not unread
+
+    def is_ready(self, stream: StreamId) -> bool:
+        """Return whether ``next`` would not block."""
+        record = self.streams[stream]
+        return bool(record.unread) or record.ended
+
+    def close(self, stream: StreamId) -> bool:
+        """The handle is gone: free what was not taken; return whether the producer still reports."""
+        record = self.streams.get(stream)
+        if record is None or not record.handle:
+            return False
+        record.handle = False
+        record.unread.clear()
+        if record.ended:
+            del self.streams[stream]
+            return False
+        reached("stream closed before its end")
+        return True
+
+    def check(self) -> None:
+        """Assert the invariants of every stream."""
+        for stream, record in self.streams.items():
+            assert record.position <= record.known, f"stream {short(stream)}: {record}"
+            if record.handle:
+                errors = 1 if record.unread and is_error(record.unread[-1]) else 0
+                assert record.taken + len(record.unread) <= record.known + 1, f"stream {short(stream)}: {record}"
+                assert record.taken + len(record.unread) >= record.known or errors, f"stream {short(stream)}: {record}"
+            else:
+                assert not record.unread and not record.ended, f"stream {short(stream)}: {record}"
+
+    def _end(
+        self, stream: StreamId, record: InStream, error: Value | None, completion: Value
+    ) -> Value:
+        record.ended = True
+        record.completion = completion
+        if not record.handle:
+            del self.streams[stream]
+        elif error is not None:
+            record.unread.append(error)
+        return completion

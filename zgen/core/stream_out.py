@@ -1,0 +1,202 @@
+"""Executor side: report each yield and each end, at once on an idle line, together on a busy one.
+
+Rules of this file: what was handed in first leaves first, to each owner. Nothing is dropped but items of
+a stream that its owner closed.
+
+Theory of operation. A line that was flushed less than ``LINE_BUSY_NS`` ago is busy: what comes waits for
+the next flush, by a later entry or by the tick that the first waiting entry arms. One flush carries the
+entries of everything on the line.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from zgen.core.deadlines import Deadlines
+from zgen.core.effects import Effect, Send
+from zgen.core.marks import reached
+from zgen.ids import PeerId, TaskId
+from zgen.limits import BATCH_BYTES_MAX, BATCH_COUNT_MAX, LINE_BUSY_NS, LINE_TICK_NS
+from zgen.wire.schema import NO_BUFFERS, Buffers
+from zgen.wire.stream import ReportEnd, ReportItems
+from zgen.wire.task import Outcome, TasksDone
+from zgen.wire.value import Value, pack, size_bytes
+
+
+@dataclass(slots=True)
+class OutStream:
+    """One stream as its producer sees it.
+
+    Attributes:
+        owner: Who reads it.
+        attempt: Which execution feeds it.
+        count: Items yielded so far.
+        first: Index of the first waiting item.
+        waiting: Items that have not left. Added by ``add_item``; removed by a flush.
+        closed: Whether the owner wants no more of them.
+    """
+
+    owner: PeerId
+    attempt: int
+    count: int = 0
+    first: int = 0
+    waiting: list[Value] = field(default_factory=list)
+    closed: bool = False
+
+
+@dataclass(slots=True)
+class ReportLine:
+    """What waits for one owner.
+
+    Attributes:
+        flushed_ns: When anything last left.
+        streams: Streams with waiting items, in order of the first of them.
+        outcomes: Ends of tasks with fixed results, with their values.
+        size_bytes: Bytes that wait.
+    """
+
+    flushed_ns: int = -LINE_BUSY_NS
+    streams: dict[TaskId, None] = field(default_factory=dict)
+    outcomes: list[tuple[Outcome, tuple[Value, ...]]] = field(default_factory=list)
+    size_bytes: int = 0
+
+
+class StreamsOut:
+    """Everything that this process reports to owners."""
+
+    def __init__(self) -> None:
+        """Start with nothing to report."""
+        self.deadlines: Deadlines[PeerId] = Deadlines()
+        #: Stream -> record. Added by ``open``; removed by ``end``.
+        self.streams: dict[TaskId, OutStream] = {}
+        #: Owner -> what waits for it. Added by the first report; removed by ``drop_owner``.
+        self.lines: dict[PeerId, ReportLine] = {}
+
+    def open(self, stream: TaskId, attempt: int, owner: PeerId) -> None:
+        """Begin to report a stream."""
+        self.streams[stream] = OutStream(owner, attempt)
+
+    def add_item(self, stream: TaskId, attempt: int, value: Value, now_ns: int, out: list[Effect]) -> None:
+        """Report one item."""
+        record = self.streams[stream]
+        assert record.attempt == attempt, "an item of another attempt"
+        record.count += 1
+        if record.closed:
+            reached("item of a closed stream dropped at the producer")
+            record.first = record.count
+            return
+        line = self.lines.get(record.owner)
+        if line is None:
+            line = self.lines[record.owner] = ReportLine()
+        waiting = record.waiting
+        if not waiting:
+            line.streams[stream] = None
+        waiting.append(value)
+        line.size_bytes += size_bytes(value)
+        if (
+            now_ns - line.flushed_ns >= LINE_BUSY_NS
+            or line.size_bytes >= BATCH_BYTES_MAX
+            or len(waiting) >= BATCH_COUNT_MAX
+        ):
+            self.flush(record.owner, now_ns, out)
+        elif record.owner not in self.deadlines:
+            self.deadlines.set(record.owner, now_ns + LINE_TICK_NS)
+
+    def end(
+        self, stream: TaskId, outcome: int, run_ns: int, error: tuple[Value, ...], now_ns: int, out: list[Effect]
+    ) -> None:
+        """Report the end of a stream, after everything that waits on its line."""
+        record = self.streams.pop(stream)
+        line = self.lines.setdefault(record.owner, ReportLine())
+        self._send_items(stream, record, out)
+        line.streams.pop(stream, None)
+        buffers: list[bytes] = []
+        entries = pack(error, buffers)
+        count = record.count
+        message = ReportEnd(stream, record.attempt, count, outcome, run_ns, entries, Buffers(tuple(buffers)))
+        if record.closed:
+            reached("end of a closed stream")
+        self.flush(record.owner, now_ns, out)
+        out.append(Send(record.owner, message))
+
+    def add_outcome(
+        self, owner: PeerId, outcome: Outcome, values: tuple[Value, ...], now_ns: int, out: list[Effect]
+    ) -> None:
+        """Report the end of a task with fixed results."""
+        line = self.lines.setdefault(owner, ReportLine())
+        line.outcomes.append((outcome, values))
+        line.size_bytes += sum(map(size_bytes, values))
+        if now_ns - line.flushed_ns >= LINE_BUSY_NS or line.size_bytes >= BATCH_BYTES_MAX:
+            self.flush(owner, now_ns, out)
+        elif owner not in self.deadlines:
+            self.deadlines.set(owner, now_ns + LINE_TICK_NS)
+
+    def close(self, stream: TaskId, attempt: int) -> None:
+        """The owner wants no more items of this execution."""
+        record = self.streams.get(stream)
+        if record is not None and record.attempt == attempt:
+            record.closed = True
+            record.waiting.clear()
+            record.first = record.count
+            self.lines[record.owner].streams.pop(stream, None) if record.owner in self.lines else None
+
+    def flush(self, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
+        """Let everything that waits for ``owner`` leave."""
+        line = self.lines[owner]
+        for stream in line.streams:
+            self._send_items(stream, self.streams[stream], out)
+        line.streams.clear()
+        if line.outcomes:
+            self._send_outcomes(owner, line, out)
+        line.size_bytes = 0
+        line.flushed_ns = now_ns
+        # The tick stays armed: clearing and arming it again would cost every flush of a busy line.
+
+    def on_timer(self, now_ns: int, out: list[Effect]) -> None:
+        """Flush the lines whose first entry has waited long enough."""
+        for owner in self.deadlines.pop_due(now_ns):
+            line = self.lines.get(owner)
+            if line is None or not (line.streams or line.outcomes):
+                continue
+            if now_ns - line.flushed_ns >= LINE_TICK_NS:
+                self.flush(owner, now_ns, out)
+            else:
+                self.deadlines.set(owner, line.flushed_ns + LINE_TICK_NS)
+
+    def drop_owner(self, owner: PeerId) -> None:
+        """Forget what waits for a dead owner; its running stream goes on into nothing."""
+        self.lines.pop(owner, None)
+        for record in self.streams.values():
+            if record.owner == owner:
+                record.closed = True
+                record.waiting.clear()
+
+    def check(self) -> None:
+        """Assert the invariants of lines and streams."""
+        for owner, line in self.lines.items():
+            waits = bool(line.streams or line.outcomes)
+            assert not waits or owner in self.deadlines, "entries wait without a tick"
+            for stream in line.streams:
+                assert self.streams[stream].waiting
+        for record in self.streams.values():
+            assert record.first + len(record.waiting) == record.count
+
+    def _send_items(self, stream: TaskId, record: OutStream, out: list[Effect]) -> None:
+        waiting = record.waiting
+        if not waiting:
+            return
+        buffers: list[bytes] = []
+        entries = pack(waiting, buffers)
+        packed = Buffers(tuple(buffers)) if buffers else NO_BUFFERS
+        message = ReportItems(stream, record.attempt, record.first, entries, packed)
+        out.append(Send(record.owner, message, None, sum(map(size_bytes, waiting))))
+        record.first = record.count
+        record.waiting = []
+
+    def _send_outcomes(self, owner: PeerId, line: ReportLine, out: list[Effect]) -> None:
+        buffers: list[bytes] = []
+        outcomes: list[Any] = []
+        for outcome, values in line.outcomes:
+            entries = pack(values, buffers)
+            outcomes.append(Outcome(outcome.task, outcome.attempt, outcome.outcome, outcome.run_ns, entries))
+        out.append(Send(owner, TasksDone(tuple(outcomes), Buffers(tuple(buffers)))))
+        line.outcomes.clear()

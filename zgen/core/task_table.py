@@ -1,0 +1,174 @@
+"""Life of a submitted task: arguments, attempts, retries, end.
+
+Rules of this file: how often a task may run, and what fails it. Where it runs and what its results are
+is not known here.
+
+Theory of operation. What a task is doing and which attempt counts are two fields. The attempt grows
+*before* anything is submitted again, so that an outcome of the old one is refused whenever it arrives.
+An attempt that certainly never started costs nothing and keeps its number. Every path out of the table
+goes through ``finish``, whose caller must end what hangs on the task.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from zgen.core.backoff import backoff_ns
+from zgen.core.events import TaskSpec
+from zgen.core.lifecycle import Lifecycle
+from zgen.core.marks import reached
+from zgen.ids import LeaseId, ObjectId, TaskId, short
+from zgen.limits import RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX
+
+
+class Doing(Enum):
+    """What a task is doing."""
+
+    WAITING_ARGS = "waiting for arguments"
+    WAITING_LEASE = "waiting for a worker"
+    PUSHED = "at a worker"
+    WAITING_RETRY = "waiting before it runs again"
+    DONE = "done"
+
+
+LEGAL: Final = {
+    Doing.WAITING_ARGS: (Doing.WAITING_LEASE, Doing.DONE),
+    Doing.WAITING_LEASE: (Doing.PUSHED, Doing.DONE),
+    Doing.PUSHED: (Doing.WAITING_LEASE, Doing.WAITING_RETRY, Doing.DONE),
+    Doing.WAITING_RETRY: (Doing.WAITING_LEASE, Doing.DONE),
+    Doing.DONE: (),
+}
+
+
+@dataclass(slots=True)
+class TaskEntry:
+    """One submitted task.
+
+    Attributes:
+        spec: Everything needed to execute it.
+        doing: Where it stands.
+        attempt: The only attempt whose outcome counts.
+        retries_left: How often it may run again; -1 for ever.
+        started: Executions that may have begun.
+        missing: Arguments without a value yet. Added at submission; removed as they settle.
+        lease: Lease that it was pushed under, while it is pushed.
+    """
+
+    spec: TaskSpec
+    doing: Lifecycle[Doing]
+    retries_left: int
+    attempt: int = 0
+    started: int = 0
+    missing: dict[ObjectId, None] = field(default_factory=dict)
+    lease: LeaseId | None = None
+
+
+class TaskTable:
+    """The tasks that this process submitted and that have not ended."""
+
+    def __init__(self) -> None:
+        """Start without tasks."""
+        #: Task -> entry. Added by ``submit``; removed by ``finish``.
+        self.entries: dict[TaskId, TaskEntry] = {}
+        #: Object -> tasks that miss it. Added by ``submit``; removed by ``on_settled`` and ``finish``.
+        self._missing_by: dict[ObjectId, dict[TaskId, None]] = {}
+
+    def submit(self, spec: TaskSpec, missing: list[ObjectId], now_ns: int) -> bool:
+        """Add a task; return whether it can run at once."""
+        assert spec.task not in self.entries, f"task {short(spec.task)} was submitted twice"
+        doing = Lifecycle(f"task {short(spec.task)}", LEGAL, Doing.WAITING_ARGS)
+        entry = self.entries[spec.task] = TaskEntry(spec, doing, spec.retries_max)
+        for name in missing:
+            entry.missing[name] = None
+            self._missing_by.setdefault(name, {})[spec.task] = None
+        if not missing:
+            doing.move(Doing.WAITING_LEASE, now_ns, "submitted")
+        return not missing
+
+    def on_settled(self, name: ObjectId, now_ns: int) -> list[TaskId]:
+        """An object has its value; return the tasks that miss nothing any more."""
+        ready: list[TaskId] = []
+        for task in self._missing_by.pop(name, ()):
+            entry = self.entries[task]
+            del entry.missing[name]
+            if not entry.missing:
+                entry.doing.move(Doing.WAITING_LEASE, now_ns, "arguments are there")
+                ready.append(task)
+        return ready
+
+    def waiting_for(self, name: ObjectId) -> list[TaskId]:
+        """Return the tasks that miss ``name``."""
+        return list(self._missing_by.get(name, ()))
+
+    def on_pushed(self, task: TaskId, lease: LeaseId, now_ns: int) -> TaskEntry:
+        """The task left for a worker."""
+        entry = self.entries[task]
+        entry.doing.move(Doing.PUSHED, now_ns, "pushed")
+        entry.lease = lease
+        return entry
+
+    def accept(self, task: TaskId, attempt: int) -> TaskEntry | None:
+        """Return the entry whose current attempt reports, or None if that attempt is no longer wanted."""
+        entry = self.entries.get(task)
+        if entry is None or attempt != entry.attempt or entry.doing.state is not Doing.PUSHED:
+            reached("outcome of an old attempt refused")
+            return None
+        return entry
+
+    def on_not_started(self, task: TaskId, attempt: int, now_ns: int) -> bool:
+        """A pushed attempt certainly never began; return whether it goes back into the queue."""
+        entry = self.accept(task, attempt)
+        if entry is None:
+            return False
+        reached("attempt that never started queued again")
+        entry.lease = None
+        entry.doing.move(Doing.WAITING_LEASE, now_ns, "never started")
+        return True
+
+    def retry(self, task: TaskId, now_ns: int, cause: str) -> int | None:
+        """An attempt failed; return when the next one is due, or None if there is no budget left."""
+        entry = self.entries[task]
+        entry.started += 1
+        if entry.retries_left == 0:
+            return None
+        if entry.retries_left > 0:
+            entry.retries_left -= 1
+        entry.attempt += 1  # before anything is submitted: the fence
+        entry.lease = None
+        entry.doing.move(Doing.WAITING_RETRY, now_ns, cause)
+        return now_ns + backoff_ns(entry.attempt, RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX, task)
+
+    def on_retry_due(self, task: TaskId, now_ns: int) -> bool:
+        """The pause before a retry is over; return False if the task has ended meanwhile."""
+        entry = self.entries.get(task)
+        if entry is None or entry.doing.state is not Doing.WAITING_RETRY:
+            return False
+        entry.doing.move(Doing.WAITING_LEASE, now_ns, "retry is due")
+        return True
+
+    def finish(self, task: TaskId, now_ns: int, cause: str) -> TaskEntry:
+        """Remove a task; the caller ends its results, its stream and its pins."""
+        entry = self.entries.pop(task)
+        entry.doing.move(Doing.DONE, now_ns, cause)
+        for name in entry.missing:
+            waiting = self._missing_by[name]
+            del waiting[task]
+            if not waiting:
+                del self._missing_by[name]
+        return entry
+
+    def check(self) -> None:
+        """Assert the invariants of every task."""
+        for task, entry in self.entries.items():
+            state = entry.doing.state
+            assert state is not Doing.DONE, self._story(task)
+            assert bool(entry.missing) == (state is Doing.WAITING_ARGS), self._story(task)
+            assert (entry.lease is not None) == (state is Doing.PUSHED), self._story(task)
+            for name in entry.missing:
+                assert task in self._missing_by[name], self._story(task)
+            budget = entry.spec.retries_max
+            assert budget < 0 or entry.retries_left + entry.attempt <= budget, self._story(task)
+
+    def _story(self, task: TaskId) -> str:
+        entry = self.entries[task]
+        return f"task {short(task)}: {entry.doing.state}\n{entry.doing.story()}"

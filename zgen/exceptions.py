@@ -1,0 +1,449 @@
+"""Every error that zgen raises, and Ray's names for them.
+
+::
+
+    ZgenError                         .may_have_run
+    ├── TaskError                     user code raised
+    ├── TaskCancelledError            you cancelled it
+    ├── SystemFailure                 the world broke it
+    │   ├── WorkerCrashedError
+    │   ├── NodeDiedError
+    │   ├── OutOfMemoryError
+    │   └── ActorError
+    │       ├── ActorDiedError
+    │       └── ActorUnavailableError
+    ├── ObjectLostError
+    │   ├── OwnerDiedError
+    │   └── ObjectReconstructionFailedError
+    ├── StreamError
+    │   ├── StreamClosedError
+    │   └── ReplayMismatchError
+    ├── GetTimeoutError               also a TimeoutError
+    ├── CapacityError
+    │   ├── ObjectStoreFullError
+    │   └── OutOfDiskError
+    ├── ProtocolError
+    │   ├── LocalProtocolError
+    │   └── RemoteProtocolError
+    ├── NodeStartError                a node could not be started or joined
+    ├── NestedRefError                a reference inside a value; also a TypeError
+    └── InternalError                 an invariant broke
+
+Errors carry fields; the sentence is computed from them. All of them pickle. ``may_have_run`` is False
+only where it is certain that nothing ran, so that repeating the call is safe.
+"""
+
+from typing import Any, Final
+
+
+def _rebuild(cls: type["ZgenError"], state: dict[str, Any]) -> "ZgenError":
+    error = cls.__new__(cls)
+    error.__dict__.update(state)
+    Exception.__init__(error)
+    return error
+
+
+class ZgenError(Exception):
+    """Root of everything that zgen raises on its own account.
+
+    Attributes:
+        may_have_run: False if the work certainly did not run, so that submitting it again is safe.
+    """
+
+    may_have_run: bool = True
+
+    def __init__(self, message: str = "") -> None:
+        """Keep ``message``; subclasses compute theirs from fields instead."""
+        super().__init__()
+        self.message = message
+
+    def __str__(self) -> str:
+        """Return the sentence that says what happened and what to do next."""
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by fields, whatever the signature of ``__init__``."""
+        return _rebuild, (type(self), self.__dict__)
+
+
+class TaskError(ZgenError):
+    """A remote function raised. You get it from ``get``; never for failures of processes or nodes.
+
+    ``get`` raises an instance that is also of the cause's class where Python allows it, so that
+    ``except ValueError`` works across processes.
+
+    Attributes:
+        cause: The exception that the function raised, or a ``ZgenError`` with its text if that does not pickle.
+        function_name: Name of the remote function.
+        remote_traceback: The traceback as text, as it stood in the worker.
+        pid: Process id of the worker.
+        attempt: Which execution of the task raised, from 0.
+    """
+
+    def __init__(
+        self,
+        cause: BaseException,
+        function_name: str,
+        remote_traceback: str,
+        pid: int = 0,
+        attempt: int = 0,
+    ) -> None:
+        """Describe the failure of ``function_name`` by ``cause``."""
+        super().__init__()
+        self.cause = cause
+        self.function_name = function_name
+        self.remote_traceback = remote_traceback
+        self.pid = pid
+        self.attempt = attempt
+
+    def __str__(self) -> str:
+        """Return the remote traceback under a line that says where it was raised."""
+        again = f", attempt {self.attempt}" if self.attempt else ""
+        return f"{self.function_name}() raised in worker pid={self.pid}{again}\n\n{self.remote_traceback.rstrip()}"
+
+    def as_instance_of_cause(self) -> "TaskError":
+        """Return this error as an instance of the cause's class too, or itself where that cannot be."""
+        cause_class = type(self.cause)
+        if isinstance(self.cause, TaskError):
+            return self.cause.as_instance_of_cause()
+        if issubclass(TaskError, cause_class):
+            return self
+        dual = _dual_class(cause_class)
+        if dual is None:
+            return self
+        try:
+            error = dual.__new__(dual)
+            error.__dict__.update(getattr(self.cause, "__dict__", {}))
+            error.__dict__.update(self.__dict__)
+            error.args = self.cause.args
+        except Exception:
+            return self
+        error.__traceback__ = None
+        return error
+
+
+#: Dual classes by cause class; bounded by the number of exception classes in the program.
+_dual_classes: dict[type, type[TaskError] | None] = {}
+
+
+def _dual_class(cause_class: type[BaseException]) -> type[TaskError] | None:
+    """Return a class that is both a TaskError and a ``cause_class``; None where Python refuses one."""
+    if cause_class in _dual_classes:
+        return _dual_classes[cause_class]
+
+    def reduce(self: TaskError) -> tuple[Any, ...]:
+        fields = ("cause", "function_name", "remote_traceback", "pid", "attempt")
+        return _rebuild_dual, tuple(getattr(self, field) for field in fields)
+
+    name = f"TaskError({cause_class.__name__})"
+    body = {"__module__": __name__, "__reduce__": reduce, "__str__": TaskError.__str__}
+    dual: type[TaskError] | None
+    try:
+        dual = type(name, (TaskError, cause_class), body)
+    except TypeError:
+        dual = None
+    _dual_classes[cause_class] = dual
+    return dual
+
+
+def _rebuild_dual(*fields: Any) -> TaskError:
+    return TaskError(*fields).as_instance_of_cause()
+
+
+class TaskCancelledError(ZgenError):
+    """The task was cancelled by ``cancel``. Never raised for a task that failed on its own.
+
+    Attributes:
+        task_id: Hex id of the task.
+    """
+
+    def __init__(self, task_id: str = "", message: str = "") -> None:
+        """Name the cancelled task."""
+        super().__init__(message)
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        """Say which task was cancelled."""
+        return self.message or f"task {self.task_id[:8]} was cancelled"
+
+
+class SystemFailure(ZgenError):
+    """A process or machine failed under the work; user code did not raise."""
+
+
+class WorkerCrashedError(SystemFailure):
+    """The worker process died while it ran the task, and no retry was left.
+
+    Attributes:
+        task_name: Name of the remote function.
+        pid: Process id of the worker.
+        exit_code: Its exit code, or None if a signal ended it.
+        signal: The signal that ended it, or None.
+        log_tail: Its last lines of output.
+        attempts: How many times the task was started.
+    """
+
+    def __init__(
+        self,
+        task_name: str = "",
+        pid: int = 0,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        log_tail: str = "",
+        attempts: int = 1,
+        may_have_run: bool = True,
+    ) -> None:
+        """Describe the death of the worker that ran ``task_name``."""
+        super().__init__()
+        self.task_name = task_name
+        self.pid = pid
+        self.exit_code = exit_code
+        self.signal = signal
+        self.log_tail = log_tail
+        self.attempts = attempts
+        self.may_have_run = may_have_run
+
+    def __str__(self) -> str:
+        """Say how the worker ended, what it printed last, and what to do next."""
+        end = f"signal {self.signal}" if self.signal is not None else f"exit code {self.exit_code}"
+        tail = f"\nlast lines of the worker:\n{self.log_tail}" if self.log_tail else ""
+        times = "once" if self.attempts == 1 else f"{self.attempts} times"
+        return (
+            f"worker pid={self.pid} died of {end} while it ran {self.task_name}(), which was started {times}; "
+            f"raise max_retries if the task may be repeated{tail}"
+        )
+
+
+class NodeDiedError(SystemFailure):
+    """The node daemon that served this process is gone; what this process owns can still be read.
+
+    Attributes:
+        node_id: Hex id of the node.
+        reason: What is known of its end.
+    """
+
+    def __init__(self, node_id: str = "", reason: str = "", may_have_run: bool = True) -> None:
+        """Name the dead node."""
+        super().__init__()
+        self.node_id = node_id
+        self.reason = reason
+        self.may_have_run = may_have_run
+
+    def __str__(self) -> str:
+        """Say which node died and what to do next."""
+        return f"node {self.node_id[:8]} died ({self.reason or 'no reason known'}); call zgen.shutdown() and zgen.init() again"
+
+
+class OutOfMemoryError(SystemFailure):
+    """The node ended the worker because memory ran out. Never raised for a MemoryError in user code.
+
+    Attributes:
+        rss_bytes: Resident memory of the worker when it was ended.
+        limit_bytes: The node's limit.
+    """
+
+    def __init__(self, rss_bytes: int = 0, limit_bytes: int = 0) -> None:
+        """Give both sizes."""
+        super().__init__()
+        self.rss_bytes = rss_bytes
+        self.limit_bytes = limit_bytes
+
+    def __str__(self) -> str:
+        """Give both sizes and what to do next."""
+        return f"worker ended at {self.rss_bytes} bytes, the node's limit is {self.limit_bytes}; lower the parallelism"
+
+
+class ActorError(SystemFailure):
+    """An actor could not answer.
+
+    Attributes:
+        actor_id: Hex id of the actor.
+    """
+
+    def __init__(self, actor_id: str = "", message: str = "") -> None:
+        """Name the actor."""
+        super().__init__(message)
+        self.actor_id = actor_id
+
+
+class ActorDiedError(ActorError):
+    """The actor is dead for good. Never raised while it is being restarted."""
+
+
+class ActorUnavailableError(ActorError):
+    """The actor is restarting or cannot be reached; whether the call ran is not known."""
+
+
+class ObjectLostError(ZgenError):
+    """Every copy of an object is gone.
+
+    Attributes:
+        object_id: Hex id of the object.
+        story: What happened to it, as far as known.
+    """
+
+    def __init__(self, object_id: str = "", story: str = "") -> None:
+        """Name the object and its story."""
+        super().__init__()
+        self.object_id = object_id
+        self.story = story
+
+    def __str__(self) -> str:
+        """Say which object is lost and why."""
+        return f"object {self.object_id} is lost: {self.story}"
+
+
+class OwnerDiedError(ObjectLostError):
+    """The process that owned the object died, and nobody else can rebuild it."""
+
+
+class ObjectReconstructionFailedError(ObjectLostError):
+    """The object was lost and its task may not or can not run again.
+
+    Attributes:
+        reason: One of ``lineage evicted``, ``retries spent``, ``not retryable``, ``put``, ``cancelled``.
+    """
+
+    def __init__(self, object_id: str = "", story: str = "", reason: str = "") -> None:
+        """Name the object, its story and the reason."""
+        super().__init__(object_id, story)
+        self.reason = reason
+
+
+class StreamError(ZgenError):
+    """A generator stream could not go on.
+
+    Attributes:
+        task_name: Name of the generator function.
+    """
+
+    def __init__(self, task_name: str = "", message: str = "") -> None:
+        """Name the generator."""
+        super().__init__(message)
+        self.task_name = task_name
+
+
+class StreamClosedError(StreamError):
+    """The consumer went away, or the runtime was shut down, before the stream ended."""
+
+
+class ReplayMismatchError(StreamError):
+    """A replay of the generator ended differently from what was already reported.
+
+    Attributes:
+        expected: Items known from earlier attempts.
+        got: Items that the replay yielded.
+    """
+
+    def __init__(self, task_name: str = "", expected: int = 0, got: int = 0) -> None:
+        """Give both counts."""
+        super().__init__(task_name)
+        self.expected = expected
+        self.got = got
+
+    def __str__(self) -> str:
+        """Give both counts and what to do next."""
+        return (
+            f"{self.task_name}() was run again after a failure and yielded {self.got} items where at least "
+            f"{self.expected} are known; make the generator deterministic or give it max_retries=0"
+        )
+
+
+class GetTimeoutError(ZgenError, TimeoutError):
+    """The time given to ``get`` or ``next`` ran out; the value may still arrive."""
+
+
+class CapacityError(ZgenError):
+    """A bound of ``zgen.limits`` was reached.
+
+    Attributes:
+        limit: The bound, with its unit.
+    """
+
+    def __init__(self, limit: str = "", message: str = "") -> None:
+        """Name the bound."""
+        super().__init__(message)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        """Name the bound."""
+        return self.message or f"the bound {self.limit} was reached"
+
+
+class ObjectStoreFullError(CapacityError):
+    """The shared-memory store is full, nothing can be evicted, and spilling is not possible.
+
+    Attributes:
+        largest_holders: Object ids and sizes in bytes of the largest pinned objects.
+    """
+
+    def __init__(self, limit: str = "", largest_holders: tuple[tuple[str, int], ...] = ()) -> None:
+        """Name the largest holders."""
+        super().__init__(limit)
+        self.largest_holders = largest_holders
+
+
+class OutOfDiskError(CapacityError):
+    """The spill folder's disk is full."""
+
+
+class ProtocolError(ZgenError):
+    """A message or call broke the protocol."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This process broke the protocol: a bug in zgen."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """A peer sent what the protocol does not allow; it is dropped and counted, never fatal here."""
+
+
+class NodeStartError(ZgenError):
+    """No node could be started or joined; the message says what its log said last."""
+
+    may_have_run = False
+
+
+class NestedRefError(ZgenError, TypeError):
+    """A reference or generator lies inside a value; pass it as a top-level argument, or ``get`` it first."""
+
+    may_have_run = False
+
+
+class InternalError(ZgenError):
+    """An invariant of zgen broke; this runtime is closed. Please report it with the story.
+
+    Attributes:
+        story: What was happening.
+    """
+
+    def __init__(self, story: str = "") -> None:
+        """Keep the story."""
+        super().__init__()
+        self.story = story
+
+    def __str__(self) -> str:
+        """Tell the story."""
+        return f"zgen is broken and was closed in this process; please report this:\n{self.story}"
+
+
+# -- Ray's names -----------------------------------------------------------------------------------
+RayError = ZgenError
+RayTaskError = TaskError
+RayActorError = ActorError
+RaySystemError = SystemFailure
+UserCodeException = TaskError
+LocalRayletDiedError = NodeDiedError
+StreamingGeneratorReplayInconsistentError = ReplayMismatchError
+
+#: Ray's name -> zgen's class, for documentation and tests.
+RAY_ALIASES: Final[dict[str, type[ZgenError]]] = {
+    "RayError": RayError,
+    "RayTaskError": RayTaskError,
+    "RayActorError": RayActorError,
+    "RaySystemError": RaySystemError,
+    "UserCodeException": UserCodeException,
+    "LocalRayletDiedError": LocalRayletDiedError,
+    "StreamingGeneratorReplayInconsistentError": StreamingGeneratorReplayInconsistentError,
+}

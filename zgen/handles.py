@@ -1,0 +1,276 @@
+"""`ObjectRef`, `ObjectRefGenerator`; dropping one posts an event.
+
+What must not happen here: ``__del__`` taking a lock. It may run anywhere, also inside one, so it appends
+to a queue and wakes the I/O thread if that sleeps.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+from zgen.core.effects import ItemsTaken
+from zgen.core.events import RefCompletion, TakeItems
+from zgen.core.ref_table import OwnedRef
+from zgen.exceptions import NestedRefError, StreamClosedError
+from zgen.ids import COMPLETION_INDEX, ObjectId, StreamId, object_id, task_of
+from zgen.io import clock, serializer
+from zgen.limits import SECOND, TAKE_COUNT_MAX
+from zgen.runtime import process
+from zgen.runtime.process import Runtime, dropped_objects, dropped_streams
+from zgen.runtime.waits import CountWaiter
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+def _kick() -> None:
+    """Wake the sleeping I/O thread for the first of a burst of drops."""
+    runtime = process.current
+    if runtime is not None and runtime.loop.asleep:
+        runtime.loop.wake()
+
+
+class ObjectRef(Generic[T_co]):
+    """A counted handle on one object that this process owns.
+
+    Two references to the same object are equal. The object lives as long as one of them does, or a
+    pending task needs it as an argument.
+    """
+
+    __slots__ = ("__weakref__", "_id", "_record")
+
+    def __init__(self, name: ObjectId, record: OwnedRef) -> None:
+        """Made by zgen only, for a reference that is counted already."""
+        self._id = name
+        self._record = record
+
+    def __del__(self) -> None:
+        """Count one reference less, soon."""
+        dropped_objects.append(self._id)
+        if len(dropped_objects) == 1:
+            _kick()
+
+    def hex(self) -> str:
+        """Return the id as hex digits."""
+        return self._id.hex()
+
+    def binary(self) -> bytes:
+        """Return the id."""
+        return self._id
+
+    def task_id(self) -> bytes:
+        """Return the id of the task whose result this is."""
+        return task_of(self._id)
+
+    def __hash__(self) -> int:
+        """Hash by id."""
+        return hash(self._id)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by id."""
+        return isinstance(other, ObjectRef) and self._id == other._id
+
+    def __repr__(self) -> str:
+        """Name the object."""
+        return f"ObjectRef({self._id.hex()})"
+
+    def __iter__(self) -> NoReturn:
+        """A reference is not a sequence.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("an ObjectRef cannot be iterated; use zgen.get(ref) for its value")
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled inside a value.
+
+        Raises:
+            NestedRefError: Always.
+        """
+        raise NestedRefError(
+            f"{self!r} lies inside a value that is sent to another process; pass it as a top-level argument, "
+            "or get its value first"
+        )
+
+
+class ObjectRefGenerator(Generic[T]):
+    """References to the items of a remote generator, in yield order, as it yields them.
+
+    Iterate it, or call ``next``: each step blocks until the next item is there and returns its
+    reference. A failure is a reference whose ``get`` raises; after it, and after the last item,
+    ``next`` raises ``StopIteration`` for ever. Dropping the generator frees what was not taken; the
+    remote body runs on to its end. Not thread-safe.
+    """
+
+    __slots__ = ("__weakref__", "_cursor", "_ended", "_items", "_runtime", "_stream")
+
+    def __init__(self, stream: StreamId, runtime: Runtime) -> None:
+        """Made by zgen only."""
+        self._stream = stream
+        self._runtime = runtime
+        #: References taken over from the owner's table, those before the cursor given out already.
+        self._items: list[ObjectRef[T] | None] = []
+        self._cursor = 0
+        self._ended = False
+
+    def __iter__(self) -> Iterator[ObjectRef[T]]:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> ObjectRef[T]:
+        """Block until the next item is there and return its reference.
+
+        Raises:
+            StopIteration: There is none and never will be.
+            StreamClosedError: zgen was shut down before it came.
+        """
+        # Between the read of the item and the return nothing is called, so that no interrupt can come
+        # between moving the cursor and handing the item over.
+        cursor = self._cursor
+        items = self._items
+        if cursor == len(items):
+            items = self._refill(None)
+            cursor = 0
+        item = items[cursor]
+        items[cursor] = None
+        self._cursor = cursor + 1
+        return item  # type: ignore[return-value]  # None stands before the cursor only
+
+    def next(self, timeout: float | None = None) -> ObjectRef[T]:
+        """Like ``next(gen)``, for a bounded time.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            GetTimeoutError: Nothing came in time; the next call goes on from here.
+            StopIteration: There is no item and never will be.
+        """
+        if self._cursor == len(self._items):
+            self._refill(timeout)
+            self._cursor = 0
+        return self.__next__()
+
+    def completed(self) -> ObjectRef[None]:
+        """Return a reference that is ready when the remote generator has ended.
+
+        It holds None, also after an exception of the body, which was delivered as an item; it raises
+        where the system failed.
+        """
+        runtime = self._runtime
+        runtime.enter()
+        runtime.loop.post(RefCompletion(self._stream))
+        name = object_id(self._stream, COMPLETION_INDEX)
+        return ObjectRef(name, runtime.machine.owner.refs.records[name])
+
+    def next_ready(self) -> bool:
+        """Return whether ``next`` would return an item without blocking."""
+        if self._cursor < len(self._items):
+            return True
+        if self._ended:
+            return False
+        record = self._runtime.machine.owner.streams.streams[self._stream]
+        return bool(record.unread)
+
+    def is_finished(self) -> bool:
+        """Return whether ``next`` would raise ``StopIteration`` without blocking."""
+        if self._cursor < len(self._items):
+            return False
+        if self._ended:
+            return True
+        record = self._runtime.machine.owner.streams.streams[self._stream]
+        return record.ended and not record.unread
+
+    def task_id(self) -> bytes:
+        """Return the id of the generator task."""
+        return self._stream
+
+    def __del__(self) -> None:
+        """Free what was not taken, soon."""
+        dropped_streams.append(self._stream)
+        if len(dropped_streams) == 1:
+            _kick()
+
+    def __repr__(self) -> str:
+        """Name the stream."""
+        return f"ObjectRefGenerator({self._stream.hex()})"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled.
+
+        Raises:
+            NestedRefError: Always.
+        """
+        raise NestedRefError("you cannot return or pass a generator to another task; consume it here and pass its items")
+
+    def _is_ready(self) -> bool:
+        """Return whether ``next`` would not block; under the process lock."""
+        if self._cursor < len(self._items) or self._ended:
+            return True
+        return self._runtime.machine.owner.streams.is_ready(self._stream)
+
+    def _refill(self, timeout_s: float | None) -> list["ObjectRef[T] | None"]:
+        """Take over the next items; the cursor of what is returned is 0.
+
+        Raises:
+            StopIteration: There is none and never will be.
+            GetTimeoutError: None came in time.
+            StreamClosedError: The runtime was shut down.
+        """
+        if self._ended:
+            raise StopIteration
+        runtime = self._runtime
+        deadline_ns = None if timeout_s is None else clock.now_ns() + int(timeout_s * SECOND)
+        runtime.enter()
+        while True:
+            taken = self._take(runtime)
+            if taken:
+                self._items, self._cursor = taken, 0
+                return taken
+            if self._ended:
+                raise StopIteration
+            if not self._wait(runtime, deadline_ns):
+                raise serializer.timed_out("the next item", timeout_s or 0.0)
+
+    def _take(self, runtime: Runtime) -> list["ObjectRef[T] | None"]:
+        if runtime.closed:
+            raise StreamClosedError("", f"the generator can no longer be read: {runtime.closed}")
+        for effect in runtime.loop.post(TakeItems(self._stream, TAKE_COUNT_MAX)):
+            if type(effect) is ItemsTaken:
+                self._ended = effect.ended
+                stream, records = self._stream, runtime.machine.owner.refs.records
+                names = [object_id(stream, index) for index in range(effect.first, effect.first + effect.count)]
+                return [ObjectRef(name, records[name]) for name in names]
+        raise AssertionError("TakeItems was not answered")
+
+    def _wait(self, runtime: Runtime, deadline_ns: int | None) -> bool:
+        waiter = CountWaiter(1, stop_at_error=False)
+        with runtime.loop.lock:
+            if runtime.machine.owner.streams.is_ready(self._stream):
+                return True
+            runtime.waits.add(waiter, (), (self._stream,))
+        try:
+            return wait_blocked(runtime, waiter, deadline_ns)
+        finally:
+            if not waiter.done:
+                with runtime.loop.lock:
+                    runtime.waits.remove(waiter, (), (self._stream,))
+
+
+#: Ray's older name.
+StreamingObjectRefGenerator: Final = ObjectRefGenerator
+
+
+def wait_blocked(runtime: Runtime, waiter: CountWaiter, deadline_ns: int | None) -> bool:
+    """Wait, giving the CPU of a running task away for as long; return whether ``waiter`` is done."""
+    if runtime.blocks_task():
+        with runtime.blocked():
+            return runtime.loop.wait(waiter, deadline_ns)
+    return runtime.loop.wait(waiter, deadline_ns)
+
+
+def value_of(ref: ObjectRef[Any]) -> Any:
+    """Return the object behind a ready reference, or raise the error that it holds."""
+    value = ref._record.value
+    assert value is not None, "not ready"
+    return serializer.deserialize(value)

@@ -1,0 +1,73 @@
+"""Id types and their derivation.
+
+Every id is opaque bytes: 16 of them, 20 for an object (its task's id and a four-byte index). Task and
+object ids are derived, never drawn, so an attempt that runs again names its children and its results as
+the first one did, and children of different attempts never share a name.
+"""
+
+from hashlib import blake2b
+from typing import Final, NewType
+
+PeerId = NewType("PeerId", bytes)
+NodeId = NewType("NodeId", bytes)
+JobId = NewType("JobId", bytes)
+LeaseId = NewType("LeaseId", bytes)
+FunctionId = NewType("FunctionId", bytes)
+TaskId = NewType("TaskId", bytes)
+#: A stream is named after the task that feeds it.
+StreamId = TaskId
+ObjectId = NewType("ObjectId", bytes)
+
+ID_BYTES: Final = 16
+OBJECT_ID_BYTES: Final = 20
+
+#: Index of a streaming task's completion object; item ``i`` has index ``ITEM_INDEX_FIRST + i``.
+COMPLETION_INDEX: Final = 0
+ITEM_INDEX_FIRST: Final = 1
+#: Objects put inside a task take the indices from here on, so that no number of items reaches them.
+PUT_INDEX_FIRST: Final = 1 << 31
+
+
+def derive_task_id(parent: TaskId, parent_attempt: int, submit_index: int) -> TaskId:
+    """Name the ``submit_index``-th task that attempt ``parent_attempt`` of ``parent`` submits."""
+    seed = parent + parent_attempt.to_bytes(4, "big") + submit_index.to_bytes(8, "big")
+    return TaskId(blake2b(seed, digest_size=ID_BYTES).digest())
+
+
+def derive_lease_id(owner: PeerId, request_index: int) -> LeaseId:
+    """Name the ``request_index``-th lease that the process ``owner`` asks for."""
+    seed = owner + b"lease" + request_index.to_bytes(8, "big")
+    return LeaseId(blake2b(seed, digest_size=ID_BYTES).digest())
+
+
+def derive_worker_id(node: PeerId, spawn_index: int) -> PeerId:
+    """Name the ``spawn_index``-th worker process that a node starts."""
+    seed = node + b"worker" + spawn_index.to_bytes(8, "big")
+    return PeerId(blake2b(seed, digest_size=ID_BYTES).digest())
+
+
+def hash_function(payload: bytes) -> FunctionId:
+    """Name a pickled function or class by its bytes."""
+    return FunctionId(blake2b(payload, digest_size=ID_BYTES).digest())
+
+
+def object_id(task: TaskId, index: int) -> ObjectId:
+    """Name result ``index`` of ``task``, the same in every attempt."""
+    return ObjectId(task + index.to_bytes(4, "big"))
+
+
+def task_of(object_id: ObjectId) -> TaskId:
+    """Return the task whose result or put ``object_id`` is."""
+    return TaskId(object_id[:ID_BYTES])
+
+
+def index_of(object_id: ObjectId) -> int:
+    """Return the position of ``object_id`` among its task's objects."""
+    return int.from_bytes(object_id[ID_BYTES:], "big")
+
+
+def short(any_id: bytes) -> str:
+    """Return the first eight hex digits, and an object's index, for people to read."""
+    if len(any_id) == OBJECT_ID_BYTES:
+        return f"{any_id[:4].hex()}.{int.from_bytes(any_id[ID_BYTES:], 'big')}"
+    return any_id[:4].hex()

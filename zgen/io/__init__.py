@@ -1,0 +1,1 @@
+"""Everything that acts: sockets, threads, signals, pickles, processes."""

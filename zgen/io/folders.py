@@ -1,0 +1,265 @@
+"""Session folders: where a node's sockets lie, whose they are, and sweeping those of the dead.
+
+One folder a node, ``node-<8 hex>``, below a runtime folder of this user::
+
+    lock            locked by the supervisor and its daemon for as long as either lives
+    node.json       who the node is; written when it is ready
+    node.log        what its processes say; not for a node in the foreground
+    <8 hex>.sock    the inbox of a daemon, worker or driver, named after the process
+
+A folder whose lock can be taken belongs to nobody. What its processes left running is known by a
+mark in the environment that every descendant inherits. The runtime folder itself is locked while
+folders are made or swept, so that a folder is never seen between its making and its locking.
+
+Light on purpose: the supervisor imports it, and nothing else of this package.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import stat
+from typing import Any, Final
+
+from zgen.exceptions import NodeStartError
+
+#: In the environment of every process of a node: its session folder.
+MARK: Final = "ZGEN_NODE_FOLDER"
+NODE_PREFIX: Final = "node-"
+LOCK: Final = "lock"
+NODE_FILE: Final = "node.json"
+LOG_FILE: Final = "node.log"
+
+#: What the kernel allows for the path of a socket.
+SOCKET_PATH_BYTES_MAX: Final = 107
+#: ``/node-12345678/12345678.sock``
+_BELOW_ROOT_BYTES: Final = 28
+
+
+def runtime_folders() -> list[str]:
+    """Return where this user's session folders may lie, the preferred place first."""
+    uid = os.getuid()
+    places: list[str] = []
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given and os.path.isabs(given) and _is_mine(given):
+        places.append(os.path.join(given, "zgen"))
+    else:
+        import tempfile
+
+        places.append(os.path.join(tempfile.gettempdir(), f"zgen-{uid}"))
+    places.append(f"/tmp/zgen-{uid}")
+    fitting = [p for p in places if len(f"ipc://{p}") + _BELOW_ROOT_BYTES < SOCKET_PATH_BYTES_MAX]
+    return list(dict.fromkeys(fitting))
+
+
+def node_folder(root: str, peer: bytes) -> str:
+    """Return the session folder of the node whose daemon is ``peer``."""
+    return os.path.join(root, NODE_PREFIX + peer[:4].hex())
+
+
+def socket_path(folder: str, peer: bytes) -> str:
+    """Return the path of the inbox of ``peer``, a process of the node in ``folder``."""
+    return os.path.join(folder, f"{peer[:4].hex()}.sock")
+
+
+def endpoint_of(folder: str, peer: bytes) -> str:
+    """Return the inbox of ``peer``, a process of the node in ``folder``, as ZeroMQ names it."""
+    return f"ipc://{socket_path(folder, peer)}"
+
+
+def make_node_folder(folder: str) -> int:
+    """Make a session folder that nobody else may enter; return the descriptor that holds its lock.
+
+    Raises:
+        NodeStartError: Its parent is not a folder of this user alone, or it cannot be made.
+    """
+    root = os.path.dirname(folder)
+    try:
+        os.makedirs(os.path.dirname(root), exist_ok=True)
+        try:
+            os.mkdir(root, 0o700)
+        except FileExistsError:
+            _refuse_foreign(root)
+        root_lock = _lock_root(root)
+        try:
+            os.mkdir(folder, 0o700)
+            lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(root_lock)
+    except OSError as error:
+        raise NodeStartError(f"no session folder at {folder}: {error}") from error
+    return lock
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a folder with all that is in it, as far as that is possible."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name == LOCK)  # who looks sees it locked
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                remove_folder(entry.path)
+            else:
+                os.unlink(entry.path)
+        os.rmdir(folder)
+    except OSError:
+        pass  # somebody else removes it too, or it is no longer ours
+
+
+def unlink_quietly(path: str) -> None:
+    """Unlink a file that may be gone already."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def write_node_file(folder: str, facts: dict[str, Any]) -> None:
+    """Publish who the node in ``folder`` is; readers see all of it or nothing."""
+    path = os.path.join(folder, NODE_FILE)
+    fresh = f"{path}.new"
+    with open(fresh, "w", encoding="utf-8") as file:
+        json.dump(facts, file)
+    os.replace(fresh, path)
+
+
+def living_nodes() -> list[dict[str, Any]]:
+    """Return what this user's ready nodes published about themselves, and their ``folder``."""
+    found: list[dict[str, Any]] = []
+    for root in runtime_folders():
+        for folder in _node_folders(root):
+            try:
+                with open(os.path.join(folder, NODE_FILE), encoding="utf-8") as file:
+                    facts = json.load(file)
+            except (OSError, ValueError):
+                continue  # not ready yet, or on its way out
+            if not _is_abandoned(folder):
+                found.append({**facts, "folder": folder})
+    return found
+
+
+def sweep() -> list[str]:
+    """End what this user's dead nodes left running; remove their folders and return them."""
+    swept: list[str] = []
+    for root in runtime_folders():
+        if not os.path.isdir(root) or not _is_mine(root):
+            continue
+        root_lock = _lock_root(root)
+        try:
+            dead = [folder for folder in _node_folders(root) if _is_abandoned(folder)]
+            for folder in dead:
+                end_marked(folder)
+                remove_folder(folder)
+            swept.extend(dead)
+        finally:
+            os.close(root_lock)
+    return swept
+
+
+def end_marked(folder: str) -> None:
+    """Kill every process that carries the mark of ``folder``, itself and its ancestors spared."""
+    spared = _ancestors()
+    while True:
+        marked = [pid for pid in _marked(folder) if pid not in spared]
+        if not marked:
+            return
+        for pid in marked:
+            _kill_marked(pid, folder)
+
+
+def _kill_marked(pid: int, folder: str) -> None:
+    """Kill ``pid`` if it is still the marked process, and wait until it is dead."""
+    import select
+
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if _is_marked(pid, folder):  # looked at again: the pidfd may name a later process
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            poll.poll(1000)
+    except OSError:
+        pass
+    finally:
+        os.close(pidfd)
+
+
+def _marked(folder: str) -> list[int]:
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in pids if _is_marked(pid, folder)]
+
+
+def _is_marked(pid: int, folder: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return f"{MARK}={folder}".encode() in file.read().split(b"\0")
+    except OSError:
+        return False  # it ended, or is another user's
+
+
+def _ancestors() -> list[int]:
+    spared: list[int] = []
+    pid = os.getpid()
+    while pid > 0:
+        spared.append(pid)
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+        except OSError:
+            break
+    return spared
+
+
+def _node_folders(root: str) -> list[str]:
+    try:
+        names = sorted(os.listdir(root))
+    except OSError:
+        return []
+    return [os.path.join(root, name) for name in names if name.startswith(NODE_PREFIX)]
+
+
+def _is_abandoned(folder: str) -> bool:
+    """Return whether nobody holds the lock of ``folder``."""
+    try:
+        lock = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        # Shared, so that two who look at once do not take each other for its owner.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _lock_root(root: str) -> int:
+    """Lock a runtime folder; closing the returned descriptor unlocks it."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def _is_mine(path: str) -> bool:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
+def _refuse_foreign(root: str) -> None:
+    found = os.lstat(root)
+    if not stat.S_ISDIR(found.st_mode):
+        raise NodeStartError(f"{root} is not a folder; remove it, or set XDG_RUNTIME_DIR")
+    if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise NodeStartError(
+            f"{root} belongs to user {found.st_uid} and has mode {found.st_mode & 0o777:o}, "
+            "so others may enter it; remove it, or set XDG_RUNTIME_DIR"
+        )

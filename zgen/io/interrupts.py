@@ -1,0 +1,112 @@
+"""SIGINT that tears nothing: noted inside zgen, delivered where nothing is half done.
+
+Theory of operation. While this process uses zgen, its SIGINT handler wraps whatever is installed, looked
+up again at each entry, since ``asyncio.run``, IPython and users install their own. If the interrupted
+code is zgen's, the interrupt is only noted and the waiting thread is woken; the wrapped handler runs on
+the next entry or in a wait, with no lock held and nothing taken. A call that has moved a cursor returns
+its item first. Where neither an entry nor a wait follows, the I/O thread repeats the interrupt by a signal
+of its own until it meets code that is not zgen's; so a noted interrupt is delivered once, whoever comes
+first, and a fresh SIGINT is never mistaken for a repeated one.
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+from zgen.exceptions import LocalProtocolError
+
+#: Repeats a noted interrupt; any signal that nobody else uses would do.
+REPEAT_SIGNAL: Final = signal.SIGRTMIN + 9
+#: Modules of zgen that run foreign code; an interrupt in what they call is the user's own.
+_FOREIGN: Final = ("zgen.io.serializer", "zgen.io.runner")
+
+
+class Interrupts:
+    """The SIGINT handling of one runtime in one process.
+
+    Attributes:
+        noted: Whether an interrupt waits to be delivered.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        """Wrap the installed handler if this is the main thread.
+
+        Args:
+            wake: Lets every wait of the main thread look around; safe in a signal handler.
+        """
+        self.noted = False
+        self._wake = wake
+        self._wrapped: Any = None
+        self._handler = self._on_sigint  # one object, to be recognised again
+        self._main = threading.main_thread().ident
+        self._closed = False
+        self.enter()
+
+    def enter(self) -> None:
+        """Deliver what is noted and wrap a handler that was installed since; at each entry of a call."""
+        if threading.get_ident() != self._main or self._closed:
+            return
+        if self.noted:
+            self.deliver()
+        if signal.getsignal(signal.SIGINT) is not self._handler:
+            self._wrap()
+
+    def deliver(self) -> None:
+        """Call the wrapped handler for a noted interrupt; main thread, nothing taken, no lock held.
+
+        Raises:
+            KeyboardInterrupt: As a rule; whatever the wrapped handler raises.
+        """
+        if self.noted and threading.get_ident() == self._main:
+            self.noted = False
+            self._wrapped(signal.SIGINT, None)
+
+    def repeat(self) -> None:
+        """Interrupt the main thread again for what is noted; from another thread."""
+        if self.noted and not self._closed and self._main is not None:
+            signal.pthread_kill(self._main, REPEAT_SIGNAL)
+
+    def close(self) -> None:
+        """Put the wrapped handler back, if ours is still installed."""
+        self._closed = True
+        if self._wrapped is None or threading.get_ident() != self._main:
+            return
+        if signal.getsignal(signal.SIGINT) is self._handler:
+            signal.signal(signal.SIGINT, self._wrapped)
+        signal.signal(REPEAT_SIGNAL, signal.SIG_IGN)
+        if self.noted:
+            self.deliver()
+
+    def _wrap(self) -> None:
+        installed = signal.getsignal(signal.SIGINT)
+        if not callable(installed):
+            return  # ignored, or handled outside Python: not ours to change
+        if getattr(installed, "__func__", None) is Interrupts._on_sigint:
+            raise LocalProtocolError("two runtimes wrap SIGINT")
+        self._wrapped = installed
+        signal.signal(REPEAT_SIGNAL, self._on_repeat)
+        signal.signal(signal.SIGINT, self._handler)
+
+    def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
+        if not self._closed and _inside_zgen(frame):
+            self.noted = True
+            self._wake()
+        else:
+            self._wrapped(signum, frame)
+
+    def _on_repeat(self, signum: int, frame: FrameType | None) -> None:
+        if self.noted and not _inside_zgen(frame):
+            self.noted = False
+            self._wrapped(signal.SIGINT, frame)
+
+
+def _inside_zgen(frame: FrameType | None) -> bool:
+    """Return whether the innermost zgen frame is one that must not be torn."""
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module == "zgen" or module.startswith("zgen."):
+            return module not in _FOREIGN
+        frame = frame.f_back
+    return False

@@ -1,0 +1,368 @@
+"""Poll the inbox, step the machine under the process lock, perform its effects.
+
+Rules of this file: who steps, who receives, who sleeps until when. What happens is the machine's to say.
+
+Locks. The process lock guards the machine and every outbox; whoever has an event takes it for one step.
+The receive lock guards the inbox, the monitors and the poll set; who holds it leads: it polls, collects
+and steps for everybody. Order: receive, then process. Neither is ever taken twice by one thread.
+
+Who leads. The I/O thread, unless a caller that blocks takes the lead itself, which saves two hops between
+threads. Who leaves the lead wakes nobody after a short one; the parked I/O thread looks again every
+``LEAD_LOOK_NS``.
+"""
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from zgen.core.effects import CloseConnection, Effect, OpenConnection, Transmit
+from zgen.core.events import Event, InboxDrained, TimerDue
+from zgen.core.machine import Machine
+from zgen.exceptions import InternalError
+from zgen.io import clock
+from zgen.io.interrupts import Interrupts
+from zgen.io.mailbox import Mailbox
+from zgen.limits import DRAIN_COUNT_MAX, LEAD_LOOK_NS, SECOND, SLOW_POLL_NS
+
+#: How long the parked I/O thread trusts one leader that stays.
+_LONG_LEAD_NS = 500_000_000
+#: Pause between repeats of a noted interrupt.
+_REPEAT_S = 0.005
+
+
+class Recorder(Protocol):
+    """Writes down what went through a machine."""
+
+    def __call__(self, now_ns: int, event: Event, effects: list[Effect]) -> None:
+        """Note one step."""
+
+
+class Gate:
+    """A binary semaphore: a wake before the sleep is not lost. Safe in signal handlers."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        """Start closed."""
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def open(self) -> None:
+        """Let one ``pass_through`` return."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            return  # it is open already
+
+    def pass_through(self, timeout_s: float) -> None:
+        """Sleep until opened, at most ``timeout_s``."""
+        self._lock.acquire(timeout=timeout_s)
+
+
+class Waiter:
+    """Something one thread waits for.
+
+    Attributes:
+        done: Whether it has happened; set under the process lock.
+    """
+
+    __slots__ = ("_gate", "done")
+
+    def __init__(self) -> None:
+        """Start unhappened."""
+        self.done = False
+        self._gate: Gate | None = None
+
+    def finish(self) -> None:
+        """It has happened; under the process lock."""
+        self.done = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the thread that is parked on this look again; safe in signal handlers."""
+        if self._gate is not None:
+            self._gate.open()
+
+    def park(self, timeout_s: float) -> None:
+        """Sleep until woken, at most ``timeout_s``."""
+        if self._gate is None:
+            self._gate = Gate()
+        if not self.done:
+            self._gate.pass_through(timeout_s)
+
+
+class Loop:
+    """Drives one machine over one mailbox.
+
+    Attributes:
+        lock: The process lock.
+        broken: Story of the step that failed, or empty.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        mailbox: Mailbox,
+        perform: Callable[[Effect], None],
+        perform_inside: Callable[[Effect], bool] = lambda effect: False,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """Drive ``machine``; the loop itself handles connections and transmissions.
+
+        Args:
+            machine: The machine.
+            mailbox: Its sockets.
+            perform: Does what effects ask for, outside the process lock, in order within one step.
+            perform_inside: Does it under the process lock, in the order of steps; returns False for
+                what ``perform`` should do instead.
+            recorder: Told of every step.
+        """
+        self.lock = threading.Lock()
+        self.broken = ""
+        self.interrupts: Interrupts | None = None
+        self._machine = machine
+        self._mailbox = mailbox
+        self._perform = perform
+        self._perform_inside = perform_inside
+        self._recorder = recorder
+        self._receive = threading.Lock()
+        #: When the leader means to wake up; 0 while it is awake. Process lock.
+        self._sleeps_until_ns = 0
+        #: Callers that ask the I/O thread to step aside.
+        self._lead_wanted = 0
+        #: Number of the lead that a caller has now, 0 if none has; leads are numbered from 1.
+        self._caller_lead = 0
+        self._leads = 0
+        self._gate = Gate()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        #: Parked callers, to be woken when the runtime ends or an interrupt is noted.
+        self._parked: deque[Waiter] = deque()
+        self._before_sleep: Callable[[], int | None] = lambda: None
+
+    # -- stepping ----------------------------------------------------------------------------------
+    def post(self, event: Event) -> list[Effect]:
+        """Step the machine with an event of this process and perform what follows.
+
+        Returns:
+            All effects of the step.
+
+        Raises:
+            InternalError: An earlier step failed, or this one did.
+        """
+        with self.lock:
+            effects = self._step(event)
+            later = [e for e in effects if not self._do(e)] if effects else effects
+            self._kick_if_sooner()
+        for effect in later:
+            self._perform(effect)
+        return effects
+
+    def _step(self, event: Event) -> list[Effect]:
+        if self.broken:
+            raise InternalError(self.broken)
+        now_ns = clock.now_ns()
+        try:
+            effects = self._machine.step(event, now_ns)
+        except Exception:
+            self.broken = f"{event!r}\n{traceback.format_exc()}"[:20_000]
+            raise InternalError(self.broken) from None
+        if self._recorder is not None:
+            self._recorder(now_ns, event, effects)
+        return effects
+
+    def _do(self, effect: Effect) -> bool:
+        """Perform an effect that belongs under the process lock; return False if it does not."""
+        if type(effect) is Transmit:
+            self._mailbox.transmit(effect.peer, effect.epoch, effect.frames)
+        elif type(effect) is OpenConnection:
+            self._mailbox.open_connection(effect.peer, effect.endpoint, effect.epoch)
+        elif type(effect) is CloseConnection:
+            self._mailbox.close_connection(effect.peer, effect.epoch)
+        else:
+            return self._perform_inside(effect)
+        return True
+
+    def _kick_if_sooner(self) -> None:
+        next_ns = self._machine.next_deadline_ns
+        if next_ns is not None and next_ns < self._sleeps_until_ns:
+            self._sleeps_until_ns = 0
+            self._mailbox.wake()
+
+    # -- leading -----------------------------------------------------------------------------------
+    def wait(self, waiter: Waiter, deadline_ns: int | None = None) -> bool:
+        """Block until ``waiter`` is done, leading if nobody else does; return whether it is.
+
+        Raises:
+            InternalError: The machine failed.
+            KeyboardInterrupt: By way of the handler that was installed.
+        """
+        interrupts = self.interrupts
+        while not waiter.done:
+            if self.broken:
+                raise InternalError(self.broken)
+            if interrupts is not None and interrupts.noted:
+                interrupts.deliver()
+            if deadline_ns is not None and clock.now_ns() >= deadline_ns:
+                return waiter.done
+            if self._closing:
+                return waiter.done
+            if self._take_lead():
+                began_ns = clock.now_ns()
+                try:
+                    self._lead(waiter, deadline_ns)
+                finally:
+                    self._leave_lead(began_ns)
+            else:
+                self._park(waiter, deadline_ns)
+        return True
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Lead for ever on this thread, until ``until`` says so or the machine fails.
+
+        Raises:
+            InternalError: The machine failed.
+        """
+        with self._receive:
+            while not until():
+                self._turn(None)
+
+    def start_thread(self, before_sleep: Callable[[], int | None]) -> None:
+        """Start the I/O thread.
+
+        Args:
+            before_sleep: Called by the leader before it sleeps, with the receive lock only; returns when
+                it wants to be called again, or None.
+        """
+        self._before_sleep = before_sleep
+        self._thread = threading.Thread(target=self._run_thread, name="zgen-io", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Let whoever leads or parks look around; safe in signal handlers."""
+        self._mailbox.wake()
+        self._gate.open()
+        for waiter in list(self._parked):
+            waiter.wake()
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the leader sleeps, so that who leaves work for it should wake it."""
+        return self._sleeps_until_ns != 0
+
+    def watch(self, fd: int, on_readable: Callable[[], None]) -> None:
+        """Call ``on_readable`` on the leader's thread, without the process lock, when ``fd`` is readable."""
+        self._mailbox.watch(fd, on_readable)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget a descriptor before it is closed; from its own callback or a single-threaded process."""
+        self._mailbox.unwatch(fd)
+
+    def close(self) -> None:
+        """Stop the I/O thread and close every socket."""
+        self._closing = True
+        self.wake()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        with self._receive, self.lock:
+            self._mailbox.close()
+
+    def _take_lead(self) -> bool:
+        if self._receive.acquire(blocking=False):
+            return True
+        if self._caller_lead:
+            return False  # another caller leads: it steps for us too
+        self._lead_wanted += 1
+        try:
+            self._mailbox.wake()
+            return self._receive.acquire(timeout=0.01)
+        finally:
+            self._lead_wanted -= 1
+
+    def _lead(self, waiter: Waiter, deadline_ns: int | None) -> None:
+        self._leads += 1
+        self._caller_lead = self._leads
+        interrupts = self.interrupts
+        while not (waiter.done or self.broken or self._closing):
+            if interrupts is not None and interrupts.noted:
+                return
+            if deadline_ns is not None and clock.now_ns() >= deadline_ns:
+                return
+            self._turn(deadline_ns)
+
+    def _leave_lead(self, began_ns: int) -> None:
+        self._caller_lead = 0
+        self._receive.release()
+        if clock.now_ns() - began_ns > LEAD_LOOK_NS:
+            self._gate.open()
+
+    def _park(self, waiter: Waiter, deadline_ns: int | None) -> None:
+        timeout_ns = SECOND
+        if deadline_ns is not None:
+            timeout_ns = max(0, min(timeout_ns, deadline_ns - clock.now_ns()))
+        self._parked.append(waiter)
+        try:
+            waiter.park(timeout_ns / SECOND)
+        finally:
+            self._parked.remove(waiter)
+
+    def _turn(self, deadline_ns: int | None) -> None:
+        """Sleep until something is there or due, take it in and step it."""
+        drop_ns = self._before_sleep()
+        now_ns = clock.now_ns()
+        until_ns = now_ns + SLOW_POLL_NS
+        for sooner_ns in (deadline_ns, drop_ns):
+            if sooner_ns is not None and sooner_ns < until_ns:
+                until_ns = sooner_ns
+        with self.lock:
+            next_ns = self._machine.next_deadline_ns
+            if next_ns is not None and next_ns < until_ns:
+                until_ns = next_ns
+            self._sleeps_until_ns = until_ns
+        self._mailbox.poll(max(0, until_ns - now_ns) / SECOND)
+        self._sleeps_until_ns = 0
+        events, drained = self._mailbox.collect(DRAIN_COUNT_MAX)
+        later: list[Effect] = []
+        with self.lock:
+            if self._mailbox.has_writable:
+                self._mailbox.flush()
+            for event in events:
+                self._absorb(event, later)
+            if drained and self._machine.lines_closing:
+                self._absorb(InboxDrained(), later)
+            next_ns = self._machine.next_deadline_ns
+            if next_ns is not None and next_ns <= clock.now_ns():
+                self._absorb(TimerDue(), later)
+        for effect in later:
+            self._perform(effect)
+
+    def _absorb(self, event: Event, later: list[Effect]) -> None:
+        for effect in self._step(event):
+            if not self._do(effect):
+                later.append(effect)
+
+    # -- the I/O thread ----------------------------------------------------------------------------
+    def _run_thread(self) -> None:
+        seen = 0
+        while not self._closing and not self.broken:
+            interrupts = self.interrupts
+            if interrupts is not None and interrupts.noted:
+                interrupts.repeat()
+                self._gate.pass_through(_REPEAT_S)
+                continue
+            lead = self._caller_lead
+            if self._lead_wanted or lead or not self._receive.acquire(blocking=False):
+                wait_ns = _LONG_LEAD_NS if lead and lead == seen else LEAD_LOOK_NS
+                seen = lead
+                self._gate.pass_through(wait_ns / SECOND)
+                continue
+            try:
+                while not (self._closing or self._lead_wanted or (interrupts is not None and interrupts.noted)):
+                    self._turn(None)
+            except InternalError:
+                for waiter in list(self._parked):
+                    waiter.wake()
+            finally:
+                self._receive.release()

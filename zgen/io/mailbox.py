@@ -1,0 +1,321 @@
+"""One ROUTER inbox, one DEALER outbox per peer, high-water policy, monitor → events.
+
+Rules of this file: it moves frames and tells of connections; it decides nothing. The inbox and the
+monitors belong to the receive lock, every outbox to the process lock (see ``io/loop.py``); what crosses
+from one to the other goes through ``_handed_over`` and the wake-up descriptor.
+
+A raw descriptor of a ZeroMQ socket is readable until its commands were processed and is not readable
+again before new ones come, so whoever is woken by one reads until EAGAIN, or remembers that it did not.
+"""
+
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import zmq
+
+from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event
+from zgen.ids import PeerId
+
+_MONITORED: Final = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_DISCONNECTED
+)
+_HANDSHAKE_IVL_MS: Final = 3_000
+_BACKLOG_COUNT: Final = 1_024
+_SOCKETS_COUNT_MAX: Final = 16_384
+#: Frames' messages that wait for a slow connection; what comes on top is lost like on a wire, and resent.
+_WAITING_COUNT_MAX: Final = 65_536
+_HEARTBEAT_IVL_MS: Final = 1_000
+_HEARTBEAT_TIMEOUT_MS: Final = 3_000
+
+
+@dataclass(slots=True)
+class _Outbox:
+    """One open connection to a peer.
+
+    Attributes:
+        peer: Other end.
+        epoch: Number of the connection.
+        socket: Its DEALER.
+        monitor: PAIR that tells of its fate; used under the receive lock only.
+        fd: Descriptor of the DEALER.
+        monitor_fd: Descriptor of the PAIR.
+        waiting: Messages that it would not take yet.
+        watched: Whether its descriptor is in the poll set.
+    """
+
+    peer: PeerId
+    epoch: int
+    socket: "zmq.Socket[bytes]"
+    monitor: "zmq.Socket[bytes]"
+    fd: int
+    monitor_fd: int
+    waiting: deque[list[bytes]] = field(default_factory=deque)
+    watched: bool = False
+
+
+class Mailbox:
+    """The sockets of one process."""
+
+    def __init__(self, endpoint: str) -> None:
+        """Bind the inbox at ``endpoint``, for example ``ipc://…``.
+
+        Raises:
+            zmq.ZMQError: The endpoint cannot be bound.
+        """
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context.set(zmq.MAX_SOCKETS, _SOCKETS_COUNT_MAX)
+        self._inbox = self._socket(zmq.ROUTER)
+        self._inbox.setsockopt(zmq.BACKLOG, _BACKLOG_COUNT)
+        self._inbox.bind(endpoint)
+        self.endpoint = self._inbox.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll = select.epoll()
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._inbox_fd = _descriptor(self._inbox)
+        self._epoll.register(self._inbox_fd, select.EPOLLIN)
+        #: Peer -> open connection. Process lock. Added by ``open_connection``; removed by ``close_connection``.
+        self._outboxes: dict[PeerId, _Outbox] = {}
+        #: Descriptor -> what to do when it is readable. Receive lock.
+        self._readable: dict[int, Callable[[], None]] = {self._wake_fd: self._on_woken}
+        #: Changes of the poll set asked for under the process lock, done under the receive lock.
+        self._handed_over: deque[Callable[[], None]] = deque()
+        #: Connection events found by monitors and not collected yet. Receive lock.
+        self._found: list[Event] = []
+        #: Outboxes that can send again. Receive lock adds, process lock removes.
+        self._writable: deque[_Outbox] = deque()
+        self._inbox_pending = True
+        self._monitor_count = 0
+        self._closed = False
+
+    # -- under the process lock --------------------------------------------------------------------
+    def open_connection(self, peer: PeerId, endpoint: str, epoch: int) -> None:
+        """Dial ``endpoint``; its fate comes back as an event."""
+        old = self._outboxes.pop(peer, None)
+        if old is not None:
+            self._retire(old)
+        outbox = self._socket(zmq.DEALER)
+        outbox.setsockopt(zmq.IMMEDIATE, 1)
+        outbox.setsockopt(zmq.RECONNECT_IVL, -1)
+        self._monitor_count += 1
+        address = f"inproc://monitor-{self._monitor_count}"
+        outbox.monitor(address, _MONITORED)
+        monitor = self._context.socket(zmq.PAIR)
+        monitor.setsockopt(zmq.LINGER, 0)
+        monitor.connect(address)
+        opened = self._outboxes[peer] = _Outbox(
+            peer, epoch, outbox, monitor, _descriptor(outbox), _descriptor(monitor)
+        )
+        self._hand_over(partial(self._watch_monitor, opened))
+        outbox.connect(endpoint)
+
+    def close_connection(self, peer: PeerId, epoch: int) -> None:
+        """Close the connection of this epoch, if it is still the open one."""
+        outbox = self._outboxes.get(peer)
+        if outbox is not None and outbox.epoch == epoch:
+            del self._outboxes[peer]
+            self._retire(outbox)
+
+    def transmit(self, peer: PeerId, epoch: int, frames: list[bytes]) -> None:
+        """Send without blocking; what the connection will not take waits, or is lost if too much does."""
+        outbox = self._outboxes.get(peer)
+        if outbox is None or outbox.epoch != epoch:
+            return
+        if outbox.waiting:
+            if len(outbox.waiting) < _WAITING_COUNT_MAX:
+                outbox.waiting.append(frames)
+            return
+        try:
+            _send(outbox.socket, frames)
+        except zmq.Again:
+            outbox.waiting.append(frames)
+            if not outbox.watched:
+                outbox.watched = True
+                self._hand_over(partial(self._watch_outbox, outbox))
+        except zmq.ZMQError:
+            return  # the monitor tells of the connection's end
+
+    def flush(self) -> None:
+        """Send what waits on connections that can send again."""
+        while self._writable:
+            outbox = self._writable.popleft()
+            if self._outboxes.get(outbox.peer) is not outbox:
+                continue
+            try:
+                outbox.socket.getsockopt(zmq.EVENTS)  # takes in the commands that made the descriptor readable
+                while outbox.waiting:
+                    _send(outbox.socket, outbox.waiting[0])
+                    outbox.waiting.popleft()
+            except zmq.Again:
+                continue
+            except zmq.ZMQError:
+                outbox.waiting.clear()
+            outbox.watched = False
+            self._hand_over(partial(self._forget_fd, outbox.fd))
+
+    @property
+    def has_writable(self) -> bool:
+        """Whether ``flush`` has something to do."""
+        return bool(self._writable)
+
+    # -- under the receive lock --------------------------------------------------------------------
+    def poll(self, timeout_s: float) -> None:
+        """Wait until something is there, at most ``timeout_s`` (0 for a look)."""
+        while self._handed_over:
+            self._handed_over.popleft()()
+        if self._inbox_pending:
+            timeout_s = 0
+        for fd, _ in self._epoll.poll(timeout_s):
+            if fd == self._inbox_fd:
+                self._inbox_pending = True
+            else:
+                self._readable.get(fd, _ignore)()
+
+    def collect(self, count_max: int) -> tuple[list[Event], bool]:
+        """Return up to ``count_max`` events that are there, and whether nothing is left in the inbox."""
+        events, self._found = self._found, []
+        if not self._inbox_pending:
+            return events, True
+        receive = self._inbox.recv_multipart
+        try:
+            while len(events) < count_max:
+                connection, *frames = receive(zmq.NOBLOCK)
+                events.append(Arrived(connection, frames))
+        except zmq.Again:
+            self._inbox_pending = False
+            return events, True
+        return events, False
+
+    def watch(self, fd: int, on_readable: Callable[[], None]) -> None:
+        """Call ``on_readable`` when ``fd`` is readable; from any thread."""
+
+        def add() -> None:
+            self._readable[fd] = on_readable
+            self._epoll.register(fd, select.EPOLLIN)
+
+        self._hand_over(add)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget a watched descriptor before it is closed; receive lock, or a single-threaded process."""
+        while self._handed_over:
+            self._handed_over.popleft()()
+        self._forget_fd(fd)
+
+    # -- anywhere ----------------------------------------------------------------------------------
+    def wake(self) -> None:
+        """Let a thread in ``poll`` return; safe in signal handlers."""
+        if not self._closed:
+            os.eventfd_write(self._wake_fd, 1)
+
+    def close(self) -> None:
+        """Close every socket; nobody may be in any other method."""
+        if self._closed:
+            return
+        self._closed = True
+        for outbox in self._outboxes.values():
+            outbox.socket.disable_monitor()
+            outbox.socket.close(0)
+            outbox.monitor.close(0)
+        self._outboxes.clear()
+        self._inbox.close(0)
+        self._context.destroy(0)
+        self._epoll.close()
+        os.close(self._wake_fd)
+
+    # -- private -----------------------------------------------------------------------------------
+    def _socket(self, kind: int) -> "zmq.Socket[bytes]":
+        made = self._context.socket(kind)
+        made.setsockopt(zmq.LINGER, 0)
+        made.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_IVL_MS)
+        made.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_IVL_MS)
+        made.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
+        return made
+
+    def _hand_over(self, change: Callable[[], None]) -> None:
+        self._handed_over.append(change)
+        self.wake()
+
+    def _retire(self, outbox: _Outbox) -> None:
+        outbox.waiting.clear()
+        outbox.socket.disable_monitor()
+
+        def finish() -> None:
+            self._forget_fd(outbox.fd)
+            self._forget_fd(outbox.monitor_fd)
+            outbox.monitor.close(0)
+            outbox.socket.close(0)  # after its descriptor left the poll set: the number may be used again
+
+        self._hand_over(finish)
+
+    def _watch_monitor(self, outbox: _Outbox) -> None:
+        if outbox.monitor.closed:
+            return
+        self._readable[outbox.monitor_fd] = partial(self._on_monitor, outbox)
+        self._epoll.register(outbox.monitor_fd, select.EPOLLIN)
+        self._on_monitor(outbox)  # what came before the descriptor was watched is not told again
+
+    def _watch_outbox(self, outbox: _Outbox) -> None:
+        if outbox.socket.closed or not outbox.watched:
+            return
+        if outbox.fd not in self._readable:
+            self._readable[outbox.fd] = partial(self._writable.append, outbox)
+            self._epoll.register(outbox.fd, select.EPOLLIN)
+        self._writable.append(outbox)
+
+    def _forget_fd(self, fd: int) -> None:
+        if self._readable.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def _on_monitor(self, outbox: _Outbox) -> None:
+        monitor = outbox.monitor
+        if monitor.closed:
+            return
+        while True:
+            try:
+                told, _ = monitor.recv_multipart(zmq.NOBLOCK)
+            except zmq.ZMQError:
+                return
+            event = int.from_bytes(told[:2], "little")
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._found.append(ConnectionUp(outbox.peer, outbox.epoch))
+            else:
+                self._found.append(ConnectionLost(outbox.peer, outbox.epoch))
+
+    def _on_woken(self) -> None:
+        try:
+            os.eventfd_read(self._wake_fd)
+        except BlockingIOError:
+            return
+
+
+def _descriptor(socket: "zmq.Socket[Any]") -> int:
+    fd = socket.getsockopt(zmq.FD)
+    assert isinstance(fd, int)
+    return fd
+
+
+def _ignore() -> None:
+    """A descriptor that was forgotten in the same round."""
+
+
+def _send(socket: "zmq.Socket[Any]", frames: list[bytes]) -> None:
+    """Send all frames of a message, or none.
+
+    Raises:
+        zmq.Again: The connection takes nothing now; only before the first frame.
+    """
+    last = len(frames) - 1
+    send = socket.send
+    send(frames[0], zmq.NOBLOCK | zmq.SNDMORE if last else zmq.NOBLOCK)
+    for index in range(1, last):
+        send(frames[index], zmq.NOBLOCK | zmq.SNDMORE)
+    if last:
+        send(frames[last], zmq.NOBLOCK)

@@ -1,0 +1,208 @@
+"""Run functions and generators for the executor; yields become events.
+
+Rules of this file: it calls user code and reports what it did, in order. Whether something is retried,
+and where it goes, is decided elsewhere.
+"""
+
+import itertools
+import mmap
+import os
+import struct
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Final, NoReturn
+
+from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
+from zgen.core.events import Event, TaskEnded, Yielded
+from zgen.ids import FunctionId, TaskId, hash_function
+from zgen.io import serializer
+from zgen.io.loop import Waiter
+from zgen.limits import RETURNS_COUNT_MAX
+from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
+from zgen.wire.value import NONE, Value
+
+#: Layout of the started-marks: lease id, pushes started under it.
+_MARK: Final = struct.Struct("=16sQ")
+
+
+class TaskContext:
+    """Which task the code of this process runs for, and how many names it has given out.
+
+    Attributes:
+        task: The task, or the root of a driver.
+        attempt: Which execution of it.
+        submits: Numbers for the tasks it submits.
+        puts: Numbers for the objects it puts.
+    """
+
+    __slots__ = ("attempt", "puts", "submits", "task")
+
+    def __init__(self, task: TaskId, attempt: int) -> None:
+        """Start counting at 0."""
+        self.task = task
+        self.attempt = attempt
+        self.submits: Iterator[int] = itertools.count()
+        self.puts: Iterator[int] = itertools.count()
+
+
+class Runner:
+    """The main thread of a worker between and during tasks.
+
+    Attributes:
+        context: The task that runs, or None.
+        started: Tasks handed over by the executor and not begun; a worker has one at most.
+        ready: Finished when ``started`` is not empty.
+    """
+
+    def __init__(self, post: Callable[[Event], list[Effect]], wait: Callable[[Waiter], bool], marks_fd: int) -> None:
+        """Report to ``post``; ``marks_fd`` is the memory that outlives this process, or -1."""
+        self.context: TaskContext | None = None
+        self.started: deque[StartTask] = deque()
+        self.ready = Waiter()
+        self._post = post
+        self._wait = wait
+        self._held: Waiter | None = None
+        #: Function -> its pickle, until it is first called. Added by ``LearnFunction``.
+        self._payloads: dict[FunctionId, bytes] = {}
+        self._functions: dict[FunctionId, Callable[..., Any]] = {}
+        self._marks = mmap.mmap(marks_fd, _MARK.size) if marks_fd >= 0 else None
+        self._pid = os.getpid()
+
+    def perform(self, effect: Effect) -> bool:
+        """Do what the executor asks for, under the process lock; return False for other effects."""
+        if type(effect) is StartTask:
+            self.started.append(effect)
+            self.ready.finish()
+        elif type(effect) is HoldBody:
+            self._held = Waiter()
+        elif type(effect) is ReleaseBody:
+            if self._held is not None:
+                self._held.finish()
+        elif type(effect) is LearnFunction:
+            self._payloads[effect.function] = effect.payload
+        else:
+            return False
+        return True
+
+    def run_next(self) -> None:
+        """Run the next task, waiting for one if there is none."""
+        if not self.started:
+            self._wait(self.ready)
+        if not self.started:
+            return
+        start = self.started.popleft()
+        self.ready = Waiter()
+        task = start.task
+        if self._marks is not None:
+            _MARK.pack_into(self._marks, 0, start.lease, start.push + 1)
+        self.context = TaskContext(task.task, task.attempt)
+        try:
+            if task.returns_count == STREAMING:
+                self._run_generator(start)
+            else:
+                outcome, values = self._run_function(start)
+                self._end(start, outcome, values)
+        finally:
+            self.context = None
+
+    def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
+        self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
+
+    def _call(self, start: StartTask) -> Any:
+        task = start.task
+        function = self._functions.get(task.function)
+        if function is None:
+            payload = self._payloads.pop(task.function)
+            assert hash_function(payload) == task.function, "a function that is not what its hash says"
+            function = self._functions[task.function] = serializer.load_function(payload)
+        if start.arguments == b"":
+            return function()
+        args, kwargs = serializer.deserialize(start.arguments)
+        if start.slots:
+            values = [serializer.deserialize(value) for value in start.slots]
+            args = tuple([values[a.index] if type(a) is serializer.Slot else a for a in args])
+            kwargs = {k: values[v.index] if type(v) is serializer.Slot else v for k, v in kwargs.items()}
+        return function(*args, **kwargs)
+
+    def _run_function(self, start: StartTask) -> tuple[int, tuple[Value, ...]]:
+        try:
+            return OUTCOME_VALUE, self._results(start, self._call(start))
+        except SystemExit as leaving:
+            _exit(leaving)
+        except BaseException as error:
+            return self._failure(start, error)
+
+    def _results(self, start: StartTask, result: Any) -> tuple[Value, ...]:
+        count = start.task.returns_count
+        if count == 1:
+            return (NONE if result is None else serializer.serialize(result),)
+        if count == 0:
+            return ()
+        try:
+            results = list(itertools.islice(result, RETURNS_COUNT_MAX + 1))
+        except TypeError:
+            raise TypeError(f"num_returns={count}, but {start.task.name}() returned {type(result).__name__}") from None
+        if len(results) != count:
+            raise ValueError(f"num_returns={count}, but {start.task.name}() returned {len(results)} values")
+        return tuple([serializer.serialize(value) for value in results])
+
+    def _run_generator(self, start: StartTask) -> None:
+        task, attempt = start.task.task, start.task.attempt
+        post, serialize = self._post, serializer.serialize
+        body: Generator[Any, None, Any] | None = None
+        try:
+            body = self._call(start)
+            if not isinstance(body, Generator):
+                kind = type(body).__name__
+                body = None
+                raise ValueError(f'num_returns="streaming", but {start.task.name}() returned {kind}, not a generator')
+            for item in body:
+                post(Yielded(task, attempt, serialize(item)))
+                if self._held is not None:
+                    self._wait_for_release()
+        except SystemExit as leaving:
+            _exit(leaving)
+        except BaseException as error:
+            outcome, values = self._failure(start, error)
+            _close(body)
+            self._end(start, outcome, values)
+        else:
+            self._end(start, OUTCOME_VALUE, ())
+
+    def _wait_for_release(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._wait(held)
+
+    def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
+        task = start.task
+        outcome = OUTCOME_RETRY if self._is_retriable(task.retry_exceptions, error) else OUTCOME_ERROR
+        return outcome, (serializer.serialize_error(error, task.name, self._pid, task.attempt),)
+
+    @staticmethod
+    def _is_retriable(retry_exceptions: bytes, error: BaseException) -> bool:
+        if not retry_exceptions or not isinstance(error, Exception):
+            return False
+        allowed = serializer.load_plain(retry_exceptions)
+        return allowed is True or isinstance(error, allowed)
+
+
+def _exit(leaving: SystemExit) -> NoReturn:
+    """The body asked the process to end: it does, as any process would."""
+    code = leaving.code
+    if isinstance(code, str):
+        print(code, file=sys.stderr)  # noqa: T201  # what the interpreter does with such a code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _close(body: Generator[Any, None, Any] | None) -> None:
+    """Let a body whose item did not pickle run its ``finally``."""
+    if body is None:
+        return
+    try:
+        body.close()
+    except Exception as error:
+        print(f"closing a generator raised {error!r}", file=sys.stderr)  # noqa: T201  # for the worker's log

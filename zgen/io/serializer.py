@@ -1,0 +1,223 @@
+"""cloudpickle, out-of-band buffers, errors as values; the one import of cloudpickle.
+
+Rules of this file: objects become ``Value`` and back. Exact builtin scalars and numpy arrays go through
+the C pickler alone; everything else through cloudpickle, since the C pickler writes functions and
+classes of ``__main__`` by reference without complaint, and no worker can load those.
+"""
+
+import importlib.util
+import io
+import pickle
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+import cloudpickle
+
+from zgen.exceptions import (
+    GetTimeoutError,
+    NodeDiedError,
+    ReplayMismatchError,
+    StreamClosedError,
+    SystemFailure,
+    TaskError,
+    WorkerCrashedError,
+    ZgenError,
+)
+from zgen.ids import short
+from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Value
+
+_PLAIN: Final = frozenset({int, float, str, bytes, bool, complex})
+#: Buffers smaller than this stay inside the pickle.
+_BUFFER_BYTES_MIN: Final = 4 << 10
+#: Out-of-band buffers of one value; further ones stay inside the pickle.
+_BUFFERS_COUNT_MAX: Final = 256
+
+
+class Slot:
+    """Stands in pickled arguments where a reference stood; its value travels beside them.
+
+    Attributes:
+        index: Position among the referenced arguments.
+    """
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        """Stand for referenced argument ``index``."""
+        self.index = index
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        """Pickle by position."""
+        return Slot, (self.index,)
+
+
+def serialize(value: Any) -> Value:
+    """Return ``value`` as bytes, or as bytes with copies of its large buffers.
+
+    Raises:
+        NestedRefError: A reference lies inside it.
+        Exception: Whatever pickling it raises.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return pickle.dumps(value, 5)
+    if value is None:
+        return NONE
+    buffers: list[bytes] = []
+
+    def keep_inside(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _BUFFER_BYTES_MIN or len(buffers) >= _BUFFERS_COUNT_MAX:
+            return True
+        buffers.append(bytes(raw))
+        return False
+
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and kind is numpy.ndarray and not value.dtype.hasobject:
+        data = pickle.dumps(value, 5, buffer_callback=keep_inside)
+    else:
+        file = io.BytesIO()
+        cloudpickle.Pickler(file, protocol=5, buffer_callback=keep_inside).dump(value)
+        data = file.getvalue()
+    return Parcel(data, tuple(buffers)) if buffers else data
+
+
+def deserialize(value: Value) -> Any:
+    """Return the object in ``value``.
+
+    Raises:
+        ZgenError: It is an error; user errors are raised as instances of their own class too.
+        Exception: Whatever unpickling it raises.
+    """
+    if type(value) is bytes:
+        return pickle.loads(value)
+    if isinstance(value, Parcel) and not value.is_error:
+        return pickle.loads(value.data, buffers=value.buffers)
+    raise error_of(value)
+
+
+def error_of(value: Value) -> BaseException:
+    """Return the exception that an error value stands for."""
+    if isinstance(value, Fault):
+        return _error_of_fault(value)
+    assert isinstance(value, Parcel), value
+    error = pickle.loads(value.data, buffers=value.buffers)
+    return error.as_instance_of_cause() if isinstance(error, TaskError) else error
+
+
+def serialize_error(error: BaseException, function_name: str, pid: int, attempt: int) -> Value:
+    """Return what ``get`` raises for an exception of user code; one that does not pickle becomes text."""
+    text = "".join(traceback.format_exception(type(error), error, _user_frames(error)))
+    wrapped = TaskError(error, function_name, text, pid, attempt)
+    try:
+        data = cloudpickle.dumps(wrapped, protocol=5)
+        pickle.loads(data)
+    except Exception as refusal:
+        cause = ZgenError(f"{type(error).__name__}: {_text_of(error)} (it does not pickle: {_text_of(refusal)})")
+        data = cloudpickle.dumps(TaskError(cause, function_name, text, pid, attempt), protocol=5)
+    return Parcel(data, (), True)
+
+
+def dump_function(function: Callable[..., Any]) -> bytes:
+    """Pickle a function or class for workers, by value if they could not import its module.
+
+    Raises:
+        NestedRefError: It closes over a reference.
+        Exception: Whatever pickling it raises.
+    """
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    if module is not None and not _is_importable(module):
+        cloudpickle.register_pickle_by_value(module)
+    return cloudpickle.dumps(function, protocol=5)  # type: ignore[no-any-return]  # bytes, untyped there
+
+
+def load_function(payload: bytes) -> Callable[..., Any]:
+    """Return the function in ``payload``."""
+    return pickle.loads(payload)  # type: ignore[no-any-return]  # as dumped
+
+
+def dump_plain(value: Any) -> bytes:
+    """Pickle something without buffers, such as a tuple of exception classes."""
+    return cloudpickle.dumps(value, protocol=5)  # type: ignore[no-any-return]  # bytes, untyped there
+
+
+def load_plain(payload: bytes) -> Any:
+    """Return what ``dump_plain`` pickled."""
+    return pickle.loads(payload)
+
+
+def _is_importable(module: Any) -> bool:
+    """Return whether another process with the same search path would import this very module."""
+    name = module.__name__
+    if name == "__main__" or "." not in name and name in sys.builtin_module_names:
+        return True  # cloudpickle sends __main__ by value by itself
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, AttributeError, ValueError):
+        return False
+    if spec is None:
+        return False
+    file = getattr(module, "__file__", None)
+    if file is None or spec.origin != file:
+        return file is None
+    parent = name.rpartition(".")[0]
+    if parent:
+        return _is_importable(sys.modules[parent]) if parent in sys.modules else False
+    return any(_finds(entry, name, file) for entry in sys.meta_path)
+
+
+def _finds(finder: Any, name: str, file: str) -> bool:
+    """Return whether a finder finds ``name`` at ``file`` without looking into ``sys.modules``."""
+    find_spec = getattr(finder, "find_spec", None)
+    spec = find_spec(name, None) if find_spec is not None else None
+    return spec is not None and spec.origin == file
+
+
+def _user_frames(error: BaseException) -> Any:
+    """Return the traceback of ``error`` without zgen's own frames in front."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("zgen."):
+        frames = frames.tb_next
+    return frames
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "an error without a text"
+
+
+def _error_of_fault(fault: Fault) -> BaseException:
+    if fault.kind is FaultKind.WORKER_CRASHED:
+        signal = fault.signal or None
+        code = None if signal is not None else fault.exit_code
+        return WorkerCrashedError(
+            fault.name, fault.pid, code, signal, fault.reason, fault.attempts, fault.may_have_run
+        )
+    if fault.kind is FaultKind.NODE_DIED:
+        return NodeDiedError("", fault.reason, fault.may_have_run)
+    if fault.kind is FaultKind.REPLAY_MISMATCH:
+        return ReplayMismatchError(fault.name, fault.expected, fault.got)
+    if fault.kind is FaultKind.REFUSED:
+        refusal = SystemFailure(f"{fault.name}() was refused: {fault.reason}")
+        refusal.may_have_run = False
+        return refusal
+    if fault.kind is FaultKind.SHUT_DOWN:
+        return StreamClosedError(fault.name, "zgen was shut down before this was ready")
+    assert fault.cause is not None, fault
+    cause = error_of(fault.cause)
+    text = f"argument of {fault.name}() is an error:\n{cause}"
+    return TaskError(cause, fault.name, text).as_instance_of_cause()
+
+
+def timed_out(what: str, timeout_s: float) -> GetTimeoutError:
+    """Return the error for a wait that ran out of time."""
+    return GetTimeoutError(f"{what} was not ready within {timeout_s} s; it may still arrive")
+
+
+def name_of(object_bytes: bytes) -> str:
+    """Return a short name of an object for messages."""
+    return f"object {short(object_bytes)}"

@@ -1,0 +1,132 @@
+"""Every bound, with its unit in its name.
+
+Reaching a bound is an event with a typed outcome, never a surprise; nothing in zgen grows past a number
+that does not stand here.
+"""
+
+from typing import Final
+
+US: Final = 1_000
+MS: Final = 1_000_000
+SECOND: Final = 1_000_000_000
+
+# -- session ---------------------------------------------------------------------------------------
+#: A pure acknowledgement is sent after this many messages or this long, if no traffic carried it.
+ACK_AFTER_COUNT: Final = 32
+ACK_DELAY_NS: Final = 20 * MS
+#: The oldest unacknowledged message is sent again after this long, doubling up to the maximum.
+RESEND_FIRST_NS: Final = 250 * MS
+RESEND_NS_MAX: Final = 1 * SECOND
+#: A new connection is tried this long after one was lost or refused, doubling up to the maximum.
+RECONNECT_FIRST_NS: Final = 5 * MS
+RECONNECT_NS_MAX: Final = 1 * SECOND
+#: Messages kept that arrived before an earlier one; what lies further ahead is dropped and sent again.
+REORDER_COUNT_MAX: Final = 4096
+#: Item bytes unacknowledged by one peer before the next item blocks its body.
+ITEM_BYTES_UNACKED_MAX: Final = 64 << 20
+#: Two looks at an empty inbox, this far apart with nothing from the peer between, make its line quiet.
+QUIET_LINE_NS: Final = 20 * MS
+#: A clean exit waits this long for its last messages to be acknowledged.
+FLUSH_AT_EXIT_NS: Final = 2 * SECOND
+#: Connections that said hello, kept per process; the oldest superseded ones go first.
+CONNECTIONS_COUNT_MAX: Final = 16_384
+#: Failed dials in a row after which a node forgets a peer that is neither its driver nor its worker.
+REDIALS_FAILED_MAX: Final = 12
+
+# -- wire ------------------------------------------------------------------------------------------
+#: Bytes of one message body, and of one buffer frame.
+BODY_BYTES_MAX: Final = 1 << 30
+BUFFER_BYTES_MAX: Final = 1 << 40
+#: Buffer frames of one message.
+BUFFERS_COUNT_MAX: Final = 4096
+#: Elements of one array on the wire.
+ARRAY_COUNT_MAX: Final = 1 << 20
+#: Bytes of serialised values gathered into one message before it is sent at once.
+BATCH_BYTES_MAX: Final = 1 << 20
+#: Entries of one report or tasks of one push.
+BATCH_COUNT_MAX: Final = 1024
+
+# -- reports ---------------------------------------------------------------------------------------
+#: A line that was flushed less than this ago is busy: the next yield waits for company.
+LINE_BUSY_NS: Final = 300 * US
+#: The longest that the first waiting entry waits.
+LINE_TICK_NS: Final = 1 * MS
+
+# -- tasks -----------------------------------------------------------------------------------------
+MAX_RETRIES_DEFAULT: Final = 3
+RETRY_DELAY_FIRST_NS: Final = 50 * MS
+RETRY_DELAY_NS_MAX: Final = 1 * SECOND
+#: Items of one stream, as in Ray.
+ITEMS_COUNT_MAX: Final = 100_000_000
+#: Fixed results of one task.
+RETURNS_COUNT_MAX: Final = 100_000
+#: Ready items that one ``next`` takes over for the following ones.
+TAKE_COUNT_MAX: Final = 64
+
+# -- leases ----------------------------------------------------------------------------------------
+#: Requests of one resource shape that an owner keeps open at a time.
+LEASE_REQUESTS_OPEN_MAX: Final = 4
+#: An idle lease is kept this long for the next task of its shape.
+LEASE_LINGER_NS: Final = 100 * MS
+#: A lease that others want is not refilled after this long.
+LEASE_TERM_NS: Final = 500 * MS
+#: Tasks pushed ahead to one worker: starts at one, doubles while they are short.
+PIPELINE_DEPTH_MAX: Final = 64
+TASK_SHORT_NS: Final = 1 * MS
+TASK_LONG_NS: Final = 5 * MS
+#: An unmet request says what it waits for after this long, and again after each doubling.
+LEASE_WAIT_NOTICE_NS: Final = 3 * SECOND
+#: Younger requests that may overtake the eldest one that waits for a resource; then none may.
+LEASE_PASSED_MAX: Final = 16
+#: Lease requests known to one node, met or not; what comes beyond is refused.
+LEASES_COUNT_MAX: Final = 65_536
+#: Names in one resource shape.
+SHAPE_NAMES_COUNT_MAX: Final = 64
+
+# -- workers ---------------------------------------------------------------------------------------
+#: Workers of zero-CPU shapes that may be starting at a time.
+ZERO_CPU_STARTING_MAX: Final = 4
+#: Worker processes of one node.
+WORKERS_COUNT_MAX: Final = 512
+#: Workers started when a job registers, at most one for each CPU.
+PRESTART_COUNT_MAX: Final = 4
+#: A worker above the prestarted count that is idle this long ends.
+WORKER_IDLE_NS: Final = 10 * SECOND
+#: A worker that has not said it is ready this long after its fork is killed.
+WORKER_START_NS: Final = 60 * SECOND
+#: Failed starts in a row after which the waiting leases are refused with the worker's last lines.
+WORKER_START_FAILURES_MAX: Final = 3
+
+# -- processes of a node ---------------------------------------------------------------------------
+#: A node that is not ready this long after its start is ended.
+NODE_START_NS: Final = 30 * SECOND
+#: A daemon that was asked to stop is killed after this long; its flush at exit fits into it.
+NODE_STOP_NS: Final = 2500 * MS
+#: The same when its driver is dead and nobody waits for a flush.
+ORPHAN_STOP_NS: Final = 300 * MS
+#: Processes killed together are waited for at most this long.
+KILL_NS_MAX: Final = 2 * SECOND
+#: Forks that are asked of the zygote before it has answered; few enough for its socket's queue.
+ZYGOTE_ORDERS_OPEN_MAX: Final = 8
+#: Zygotes in a row that die before they are ready; then the node ends.
+ZYGOTE_FAILURES_MAX: Final = 3
+#: Descriptors that a node's processes may have open, where the machine allows as many.
+DESCRIPTORS_COUNT_MAX: Final = 65_536
+#: Bytes of a node's log file; past it the file starts anew.
+NODE_LOG_BYTES_MAX: Final = 8 << 20
+
+# -- threads ---------------------------------------------------------------------------------------
+#: Messages that a leader takes in before it looks at its own wait again.
+DRAIN_COUNT_MAX: Final = 64
+#: The parked I/O thread looks this often whether anyone leads.
+LEAD_LOOK_NS: Final = 2 * MS
+#: Dropped references gather this long before they are released together.
+DROP_DELAY_NS: Final = 5 * MS
+#: The slow poll that backs up every wake-up.
+SLOW_POLL_NS: Final = 1 * SECOND
+
+# -- logs ------------------------------------------------------------------------------------------
+LOG_TAIL_LINES: Final = 20
+LOG_LINE_BYTES_MAX: Final = 16 << 10
+#: Bytes of worker output that wait at the daemon for one driver; past it the oldest lines are dropped.
+LOG_BACKLOG_BYTES_MAX: Final = 1 << 20

@@ -1,0 +1,301 @@
+"""`@remote`, options validation, `RemoteFunction`."""
+
+import inspect
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar, overload
+
+from zgen.core.events import DefineTaskFunction, SubmitTask, TaskSpec
+from zgen.exceptions import NestedRefError
+from zgen.handles import ObjectRef, ObjectRefGenerator
+from zgen.ids import FunctionId, ObjectId, TaskId, derive_task_id, hash_function, object_id
+from zgen.io import serializer
+from zgen.limits import MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
+from zgen.runtime import start
+from zgen.runtime.process import Runtime
+from zgen.wire.lease import Shape
+from zgen.wire.task import STREAMING
+from zgen.wire.value import Value
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Resources are counted in ten-thousandths.
+UNIT: Final = 10_000
+_NO_ARGUMENTS: Final = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """How a remote function is run.
+
+    Attributes:
+        num_returns: ``"streaming"``, a number of results, or None for streaming where the function is a
+            generator function and 1 elsewhere.
+        num_cpus: CPUs that it holds while it runs; 1 by default.
+        num_gpus: GPUs likewise.
+        memory: Bytes of memory likewise, as an accounting unit.
+        resources: Other resources likewise, by name.
+        max_retries: How often it may run again after a failure of the system; -1 for ever.
+        retry_exceptions: True, or the exception classes after which it may run again too.
+        name: What messages call it.
+    """
+
+    num_returns: int | str | None = None
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    memory: float | None = None
+    resources: dict[str, float] = field(default_factory=dict)
+    max_retries: int = MAX_RETRIES_DEFAULT
+    retry_exceptions: bool | tuple[type[BaseException], ...] = False
+    name: str = ""
+
+
+def check_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return ``given`` options in the form in which ``TaskOptions`` keeps them.
+
+    Raises:
+        ValueError: An option is unknown, or its value is out of range.
+        TypeError: A value is of a wrong type.
+    """
+    checked = dict(given)
+    for name, value in given.items():
+        if name not in TaskOptions.__dataclass_fields__:
+            known = ", ".join(TaskOptions.__dataclass_fields__)
+            raise ValueError(f"unknown option {name!r} for a remote function; known are {known}")
+        if value is None and name not in ("num_returns", "num_cpus", "num_gpus", "memory"):
+            del checked[name]
+    for name in ("num_cpus", "num_gpus", "memory"):
+        if checked.get(name) is not None:
+            check_amount(name, checked[name])
+    if checked.get("resources") is not None:
+        for name, amount in checked["resources"].items():
+            check_amount(f"resources[{name!r}]", amount)
+            if name in ("CPU", "GPU", "memory"):
+                raise ValueError(f"resources[{name!r}]: use num_cpus, num_gpus or memory instead")
+    _check_num_returns(checked.get("num_returns"))
+    retries = checked.get("max_retries", 0)
+    if type(retries) is not int or retries < -1:
+        raise ValueError(f"max_retries must be an integer >= -1, got {retries!r}")
+    if "retry_exceptions" in checked:
+        checked["retry_exceptions"] = _check_retry_exceptions(checked["retry_exceptions"])
+    if not isinstance(checked.get("name", ""), str):
+        raise TypeError(f"name must be a string, got {checked['name']!r}")
+    return checked
+
+
+def check_amount(name: str, amount: Any) -> None:
+    """Check an amount of a resource.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is negative or finer than one ten-thousandth.
+    """
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+        raise TypeError(f"{name} must be a number, got {amount!r}")
+    if not 0 <= amount < 1 << 49:
+        raise ValueError(f"{name} must be at least 0, got {amount!r}")
+    if amount and round(amount * UNIT) == 0:
+        raise ValueError(f"{name}={amount!r} is finer than the smallest amount, 0.0001")
+
+
+def _check_num_returns(value: Any) -> None:
+    if value is None or value == "streaming":
+        return
+    if type(value) is not int:
+        raise ValueError(f'num_returns must be "streaming" or an integer >= 0, got {value!r}')
+    if not 0 <= value <= RETURNS_COUNT_MAX:
+        raise ValueError(f"num_returns must be between 0 and {RETURNS_COUNT_MAX}, got {value}")
+
+
+def _check_retry_exceptions(value: Any) -> bool | tuple[type[BaseException], ...]:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, (list, tuple)) or not all(isinstance(c, type) and issubclass(c, BaseException) for c in value):
+        raise TypeError(f"retry_exceptions must be a bool or a list of exception classes, got {value!r}")
+    return tuple(value)
+
+
+class RemoteFunction(Generic[P, R]):
+    """A function whose calls run in worker processes; made by ``@zgen.remote``."""
+
+    def __init__(self, function: Callable[P, R], options: TaskOptions) -> None:
+        """Wrap ``function``.
+
+        Raises:
+            ValueError: The options do not fit the function.
+        """
+        self._function = function
+        self._options = options
+        self._signature = inspect.signature(function)
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.__qualname__ = getattr(function, "__qualname__", self.__name__)
+        self.__module__ = getattr(function, "__module__", "")
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+        self._returns_count = _returns_count(function, options)
+        self._shape = _shape(options)
+        self._retry_exceptions = b""
+        #: The runtime that knows the function, and the name that it has there.
+        self._defined_in: Runtime | None = None
+        self._id = FunctionId(b"")
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
+        """A remote function is not called directly.
+
+        Raises:
+            TypeError: Always; it says what to do.
+        """
+        raise TypeError(f"{self.__name__}() is a remote function: call {self.__name__}.remote() instead")
+
+    def options(self, **options: Any) -> "RemoteFunction[P, R]":
+        """Return the same function with other options; see ``TaskOptions``.
+
+        Raises:
+            ValueError: An option is unknown, out of range, or does not fit the function.
+            TypeError: A value is of a wrong type.
+        """
+        return RemoteFunction(self._function, replace(self._options, **check_options(options)))
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Submit a task and return at once.
+
+        References among the top-level arguments are replaced by their values before the task runs.
+
+        Returns:
+            An ``ObjectRefGenerator`` for a streaming function; else a reference, a list of references
+            where ``num_returns`` is not 1, or None where it is 0.
+
+        Raises:
+            TypeError: The arguments do not fit the function.
+            NestedRefError: A reference lies inside an argument, or the function closes over one.
+            NodeDiedError: The node is gone.
+        """
+        runtime = start.ensure()
+        runtime.enter()
+        runtime.refuse_if_lost()
+        if self._defined_in is not runtime:
+            self._define(runtime)
+        arguments, slots = self._pack(args, kwargs)
+        context = runtime.context
+        task = derive_task_id(context.task, context.attempt, next(context.submits))
+        options = self._options
+        spec = TaskSpec(
+            task,
+            self._id,
+            options.name or self.__name__,
+            self._returns_count,
+            arguments,
+            slots,
+            self._shape,
+            options.max_retries,
+            self._retry_exceptions,
+        )
+        runtime.loop.post(SubmitTask(spec))
+        return self._handles(runtime, task)
+
+    def __repr__(self) -> str:
+        """Name the function."""
+        return f"RemoteFunction({self.__module__}.{self.__qualname__})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the function and the options, so that a task can submit further ones."""
+        return RemoteFunction, (self._function, self._options)
+
+    def _define(self, runtime: Runtime) -> None:
+        payload = serializer.dump_function(self._function)
+        self._id = hash_function(payload)
+        retriable = self._options.retry_exceptions
+        self._retry_exceptions = serializer.dump_plain(retriable) if retriable else b""
+        runtime.loop.post(DefineTaskFunction(self._id, payload))
+        self._defined_in = runtime
+
+    def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Value, tuple[ObjectId, ...]]:
+        if not (args or kwargs):
+            if self._signature.parameters:
+                self._signature.bind()
+            return _NO_ARGUMENTS, ()
+        self._signature.bind(*args, **kwargs)
+        slots: list[ObjectId] = []
+
+        def replaced(argument: Any) -> Any:
+            if type(argument) is ObjectRef:
+                slots.append(ObjectId(argument.binary()))
+                return serializer.Slot(len(slots) - 1)
+            if type(argument) is ObjectRefGenerator:
+                raise NestedRefError("you cannot return or pass a generator to another task; pass its items")
+            return argument
+
+        packed = tuple([replaced(argument) for argument in args])
+        named = {name: replaced(argument) for name, argument in kwargs.items()}
+        return serializer.serialize((packed, named)), tuple(slots)
+
+    def _handles(self, runtime: Runtime, task: TaskId) -> Any:
+        count = self._returns_count
+        if count == STREAMING:
+            return ObjectRefGenerator(task, runtime)
+        records = runtime.machine.owner.refs.records
+        if count == 1:
+            name = object_id(task, 0)
+            return ObjectRef(name, records[name])
+        if count == 0:
+            return None
+        names = [object_id(task, index) for index in range(count)]
+        return [ObjectRef(name, records[name]) for name in names]
+
+
+def _returns_count(function: Callable[..., Any], options: TaskOptions) -> int:
+    generates = inspect.isgeneratorfunction(function)
+    if options.num_returns == "streaming" and not generates:
+        raise ValueError(f'num_returns="streaming", but {function!r} is not a generator function')
+    if isinstance(options.num_returns, int):
+        return options.num_returns
+    return STREAMING if generates else 1
+
+
+def _shape(options: TaskOptions) -> Shape:
+    amounts = dict(options.resources)
+    amounts["CPU"] = 1 if options.num_cpus is None else options.num_cpus
+    amounts["GPU"] = options.num_gpus or 0
+    amounts["memory"] = options.memory or 0
+    return tuple(sorted((name, round(amount * UNIT)) for name, amount in amounts.items() if amount))
+
+
+@overload
+def remote(function: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+@overload
+def remote(**options: Any) -> Callable[[Callable[P, R]], RemoteFunction[P, R]]: ...
+def remote(*args: Any, **options: Any) -> Any:
+    """Make a function remote: its calls, by ``.remote()``, run in worker processes.
+
+    Args:
+        args: The function, when used as a plain decorator.
+        options: See ``TaskOptions``, when used as ``@zgen.remote(num_cpus=2)``.
+
+    Raises:
+        ValueError: An option is unknown, out of range, or does not fit the function.
+        TypeError: It is not a function.
+    """
+    if args and options or len(args) > 1:
+        raise TypeError("use @zgen.remote, or @zgen.remote(num_cpus=…) with keywords only")
+    if args:
+        return _make_remote(args[0], {})
+    return lambda function: _make_remote(function, options)
+
+
+def _make_remote(function: Any, options: dict[str, Any]) -> RemoteFunction[Any, Any]:
+    if inspect.isclass(function):
+        raise TypeError(f"{function.__name__} is a class; remote classes (actors) do not exist yet")
+    if isinstance(function, RemoteFunction):
+        raise TypeError(f"{function!r} is remote already; use .options() to change how it runs")
+    if not isinstance(function, (types.FunctionType, types.BuiltinFunctionType)) and not callable(function):
+        raise TypeError(f"@zgen.remote takes a function, got {function!r}")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise ValueError(f"{function.__name__}() is async; only methods of actors may be")
+    return RemoteFunction(function, TaskOptions(**check_options(options)))
+
+
+def names_of(refs: Iterable[ObjectRef[Any]]) -> list[ObjectId]:
+    """Return the ids of ``refs``."""
+    return [ObjectId(ref.binary()) for ref in refs]

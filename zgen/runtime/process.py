@@ -1,0 +1,278 @@
+"""Assemble owner, executor, loop for one process; the only mutable global.
+
+Rules of this file: it joins the parts and holds them together until the end. ``current`` is the one
+runtime of this process, or None.
+"""
+
+import itertools
+import logging
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from zgen.core.effects import Effect, Exit, JobReady, Left, NodeAnswered, NodeLost, PrintLines, Report
+from zgen.core.events import AskNode, BodyBlocked, Dropped
+from zgen.core.process import ProcessMachine
+from zgen.core.session import Identity
+from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
+from zgen.ids import JobId, ObjectId, StreamId, TaskId
+from zgen.io import clock
+from zgen.io.interrupts import Interrupts
+from zgen.io.loop import Loop, Waiter
+from zgen.io.mailbox import Mailbox
+from zgen.io.recorder import recorder_from_environment
+from zgen.io.runner import Runner, TaskContext
+from zgen.limits import DROP_DELAY_NS, SECOND
+from zgen.runtime.waits import Waits
+from zgen.wire.value import Fault, FaultKind
+
+log: Final = logging.getLogger("zgen")
+
+#: Ids of dropped references and of streams whose handle went, until the I/O thread takes them.
+#: ``__del__`` appends from any thread, also inside a lock; nobody else does more than ``popleft``.
+dropped_objects: Final[deque[ObjectId]] = deque()
+dropped_streams: Final[deque[StreamId]] = deque()
+
+#: The runtime of this process.
+current: "Runtime | None" = None
+#: Whether this process was forked from one that had a runtime.
+forked: bool = False
+
+
+class Answer(Waiter):
+    """Waits for the node's state.
+
+    Attributes:
+        answer: The state as JSON, or None.
+    """
+
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        """Start without an answer."""
+        super().__init__()
+        self.answer: str | None = None
+
+
+class Runtime:
+    """Everything zgen has in one process.
+
+    Attributes:
+        machine: What decides.
+        loop: What steps it.
+        waits: Who waits.
+        job: Job of this process.
+        runner: What runs tasks; None in a driver.
+        root: Names of what this process submits outside any task.
+        folder: Folder of the node's sockets.
+        closed: Why it can no longer be used, or empty.
+    """
+
+    def __init__(self, identity: Identity, job: JobId, folder: str, *, marks_fd: int | None = None) -> None:
+        """Bind the inbox and start; ``marks_fd`` makes it a worker."""
+        self.machine = ProcessMachine(identity, executes=marks_fd is not None)
+        self.waits = Waits(self.machine.owner)
+        self.job = job
+        self.folder = folder
+        self.closed = ""
+        self.root = TaskContext(TaskId(job), identity.address.incarnation)
+        self.job_ready = Waiter()
+        self.total: tuple[tuple[str, int], ...] = ()
+        self.left = Waiter()
+        self.log_to_driver = True
+        self._queries = itertools.count(1)
+        #: Question -> who waits for its answer. Added by ``ask_node``; removed when it comes or is given up.
+        self._asked: dict[int, Answer] = {}
+        self.on_exit: Callable[[str], None] | None = None
+        self._recorder = recorder_from_environment("driver" if marks_fd is None else "worker")
+        self._mailbox = Mailbox(identity.address.endpoint)
+        self.loop = Loop(self.machine, self._mailbox, self._perform, self._perform_inside, self._recorder)
+        self.runner = Runner(self.loop.post, self.loop.wait, marks_fd) if marks_fd is not None else None
+        self.task_thread = threading.get_ident()
+        self._drop_seen_ns: int | None = None
+        self._print_lock = threading.Lock()
+        if self.runner is None:
+            self.loop.interrupts = Interrupts(self.loop.wake)
+        self.loop.start_thread(self.drain_drops)
+
+    @property
+    def context(self) -> TaskContext:
+        """The task that this process's code runs for."""
+        running = self.runner.context if self.runner is not None else None
+        return running if running is not None else self.root
+
+    def enter(self) -> None:
+        """Look after interrupts; at the entry of each call that steps or waits.
+
+        Raises:
+            InternalError: The machine failed.
+            NodeDiedError: The node is gone.
+            KeyboardInterrupt: One was noted.
+        """
+        if self.loop.interrupts is not None:
+            self.loop.interrupts.enter()
+        if self.loop.broken:
+            raise InternalError(self.loop.broken)
+
+    def refuse_if_lost(self) -> None:
+        """Raise if nothing new can be started.
+
+        Raises:
+            NodeDiedError: The node is gone.
+        """
+        lost = self.machine.owner.node_lost
+        if lost is not None:
+            node = self.machine.owner.node
+            raise NodeDiedError(node.hex() if node else "", lost.reason, may_have_run=False)
+
+    def blocks_task(self) -> bool:
+        """Return whether a wait on this thread holds up a running task."""
+        runner = self.runner
+        return runner is not None and runner.context is not None and threading.get_ident() == self.task_thread
+
+    @contextmanager
+    def blocked(self) -> Iterator[None]:
+        """Give the resources of the running task away while the block waits."""
+        self.loop.post(BodyBlocked(True))
+        try:
+            yield
+        finally:
+            if not self.loop.broken:
+                self.loop.post(BodyBlocked(False))
+
+    def ask_node(self, timeout_s: float) -> str | None:
+        """Return the node's state as JSON, or None if it does not answer in time.
+
+        Every line that a worker printed before has been shown when this returns.
+        """
+        query = next(self._queries)
+        waiter = self._asked[query] = Answer()
+        try:
+            self.loop.post(AskNode(query))
+            self.loop.wait(waiter, clock.now_ns() + int(timeout_s * SECOND))
+        finally:
+            self._asked.pop(query, None)
+        return waiter.answer
+
+    def drain_drops(self) -> int | None:
+        """Release what was dropped at least ``DROP_DELAY_NS`` ago; return when to look again."""
+        if not (dropped_objects or dropped_streams):
+            self._drop_seen_ns = None
+            return None
+        now_ns = clock.now_ns()
+        if self._drop_seen_ns is None:
+            self._drop_seen_ns = now_ns
+        due_ns = self._drop_seen_ns + DROP_DELAY_NS
+        if now_ns < due_ns:
+            return due_ns
+        self._drop_seen_ns = None
+        self.release_drops()
+        return None
+
+    def release_drops(self) -> None:
+        """Release everything that was dropped so far."""
+        objects = [dropped_objects.popleft() for _ in range(len(dropped_objects))]
+        streams = [dropped_streams.popleft() for _ in range(len(dropped_streams))]
+        if objects or streams:
+            self.loop.post(Dropped(tuple(objects), tuple(streams)))
+
+    def close(self, reason: str) -> None:
+        """End this runtime; what was pending fails, what is held can still be read."""
+        global current  # noqa: PLW0603  # the one mutable global
+        self.closed = reason
+        if current is self:
+            current = None
+        self.loop.close()
+        fault = Fault(FaultKind.SHUT_DOWN, "")
+        for name in self.machine.owner.refs.pending():
+            self.machine.owner.refs.settle(name, fault)
+        for stream in list(self.machine.owner.streams.streams):
+            self.machine.owner.streams.fail(stream, fault)
+        self.waits.finish_all()
+        if self.loop.interrupts is not None:
+            self.loop.interrupts.close()
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def _perform_inside(self, effect: Effect) -> bool:
+        if self.waits.perform(effect):
+            return True
+        return self.runner.perform(effect) if self.runner is not None else False
+
+    def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, PrintLines):
+            if self.log_to_driver:
+                self._print(effect)
+        elif isinstance(effect, Report):
+            log.log(getattr(logging, effect.level.upper()), effect.text)
+        elif isinstance(effect, JobReady):
+            self.total = effect.total
+            self.job_ready.finish()
+        elif isinstance(effect, NodeAnswered):
+            asker = self._asked.pop(effect.query, None)
+            if asker is not None:
+                asker.answer = effect.state
+                asker.finish()
+        elif isinstance(effect, NodeLost):
+            self.job_ready.finish()
+            for waiter in self._asked.values():
+                waiter.finish()
+            log.error("the node died: %s", effect.reason)
+        elif isinstance(effect, Left):
+            self.left.finish()
+        elif isinstance(effect, Exit) and self.on_exit is not None:
+            self.on_exit(effect.reason)
+
+    def _print(self, effect: PrintLines) -> None:
+        stream = sys.stderr if effect.is_error else sys.stdout
+        prefix = f"(worker pid={effect.pid}) "
+        lost = [f"{prefix}… {effect.dropped} lines lost\n"] if effect.dropped else []
+        text = "".join([*lost, *(f"{prefix}{line}\n" for line in effect.lines)])
+        with self._print_lock:
+            try:
+                stream.write(text)
+                stream.flush()
+            except (OSError, ValueError):
+                return  # the program closed its output
+
+
+def require() -> Runtime:
+    """Return the runtime of this process.
+
+    Raises:
+        LocalProtocolError: There is none, or the process was forked from one that had one.
+    """
+    if forked:
+        raise LocalProtocolError(
+            "this process was forked from one that uses zgen; zgen cannot be used in it: start a fresh process, "
+            "or call zgen.init() only after forking"
+        )
+    if current is None:
+        raise LocalProtocolError("zgen is not initialised; call zgen.init() first")
+    return current
+
+
+def adopt(runtime: Runtime) -> None:
+    """Make ``runtime`` the one of this process."""
+    global current  # noqa: PLW0603  # the one mutable global
+    current = runtime
+
+
+def _mark_fork() -> None:
+    global current, forked  # noqa: PLW0603  # the one mutable global
+    if current is not None:
+        forked = True
+        if current.loop.interrupts is not None:
+            current.loop.interrupts.close()
+        _kept_from_collection.append(current)
+        current = None
+
+
+#: A forked child must not close the parent's sockets by collecting them.
+_kept_from_collection: Final[list[Any]] = []
+
+os.register_at_fork(after_in_child=_mark_fork)

@@ -1,0 +1,172 @@
+"""Start and stop the runtime of a driver.
+
+Rules of this file: it joins or starts a node and ends what it started. Nothing of it runs in workers.
+"""
+
+import atexit
+import os
+import secrets
+import sys
+from typing import Final
+
+from zgen.core.events import Join, Leave, ProcessExited, RegisterDriver
+from zgen.core.session import Identity
+from zgen.exceptions import InternalError, NodeStartError
+from zgen.ids import ID_BYTES, JobId, PeerId
+from zgen.io import clock, spawn
+from zgen.io.folders import endpoint_of, socket_path
+from zgen.io.release import PYTHON, RELEASE
+from zgen.limits import SECOND
+from zgen.runtime import process
+from zgen.runtime.process import Runtime
+from zgen.wire.session import Address
+
+#: A node that is alive answers within milliseconds; this long means that something is wrong with it.
+_JOIN_TIMEOUT_S: Final = 20.0
+#: What a clean exit waits for the last lines of the workers.
+_LAST_LINES_S: Final = 0.5
+#: Environment variables that belong to one process and not to its job.
+_NOT_INHERITED: Final = ("ZGEN_NODE_FOLDER",)
+
+
+class Driver:
+    """The runtime of a driver and the node that it started or joined.
+
+    Attributes:
+        runtime: Its runtime.
+        node: What the node published about itself.
+    """
+
+    def __init__(self, runtime: Runtime, node: spawn.NodeFacts, started: spawn.NodeProcess | None, pidfd: int) -> None:
+        """Made by ``start_driver``."""
+        self.runtime = runtime
+        self.node = node
+        self._started = started
+        self._pidfd = pidfd
+        self._pid = os.getpid()
+
+    def stop(self) -> None:
+        """End the runtime; end the node too if it was started for this driver."""
+        global driver  # noqa: PLW0603  # the driver of the one runtime
+        if os.getpid() != self._pid or driver is not self:
+            return
+        driver = None
+        runtime = self.runtime
+        try:
+            if not runtime.loop.broken and runtime.machine.owner.node_lost is None:
+                runtime.release_drops()
+                runtime.ask_node(_LAST_LINES_S)
+                if self._started is None:
+                    runtime.loop.post(Leave("the driver shut down"))
+                    runtime.loop.wait(runtime.left, clock.now_ns() + 3 * SECOND)
+        except InternalError:
+            process.log.exception("zgen was broken when it was shut down")
+        finally:
+            runtime.close("zgen was shut down")
+            if self._started is not None:
+                self._started.stop()
+            else:
+                os.close(self._pidfd)
+                _unlink(socket_path(runtime.folder, runtime.machine.session.identity.address.peer))
+
+
+#: The driver of this process's runtime, or None.
+driver: Driver | None = None
+
+
+def start_driver(
+    address: str | None = None,
+    num_cpus: float | None = None,
+    resources: dict[str, float] | None = None,
+    *,
+    log_to_driver: bool = True,
+) -> Driver:
+    """Join a node, or start an embedded one, and make this process its driver.
+
+    Args:
+        address: None to start a node of its own; ``"auto"`` for this machine's; or a node's address.
+        num_cpus: CPUs of the embedded node; by default as many as this process may use.
+        resources: Other resources of the embedded node, by name.
+        log_to_driver: Whether the output of workers is shown here.
+
+    Raises:
+        NodeStartError: The node could not be started or joined.
+        ValueError: An amount is negative.
+    """
+    global driver  # noqa: PLW0603  # the driver of the one runtime
+    started: spawn.NodeProcess | None = None
+    if address is None:
+        started = spawn.start_node(num_cpus, resources)
+        node, pidfd = started.facts, started.daemon_pidfd
+    else:
+        node = spawn.find_node(None if address == "auto" else address)
+        pidfd = _open_pidfd(node)
+    try:
+        runtime = _make_runtime(node)
+    except BaseException:
+        if started is not None:
+            started.stop()
+        raise
+    runtime.log_to_driver = log_to_driver
+    process.adopt(runtime)
+    driver = Driver(runtime, node, started, pidfd)
+    try:
+        _join(runtime, node, pidfd)
+    except BaseException:
+        driver.stop()
+        raise
+    atexit.register(driver.stop)
+    return driver
+
+
+def ensure() -> Runtime:
+    """Return the runtime of this process, starting an embedded node if there is none.
+
+    Raises:
+        LocalProtocolError: This process was forked from one that had a runtime.
+        NodeStartError: The node could not be started.
+    """
+    if process.current is None and not process.forked:
+        start_driver()
+    return process.require()
+
+
+def _make_runtime(node: spawn.NodeFacts) -> Runtime:
+    for ours, theirs, what in ((RELEASE, node.release, "zgen"), (PYTHON, node.python, "Python")):
+        if ours != theirs:
+            raise NodeStartError(f"the node runs {what} {theirs}, this program {what} {ours}")
+    peer = PeerId(secrets.token_bytes(ID_BYTES))
+    address = Address(peer, 1, endpoint_of(node.folder, peer))
+    return Runtime(Identity(address, PYTHON, RELEASE), JobId(secrets.token_bytes(ID_BYTES)), node.folder)
+
+
+def _join(runtime: Runtime, node: spawn.NodeFacts, pidfd: int) -> None:
+    def on_death() -> None:
+        runtime.loop.unwatch(pidfd)
+        reason = f"its daemon, pid {node.daemon}, ended"
+        runtime.loop.post(ProcessExited(node.address.peer, node.address.incarnation, reason))
+
+    runtime.loop.watch(pidfd, on_death)
+    runtime.loop.post(Join(node.address, runtime.job, os.getpid()))
+    environment = tuple((name, value) for name, value in os.environ.items() if name not in _NOT_INHERITED)
+    search_path = tuple(entry or os.getcwd() for entry in sys.path)
+    runtime.loop.post(RegisterDriver(os.getpid(), search_path, os.getcwd(), environment))
+    runtime.loop.wait(runtime.job_ready, clock.now_ns() + int(_JOIN_TIMEOUT_S * SECOND))
+    if runtime.machine.owner.node_lost is not None:
+        raise NodeStartError(f"the node ended: {runtime.machine.owner.node_lost.reason}")
+    if not runtime.job_ready.done:
+        raise NodeStartError(f"the node at {node.address.endpoint} did not answer within {_JOIN_TIMEOUT_S} s")
+
+
+def _open_pidfd(node: spawn.NodeFacts) -> int:
+    try:
+        return os.pidfd_open(node.daemon)
+    except ProcessLookupError:
+        raise NodeStartError(f"the node in {node.folder} has just ended") from None
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,51 @@
+"""Entry point of a worker."""
+
+import os
+import sys
+
+from zgen.core.events import Join
+from zgen.core.session import Identity
+from zgen.exceptions import InternalError
+from zgen.ids import JobId, PeerId
+from zgen.io.release import PYTHON, RELEASE
+from zgen.io.folders import endpoint_of
+from zgen.runtime import process
+from zgen.wire.session import Address
+
+#: Threads of a worker trade the interpreter this often, so that a report does not wait for the body.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+def run(worker: bytes, folder: str, node: tuple[bytes, int, str], job: bytes, started_fd: int) -> int:
+    """Serve a job until the node is gone; the zygote's child calls this in its main thread.
+
+    Args:
+        worker: Id of this process.
+        folder: Folder of the node's sockets.
+        node: Peer id, incarnation and endpoint of the daemon.
+        job: Job that is served.
+        started_fd: Memory that tells after a crash what had been started.
+
+    Returns:
+        Exit code.
+    """
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    address = Address(PeerId(worker), 1, endpoint_of(folder, worker))
+    runtime = process.Runtime(Identity(address, PYTHON, RELEASE), JobId(job), folder, marks_fd=started_fd)
+    runtime.on_exit = _leave
+    process.adopt(runtime)
+    runner = runtime.runner
+    assert runner is not None
+    try:
+        peer, incarnation, endpoint = node
+        runtime.loop.post(Join(Address(PeerId(peer), incarnation, endpoint), runtime.job, os.getpid()))
+        while True:
+            runner.run_next()
+    except InternalError as error:
+        print(error, file=sys.stderr, flush=True)  # noqa: T201  # the worker's log is its standard error
+        return 70
+
+
+def _leave(reason: str) -> None:
+    """The node is gone: nobody is left to work for."""
+    os._exit(0)

@@ -1,0 +1,1 @@
+"""What peers say to each other: message classes, their layouts, and the codec."""

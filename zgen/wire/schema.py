@@ -1,0 +1,195 @@
+"""``@message``, kinds, field checks, version.
+
+Rules of this file: a message is an array ``[kind, field, …]`` in declaration order; fields are only ever
+appended, with defaults; kinds are never used twice. A field of type ``Buffers`` comes last and travels
+as frames of its own. What does not fit its declaration is a ``RemoteProtocolError``.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Final, NewType, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+
+from zgen.exceptions import RemoteProtocolError
+from zgen.ids import ID_BYTES, OBJECT_ID_BYTES, ObjectId
+
+VERSION_MIN: Final = 1
+VERSION_MAX: Final = 1
+
+#: Raw frames behind the body, in the order in which the entries of the message name them.
+Buffers = NewType("Buffers", tuple[bytes, ...])
+NO_BUFFERS: Final = Buffers(())
+
+T = TypeVar("T")
+Convert = Callable[[Any], Any]
+#: Frozen costs twice the construction, so it is on only where tests run (``python -X dev``).
+_FROZEN: Final = sys.flags.dev_mode
+
+
+@dataclass(slots=True)
+class Layout:
+    """How one class lies on the wire.
+
+    Attributes:
+        kind: Number on the wire, or -1 for a record inside messages.
+        names: Field names in order, without the buffers.
+        converts: One check and conversion a field.
+        required: Number of leading fields that have no default.
+        buffered: Whether the class ends in a ``Buffers`` field.
+    """
+
+    kind: int
+    cls: type
+    names: tuple[str, ...]
+    converts: tuple[Convert, ...]
+    required: int
+    buffered: bool
+
+
+#: Kind -> layout of every message class; filled at import, never changed after.
+KINDS: Final[dict[int, Layout]] = {}
+#: Class -> layout of messages and records.
+LAYOUTS: Final[dict[type, Layout]] = {}
+
+
+@dataclass_transform(frozen_default=True)
+def message(kind: int) -> Callable[[type[T]], type[T]]:
+    """Declare a message class under ``kind``.
+
+    Raises:
+        ValueError: The kind is taken.
+    """
+
+    def declare(cls: type[T]) -> type[T]:
+        if kind in KINDS:
+            raise ValueError(f"kind {kind:#x} is taken by {KINDS[kind].cls.__name__}")
+        made = dataclass(slots=True, frozen=_FROZEN)(cls)
+        KINDS[kind] = LAYOUTS[made] = _lay_out(made, kind)
+        return made
+
+    return declare
+
+
+@dataclass_transform(frozen_default=True)
+def record(cls: type[T]) -> type[T]:
+    """Declare a class that lies inside messages as an array of its fields."""
+    made = dataclass(slots=True, frozen=_FROZEN)(cls)
+    LAYOUTS[made] = _lay_out(made, -1)
+    return made
+
+
+def to_array(value: Any) -> tuple[Any, ...]:
+    """Return a record's fields in order; the packer calls this for what it does not know."""
+    layout = LAYOUTS[type(value)]
+    return tuple(getattr(value, name) for name in layout.names)
+
+
+def from_array(layout: Layout, array: tuple[Any, ...], offset: int) -> list[Any]:
+    """Check and convert ``array[offset:]`` by ``layout``; unknown trailing fields are ignored.
+
+    Raises:
+        RemoteProtocolError: A field is missing or is not what it is declared to be.
+    """
+    given = len(array) - offset
+    if given < layout.required:
+        raise RemoteProtocolError(f"{layout.cls.__name__} needs {layout.required} fields, got {given}")
+    try:
+        return [convert(value) for convert, value in zip(layout.converts, array[offset:], strict=False)]
+    except RemoteProtocolError as error:
+        raise RemoteProtocolError(f"{layout.cls.__name__}: {error}") from None
+
+
+def _lay_out(cls: type, kind: int) -> Layout:
+    hints = get_type_hints(cls)
+    declared = fields(cls)
+    buffered = bool(declared) and hints[declared[-1].name] is Buffers
+    plain = declared[:-1] if buffered else declared
+    required = sum(1 for field in plain if field.default is MISSING)
+    return Layout(
+        kind=kind,
+        cls=cls,
+        names=tuple(field.name for field in plain),
+        converts=tuple(_converter(hints[field.name]) for field in plain),
+        required=required,
+        buffered=buffered,
+    )
+
+
+def _exact(wanted: type) -> Convert:
+    def convert(value: Any) -> Any:
+        if type(value) is not wanted:
+            raise RemoteProtocolError(f"expected {wanted.__name__}, got {type(value).__name__}")
+        return value
+
+    return convert
+
+
+def _sized(length: int) -> Convert:
+    def convert(value: Any) -> Any:
+        if type(value) is not bytes or len(value) != length:
+            raise RemoteProtocolError(f"expected an id of {length} bytes")
+        return value
+
+    return convert
+
+
+def _array(each: Convert) -> Convert:
+    def convert(value: Any) -> Any:
+        if type(value) is not tuple:
+            raise RemoteProtocolError(f"expected an array, got {type(value).__name__}")
+        return tuple([each(element) for element in value])
+
+    return convert
+
+
+def _pair(converts: tuple[Convert, ...]) -> Convert:
+    def convert(value: Any) -> Any:
+        if type(value) is not tuple or len(value) != len(converts):
+            raise RemoteProtocolError(f"expected an array of {len(converts)}")
+        return tuple([each(element) for each, element in zip(converts, value, strict=True)])
+
+    return convert
+
+
+def _nested(cls: type) -> Convert:
+    layout = LAYOUTS[cls]
+
+    def convert(value: Any) -> Any:
+        if type(value) is not tuple:
+            raise RemoteProtocolError(f"expected an array for {cls.__name__}")
+        return cls(*from_array(layout, value, 0))
+
+    return convert
+
+
+def _entry(value: Any) -> Any:
+    """Pass what ``wire.value`` packs: plain bytes, or ``(flag, data, buffer count)``."""
+    if type(value) is bytes:
+        return value
+    if type(value) is tuple and len(value) == 3:
+        flag, data, count = value
+        if type(flag) is int and type(data) is bytes and type(count) is int and count >= 0:
+            return value
+    raise RemoteProtocolError("expected an entry")
+
+
+Entry = bytes | tuple[int, bytes, int]
+
+
+def _converter(hint: Any) -> Convert:
+    if hint == Entry:
+        return _entry
+    if hint is ObjectId:
+        return _sized(OBJECT_ID_BYTES)
+    if isinstance(hint, NewType):
+        return _sized(ID_BYTES)
+    if hint in LAYOUTS:
+        return _nested(hint)
+    if hint in (int, bytes, str, bool):
+        return _exact(hint)
+    if get_origin(hint) is tuple:
+        arguments = get_args(hint)
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return _array(_converter(arguments[0]))
+        return _pair(tuple(_converter(argument) for argument in arguments))
+    raise TypeError(f"a field of type {hint} cannot be declared")

@@ -1,0 +1,61 @@
+"""`ReportItems ReportEnd CloseStream`: one report per yield, many to a message."""
+
+from zgen.ids import StreamId
+from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message
+
+
+@message(0x30)
+class ReportItems:
+    """Executor -> owner: the generator yielded once or several times since the last report.
+
+    Attributes:
+        stream: The stream.
+        attempt: Execution of the task, from 0.
+        first_index: Position of the first entry, from 0; the others follow without gaps.
+        entries: One for each item.
+        buffers: Buffers of the entries, in order.
+    """
+
+    stream: StreamId
+    attempt: int
+    first_index: int
+    entries: tuple[Entry, ...]
+    buffers: Buffers = NO_BUFFERS
+
+
+@message(0x31)
+class ReportEnd:
+    """Executor -> owner: the generator ended.
+
+    Attributes:
+        stream: The stream.
+        attempt: Execution of the task, from 0.
+        count: Items that this attempt yielded; an error is not one of them.
+        outcome: One of ``wire.task``'s ``OUTCOME_`` numbers.
+        run_ns: How long its body ran.
+        entries: Empty, or one error that stands at position ``count``.
+        buffers: Buffers of the error.
+    """
+
+    stream: StreamId
+    attempt: int
+    count: int
+    outcome: int
+    run_ns: int
+    entries: tuple[Entry, ...]
+    buffers: Buffers = NO_BUFFERS
+
+
+@message(0x32)
+class CloseStream:
+    """Owner -> executor: nobody will read further items; drop them where you are.
+
+    The body runs on to its end, as in Ray.
+
+    Attributes:
+        stream: The stream.
+        attempt: Execution that is meant.
+    """
+
+    stream: StreamId
+    attempt: int

@@ -1,0 +1,117 @@
+"""`DefineFunction PushTasks TasksDone TasksReturned`: work and what became of it."""
+
+from typing import Final
+
+from zgen.ids import FunctionId, LeaseId, TaskId
+from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message, record
+
+#: ``returns_count`` of a generator task.
+STREAMING: Final = -2
+
+#: The function returned, or the generator ended.
+OUTCOME_VALUE: Final = 0
+#: The function raised; the one entry is the error.
+OUTCOME_ERROR: Final = 1
+#: It raised something that ``retry_exceptions`` names; the one entry is the error.
+OUTCOME_RETRY: Final = 2
+
+
+@record
+class PushedTask:
+    """One task on its way to a worker.
+
+    Attributes:
+        task: The task.
+        attempt: Which execution of it, from 0.
+        function: Hash of the function.
+        name: For people.
+        returns_count: Number of results, or ``STREAMING``.
+        arguments: Pickle of (args, kwargs); references stand in it as positions in ``slots``.
+        slots: Values of the referenced arguments.
+        retry_exceptions: Pickle of what may be retried: True or a tuple of classes; empty for nothing.
+    """
+
+    task: TaskId
+    attempt: int
+    function: FunctionId
+    name: str
+    returns_count: int
+    arguments: Entry
+    slots: tuple[Entry, ...]
+    retry_exceptions: bytes
+
+
+@record
+class Outcome:
+    """How one execution of a task with fixed results ended.
+
+    Attributes:
+        task: The task.
+        attempt: Which execution.
+        outcome: One of the ``OUTCOME_`` numbers.
+        run_ns: How long its body ran.
+        entries: The results, or one error.
+    """
+
+    task: TaskId
+    attempt: int
+    outcome: int
+    run_ns: int
+    entries: tuple[Entry, ...]
+
+
+@message(0x20)
+class DefineFunction:
+    """Owner -> executor: this hash is this function; once per worker, before its first push.
+
+    Attributes:
+        function: Hash of the payload.
+        payload: Pickle of the function.
+    """
+
+    function: FunctionId
+    payload: bytes
+
+
+@message(0x21)
+class PushTasks:
+    """Owner -> executor: run these, in order, under this lease.
+
+    Attributes:
+        lease: The lease that allows it.
+        first_push: Number of the first of them among all pushes of the lease, from 0.
+        tasks: The tasks.
+        buffers: Buffers of arguments and slots, in order of the tasks.
+    """
+
+    lease: LeaseId
+    first_push: int
+    tasks: tuple[PushedTask, ...]
+    buffers: Buffers = NO_BUFFERS
+
+
+@message(0x22)
+class TasksDone:
+    """Executor -> owner: these executions ended.
+
+    Attributes:
+        outcomes: One each.
+        buffers: Buffers of their entries, in order.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    buffers: Buffers = NO_BUFFERS
+
+
+@message(0x23)
+class TasksReturned:
+    """Executor -> owner: these were not started and will not be; push them elsewhere.
+
+    Attributes:
+        lease: Lease under which they were pushed.
+        tasks: Task and attempt of each.
+    """
+
+    lease: LeaseId
+    tasks: tuple[tuple[TaskId, int], ...]
+
