@@ -37,8 +37,10 @@ REDIALS_FAILED_MAX: Final = 12
 #: Bytes of one message body, and of one buffer frame.
 BODY_BYTES_MAX: Final = 1 << 30
 BUFFER_BYTES_MAX: Final = 1 << 40
+#: A pickle longer than this travels as a frame of its own, which is not copied into a body.
+INBODY_BYTES_MAX: Final = 64 << 10
 #: Buffer frames of one message.
-BUFFERS_COUNT_MAX: Final = 4096
+BUFFERS_COUNT_MAX: Final = 1 << 16
 #: Elements of one array on the wire.
 ARRAY_COUNT_MAX: Final = 1 << 20
 #: Bytes of serialised values gathered into one message before it is sent at once.

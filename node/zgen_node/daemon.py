@@ -27,7 +27,7 @@ from zgen.core.effects import (
     WatchProcess,
 )
 from zgen.core.events import Event, Leave
-from zgen.core.session import Identity
+from zgen.core.identity import Identity
 from zgen.ids import PeerId, short
 from zgen.io import folders
 from zgen.io.loop import Loop

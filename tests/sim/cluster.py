@@ -26,7 +26,7 @@ from zgen.core.events import (
     WorkerSpawned,
 )
 from zgen.core.process import ProcessMachine
-from zgen.core.session import Identity
+from zgen.core.identity import Identity
 from zgen.ids import JobId, LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from zgen.core.effects import Effect
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event, InboxDrained, TimerDue
-from zgen.core.session import Gone, Identity, Session
+from zgen.core.identity import Gone, Identity
+from zgen.core.session import Session
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId
 from zgen.limits import MS, SECOND

@@ -166,20 +166,16 @@ class NothingHangs(Oracle):
         owner = user.owner
         for stream in user.waiting_streams:
             ready = stream not in owner.streams.streams or owner.streams.is_ready(stream)
-            self.require(
-                not ready,
-                f"{life.name} waits for {short(stream)}, which is ready: nobody woke it",
-                Kind.LIVENESS,
-            )
+            if ready:
+                self.nobody_woke(life, stream)
         for name in user.waiting_objects:
             record = owner.refs.records.get(name)
-            self.require(record is not None, f"{short(name)} is gone, and {life.name} waits for it")
-            assert record is not None
-            self.require(
-                record.value is None,
-                f"{life.name} waits for {short(name)}, which is ready: nobody woke it",
-                Kind.LIVENESS,
-            )
+            if record is None or record.value is not None:
+                self.nobody_woke(life, name)
+
+    def nobody_woke(self, life: Life, what: bytes) -> None:
+        story = f"{life.name} waits for {short(what)}, which is ready or gone: nobody woke it"
+        self.require(False, story, Kind.LIVENESS)
 
     def all_done(self, undone: Iterable[str]) -> None:
         undone = list(undone)
@@ -223,11 +219,11 @@ class NothingLeaks(Oracle):
         self._empty(life, "references", owner.refs.records)
         self._empty(life, "tasks", owner.tasks.entries)
         self._empty(life, "streams", owner.streams.streams)
-        self._empty(life, "leases", owner.leases.held)
-        for pool in owner.leases.pools.values():
+        self._empty(life, "leases", owner.placement.leases.held)
+        for pool in owner.placement.leases.pools.values():
             self._empty(life, "queued tasks", pool.queue)
             self._empty(life, "requests", pool.open)
-        self._empty(life, "retries", owner.deadlines.next_ns or ())
+        self._empty(life, "deadlines", owner.next_deadline_ns or ())
         if machine.executor is not None:
             self._empty(life, "waiting pushes", machine.executor.admission.queue)
             self._empty(life, "running", machine.executor.admission.running or ())

@@ -30,6 +30,7 @@ STROKES = {
     "worker": 150 * MS,
     "driver": 1000 * MS,
     "node": 1500 * MS,
+    "zombie": 200 * MS,
 }
 
 
@@ -74,16 +75,22 @@ class Run:
         if random.random() < 0.7:
             self.hardship.every_ns.pop("node", None)
         self.hardship.every_ns.setdefault("worker", STROKES["worker"])
-        self.activities = random.choice((8, 12, 16))
+        self.activities = random.choice((16, 24, 30)) // settings.drivers
         self.window_bytes = random.choice((2_000, 64 << 20, 64 << 20))
         self.cluster = Cluster(seed, settings, trace)
         self.cluster.begin_program = self._begin_program
         self.faults = Faults(
             self.cluster.world,
             self.hardship,
-            {"worker": self._worker, "driver": self._driver, "node": self._node},
+            {
+                "worker": self._worker,
+                "driver": self._driver,
+                "node": self._node,
+                "zombie": self._zombie,
+            },
         )
         self.programs: list[Program] = []
+        self._looks = 0
 
     def run(self) -> None:
         """Suffer, heal, end, rest.
@@ -127,7 +134,8 @@ class Run:
         return undone
 
     def _all_done(self) -> bool:
-        return not self._undone()
+        self._looks += 1  # looking is dear, and nothing is lost by looking a little later
+        return self._looks % 16 == 0 and not self._undone()
 
     def _begin_program(self, user: Consumer) -> None:
         if not any(program.user is user for program in self.programs):
@@ -139,6 +147,22 @@ class Run:
         if not workers:
             return False
         self.cluster.world.crash(self.cluster.world.random.choice(workers).life)
+        return True
+
+    def _zombie(self) -> bool:
+        """Hold what a worker says to somebody, let it die, and let that arrive long afterwards."""
+        world, random = self.cluster.world, self.cluster.world.random
+        workers = [worker for worker in self.cluster.living_workers() if worker.body is not None]
+        if not workers:
+            return False
+        life = random.choice(workers).life
+        others = [other.name for other in world.lives.values() if other is not life]
+        for name in others:
+            world.network.hold(life.name, name)
+            world.at(random.randrange(50 * MS, 400 * MS), world.network.release, (life.name, name))
+        if random.random() < 0.5:
+            world.network.cut(life)  # it dials again, and its hello is held too
+        world.at(random.randrange(10 * MS), world.crash, (life,))
         return True
 
     def _driver(self) -> bool:

@@ -13,14 +13,14 @@ from tests.sim.cluster import Cluster
 from tests.sim.programs import Consumer, Plan
 
 #: Activities of one driver that run at a time.
-ACTIVE_COUNT_MAX = 6
+ACTIVE_COUNT_MAX = 8
 
 
 def draw_stream(random: Random, depth: int = 0) -> Plan:
     """Return a generator task: mostly yields, sometimes a crash or an error between them."""
     ops: list[list[object]] = []
     for _ in range(random.choice((1, 1, 2, 3))):
-        count = random.choice((0, 1, 5, 20, 40))
+        count = random.choice((0, 1, 5, 20, 40, 80))
         delay_ns = random.choice((0, 50 * US, 400 * US, 1 * MS, 3 * MS))
         ops.append(["yield", count, delay_ns, random.choice((0, 0, 10, 300))])
         if random.random() < 0.2:
@@ -92,7 +92,7 @@ class Program:
             kinds = (self._stream, self._stream, self._stream, self._task, self._burst, self._chain)
             self.random.choice(kinds)(str(self._begun))
         if self.left:
-            self.user.later(self.random.randrange(10 * MS), self._begin_more)
+            self.user.later(self.random.randrange(8 * MS), self._begin_more)
 
     def _submit(self, plan: Plan, slots: tuple[ObjectId, ...] = ()) -> TaskId:
         task = self.user.submit(plan, self.parent, self.submitted, slots)
@@ -140,7 +140,7 @@ class Program:
             if ended or gives_up:
                 self._done(number)
                 return
-            self.user.later(self.random.choice((0, 0, 100 * US, 2 * MS)), read)
+            self.user.later(self.random.choice((0, 200 * US, 2 * MS, 5 * MS)), read)
 
         def read() -> None:
             self.user.next(stream, self.random.choice((1, 1, 8, 64)), took)
@@ -158,7 +158,7 @@ class Program:
     def _burst(self, number: str) -> None:
         """Submit many short tasks at once and get all results."""
         plan = Plan([], 1, draw_retries(self.random), draw_cpus(self.random))
-        tasks = [self._submit(plan) for _ in range(self.random.choice((5, 20, 40)))]
+        tasks = [self._submit(plan) for _ in range(self.random.choice((5, 10, 20)))]
         self._results(number, [(task, plan) for task in tasks])
 
     def _chain(self, number: str) -> None:

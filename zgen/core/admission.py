@@ -87,7 +87,9 @@ class Admission:
         if self.running is None or not (self.blocked or self.long):
             return back
         for waiting in self.queue:
-            back.setdefault((waiting.owner, waiting.lease), []).append((waiting.task.task, waiting.task.attempt))
+            back.setdefault((waiting.owner, waiting.lease), []).append(
+                (waiting.task.task, waiting.task.attempt)
+            )
         self.queue.clear()
         return back
 
@@ -100,4 +102,6 @@ class Admission:
         if self.running is None:
             assert not self.queue, f"idle while {short(self.queue[0].task.task)} waits"
         else:
-            assert not ((self.blocked or self.long) and self.queue), "a task waits behind one that blocks"
+            assert not ((self.blocked or self.long) and self.queue), (
+                "a task waits behind one that blocks"
+            )

@@ -15,5 +15,7 @@ def backoff_ns(attempt: int, first_ns: int, ns_max: int, seed: bytes) -> int:
     if attempt <= 1:
         return 0
     wait_ns = min(first_ns << min(attempt - 2, 40), ns_max)
-    drawn = int.from_bytes(blake2b(seed + attempt.to_bytes(4, "big"), digest_size=4).digest(), "big")
+    drawn = int.from_bytes(
+        blake2b(seed + attempt.to_bytes(4, "big"), digest_size=4).digest(), "big"
+    )
     return wait_ns // 2 + wait_ns * drawn // (1 << 33)

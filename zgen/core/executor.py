@@ -60,7 +60,9 @@ class Executor:
         """
         self._handlers[type(message)](sender, message, now_ns, out)
 
-    def on_yielded(self, event: Yielded, unacked_bytes: int, now_ns: int, out: list[Effect]) -> None:
+    def on_yielded(
+        self, event: Yielded, unacked_bytes: int, now_ns: int, out: list[Effect]
+    ) -> None:
         """Report an item; hold the body if its owner's line carries too many bytes already."""
         self.reports.add_item(event.task, event.attempt, event.value, now_ns, out)
         if unacked_bytes >= ITEM_BYTES_UNACKED_MAX and not self.holding:
@@ -123,21 +125,29 @@ class Executor:
         if self.admission.queue:
             assert LONG in self.deadlines, "tasks wait and nobody looks how long"
 
-    def _on_push_tasks(self, sender: PeerId, message: PushTasks, now_ns: int, out: list[Effect]) -> None:
+    def _on_push_tasks(
+        self, sender: PeerId, message: PushTasks, now_ns: int, out: list[Effect]
+    ) -> None:
         at = 0
         for offset, task in enumerate(message.tasks):
             (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
-            waiting = Waiting(sender, message.lease, message.first_push + offset, task, arguments, tuple(slots))
+            waiting = Waiting(
+                sender, message.lease, message.first_push + offset, task, arguments, tuple(slots)
+            )
             self.admission.push(waiting)
         self._start_next(now_ns, out)
         self._hand_back(out)
         if self.admission.queue:
             self.deadlines.set_if_unset(LONG, self.admission.started_ns + TASK_LONG_NS)
 
-    def _on_define_function(self, sender: PeerId, message: DefineFunction, now_ns: int, out: list[Effect]) -> None:
+    def _on_define_function(
+        self, sender: PeerId, message: DefineFunction, now_ns: int, out: list[Effect]
+    ) -> None:
         out.append(LearnFunction(message.function, message.payload))
 
-    def _on_close_stream(self, sender: PeerId, message: CloseStream, now_ns: int, out: list[Effect]) -> None:
+    def _on_close_stream(
+        self, sender: PeerId, message: CloseStream, now_ns: int, out: list[Effect]
+    ) -> None:
         record = self.reports.streams.get(message.stream)
         if record is not None and record.owner == sender:
             self.reports.close(message.stream, message.attempt)
@@ -148,7 +158,9 @@ class Executor:
             return
         if started.task.returns_count == STREAMING:
             self.reports.open(started.task.task, started.task.attempt, started.owner)
-        out.append(StartTask(started.task, started.arguments, started.slots, started.lease, started.push))
+        out.append(
+            StartTask(started.task, started.arguments, started.slots, started.lease, started.push)
+        )
         if self.admission.queue:
             self.deadlines.set(LONG, now_ns + TASK_LONG_NS)
 

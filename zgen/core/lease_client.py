@@ -140,7 +140,9 @@ class LeaseClient:
         self._ask(pool, shape, node, job, what, out)
         return assignments
 
-    def on_granted(self, message: LeaseGranted, node: PeerId, now_ns: int, out: list[Effect]) -> Shape | None:
+    def on_granted(
+        self, message: LeaseGranted, node: PeerId, now_ns: int, out: list[Effect]
+    ) -> Shape | None:
         """Take a lease in; return its shape, or None if it is no longer wanted and went back."""
         shape = self._asked.pop(message.lease, None)
         if shape is None:
@@ -177,7 +179,15 @@ class LeaseClient:
             if not held.in_flight and not self.pools[held.shape].queue:
                 self._give_back(lease, node, True, out)
 
-    def release(self, lease: LeaseId, task: TaskId, run_ns: int | None, node: PeerId, now_ns: int, out: list[Effect]) -> None:
+    def release(
+        self,
+        lease: LeaseId,
+        task: TaskId,
+        run_ns: int | None,
+        node: PeerId,
+        now_ns: int,
+        out: list[Effect],
+    ) -> None:
         """A task left its worker; ``run_ns`` is how long it ran, None if it did not."""
         held = self.held.get(lease)
         if held is None or held.in_flight.pop(task, None) is None:
@@ -202,7 +212,9 @@ class LeaseClient:
         held = self.held[lease]
         held.stalled = bool(held.in_flight)
 
-    def on_worker_down(self, worker: PeerId, node: PeerId, out: list[Effect]) -> list[tuple[LeaseId, Held]]:
+    def on_worker_down(
+        self, worker: PeerId, node: PeerId, out: list[Effect]
+    ) -> list[tuple[LeaseId, Held]]:
         """Give up the leases of a dead worker and return them, with what was in flight."""
         self._taught.pop(worker, None)
         lost = [(lease, held) for lease, held in self.held.items() if held.worker == worker]
@@ -241,12 +253,16 @@ class LeaseClient:
         """Assert the invariants of pools and leases."""
         for lease, held in self.held.items():
             assert lease in self.pools[held.shape].leases, short(lease)
-            numbers = list(held.in_flight.values())
-            assert numbers == sorted(numbers) and all(number < held.pushes for number in numbers), short(lease)
+            last = -1
+            for push in held.in_flight.values():
+                assert last < push < held.pushes, short(lease)
+                last = push
         for shape, pool in self.pools.items():
             assert 1 <= pool.depth <= PIPELINE_DEPTH_MAX
-            assert all(self._asked.get(lease) == shape for lease in pool.open)
-            assert all(lease in self.held for lease in pool.leases)
+            for lease in pool.open:
+                assert self._asked.get(lease) == shape, short(lease)
+            for lease in pool.leases:
+                assert lease in self.held, short(lease)
 
     def _fair_share(self, pool: Pool) -> int:
         """Return how many waiting tasks one worker takes at a time, so that none idles beside a full one."""
@@ -264,7 +280,9 @@ class LeaseClient:
             assignment.tasks.append(task)
         return assignment
 
-    def _ask(self, pool: Pool, shape: Shape, node: PeerId, job: JobId, what: str, out: list[Effect]) -> None:
+    def _ask(
+        self, pool: Pool, shape: Shape, node: PeerId, job: JobId, what: str, out: list[Effect]
+    ) -> None:
         wanted = min(len(pool.queue), LEASE_REQUESTS_OPEN_MAX)
         while len(pool.open) < wanted:
             self._requested += 1

@@ -33,7 +33,9 @@ class Lifecycle(Generic[S]):
             AssertionError: The move is not legal; the message tells the story so far.
         """
         if to not in self._legal.get(self.state, ()):
-            raise AssertionError(f"{self._name}: {self.state.name} -> {to.name} because of {cause}\n{self.story()}")
+            raise AssertionError(
+                f"{self._name}: {self.state.name} -> {to.name} because of {cause}\n{self.story()}"
+            )
         if self._story is None:
             self._story = deque(maxlen=STORY_COUNT_MAX)
         self._story.append((now_ns, self.state, to, cause))
@@ -41,7 +43,10 @@ class Lifecycle(Generic[S]):
 
     def story(self) -> str:
         """Return the last moves, one a line."""
-        return "\n".join(f"{now_ns} {old.name} -> {new.name}: {cause}" for now_ns, old, new, cause in self._story or ())
+        return "\n".join(
+            f"{now_ns} {old.name} -> {new.name}: {cause}"
+            for now_ns, old, new, cause in self._story or ()
+        )
 
 
 def diagram(name: str, legal: Mapping[S, tuple[S, ...]]) -> str:

@@ -154,9 +154,11 @@ class Line:
 
     def check(self) -> None:
         """Assert the invariants of the line."""
-        kept = self.kept
+        kept, size = self.kept, 0
         if kept:
             ends = (kept[0].seq, kept[-1].seq)
             assert ends == (self.seq - len(kept) + 1, self.seq), f"gap in kept: {ends}"
-        assert self.item_bytes_kept == sum([each.item_bytes for each in kept])
-        assert not self.early or all(seq > self.arrived + 1 for seq in self.early), "a deliverable message waits"
+            size = sum([each.item_bytes for each in kept])
+        assert self.item_bytes_kept == size, f"{self.item_bytes_kept} item bytes, {size} kept"
+        for seq in self.early:
+            assert seq > self.arrived + 1, "a deliverable message waits"

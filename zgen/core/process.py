@@ -10,9 +10,10 @@ from typing import Any
 from zgen.core import events as ev
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
+from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
 from zgen.core.owner import Owner
-from zgen.core.session import Gone, Identity, Session
+from zgen.core.session import Session
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
 from zgen.wire.codec import decode, encode
@@ -26,6 +27,7 @@ class ProcessMachine:
         session: Its lines.
         owner: What it submitted.
         executor: What it runs; None in a driver.
+        node: The daemon of this process, once it joined.
         next_deadline_ns: When ``TimerDue`` is wanted.
     """
 
@@ -35,24 +37,31 @@ class ProcessMachine:
         self.owner = Owner(identity.address.peer)
         self.executor = Executor() if executes else None
         self.next_deadline_ns: int | None = None
+        self.node: PeerId | None = None
         #: Peer -> what is known of its death while its line falls quiet. Removed when the DOWN is acted on.
         self._downs: dict[PeerId, tuple[ProcessDown | None, str]] = {}
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             ev.Arrived: self._on_arrived,
-            ev.ConnectionUp: lambda e, now, out: self.session.on_connection_up(e.peer, e.epoch, now, out),
-            ev.ConnectionLost: lambda e, now, out: self.session.on_connection_lost(e.peer, e.epoch, now, out),
+            ev.ConnectionUp: lambda e, now, out: self.session.on_connection_up(
+                e.peer, e.epoch, now, out
+            ),
+            ev.ConnectionLost: lambda e, now, out: self.session.on_connection_lost(
+                e.peer, e.epoch, now, out
+            ),
             ev.TimerDue: self._on_timer,
             ev.InboxDrained: self._on_drained,
             ev.Leave: lambda e, now, out: self.session.leave(e.reason, now, out),
             ev.Join: self._on_join,
-            ev.RegisterDriver: lambda e, now, out: self.owner.register(e, out),
-            ev.DefineTaskFunction: lambda e, now, out: self.owner.define(e.function, e.payload),
+            ev.RegisterDriver: lambda e, now, out: self.owner.placement.register(e, out),
+            ev.DefineTaskFunction: lambda e, now, out: self.owner.placement.define(
+                e.function, e.payload
+            ),
             ev.SubmitTask: lambda e, now, out: self.owner.submit(e, now, out),
             ev.PutObject: lambda e, now, out: self.owner.put(e),
             ev.TakeItems: lambda e, now, out: self.owner.take(e, out),
             ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
             ev.Dropped: lambda e, now, out: self.owner.drop(e, out),
-            ev.AskNode: lambda e, now, out: self.owner.ask_node(e.query, out),
+            ev.AskNode: lambda e, now, out: self.owner.placement.ask_node(e.query, out),
             ev.ProcessExited: self._on_process_exited,
         }
         if self.executor is not None:
@@ -87,7 +96,9 @@ class ProcessMachine:
         for effect in wanted:
             if type(effect) is Send:
                 frames = encode(effect.message)
-                self.session.send(effect.peer, frames, now_ns, effects, effect.token, effect.item_bytes)
+                self.session.send(
+                    effect.peer, frames, now_ns, effects, effect.token, effect.item_bytes
+                )
             else:
                 effects.append(effect)
         return effects
@@ -104,7 +115,9 @@ class ProcessMachine:
 
     def _on_arrived(self, event: ev.Arrived, now_ns: int, out: list[Effect]) -> None:
         try:
-            sender, bodies, gone = self.session.on_arrived(event.connection, event.frames, now_ns, out)
+            sender, bodies, gone = self.session.on_arrived(
+                event.connection, event.frames, now_ns, out
+            )
         except RemoteProtocolError as error:
             self._count(str(error))
             return
@@ -131,7 +144,7 @@ class ProcessMachine:
         elif self.executor is not None and self.executor.handles(kind):
             self.executor.on_message(sender, message, now_ns, out)
         elif kind is ProcessDown:
-            if sender != self.owner.node:
+            if sender != self.node:
                 raise RemoteProtocolError("a DOWN by a stranger")
             self._on_down(message.peer, message, f"process {message.pid} died", now_ns, out)
         else:
@@ -139,7 +152,8 @@ class ProcessMachine:
 
     def _on_join(self, event: ev.Join, now_ns: int, out: list[Effect]) -> None:
         self.session.dial(event.node, out)
-        self.owner.join(event.node.peer, event.job)
+        self.node = event.node.peer
+        self.owner.placement.join(event.node.peer, event.job)
         if self.executor is not None:
             self.executor.node = event.node.peer
             out.append(Send(event.node.peer, WorkerReady(event.pid)))
@@ -155,7 +169,9 @@ class ProcessMachine:
         if not self.session.is_fenced(event.peer, event.incarnation):
             self._on_down(event.peer, None, event.reason, now_ns, out)
 
-    def _on_down(self, peer: PeerId, down: ProcessDown | None, reason: str, now_ns: int, out: list[Effect]) -> None:
+    def _on_down(
+        self, peer: PeerId, down: ProcessDown | None, reason: str, now_ns: int, out: list[Effect]
+    ) -> None:
         if peer in self._downs:
             return
         if down is not None and self.session.is_fenced(peer, down.incarnation):
@@ -181,14 +197,22 @@ class ProcessMachine:
         self._peer_is_gone(gone.peer, down, gone.reason, gone, now_ns, out)
 
     def _peer_is_gone(
-        self, peer: PeerId, down: ProcessDown | None, reason: str, gone: Gone | None, now_ns: int, out: list[Effect]
+        self,
+        peer: PeerId,
+        down: ProcessDown | None,
+        reason: str,
+        gone: Gone | None,
+        now_ns: int,
+        out: list[Effect],
     ) -> None:
-        unsent = [token for token, definite in gone.undelivered if definite] if gone is not None else []
+        unsent = (
+            [token for token, definite in gone.undelivered if definite] if gone is not None else []
+        )
         self.owner.on_down(peer, down, reason, unsent, now_ns, out)
         if self.executor is None:
             return
         self.executor.on_owner_down(peer, out)
-        if peer == self.owner.node:
+        if peer == self.node:
             out.append(Exit(f"node {short(peer)} is gone: {reason}"))
 
     def _on_timer(self, event: ev.TimerDue, now_ns: int, out: list[Effect]) -> None:

@@ -90,7 +90,9 @@ class RefTable:
 
     def bytes_held(self) -> int:
         """Return the bytes of all values held."""
-        return sum(size_bytes(record.value) for record in self.records.values() if record.value is not None)
+        return sum(
+            size_bytes(record.value) for record in self.records.values() if record.value is not None
+        )
 
     def check(self) -> None:
         """Assert that every record has a holder."""

@@ -12,13 +12,21 @@ apart, with nothing from the peer between.
 Source: the Harmony pattern of the zguide; fresh routing ids because ROUTER handover steals or drops.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from zgen.core.backoff import backoff_ns
 from zgen.core.deadlines import Deadlines
-from zgen.core.effects import CloseConnection, Effect, Left, OpenConnection, PushToken, Report, Transmit
+from zgen.core.effects import (
+    CloseConnection,
+    Effect,
+    Left,
+    OpenConnection,
+    PushToken,
+    Report,
+    Transmit,
+)
+from zgen.core.identity import Gone, Identity
 from zgen.core.line import Line
 from zgen.core.marks import reached
 from zgen.exceptions import RemoteProtocolError
@@ -33,8 +41,14 @@ from zgen.limits import (
     RECONNECT_NS_MAX,
     RESEND_FIRST_NS,
 )
-from zgen.wire.codec import FLAG_BODY, FLAG_UNSEQUENCED, decode, decode_header, encode, encode_header
-from zgen.wire.schema import VERSION_MAX, VERSION_MIN
+from zgen.wire.codec import (
+    FLAG_BODY,
+    FLAG_UNSEQUENCED,
+    decode,
+    decode_header,
+    encode,
+    encode_header,
+)
 from zgen.wire.session import Address, Goodbye, Hello
 
 
@@ -46,38 +60,6 @@ class Due(Enum):
     REDIAL = "redial"
     QUIET = "quiet"
     LEAVE = "leave"
-
-
-@dataclass(slots=True)
-class Identity:
-    """Who this process is and what it speaks.
-
-    Attributes:
-        address: Its own address.
-        python: ``major.minor`` of the interpreter.
-        release: Version of zgen.
-    """
-
-    address: Address
-    python: str
-    release: str
-
-
-@dataclass(slots=True)
-class Gone:
-    """A life of a peer that ended, as far as the session can tell.
-
-    Attributes:
-        peer: Which process.
-        incarnation: Which life of it.
-        reason: Why, for people.
-        undelivered: Tokens of messages that were not acknowledged; True where one certainly never left.
-    """
-
-    peer: PeerId
-    incarnation: int
-    reason: str
-    undelivered: list[tuple[PushToken, bool]]
 
 
 #: Lives that were declared dead and are still remembered, so that they stay dead.
@@ -179,6 +161,8 @@ class Session:
         if not line.departed:
             wait_ns = backoff_ns(line.redials + 1, RECONNECT_FIRST_NS, RECONNECT_NS_MAX, peer)
             self.deadlines.set((peer, Due.REDIAL), now_ns + wait_ns)
+        if self._leaving is not None:
+            self._leave_when_flushed(out)
 
     def on_arrived(
         self, connection: bytes, frames: list[bytes], now_ns: int, out: list[Effect]
@@ -258,7 +242,9 @@ class Session:
             self.deadlines.clear((peer, due))
         if line.epoch:
             out.append(CloseConnection(peer, line.epoch))
-        undelivered = [(kept.token, kept.sent_ns is None) for kept in line.kept if kept.token is not None]
+        undelivered = [
+            (kept.token, kept.sent_ns is None) for kept in line.kept if kept.token is not None
+        ]
         if self._leaving is not None:
             self._leave_when_flushed(out)
         return Gone(peer, line.address.incarnation, reason, undelivered)
@@ -272,7 +258,10 @@ class Session:
         return self._fenced.get(peer, 0) >= incarnation
 
     def leave(self, reason: str, now_ns: int, out: list[Effect]) -> None:
-        """End everything: ``Left`` follows when all is acknowledged, or after ``FLUSH_AT_EXIT_NS``."""
+        """End everything: ``Left`` follows when all is acknowledged, or after ``FLUSH_AT_EXIT_NS``.
+
+        A peer that could not be dialled again is not waited for.
+        """
         self._leaving = reason
         self.deadlines.set((self.identity.address.peer, Due.LEAVE), now_ns + FLUSH_AT_EXIT_NS)
         self._leave_when_flushed(out)
@@ -298,7 +287,9 @@ class Session:
         """Assert the invariants of every line."""
         for peer, line in self._lines.items():
             line.check()
-            assert not self.is_fenced(peer, line.address.incarnation), f"a line to the dead {short(peer)}"
+            assert not self.is_fenced(peer, line.address.incarnation), (
+                f"a line to the dead {short(peer)}"
+            )
         for peer in self._closing:
             assert self._lines[peer].closing
 
@@ -308,18 +299,7 @@ class Session:
         out.append(OpenConnection(line.address.peer, line.address.endpoint, line.epoch))
 
     def _hello(self, line: Line) -> Transmit:
-        me = self.identity
-        hello = Hello(
-            me.address,
-            line.address.peer,
-            line.address.incarnation,
-            line.epoch,
-            VERSION_MIN,
-            VERSION_MAX,
-            me.python,
-            me.release,
-        )
-        frames = [encode_header(FLAG_BODY | FLAG_UNSEQUENCED, 0, 0), *encode(hello)]
+        frames = self.identity.hello_to(line.address, line.epoch)
         return Transmit(line.address.peer, line.epoch, frames)
 
     def _resend_oldest(self, line: Line, now_ns: int, out: list[Effect]) -> None:
@@ -356,7 +336,7 @@ class Session:
         if self.is_fenced(sender.peer, sender.incarnation):
             reached("hello of the dead refused")
             raise RemoteProtocolError("hello of a life that was declared dead")
-        mismatch = self._mismatch(hello)
+        mismatch = self.identity.mismatch(hello)
         line = self._lines.get(sender.peer)
         gone = None
         if line is not None and sender.incarnation > line.address.incarnation:
@@ -378,17 +358,10 @@ class Session:
             line.departed = False
         return gone
 
-    def _mismatch(self, hello: Hello) -> str:
-        if hello.version_min > VERSION_MAX or hello.version_max < VERSION_MIN:
-            return f"protocol {hello.version_min}–{hello.version_max} there, {VERSION_MIN}–{VERSION_MAX} here"
-        if hello.python != self.identity.python:
-            return f"Python {hello.python} there, {self.identity.python} here"
-        if hello.release != self.identity.release:
-            return f"zgen {hello.release} there, {self.identity.release} here"
-        return ""
-
     def _leave_when_flushed(self, out: list[Effect]) -> None:
-        if not any(line.kept and not line.departed for line in self._lines.values()):
+        if not any(
+            line.kept and not line.departed and line.redials < 2 for line in self._lines.values()
+        ):
             self._say_goodbye(out)
 
     def _say_goodbye(self, out: list[Effect]) -> None:

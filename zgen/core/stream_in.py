@@ -80,7 +80,9 @@ class StreamsIn:
             reached("stale attempt dropped")
             return False
         if attempt > record.attempt or first_index != record.position:
-            raise RemoteProtocolError(f"attempt {attempt} item {first_index}, expected {record.attempt} {record.position}")
+            raise RemoteProtocolError(
+                f"attempt {attempt} item {first_index}, expected {record.attempt} {record.position}"
+            )
         if first_index + len(values) > ITEMS_COUNT_MAX:
             raise RemoteProtocolError(f"more than {ITEMS_COUNT_MAX} items")
         record.position += len(values)
@@ -178,8 +180,12 @@ class StreamsIn:
             assert record.position <= record.known, f"stream {short(stream)}: {record}"
             if record.handle:
                 errors = 1 if record.unread and is_error(record.unread[-1]) else 0
-                assert record.taken + len(record.unread) <= record.known + 1, f"stream {short(stream)}: {record}"
-                assert record.taken + len(record.unread) >= record.known or errors, f"stream {short(stream)}: {record}"
+                assert record.taken + len(record.unread) <= record.known + 1, (
+                    f"stream {short(stream)}: {record}"
+                )
+                assert record.taken + len(record.unread) >= record.known or errors, (
+                    f"stream {short(stream)}: {record}"
+                )
             else:
                 assert not record.unread and not record.ended, f"stream {short(stream)}: {record}"
 

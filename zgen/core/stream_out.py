@@ -75,7 +75,9 @@ class StreamsOut:
         """Begin to report a stream."""
         self.streams[stream] = OutStream(owner, attempt)
 
-    def add_item(self, stream: TaskId, attempt: int, value: Value, now_ns: int, out: list[Effect]) -> None:
+    def add_item(
+        self, stream: TaskId, attempt: int, value: Value, now_ns: int, out: list[Effect]
+    ) -> None:
         """Report one item."""
         record = self.streams[stream]
         assert record.attempt == attempt, "an item of another attempt"
@@ -102,7 +104,13 @@ class StreamsOut:
             self.deadlines.set(record.owner, now_ns + LINE_TICK_NS)
 
     def end(
-        self, stream: TaskId, outcome: int, run_ns: int, error: tuple[Value, ...], now_ns: int, out: list[Effect]
+        self,
+        stream: TaskId,
+        outcome: int,
+        run_ns: int,
+        error: tuple[Value, ...],
+        now_ns: int,
+        out: list[Effect],
     ) -> None:
         """Report the end of a stream, after everything that waits on its line."""
         record = self.streams.pop(stream)
@@ -112,14 +120,21 @@ class StreamsOut:
         buffers: list[bytes] = []
         entries = pack(error, buffers)
         count = record.count
-        message = ReportEnd(stream, record.attempt, count, outcome, run_ns, entries, Buffers(tuple(buffers)))
+        message = ReportEnd(
+            stream, record.attempt, count, outcome, run_ns, entries, Buffers(tuple(buffers))
+        )
         if record.closed:
             reached("end of a closed stream")
         self.flush(record.owner, now_ns, out)
         out.append(Send(record.owner, message))
 
     def add_outcome(
-        self, owner: PeerId, outcome: Outcome, values: tuple[Value, ...], now_ns: int, out: list[Effect]
+        self,
+        owner: PeerId,
+        outcome: Outcome,
+        values: tuple[Value, ...],
+        now_ns: int,
+        out: list[Effect],
     ) -> None:
         """Report the end of a task with fixed results."""
         line = self.lines.setdefault(owner, ReportLine())
@@ -137,7 +152,9 @@ class StreamsOut:
             record.closed = True
             record.waiting.clear()
             record.first = record.count
-            self.lines[record.owner].streams.pop(stream, None) if record.owner in self.lines else None
+            self.lines[record.owner].streams.pop(
+                stream, None
+            ) if record.owner in self.lines else None
 
     def flush(self, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
         """Let everything that waits for ``owner`` leave."""
@@ -197,6 +214,8 @@ class StreamsOut:
         outcomes: list[Any] = []
         for outcome, values in line.outcomes:
             entries = pack(values, buffers)
-            outcomes.append(Outcome(outcome.task, outcome.attempt, outcome.outcome, outcome.run_ns, entries))
+            outcomes.append(
+                Outcome(outcome.task, outcome.attempt, outcome.outcome, outcome.run_ns, entries)
+            )
         out.append(Send(owner, TasksDone(tuple(outcomes), Buffers(tuple(buffers)))))
         line.outcomes.clear()

@@ -15,7 +15,8 @@ from zgen.core.events import (
     Leave,
     TimerDue,
 )
-from zgen.core.session import Identity, Session
+from zgen.core.identity import Identity
+from zgen.core.session import Session
 from zgen.exceptions import NodeDiedError, RemoteProtocolError
 from zgen.ids import ID_BYTES, JobId, PeerId
 from zgen.io.clock import now_ns

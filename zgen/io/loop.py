@@ -346,8 +346,8 @@ class Loop:
     # -- the I/O thread ----------------------------------------------------------------------------
     def _run_thread(self) -> None:
         seen = 0
+        interrupts = self.interrupts
         while not self._closing and not self.broken:
-            interrupts = self.interrupts
             if interrupts is not None and interrupts.noted:
                 interrupts.repeat()
                 self._gate.pass_through(_REPEAT_S)
@@ -359,10 +359,15 @@ class Loop:
                 self._gate.pass_through(wait_ns / SECOND)
                 continue
             try:
-                while not (self._closing or self._lead_wanted or (interrupts is not None and interrupts.noted)):
+                while self._thread_leads():
                     self._turn(None)
             except InternalError:
                 for waiter in list(self._parked):
                     waiter.wake()
             finally:
                 self._receive.release()
+
+    def _thread_leads(self) -> bool:
+        """Return whether the I/O thread may keep the lead that it has."""
+        noted = self.interrupts is not None and self.interrupts.noted
+        return not (self._closing or self._lead_wanted or noted)

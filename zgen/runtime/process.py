@@ -17,7 +17,7 @@ from typing import Any, Final
 from zgen.core.effects import Effect, Exit, JobReady, Left, NodeAnswered, NodeLost, PrintLines, Report
 from zgen.core.events import AskNode, BodyBlocked, Dropped
 from zgen.core.process import ProcessMachine
-from zgen.core.session import Identity
+from zgen.core.identity import Identity
 from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
 from zgen.ids import JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
@@ -126,7 +126,7 @@ class Runtime:
         """
         lost = self.machine.owner.node_lost
         if lost is not None:
-            node = self.machine.owner.node
+            node = self.machine.node
             raise NodeDiedError(node.hex() if node else "", lost.reason, may_have_run=False)
 
     def blocks_task(self) -> bool:

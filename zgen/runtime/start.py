@@ -10,7 +10,7 @@ import sys
 from typing import Final
 
 from zgen.core.events import Join, Leave, ProcessExited, RegisterDriver
-from zgen.core.session import Identity
+from zgen.core.identity import Identity
 from zgen.exceptions import InternalError, NodeStartError
 from zgen.ids import ID_BYTES, JobId, PeerId
 from zgen.io import clock, spawn

@@ -4,7 +4,7 @@ import os
 import sys
 
 from zgen.core.events import Join
-from zgen.core.session import Identity
+from zgen.core.identity import Identity
 from zgen.exceptions import InternalError
 from zgen.ids import JobId, PeerId
 from zgen.io.release import PYTHON, RELEASE

@@ -37,6 +37,10 @@ class SimulationFailure(Exception):
         self.promise = promise
         self.story = story
 
+    def __reduce__(self) -> tuple[type["SimulationFailure"], tuple[Kind, str, str]]:
+        """Pickle by fields, as failures travel between processes."""
+        return type(self), (self.kind, self.story, self.promise)
+
 
 class Oracle:
     """One promise, watched from outside. Subclasses overwrite what they need.

@@ -43,7 +43,15 @@ class Trace:
         """Note an event (``<``), an effect (``>``) or an act of the world (``*``)."""
         self.count += 1
         self._kept.append((now_ns, who, sign, what))
-        self._unhashed.append(f"{now_ns}{who}{sign}{what!r}")
+        kind = type(what)
+        if kind is Arrived:
+            # Its other frames were hashed when they were transmitted.
+            said = f"{what.connection}{what.frames[0] if what.frames else None}"
+        elif kind is Transmit:
+            said = f"{what.peer}{what.epoch}{what.frames}"
+        else:
+            said = repr(what)
+        self._unhashed.append(f"{now_ns}{who}{sign}{said}")
         if len(self._unhashed) >= _BATCH:
             self._fold()
 

@@ -31,6 +31,9 @@ from zgen.wire.session import Address
 Performer: TypeAlias = Callable[["Life", Effect], None]
 Mourner: TypeAlias = Callable[["Life", str], None]
 
+#: Acts of one world; a run of the largest cluster here takes a tenth of them.
+ACTS_COUNT_MAX: Final = 200_000
+
 _TIMER: Final = TimerDue()
 _DRAINED: Final = InboxDrained()
 
@@ -81,6 +84,7 @@ class World:
         oracles: Who looks at every step.
         mourners: Who is told of every death, with its reason.
         timer_late_ns_max: How late a timer may fire.
+        acts_left: What may still happen before the run is called a livelock.
     """
 
     def __init__(self, seed: int, trace: Trace | None = None) -> None:
@@ -96,6 +100,7 @@ class World:
         self.oracles: list[Oracle] = []
         self.mourners: list[Mourner] = []
         self.timer_late_ns_max = 0
+        self.acts_left = ACTS_COUNT_MAX
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._ties = 0
 
@@ -106,9 +111,16 @@ class World:
         heapq.heappush(self._heap, (self.now_ns + delay_ns, self._ties, act, arguments))
 
     def run(self, until_ns: int, done: Callable[[], bool] | None = None) -> bool:
-        """Let time pass up to ``until_ns``, or until ``done``; return whether it is done."""
+        """Let time pass up to ``until_ns``, or until ``done``; return whether it is done.
+
+        Raises:
+            SimulationFailure: Far too much happens, or one of a step's failures.
+        """
         heap = self._heap
         while heap and heap[0][0] <= until_ns:
+            self.acts_left -= 1
+            if not self.acts_left:
+                raise SimulationFailure(Kind.LIVENESS, f"a livelock: {ACTS_COUNT_MAX} acts")
             self.now_ns, _, act, arguments = heapq.heappop(heap)
             act(*arguments)
             if done is not None and done():
@@ -220,7 +232,8 @@ class World:
         machine = life.machine
         try:
             effects = machine.step(event, now_ns + life.clock_offset_ns)
-            machine.check()
+            if effects or event is not _DRAINED:  # a look that moved nothing broke nothing
+                machine.check()
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{where.filename.rpartition('/')[2]}:{where.lineno} {where.line}"

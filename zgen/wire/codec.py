@@ -96,7 +96,12 @@ def decode(frames: Sequence[bytes]) -> Any:
             max_map_len=0,
             max_ext_len=0,
         )
-    except (ValueError, UnicodeDecodeError, RecursionError, msgpack.exceptions.UnpackException) as error:
+    except (
+        ValueError,
+        UnicodeDecodeError,
+        RecursionError,
+        msgpack.exceptions.UnpackException,
+    ) as error:
         raise RemoteProtocolError(f"body is not msgpack: {type(error).__name__}") from None
     if type(array) is not tuple or not array or type(array[0]) is not int:
         raise RemoteProtocolError("body is not an array that starts with a kind")

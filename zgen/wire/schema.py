@@ -8,7 +8,16 @@ as frames of its own. What does not fit its declaration is a ``RemoteProtocolErr
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Final, NewType, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    NewType,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ID_BYTES, OBJECT_ID_BYTES, ObjectId
@@ -92,9 +101,13 @@ def from_array(layout: Layout, array: tuple[Any, ...], offset: int) -> list[Any]
     """
     given = len(array) - offset
     if given < layout.required:
-        raise RemoteProtocolError(f"{layout.cls.__name__} needs {layout.required} fields, got {given}")
+        raise RemoteProtocolError(
+            f"{layout.cls.__name__} needs {layout.required} fields, got {given}"
+        )
     try:
-        return [convert(value) for convert, value in zip(layout.converts, array[offset:], strict=False)]
+        return [
+            convert(value) for convert, value in zip(layout.converts, array[offset:], strict=False)
+        ]
     except RemoteProtocolError as error:
         raise RemoteProtocolError(f"{layout.cls.__name__}: {error}") from None
 

@@ -114,4 +114,3 @@ class TasksReturned:
 
     lease: LeaseId
     tasks: tuple[tuple[TaskId, int], ...]
-

@@ -9,9 +9,12 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from zgen.exceptions import RemoteProtocolError
+from zgen.limits import INBODY_BYTES_MAX
 from zgen.wire.schema import Buffers, Entry
 
 FLAG_ERROR: Final = 1
+#: The pickle itself is the first of the entry's buffers, because it is large.
+FLAG_FRAMED: Final = 2
 
 
 @dataclass(slots=True)
@@ -95,12 +98,21 @@ def pack(values: Iterable[Value], buffers: list[bytes]) -> tuple[Entry, ...]:
     """Return the entries for ``values``, appending their buffers to ``buffers``; faults do not travel."""
     entries: list[Entry] = []
     for value in values:
-        if isinstance(value, Parcel):
-            buffers.extend(value.buffers)
-            entries.append((FLAG_ERROR if value.is_error else 0, value.data, len(value.buffers)))
+        if isinstance(value, bytes):
+            if len(value) <= INBODY_BYTES_MAX:
+                entries.append(value)
+            else:
+                buffers.append(value)
+                entries.append((FLAG_FRAMED, b"", 1))
+            continue
+        assert isinstance(value, Parcel), value
+        flag = FLAG_ERROR if value.is_error else 0
+        if len(value.data) <= INBODY_BYTES_MAX:
+            entries.append((flag, value.data, len(value.buffers)))
         else:
-            assert isinstance(value, bytes), value
-            entries.append(value)
+            buffers.append(value.data)
+            entries.append((flag | FLAG_FRAMED, b"", len(value.buffers) + 1))
+        buffers.extend(value.buffers)
     return tuple(entries)
 
 
@@ -119,6 +131,12 @@ def unpack(entries: Sequence[Entry], buffers: Buffers, start: int = 0) -> tuple[
         flag, data, count = entry
         if at + count > len(buffers):
             raise RemoteProtocolError(f"entries name {at + count} buffers, {len(buffers)} came")
-        values.append(Parcel(data, tuple(buffers[at : at + count]), bool(flag & FLAG_ERROR)))
+        own = tuple(buffers[at : at + count])
         at += count
+        if flag & FLAG_FRAMED:
+            if not own:
+                raise RemoteProtocolError("a framed entry without a frame")
+            data, own = own[0], own[1:]
+        is_error = bool(flag & FLAG_ERROR)
+        values.append(Parcel(data, own, is_error) if own or is_error else data)
     return values, at

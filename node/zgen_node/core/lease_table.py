@@ -262,12 +262,14 @@ class LeaseTable:
         """Assert the invariants of every request; what is held and what is free make the total."""
         held: dict[str, int] = {}
         for name, lease in self._leases.items():
-            assert lease.state is not LeaseState.OVER, f"lease {short(name)} is {lease.state.name}\n{lease.life.story()}"
-            assert (name in self._queue) is (lease.state is LeaseState.QUEUED), f"lease {short(name)} is {lease.state.name}\n{lease.life.story()}"
-            assert (name in self._reserved) is (lease.state is LeaseState.RESERVED), f"lease {short(name)} is {lease.state.name}\n{lease.life.story()}"
-            assert (lease.worker is None) is (lease.state in _UNMET), f"lease {short(name)} is {lease.state.name}\n{lease.life.story()}"
-            assert (name in self.deadlines) is (lease.state in _UNMET), f"lease {short(name)} is {lease.state.name}\n{lease.life.story()}"
-            assert name in self._by_owner[lease.owner], f"lease {short(name)} is {lease.state.name}\n{lease.life.story()}"
+            assert lease.state is not LeaseState.OVER, lease.life.story()
+            assert (name in self._queue) is (lease.state is LeaseState.QUEUED), lease.life.story()
+            assert (name in self._reserved) is (lease.state is LeaseState.RESERVED), (
+                lease.life.story()
+            )
+            assert (lease.worker is None) is (lease.state in _UNMET), lease.life.story()
+            assert (name in self.deadlines) is (lease.state in _UNMET), lease.life.story()
+            assert name in self._by_owner[lease.owner], lease.life.story()
             if lease.state in _HOLDING:
                 for resource, amount in lease.shape:
                     held[resource] = held.get(resource, 0) + amount

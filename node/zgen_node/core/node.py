@@ -27,10 +27,9 @@ from zgen.core.events import (
     WorkerSpawned,
 )
 from zgen.core.marks import reached
-from zgen.core.session import Gone, Identity
+from zgen.core.identity import Gone, Identity
 from zgen.ids import ID_BYTES, LeaseId, PeerId, short
 from zgen.limits import LEASES_COUNT_MAX, LOG_BACKLOG_BYTES_MAX, PRESTART_COUNT_MAX
-from zgen.wire.codec import encode
 from zgen.wire.lease import (
     EndJob,
     JobRegistered,
@@ -340,9 +339,8 @@ class NodeMachine:
         if worker is None or job is None:
             reached("lines of a worker without a driver dropped")
             return
-        session = self.session
         size_bytes = sum(len(line.encode(errors="replace")) for line in event.lines)
-        waiting_bytes = session.item_bytes_unacked(job.driver)
+        waiting_bytes = self.session.item_bytes_unacked(job.driver)
         if waiting_bytes and waiting_bytes + size_bytes > LOG_BACKLOG_BYTES_MAX:
             reached("lines for a slow driver dropped")
             job.lines_dropped += event.dropped + len(event.lines)
@@ -350,7 +348,7 @@ class NodeMachine:
         dropped = job.lines_dropped + event.dropped
         job.lines_dropped = 0
         lines = LogLines(worker.pid, event.is_error, event.lines, dropped)
-        session.send(job.driver, encode(lines), now_ns, out, item_bytes=size_bytes)
+        out.append(Send(job.driver, lines, item_bytes=size_bytes))
 
     # -- tools -------------------------------------------------------------------------------------
     def _on_query_node(self, peer: PeerId, said: QueryNode, now_ns: int, out: list[Effect]) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp
 from zgen.core.marks import reached
-from zgen.core.session import Gone, Identity, Session
+from zgen.core.identity import Gone, Identity
+from zgen.core.session import Session
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
 from zgen.limits import REDIALS_FAILED_MAX
@@ -84,7 +85,8 @@ class Peers:
         out: list[Effect] = []
         for effect in effects:
             if isinstance(effect, Send):
-                self.session.send(effect.peer, encode(effect.message), now_ns, out)
+                frames = encode(effect.message)
+                self.session.send(effect.peer, frames, now_ns, out, effect.token, effect.item_bytes)
             else:
                 out.append(effect)
         return out

@@ -13,7 +13,7 @@ gets its requests refused, and one more try with each new request.
 from zgen.core.effects import Effect, JobOver, Report, Send
 from zgen.core.events import WorkerExited
 from zgen.core.marks import reached
-from zgen.ids import JobId, PeerId, short
+from zgen.ids import JobId, PeerId
 from zgen.limits import ZERO_CPU_STARTING_MAX
 from zgen.wire.lease import LeaseRefused, Shape
 from zgen_node.core.jobs import Job, Jobs
@@ -141,16 +141,18 @@ class Staffing:
         self.pool.check()
         self.leases.check()
         for lease in self.leases.all():
-            assert self.jobs.get(lease.job) is not None, f"lease {short(lease.lease)}\n{lease.life.story()}"
+            assert self.jobs.get(lease.job) is not None, lease.life.story()
             if lease.worker is not None:
                 server = self.pool.get(lease.worker)
-                assert server is not None, f"lease {short(lease.lease)}\n{lease.life.story()}"
-                assert server.state is WorkerState.LEASED, f"lease {short(lease.lease)}\n{lease.life.story()}"
-                assert server.lease == lease.lease, f"lease {short(lease.lease)}\n{lease.life.story()}"
+                assert server is not None, lease.life.story()
+                assert server.state is WorkerState.LEASED, lease.life.story()
+                assert server.lease == lease.lease, lease.life.story()
         for worker in self.pool.all():
-            assert worker.lease is None or self.leases.get(worker.lease) is not None, f"worker {short(worker.worker)}\n{worker.life.story()}"
+            assert worker.lease is None or self.leases.get(worker.lease) is not None, (
+                worker.life.story()
+            )
             needless = worker.state is WorkerState.DEAD or bool(worker.ending)
-            assert needless or self.jobs.get(worker.job) is not None, f"worker {short(worker.worker)}\n{worker.life.story()}"
+            assert needless or self.jobs.get(worker.job) is not None, worker.life.story()
 
     def _refuse_if_hopeless(self, job: Job, now_ns: int, out: list[Effect]) -> None:
         if not job.starts_fail:

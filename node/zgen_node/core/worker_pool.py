@@ -245,13 +245,13 @@ class WorkerPool:
         for name, worker in self._workers.items():
             living += worker.state is not WorkerState.DEAD
             resting = worker.state is WorkerState.IDLE and not worker.ending
-            assert (name in self._idle.get(worker.job, {})) is resting, f"worker {short(name)} is {worker.state.name}\n{worker.life.story()}"
-            assert worker.lease is None or worker.state is WorkerState.LEASED, f"worker {short(name)} is {worker.state.name}\n{worker.life.story()}"
+            assert (name in self._idle.get(worker.job, {})) is resting, worker.life.story()
+            assert worker.lease is None or worker.state is WorkerState.LEASED, worker.life.story()
             if worker.state is WorkerState.LEASED and not worker.ending:
-                assert worker.lease is not None, f"worker {short(name)} is {worker.state.name}\n{worker.life.story()}"
+                assert worker.lease is not None, worker.life.story()
             waits = worker.state is WorkerState.STARTING and not worker.ending
-            assert ((name, WorkerDue.START) in self.deadlines) is waits, f"worker {short(name)} is {worker.state.name}\n{worker.life.story()}"
-            assert resting or (name, WorkerDue.IDLE) not in self.deadlines, f"worker {short(name)} is {worker.state.name}\n{worker.life.story()}"
+            assert ((name, WorkerDue.START) in self.deadlines) is waits, worker.life.story()
+            assert resting or (name, WorkerDue.IDLE) not in self.deadlines, worker.life.story()
         assert living == self._living_count <= WORKERS_COUNT_MAX
         assert all(self._idle.values()), "an empty row of idle workers"
 

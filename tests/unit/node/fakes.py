@@ -15,7 +15,7 @@ from zgen.core.events import (
     WorkerExited,
     WorkerSpawned,
 )
-from zgen.core.session import Identity
+from zgen.core.identity import Identity
 from zgen.ids import JobId, LeaseId, PeerId
 from zgen.limits import QUIET_LINE_NS
 from zgen.wire.codec import (
@@ -29,8 +29,9 @@ from zgen.wire.codec import (
 from zgen.wire.lease import RegisterJob, RequestLease, Shape, WorkerReady
 from zgen.wire.schema import VERSION_MAX, VERSION_MIN
 from zgen.wire.session import Address, Goodbye, Hello
-from zgen_node.core.node import NO_LEASE, NodeMachine
+from zgen_node.core.node import NodeMachine
 
+NO_LEASE = LeaseId(bytes(16))
 PYTHON, RELEASE = "3.11", "0"
 SIGKILL = 9
 
@@ -124,6 +125,10 @@ class Bench:
     def drive(self, name: PeerId = DRIVER, of: JobId = JOB) -> list[Effect]:
         """Let a driver join and register its job."""
         self.join(name)
+        return self.drive_again(name, of)
+
+    def drive_again(self, name: PeerId, of: JobId) -> list[Effect]:
+        """Let a driver that has joined register its job."""
         return self.say(name, RegisterJob(of, 77, ("lib",), "folder", (("A", "b"),)))
 
     def start(self, worker: PeerId, pid: int = 100) -> list[Effect]:
@@ -167,6 +172,13 @@ class Bench:
     @property
     def free(self) -> Shape:
         return self.machine.leases.resources.free
+
+    def closing(self) -> bool:
+        return self.machine.lines_closing
+
+    @property
+    def due_ns(self) -> int | None:
+        return self.machine.next_deadline_ns
 
     def states(self) -> list[str]:
         """Return the state of every worker, and whether it is ending."""

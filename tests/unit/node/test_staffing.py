@@ -3,6 +3,7 @@ import pytest
 from tests.unit.node.fakes import (
     DRIVER,
     JOB,
+    NO_LEASE,
     NODE,
     Bench,
     ask,
@@ -29,7 +30,6 @@ from zgen.wire.lease import (
     RequestLease,
     ReturnLease,
 )
-from zgen_node.core.node import NO_LEASE
 
 OTHER, OTHER_DRIVER = job("other"), peer("other driver")
 
@@ -290,6 +290,15 @@ def test_starts_that_fail_after_the_job_is_over_concern_nobody() -> None:
     bench.say(DRIVER, ask("a"), EndJob(JOB))
     assert bench.step(failed(1)) == []
     assert bench.machine.pool.all() == []
+
+
+def test_a_start_that_timed_out_before_the_job_was_over_concerns_nobody() -> None:
+    bench = Bench(cpus=1)
+    bench.drive()
+    bench.say(DRIVER, ask("a"))
+    assert KillWorker(worker(1)) in bench.advance(WORKER_START_NS)
+    bench.say(DRIVER, EndJob(JOB))
+    assert bench.die(worker(1)) == []
 
 
 def test_a_request_with_a_worker_missing_says_that_one_starts() -> None:

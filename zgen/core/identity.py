@@ -1,0 +1,66 @@
+"""Who a process is, what it says when it opens a connection, and what is known of one that ended."""
+
+from dataclasses import dataclass
+
+from zgen.core.effects import PushToken
+from zgen.ids import PeerId
+from zgen.wire.codec import FLAG_BODY, FLAG_UNSEQUENCED, encode, encode_header
+from zgen.wire.schema import VERSION_MAX, VERSION_MIN
+from zgen.wire.session import Address, Hello
+
+
+@dataclass(slots=True)
+class Identity:
+    """Who this process is and what it speaks.
+
+    Attributes:
+        address: Its own address.
+        python: ``major.minor`` of the interpreter.
+        release: Version of zgen.
+    """
+
+    address: Address
+    python: str
+    release: str
+
+    def hello_to(self, address: Address, epoch: int) -> list[bytes]:
+        """Return the frames that open connection ``epoch`` to ``address``."""
+        hello = Hello(
+            self.address,
+            address.peer,
+            address.incarnation,
+            epoch,
+            VERSION_MIN,
+            VERSION_MAX,
+            self.python,
+            self.release,
+        )
+        return [encode_header(FLAG_BODY | FLAG_UNSEQUENCED, 0, 0), *encode(hello)]
+
+    def mismatch(self, hello: Hello) -> str:
+        """Return why the sender of ``hello`` and this process cannot work together, or nothing."""
+        if hello.version_min > VERSION_MAX or hello.version_max < VERSION_MIN:
+            there = f"{hello.version_min}–{hello.version_max}"
+            return f"protocol {there} there, {VERSION_MIN}–{VERSION_MAX} here"
+        if hello.python != self.python:
+            return f"Python {hello.python} there, {self.python} here"
+        if hello.release != self.release:
+            return f"zgen {hello.release} there, {self.release} here"
+        return ""
+
+
+@dataclass(slots=True)
+class Gone:
+    """A life of a peer that ended, as far as the session can tell.
+
+    Attributes:
+        peer: Which process.
+        incarnation: Which life of it.
+        reason: Why, for people.
+        undelivered: Tokens of messages that were not acknowledged; True where one certainly never left.
+    """
+
+    peer: PeerId
+    incarnation: int
+    reason: str
+    undelivered: list[tuple[PushToken, bool]]

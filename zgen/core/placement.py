@@ -1,0 +1,245 @@
+"""Waiting tasks to workers: leases, functions, pushes.
+
+Rules of this file: it joins the tasks with the leases that let them run. What becomes of a pushed task is
+not decided here.
+
+Theory of operation. A task that can run is queued under its resource shape. ``pump`` gives queued tasks
+to the workers in hand and asks the node for more; every event that adds a task, a lease or room in one
+ends in a pump. A function travels to a worker once, in front of the first task that names it.
+"""
+
+from zgen.core.effects import Effect, Report, Send
+from zgen.core.events import RegisterDriver, TaskSpec
+from zgen.core.lease_client import Assignment, Held, LeaseClient
+from zgen.core.ref_table import RefTable
+from zgen.core.stream_in import StreamsIn
+from zgen.core.task_table import TaskEntry, TaskTable
+from zgen.exceptions import RemoteProtocolError
+from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, TaskId
+from zgen.limits import BATCH_BYTES_MAX
+from zgen.wire.lease import (
+    LeaseGranted,
+    LeaseRefused,
+    LeaseWaiting,
+    LeaseWanted,
+    QueryNode,
+    RegisterJob,
+    Shape,
+)
+from zgen.wire.schema import Buffers
+from zgen.wire.task import STREAMING, DefineFunction, PushedTask, PushTasks
+from zgen.wire.value import Value, pack, size_bytes
+
+
+class Placement:
+    """How the tasks of one owner reach workers.
+
+    Attributes:
+        leases: The leases in hand and asked for.
+        node: The daemon that grants them, or None before ``join`` and after its death.
+    """
+
+    def __init__(self, me: PeerId, tasks: TaskTable, refs: RefTable, streams: StreamsIn) -> None:
+        """Place tasks of these tables."""
+        self.leases = LeaseClient(me)
+        self.node: PeerId | None = None
+        self._tasks = tasks
+        self._refs = refs
+        self._streams = streams
+        self._job = JobId(b"")
+        #: Function -> payload, for the workers that do not know it. Lives as long as the process.
+        self._functions: dict[FunctionId, bytes] = {}
+
+    # -- the node ----------------------------------------------------------------------------------
+    def join(self, node: PeerId, job: JobId) -> None:
+        """Ask this node for leases from now on, for this job."""
+        self.node = node
+        self._job = job
+
+    def register(self, event: RegisterDriver, out: list[Effect]) -> None:
+        """Tell the node about this driver's job."""
+        assert self.node is not None, "register before join"
+        message = RegisterJob(self._job, event.pid, event.sys_path, event.cwd, event.environment)
+        out.append(Send(self.node, message))
+
+    def is_of_this_job(self, job: JobId) -> bool:
+        """Return whether ``job`` is the one that this process asks leases for."""
+        return job == self._job
+
+    def ask_node(self, query: int, out: list[Effect]) -> None:
+        """Ask the node for its state."""
+        if self.node is not None:
+            out.append(Send(self.node, QueryNode(query)))
+
+    def leave_node(self) -> list[TaskId]:
+        """The node is gone: place nothing any more and return what waited or was in flight."""
+        self.node = None
+        return self.leases.drain()
+
+    # -- tasks -------------------------------------------------------------------------------------
+    def define(self, function: FunctionId, payload: bytes) -> None:
+        """Keep a function for the workers that will need it."""
+        self._functions[function] = payload
+
+    def enqueue(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
+        """Let a task that can run wait for a worker, or give it to one."""
+        shape = self._tasks.entries[task].spec.shape
+        self.leases.enqueue(shape, task)
+        self.pump(shape, now_ns, out)
+
+    def requeue(self, shape: Shape, tasks: list[TaskId]) -> None:
+        """Put tasks that were pushed and never started back to the front, in order."""
+        for task in reversed(tasks):
+            self.leases.enqueue(shape, task, first=True)
+
+    def release(
+        self, entry: TaskEntry, task: TaskId, run_ns: int, now_ns: int, out: list[Effect]
+    ) -> None:
+        """A pushed task ended at its worker; a pump follows."""
+        if entry.lease is not None and self.node is not None:
+            self.leases.release(entry.lease, task, run_ns, self.node, now_ns, out)
+
+    def worker_of(self, entry: TaskEntry) -> PeerId | None:
+        """Return the worker that a task was pushed to, or None."""
+        return self.leases.held[entry.lease].worker if entry.lease is not None else None
+
+    def pump(self, shape: Shape, now_ns: int, out: list[Effect]) -> None:
+        """Give waiting tasks of a shape to workers, and ask for more workers."""
+        if self.node is None:
+            return
+        queue = self.leases.pools[shape].queue
+        what = self._tasks.entries[queue[0]].spec.name if queue else ""
+        for assignment in self.leases.assign(shape, self.node, self._job, what, now_ns, out):
+            self._push(assignment, now_ns, out)
+
+    def on_returned(
+        self,
+        sender: PeerId,
+        lease: LeaseId,
+        tasks: tuple[tuple[TaskId, int], ...],
+        now_ns: int,
+        out: list[Effect],
+    ) -> None:
+        """A worker handed tasks back that it did not start."""
+        held = self.leases.held.get(lease)
+        if held is None or held.worker != sender or self.node is None:
+            return
+        again: list[TaskId] = []
+        for task, attempt in tasks:
+            if self._tasks.on_not_started(task, attempt, now_ns):
+                self.leases.release(lease, task, None, self.node, now_ns, out)
+                again.append(task)
+        self.requeue(held.shape, again)
+        if lease in self.leases.held:
+            self.leases.stall(lease)
+        self.pump(held.shape, now_ns, out)
+
+    def on_worker_down(self, worker: PeerId, out: list[Effect]) -> list[tuple[LeaseId, Held]]:
+        """Give up the leases of a dead worker and return them, with what was in flight."""
+        return self.leases.on_worker_down(worker, self.node, out) if self.node is not None else []
+
+    # -- leases ------------------------------------------------------------------------------------
+    def on_granted(
+        self, sender: PeerId, message: LeaseGranted, now_ns: int, out: list[Effect]
+    ) -> None:
+        """The node granted a lease.
+
+        Raises:
+            RemoteProtocolError: It is not our node.
+        """
+        if sender != self.node:
+            raise RemoteProtocolError("a grant by a stranger")
+        shape = self.leases.on_granted(message, sender, now_ns, out)
+        if shape is not None:
+            self.pump(shape, now_ns, out)
+
+    def on_waiting(
+        self, sender: PeerId, message: LeaseWaiting, now_ns: int, out: list[Effect]
+    ) -> None:
+        """The node says why a request is not met; a person should know if nothing of its shape runs."""
+        shape = self.leases.shape_asked(message.lease)
+        if shape is not None and not (message.feasible and self.leases.pools[shape].leases):
+            queue = self.leases.pools[shape].queue
+            name = self._tasks.entries[queue[0]].spec.name if queue else "a task"
+            out.append(Report("warning", f"{name}() waits: {message.reason}"))
+
+    def on_refused(self, sender: PeerId, message: LeaseRefused) -> list[TaskId]:
+        """The node will not meet a request: return the tasks that waited for it.
+
+        Raises:
+            RemoteProtocolError: It is not our node.
+        """
+        if sender != self.node:
+            raise RemoteProtocolError("a refusal by a stranger")
+        return self.leases.on_refused(message.lease)
+
+    def on_wanted(
+        self, sender: PeerId, message: LeaseWanted, now_ns: int, out: list[Effect]
+    ) -> None:
+        """Others wait for what idles here."""
+        if sender == self.node:
+            self.leases.on_wanted(sender, out)
+
+    def on_timer(self, now_ns: int, out: list[Effect]) -> None:
+        """Return idle leases that are due."""
+        if self.node is not None:
+            self.leases.on_timer(self.node, now_ns, out)
+
+    def _push(self, assignment: Assignment, now_ns: int, out: list[Effect]) -> None:
+        """Send an assignment, in as many messages as its bytes ask for."""
+        pushed: list[PushedTask] = []
+        buffers: list[bytes] = []
+        size = 0
+        first_push = assignment.first_push
+        for task in assignment.tasks:
+            entry = self._tasks.on_pushed(task, assignment.lease, now_ns)
+            spec = entry.spec
+            if spec.returns_count == STREAMING:
+                self._streams.begin_attempt(task, entry.attempt)
+            if self.leases.teach(assignment.worker, spec.function):
+                out.append(
+                    Send(
+                        assignment.worker,
+                        DefineFunction(spec.function, self._functions[spec.function]),
+                    )
+                )
+            slots = [self._slot(name) for name in spec.slots]
+            added = size_bytes(spec.arguments) + sum(map(size_bytes, slots))
+            if pushed and size + added > BATCH_BYTES_MAX:
+                self._send(assignment, first_push, pushed, buffers, out)
+                first_push += len(pushed)
+                pushed, buffers, size = [], [], 0
+            size += added
+            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers))
+        self._send(assignment, first_push, pushed, buffers, out)
+
+    @staticmethod
+    def _send(
+        assignment: Assignment,
+        first_push: int,
+        pushed: list[PushedTask],
+        buffers: list[bytes],
+        out: list[Effect],
+    ) -> None:
+        message = PushTasks(assignment.lease, first_push, tuple(pushed), Buffers(tuple(buffers)))
+        out.append(Send(assignment.worker, message, (assignment.lease, first_push)))
+
+    def _slot(self, name: ObjectId) -> Value:
+        value = self._refs.value_of(name)
+        assert value is not None, "pushed with a missing argument"
+        return value
+
+
+def _pushed_task(
+    spec: TaskSpec, attempt: int, slots: list[Value], buffers: list[bytes]
+) -> PushedTask:
+    return PushedTask(
+        spec.task,
+        attempt,
+        spec.function,
+        spec.name,
+        spec.returns_count,
+        pack((spec.arguments,), buffers)[0],
+        pack(slots, buffers),
+        spec.retry_exceptions,
+    )

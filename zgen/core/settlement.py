@@ -1,0 +1,155 @@
+"""How tasks end: results, errors, another attempt, and what waits for them.
+
+Rules of this file: every path out of the task table goes through here, so that no result stays pending
+and no stream stays open. Where tasks run is not decided here.
+
+Theory of operation. The end of a task gives values to its objects; a value may let other tasks run, an
+error fails those that need it, whose objects then get errors too. That chain is worked off from a queue,
+since it may be as long as the program is.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from zgen.core.deadlines import Deadlines
+from zgen.core.effects import Effect, ObjectsReady, StreamAdvanced
+from zgen.core.marks import reached
+from zgen.core.placement import Placement
+from zgen.core.ref_table import RefTable
+from zgen.core.stream_in import StreamsIn
+from zgen.core.task_table import TaskEntry, TaskTable
+from zgen.ids import COMPLETION_INDEX, ObjectId, TaskId, object_id
+from zgen.wire.lease import ProcessDown
+from zgen.wire.task import STREAMING
+from zgen.wire.value import Fault, FaultKind, Value, is_error
+
+#: An object and the value that it gets.
+Result = tuple[ObjectId, Value]
+
+
+class Settlement:
+    """The ends of one owner's tasks.
+
+    Attributes:
+        deadlines: When the next attempt of a task is due.
+    """
+
+    def __init__(
+        self, tasks: TaskTable, refs: RefTable, streams: StreamsIn, placement: Placement
+    ) -> None:
+        """End tasks of these tables."""
+        self.deadlines: Deadlines[TaskId] = Deadlines()
+        self._tasks = tasks
+        self._refs = refs
+        self._streams = streams
+        self._placement = placement
+
+    def retry(self, task: TaskId, cause: str, now_ns: int) -> bool:
+        """Begin another attempt if the budget allows one."""
+        due_ns = self._tasks.retry(task, now_ns, cause)
+        if due_ns is None:
+            return False
+        self._streams.begin_attempt(task, self._tasks.entries[task].attempt)
+        self.deadlines.set(task, due_ns)
+        return True
+
+    def on_timer(self, now_ns: int, out: list[Effect]) -> None:
+        """Queue the attempts that are due."""
+        for task in self.deadlines.pop_due(now_ns):
+            if self._tasks.on_retry_due(task, now_ns):
+                self._placement.enqueue(task, now_ns, out)
+
+    def crash(
+        self, task: TaskId, pid: int, down: ProcessDown | str, now_ns: int, out: list[Effect]
+    ) -> None:
+        """The worker of a started attempt died: retry it, or fail it with what is known.
+
+        Args:
+            task: The task.
+            pid: Process id of the worker.
+            down: What its node says of its death, or a reason for people if the node says nothing.
+            now_ns: The time.
+            out: Effects are added here.
+        """
+        reached("worker died under a task")
+        if self.retry(task, "its worker died", now_ns):
+            return
+        entry = self._tasks.entries[task]
+        name, attempts = entry.spec.name, entry.started
+        if isinstance(down, str):
+            fault = Fault(FaultKind.NODE_DIED, name, down, attempts=attempts)
+        else:
+            end = (down.exit_code, down.signal)
+            fault = Fault(FaultKind.WORKER_CRASHED, name, down.log_tail, pid, *end, attempts)
+        self.fail(task, fault, now_ns, "its worker died", out)
+
+    def fail(self, task: TaskId, fault: Fault, now_ns: int, cause: str, out: list[Effect]) -> None:
+        """End a task with an error, whatever it was doing."""
+        self.settle(self._abandon(task, fault, now_ns, cause, out), now_ns, out)
+
+    def fail_for_argument(self, task: TaskId, error: Value, now_ns: int, out: list[Effect]) -> None:
+        """End a task whose argument is an error."""
+        self.settle(self._abandon_for_argument(task, error, now_ns, out), now_ns, out)
+
+    def end(self, task: TaskId, values: Sequence[Value], now_ns: int) -> list[Result]:
+        """End a task with its results, or with one error for all of them; ``settle`` next."""
+        entry = self._finish(task, now_ns, "it ended")
+        count = entry.spec.returns_count
+        if len(values) == count:
+            return [(object_id(task, index), value) for index, value in enumerate(values)]
+        return [(object_id(task, index), values[0]) for index in range(count)]
+
+    def end_stream(self, stream: TaskId, completion: Value, now_ns: int, out: list[Effect]) -> None:
+        """End the task of a stream that has ended."""
+        self._finish(stream, now_ns, "it ended")
+        out.append(StreamAdvanced(stream))
+        self.settle([(object_id(stream, COMPLETION_INDEX), completion)], now_ns, out)
+
+    def settle(self, results: Iterable[Result], now_ns: int, out: list[Effect]) -> None:
+        """Give objects their values, and move on what waited for them."""
+        ready: list[ObjectId] = []
+        work = deque(results)
+        while work:
+            name, value = work.popleft()
+            waiting = self._tasks.waiting_for(name)
+            if not self._refs.settle(name, value):
+                continue
+            ready.append(name)
+            if not is_error(value):
+                for task in self._tasks.on_settled(name, now_ns):
+                    self._placement.enqueue(task, now_ns, out)
+                continue
+            for task in waiting:
+                if task in self._tasks.entries:
+                    work.extend(self._abandon_for_argument(task, value, now_ns, out))
+        if ready:
+            out.append(ObjectsReady(tuple(ready)))
+
+    def _abandon_for_argument(
+        self, task: TaskId, error: Value, now_ns: int, out: list[Effect]
+    ) -> list[Result]:
+        if isinstance(error, Fault) and error.cause is not None:
+            error = error.cause  # the root of a chain, however long
+        name = self._tasks.entries[task].spec.name
+        fault = Fault(FaultKind.ARGUMENT, name, may_have_run=False, cause=error)
+        return self._abandon(task, fault, now_ns, "an argument is an error", out)
+
+    def _abandon(
+        self, task: TaskId, fault: Fault, now_ns: int, cause: str, out: list[Effect]
+    ) -> list[Result]:
+        """Take a task out with an error; return what its objects get."""
+        entry = self._finish(task, now_ns, cause)
+        if entry.spec.returns_count != STREAMING:
+            return [(object_id(task, index), fault) for index in range(entry.spec.returns_count)]
+        completion = self._streams.fail(task, fault)
+        if completion is None:
+            return []
+        out.append(StreamAdvanced(task))
+        return [(object_id(task, COMPLETION_INDEX), completion)]
+
+    def _finish(self, task: TaskId, now_ns: int, cause: str) -> TaskEntry:
+        entry = self._tasks.finish(task, now_ns, cause)
+        self.deadlines.clear(task)
+        for name in entry.spec.slots:
+            self._refs.unpin(name)
+        return entry
