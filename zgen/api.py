@@ -155,10 +155,10 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
     """
     if type(refs) is ObjectRef:
         value = refs._record.value
+        if type(value) is bytes:
+            return serializer.loads(value)
         if value is None:
             _await_all([refs], timeout)
-        elif type(value) is not bytes:
-            _enter_if_running()
         return value_of(refs)
     if isinstance(refs, ObjectRefGenerator):
         raise TypeError(

@@ -238,9 +238,8 @@ class ObjectRefGenerator(Generic[T]):
         for effect in runtime.loop.post(TakeItems(self._stream, TAKE_COUNT_MAX)):
             if type(effect) is ItemsTaken:
                 self._ended = effect.ended
-                stream, records = self._stream, runtime.machine.owner.refs.records
-                names = [object_id(stream, index) for index in range(effect.first, effect.first + effect.count)]
-                return [ObjectRef(name, records[name]) for name in names]
+                records = runtime.machine.owner.refs.records
+                return [ObjectRef(name, records[name]) for name in effect.objects]
         raise AssertionError("TakeItems was not answered")
 
     def _wait(self, runtime: Runtime, deadline_ns: int | None) -> bool:

@@ -56,6 +56,12 @@ def object_id(task: TaskId, index: int) -> ObjectId:
     return ObjectId(task + index.to_bytes(4, "big"))
 
 
+def item_ids(stream: StreamId, position: int, count: int) -> tuple[ObjectId, ...]:
+    """Name ``count`` items of ``stream`` from ``position`` on."""
+    first = ITEM_INDEX_FIRST + position
+    return tuple([ObjectId(stream + i.to_bytes(4, "big")) for i in range(first, first + count)])
+
+
 def task_of(object_id: ObjectId) -> TaskId:
     """Return the task whose result or put ``object_id`` is."""
     return TaskId(object_id[:ID_BYTES])

@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 import types
 from collections.abc import Callable
 from contextlib import suppress
@@ -149,8 +150,6 @@ def run_worker(order: Order, run: WorkerMain, facts: dict[str, Any]) -> NoReturn
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1
     except BaseException:
-        import traceback
-
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):

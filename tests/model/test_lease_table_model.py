@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from zgen.core.effects import Effect, Send
 from zgen.ids import JobId, LeaseId, PeerId
-from zgen.wire.lease import LeaseWaiting, LeaseWanted, RequestLease, Shape
-from zgen_node.core import lease_table
+from zgen.wire.lease import LeaseWaiting, RequestLease, Shape
 from zgen_node.core.lease_table import Lease, LeaseState, LeaseTable
 
 TOTAL: Shape = (("CPU", 40_000), ("GPU", 10_000))
@@ -38,7 +38,6 @@ class Asked:
     holds: bool = False
     ever_reserved: bool = False
     overtaken: int = 0
-    told: list[LeaseWanted] = field(default_factory=list)
 
     @property
     def feasible(self) -> bool:
@@ -54,8 +53,8 @@ class LeaseTableMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.allowed = lease_table.LEASE_PASSED_MAX
-        lease_table.LEASE_PASSED_MAX = PASSED_MAX  # type: ignore[misc]  # reached within few steps
+        self.patch = pytest.MonkeyPatch()  # so that the bound is reached within few steps
+        self.patch.setattr("zgen_node.core.lease_table.LEASE_PASSED_MAX", PASSED_MAX)
         self.table = LeaseTable(TOTAL)
         #: In order of arrival; those that are over are removed.
         self.asked: dict[LeaseId, Asked] = {}
@@ -63,7 +62,7 @@ class LeaseTableMachine(RuleBasedStateMachine):
         self.count = 0
 
     def teardown(self) -> None:
-        lease_table.LEASE_PASSED_MAX = self.allowed  # type: ignore[misc]  # as it was
+        self.patch.undo()
 
     # -- books -------------------------------------------------------------------------------------
     def free(self) -> dict[str, int]:
@@ -79,9 +78,8 @@ class LeaseTableMachine(RuleBasedStateMachine):
         return all(free[name] >= amount for name, amount in shape)
 
     def queued(self) -> list[Asked]:
-        return [
-            asked for asked in self.asked.values() if asked.feasible and not asked.ever_reserved
-        ]
+        waiting = (asked for asked in self.asked.values() if not asked.ever_reserved)
+        return [asked for asked in waiting if asked.feasible]
 
     def pick(self, data: st.DataObject, *states: LeaseState) -> Lease:
         return data.draw(st.sampled_from(self.those(*states)))

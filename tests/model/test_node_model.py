@@ -1,4 +1,4 @@
-"""A whole node under any order of requests, deaths and waits: it stays sound, and serves all in the end."""
+"""A whole node under any order of requests, deaths and waits: all are served in the end."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class NodeMachineModel(RuleBasedStateMachine):
         assert all(made.job in self.alive.values() for made in machine.pool.all())
 
     def one_good_turn(self) -> bool:
-        """Do the next thing that must happen in a healthy cluster; return False if there is none."""
+        """Do the next thing that happens in a healthy cluster; return False if there is none."""
         for made in self.bench.machine.pool.all():
             if made.ending and made.state is not WorkerState.DEAD:
                 self.bench.die(made.worker)

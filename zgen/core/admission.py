@@ -4,7 +4,8 @@ Rules of this file: tasks wait here in the order of their pushes. What running m
 
 Theory of operation. A worker runs one task at a time. What queues behind it is handed back to its owner
 when the running one blocks or turns out long, so that nothing waits behind what may wait for it; what is
-pushed while that lasts is handed back at once.
+pushed while that lasts is handed back at once. So is what its owner pushed before it heard of an earlier
+hand-back: else a mark beyond a task that was handed back would say that it had been started.
 """
 
 from collections import deque
@@ -58,6 +59,18 @@ class Admission:
         self.long = False
         #: Pushed and not started. Added by ``push``; removed by ``start_next`` and ``hand_back``.
         self.queue: deque[Waiting] = deque()
+        #: The lease under which tasks were last handed back, and how often.
+        self._returned: tuple[LeaseId, int] = (LeaseId(b""), 0)
+
+    def is_stale(self, lease: LeaseId, returns_seen: int) -> bool:
+        """Return whether a push left its owner before it heard of the last hand-back of its lease."""
+        returned, count = self._returned
+        return lease == returned and returns_seen < count
+
+    def note_return(self, lease: LeaseId) -> None:
+        """Count one message of handed back tasks under ``lease``."""
+        returned, count = self._returned
+        self._returned = (lease, count + 1 if lease == returned else 1)
 
     def push(self, waiting: Waiting) -> None:
         """Queue a task."""

@@ -135,14 +135,12 @@ class ItemsTaken:
 
     Attributes:
         stream: The stream.
-        first: Index of the first taken *object* among the task's objects.
-        count: How many follow one another; 0 if none is there yet.
+        objects: The items, in order; none if none is there yet.
         ended: True if there will never be one more than these.
     """
 
     stream: StreamId
-    first: int
-    count: int
+    objects: tuple[ObjectId, ...]
     ended: bool
 
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 from zgen.core.admission import Admission, Waiting
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, Send, StartTask
-from zgen.core.events import BodyBlocked, TaskEnded, Yielded
+from zgen.core.events import BodyBlocked, TaskEnded
 from zgen.core.marks import reached
 from zgen.core.stream_out import StreamsOut
-from zgen.ids import PeerId
+from zgen.ids import LeaseId, PeerId, TaskId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
 from zgen.wire.lease import WorkerBlocked
 from zgen.wire.stream import CloseStream
@@ -60,11 +60,8 @@ class Executor:
         """
         self._handlers[type(message)](sender, message, now_ns, out)
 
-    def on_yielded(
-        self, event: Yielded, unacked_bytes: int, now_ns: int, out: list[Effect]
-    ) -> None:
-        """Report an item; hold the body if its owner's line carries too many bytes already."""
-        self.reports.add_item(event.task, event.attempt, event.value, now_ns, out)
+    def on_items_sent(self, unacked_bytes: int, out: list[Effect]) -> None:
+        """Items left: hold the body if its owner's line carries too many bytes already."""
         if unacked_bytes >= ITEM_BYTES_UNACKED_MAX and not self.holding:
             reached("body held for unacknowledged bytes")
             self.holding = True
@@ -128,6 +125,11 @@ class Executor:
     def _on_push_tasks(
         self, sender: PeerId, message: PushTasks, now_ns: int, out: list[Effect]
     ) -> None:
+        if self.admission.is_stale(message.lease, message.returns_seen):
+            reached("push from before a hand-back handed back")
+            back = [(task.task, task.attempt) for task in message.tasks]
+            self._return(sender, message.lease, back, out)
+            return
         at = 0
         for offset, task in enumerate(message.tasks):
             (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
@@ -164,9 +166,15 @@ class Executor:
         if self.admission.queue:
             self.deadlines.set(LONG, now_ns + TASK_LONG_NS)
 
+    def _return(
+        self, owner: PeerId, lease: LeaseId, tasks: list[tuple[TaskId, int]], out: list[Effect]
+    ) -> None:
+        self.admission.note_return(lease)
+        out.append(Send(owner, TasksReturned(lease, tuple(tasks))))
+
     def _hand_back(self, out: list[Effect]) -> None:
         for (owner, lease), tasks in self.admission.hand_back().items():
             reached("queued tasks handed back")
-            out.append(Send(owner, TasksReturned(lease, tuple(tasks))))
+            self._return(owner, lease, tasks, out)
         if not self.admission.queue:
             self.deadlines.clear(LONG)

@@ -41,6 +41,7 @@ class Held:
         in_flight: Task -> number of its push. Added by ``assign``; removed by ``release``.
         wanted: Whether the node said that others wait.
         stalled: Whether the worker handed tasks back and runs the same one still.
+        returns: How often the worker handed tasks back.
     """
 
     shape: Shape
@@ -51,6 +52,7 @@ class Held:
     in_flight: dict[TaskId, int] = field(default_factory=dict)
     wanted: bool = False
     stalled: bool = False
+    returns: int = 0
 
 
 @dataclass(slots=True)
@@ -79,12 +81,14 @@ class Assignment:
         worker: To whom.
         first_push: Number of the first of them among the lease's pushes.
         tasks: Which.
+        returns_seen: How often the worker had handed tasks back.
     """
 
     lease: LeaseId
     worker: PeerId
     first_push: int
     tasks: list[TaskId]
+    returns_seen: int
 
 
 #: Most shapes kept without work before the oldest idle ones are forgotten.
@@ -210,6 +214,7 @@ class LeaseClient:
     def stall(self, lease: LeaseId) -> None:
         """The worker of ``lease`` handed its queue back: give it nothing until its task has ended."""
         held = self.held[lease]
+        held.returns += 1
         held.stalled = bool(held.in_flight)
 
     def on_worker_down(
@@ -272,7 +277,7 @@ class LeaseClient:
     def _fill(self, pool: Pool, lease: LeaseId, count: int) -> Assignment:
         held = self.held[lease]
         self.deadlines.clear(lease)
-        assignment = Assignment(lease, held.worker, held.pushes, [])
+        assignment = Assignment(lease, held.worker, held.pushes, [], held.returns)
         for _ in range(min(count, len(pool.queue))):
             task = pool.queue.popleft()
             held.in_flight[task] = held.pushes

@@ -37,11 +37,11 @@ from zgen.core.task_table import Doing, TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import (
     COMPLETION_INDEX,
-    ITEM_INDEX_FIRST,
     LeaseId,
     ObjectId,
     PeerId,
     TaskId,
+    item_ids,
     object_id,
 )
 from zgen.wire.lease import (
@@ -147,10 +147,9 @@ class Owner:
         """Turn the next items of a stream into references."""
         stream = event.stream
         position, values, ended = self.streams.take(stream, event.count_max)
-        first = ITEM_INDEX_FIRST + position
-        for offset, value in enumerate(values):
-            self.refs.create(object_id(stream, first + offset), value)
-        out.append(ItemsTaken(stream, first, len(values), ended))
+        names = item_ids(stream, position, len(values))
+        self.refs.create_all(names, values)
+        out.append(ItemsTaken(stream, names, ended))
 
     def ref_completion(self, event: RefCompletion) -> None:
         """Count a reference to a stream's completion object."""
@@ -162,8 +161,7 @@ class Owner:
 
     def drop(self, event: Dropped, out: list[Effect]) -> None:
         """Count references and handles that went away."""
-        for name in event.objects:
-            self.refs.drop(name)
+        self.refs.drop_all(event.objects)
         for stream in event.streams:
             if self.streams.close(stream):
                 entry = self.tasks.entries.get(stream)

@@ -221,7 +221,13 @@ class Placement:
         buffers: list[bytes],
         out: list[Effect],
     ) -> None:
-        message = PushTasks(assignment.lease, first_push, tuple(pushed), Buffers(tuple(buffers)))
+        message = PushTasks(
+            assignment.lease,
+            first_push,
+            tuple(pushed),
+            assignment.returns_seen,
+            Buffers(tuple(buffers)),
+        )
         out.append(Send(assignment.worker, message, (assignment.lease, first_push)))
 
     def _slot(self, name: ObjectId) -> Value:

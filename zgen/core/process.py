@@ -79,9 +79,12 @@ class ProcessMachine:
         """Absorb one event and return what is to be done, in order."""
         wanted: list[Effect] = []
         self._handlers[type(event)](event, now_ns, wanted)
-        effects = self._post(wanted, now_ns) if wanted else wanted
+        if wanted:
+            wanted = self._post(wanted, now_ns)
+        elif type(event) is ev.Yielded:
+            return wanted  # it waits on a busy line, whose tick ``_on_yielded`` has seen to
         self._refresh_deadline()
-        return effects
+        return wanted
 
     def check(self) -> None:
         """Assert every invariant."""
@@ -161,9 +164,17 @@ class ProcessMachine:
     def _on_yielded(self, event: ev.Yielded, now_ns: int, out: list[Effect]) -> None:
         executor = self.executor
         assert executor is not None
-        owner = executor.owner_of_running()
-        assert owner is not None, "a yield without a task"
-        executor.on_yielded(event, self.session.item_bytes_unacked(owner), now_ns, out)
+        executor.reports.add_item(event.task, event.attempt, event.value, now_ns, out)
+        if out:
+            owner = executor.owner_of_running()
+            assert owner is not None, "a yield without a task"
+            executor.on_items_sent(self.session.item_bytes_unacked(owner), out)
+        else:
+            tick_ns = executor.reports.deadlines.next_ns
+            if tick_ns is not None and (
+                self.next_deadline_ns is None or tick_ns < self.next_deadline_ns
+            ):
+                self.next_deadline_ns = tick_ns
 
     def _on_process_exited(self, event: ev.ProcessExited, now_ns: int, out: list[Effect]) -> None:
         if not self.session.is_fenced(event.peer, event.incarnation):

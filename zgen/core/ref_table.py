@@ -8,6 +8,7 @@ process, ``pins`` counts tasks that have not ended and need the value as an argu
 the record goes, and with it the value; a value that arrives later finds no record and is dropped.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from zgen.core.marks import reached
@@ -44,6 +45,13 @@ class RefTable:
         record = self.records[name] = OwnedRef(value, 1)
         return record
 
+    def create_all(self, names: Sequence[ObjectId], values: Sequence[Value]) -> None:
+        """Add objects that have their values, with one local reference each."""
+        records = self.records
+        for name, value in zip(names, values, strict=True):
+            assert name not in records, f"object {short(name)} exists"
+            records[name] = OwnedRef(value, 1)
+
     def add_local(self, name: ObjectId) -> None:
         """Count one more user reference to a living object."""
         self.records[name].local += 1
@@ -70,15 +78,19 @@ class RefTable:
         if not record.pins and not record.local:
             del self.records[name]
 
-    def drop(self, name: ObjectId) -> None:
-        """Count one user reference less."""
-        record = self.records.get(name)
-        if record is None:
-            return  # its process-wide table was replaced by a later init
-        record.local -= 1
-        assert record.local >= 0, f"object {short(name)} was dropped too often"
-        if not record.local and not record.pins:
-            del self.records[name]
+    def drop_all(self, names: Iterable[ObjectId]) -> None:
+        """Count one user reference less for each of ``names``; unknown ones are of an earlier life."""
+        records = self.records
+        for name in names:
+            record = records.get(name)
+            if record is None:
+                continue
+            record.local -= 1
+            if record.local == 0:
+                if not record.pins:
+                    del records[name]
+            else:
+                assert record.local > 0, f"object {short(name)} was dropped too often"
 
     def value_of(self, name: ObjectId) -> Value | None:
         """Return the value of a living object, or None while it is pending."""

@@ -151,9 +151,12 @@ class StreamsIn:
         record = self.streams[stream]
         first = record.taken
         unread = record.unread
-        count = min(count_max, len(unread))
-        values = [unread.popleft() for _ in range(count)]
-        record.taken += count
+        if len(unread) <= count_max:
+            values = list(unread)
+            unread.clear()
+        else:
+            values = [unread.popleft() for _ in range(count_max)]
+        record.taken += len(values)
         return first, values, record.ended and not unread
 
     def is_ready(self, stream: StreamId) -> bool:

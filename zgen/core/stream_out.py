@@ -93,7 +93,7 @@ class StreamsOut:
         if not waiting:
             line.streams[stream] = None
         waiting.append(value)
-        line.size_bytes += size_bytes(value)
+        line.size_bytes += len(value) if type(value) is bytes else size_bytes(value)
         if (
             now_ns - line.flushed_ns >= LINE_BUSY_NS
             or line.size_bytes >= BATCH_BYTES_MAX

@@ -17,7 +17,7 @@ from zgen.core.events import (
 )
 from zgen.core.identity import Identity
 from zgen.core.session import Session
-from zgen.exceptions import NodeDiedError, RemoteProtocolError
+from zgen.exceptions import NodeStartError, RemoteProtocolError
 from zgen.ids import ID_BYTES, JobId, PeerId
 from zgen.io.clock import now_ns
 from zgen.io.folders import endpoint_of
@@ -96,7 +96,7 @@ def query_node(node: Address, folder: str, timeout_s: float = 5.0) -> dict[str, 
     """Return the state of the node whose sockets lie in ``folder``.
 
     Raises:
-        NodeDiedError: It did not answer in time.
+        NodeStartError: It did not answer in time, or speaks another version.
     """
     me = Address(PeerId(os.urandom(ID_BYTES)), 1, "")
     me = Address(me.peer, 1, endpoint_of(folder, me.peer))
@@ -117,6 +117,7 @@ def query_node(node: Address, folder: str, timeout_s: float = 5.0) -> dict[str, 
     finally:
         loop.close()
     if machine.answer is None:
-        raise NodeDiedError(machine.failure or f"the node did not answer within {timeout_s:g} s")
+        failure = machine.failure or f"no answer within {timeout_s:g} s"
+        raise NodeStartError(f"{node.endpoint}: {failure}")
     state: dict[str, Any] = json.loads(machine.answer.state)
     return state

@@ -167,17 +167,22 @@ class Mailbox:
         return bool(self._writable)
 
     # -- under the receive lock --------------------------------------------------------------------
-    def poll(self, timeout_s: float) -> None:
-        """Wait until something is there, at most ``timeout_s`` (0 for a look)."""
+    def poll(self, timeout_s: float) -> bool:
+        """Wait until something is there, at most ``timeout_s`` (0 for a look); return whether it is."""
         while self._handed_over:
             self._handed_over.popleft()()
-        if self._inbox_pending:
-            timeout_s = 0
-        for fd, _ in self._epoll.poll(timeout_s):
+        there = self._inbox_pending or bool(self._found or self._writable)
+        ready = self._epoll.poll(0 if there else timeout_s)
+        for fd, _ in ready:
             if fd == self._inbox_fd:
                 self._inbox_pending = True
             else:
                 self._readable.get(fd, _ignore)()
+        return there or bool(ready)
+
+    def look(self) -> None:
+        """Look into the inbox at the next ``collect``, though nothing said that something is there."""
+        self._inbox_pending = True
 
     def collect(self, count_max: int) -> tuple[list[Event], bool]:
         """Return up to ``count_max`` events that are there, and whether nothing is left in the inbox."""

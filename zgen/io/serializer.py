@@ -34,6 +34,9 @@ _BUFFER_BYTES_MIN: Final = 4 << 10
 #: Out-of-band buffers of one value; further ones stay inside the pickle.
 _BUFFERS_COUNT_MAX: Final = 256
 
+#: The way back from plain bytes, which is all that most values are.
+loads: Final = pickle.loads
+
 
 class Slot:
     """Stands in pickled arguments where a reference stood; its value travels beside them.

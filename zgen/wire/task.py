@@ -81,12 +81,14 @@ class PushTasks:
         lease: The lease that allows it.
         first_push: Number of the first of them among all pushes of the lease, from 0.
         tasks: The tasks.
+        returns_seen: How many ``TasksReturned`` of the lease had arrived when they were pushed.
         buffers: Buffers of arguments and slots, in order of the tasks.
     """
 
     lease: LeaseId
     first_push: int
     tasks: tuple[PushedTask, ...]
+    returns_seen: int = 0
     buffers: Buffers = NO_BUFFERS
 
 

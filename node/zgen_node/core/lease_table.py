@@ -1,4 +1,4 @@
-"""Queue, grant, return and revoke leases; waiting notices.
+"""Queue, grant, revoke.
 
 Rules of this file: which request holds which resources, and in what order they are met. Workers are
 known by name only; whether one is idle, and how one is started, is not known here.

@@ -26,8 +26,8 @@ from zgen.core.events import (
     WorkerPrinted,
     WorkerSpawned,
 )
-from zgen.core.marks import reached
 from zgen.core.identity import Gone, Identity
+from zgen.core.marks import reached
 from zgen.ids import ID_BYTES, LeaseId, PeerId, short
 from zgen.limits import LEASES_COUNT_MAX, LOG_BACKLOG_BYTES_MAX, PRESTART_COUNT_MAX
 from zgen.wire.lease import (

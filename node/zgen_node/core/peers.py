@@ -14,8 +14,8 @@ from typing import Any
 
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp
-from zgen.core.marks import reached
 from zgen.core.identity import Gone, Identity
+from zgen.core.marks import reached
 from zgen.core.session import Session
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
@@ -67,8 +67,6 @@ class Peers:
         except RemoteProtocolError as error:
             self.refuse("frames refused", str(error), out)
             return PeerId(b""), [], None
-        if gone is not None:
-            self._redials.pop(peer, None)
         messages: list[Any] = []
         for body in bodies:
             if peer in self._downs:

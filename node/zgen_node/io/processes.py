@@ -295,13 +295,12 @@ class Processes:
         self._failures += 1
         if self._failures > ZYGOTE_FAILURES_MAX:
             raise RuntimeError(f"{self._failures} zygotes in a row died before they were ready")
-        self._open.clear()
-        self.serve(self._start_zygote())
-        for name, worker in list(self._workers.items()):
-            if worker.pid:
-                self._bury(name, *_cause(statuses.get(worker.pid, int(signal.SIGKILL))), "")
-            elif worker.ordered:
-                self._bury(name, -1, signal.SIGKILL, "its zygote died")
+        fresh = self._start_zygote()
+        lost = [name for name, worker in self._workers.items() if worker.ordered]
+        for name in lost:
+            status = statuses.get(self._workers[name].pid, int(signal.SIGKILL))
+            self._bury(name, *_cause(status), "its zygote died")
+        self.serve(fresh)
 
     # -- deaths
     # -------------------------------------------------------------------------------------

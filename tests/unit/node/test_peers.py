@@ -13,9 +13,9 @@ WORKER = derive_worker_id(NODE, 1)
 DOWN = ProcessDown(WORKER, 1, 100, -1, SIGKILL, "last words", lease("a"), 2)
 
 
-def leased() -> Bench:
-    """A node of one CPU whose worker serves the driver."""
-    bench = Bench(cpus=1)
+def leased(cpus: float = 1) -> Bench:
+    """A node whose worker serves the driver."""
+    bench = Bench(cpus=cpus)
     bench.drive()
     bench.say(DRIVER, ask("a"))
     bench.start(WORKER)
@@ -77,6 +77,17 @@ def test_a_watcher_that_has_no_line_any_more_is_not_told() -> None:
     bench.leave(DRIVER)
     bench.die(WORKER)
     assert messages(bench.quiet()) == []
+
+
+def test_the_dead_are_not_told_of_others_while_their_own_line_falls_quiet() -> None:
+    bench = leased(cpus=2)
+    other = derive_worker_id(NODE, 2)
+    bench.say(WORKER, ask("nested"))
+    bench.start(other, pid=101)
+    bench.leave(other)
+    kill(bench)
+    done = bench.die(other, pid=101)
+    assert [type(effect) for effect in done if isinstance(effect, Send)] == []
 
 
 def test_a_driver_that_dies_is_told_to_whom_it_used() -> None:

@@ -249,6 +249,8 @@ def test_a_full_node_ends_idle_workers_of_other_jobs_to_make_room(
     bench.say(OTHER_DRIVER, ReturnLease(lease("b3"), True), ReturnLease(lease("b4"), True))
     assert bench.states() == ["leased", "idle", "idle", "idle"]
     assert bench.say(DRIVER, ask("a", ())) == [KillWorker(worker(3))]
+    bench.say(DRIVER, ask("never", cpu(1)))
+    assert bench.states() == ["leased", "idle", "idle ending", "idle"]
     assert bench.say(DRIVER, ask("c", ())) == [KillWorker(worker(4))]
     assert bench.say(DRIVER, ask("d", ())) == []  # worker 2 owns a lease
     assert spawned(bench.die(worker(3))) == [worker(5)]
