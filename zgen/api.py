@@ -153,6 +153,8 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         TypeError: ``refs`` is a generator, or an element is not a reference.
         ValueError: ``refs`` is neither a reference nor a list.
     """
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"timeout must be at least 0, got {timeout}")
     if type(refs) is ObjectRef:
         value = refs._record.value
         if type(value) is bytes:
@@ -238,12 +240,12 @@ def _check_wait(refs: Any, num_returns: int, timeout: float | None) -> None:
             raise TypeError(f"zgen.wait() takes a list of references, an element is {type(item).__name__}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must be at least 0, got {timeout}")
+    if not refs:
+        return
     if len({item._stream if isinstance(item, ObjectRefGenerator) else item._id for item in refs}) != len(refs):
         raise ValueError("zgen.wait() takes a list without duplicates")
-    if refs and not 0 < num_returns <= len(refs):
+    if not 0 < num_returns <= len(refs):
         raise ValueError(f"num_returns must be between 1 and the number of references, {len(refs)}, got {num_returns}")
-    if num_returns <= 0:
-        raise ValueError(f"num_returns must be at least 1, got {num_returns}")
 
 
 def _is_ready(item: Waitable) -> bool:
@@ -258,8 +260,6 @@ def _names(items: Sequence[Waitable]) -> tuple[list[ObjectId], list[StreamId]]:
 def _await_all(refs: list[ObjectRef[Any]], timeout: float | None) -> ObjectRef[Any] | None:
     """Wait until all of ``refs`` are ready or one is an error; return the first such one."""
     runtime = _enter_if_running()
-    if timeout is not None and timeout < 0:
-        raise ValueError(f"timeout must be at least 0, got {timeout}")
     deadline_ns = _deadline_ns(timeout)
     while True:
         failed = next((ref for ref in refs if ref._record.value is not None and is_error(ref._record.value)), None)

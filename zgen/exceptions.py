@@ -33,6 +33,7 @@ Errors carry fields; the sentence is computed from them. All of them pickle. ``m
 only where it is certain that nothing ran, so that repeating the call is safe.
 """
 
+import types
 from typing import Any, Final
 
 
@@ -73,7 +74,8 @@ class TaskError(ZgenError):
     ``except ValueError`` works across processes.
 
     Attributes:
-        cause: The exception that the function raised, or a ``ZgenError`` with its text if that does not pickle.
+        cause: The exception that user code raised first, or a ``ZgenError`` with its text if that does not
+            pickle; never a ``TaskError``, however many tasks it came through.
         function_name: Name of the remote function.
         remote_traceback: The traceback as text, as it stood in the worker.
         pid: Process id of the worker.
@@ -90,7 +92,7 @@ class TaskError(ZgenError):
     ) -> None:
         """Describe the failure of ``function_name`` by ``cause``."""
         super().__init__()
-        self.cause = cause
+        self.cause = cause.cause if isinstance(cause, TaskError) else cause
         self.function_name = function_name
         self.remote_traceback = remote_traceback
         self.pid = pid
@@ -103,24 +105,37 @@ class TaskError(ZgenError):
 
     def as_instance_of_cause(self) -> "TaskError":
         """Return this error as an instance of the cause's class too, or itself where that cannot be."""
-        cause_class = type(self.cause)
-        if isinstance(self.cause, TaskError):
-            return self.cause.as_instance_of_cause()
-        if issubclass(TaskError, cause_class):
+        cause = self.cause
+        if issubclass(TaskError, type(cause)):
             return self
-        dual = _dual_class(cause_class)
+        dual = _dual_class(type(cause))
         if dual is None:
             return self
+        group = (cause.message, cause.exceptions) if isinstance(cause, BaseExceptionGroup) else ()
         try:
-            error = dual.__new__(dual)
-            error.__dict__.update(getattr(self.cause, "__dict__", {}))
+            error = dual.__new__(dual, *group)
+            _copy_fields(cause, error)
+            error.__dict__.update(getattr(cause, "__dict__", {}))
             error.__dict__.update(self.__dict__)
-            error.args = self.cause.args
+            error.args = cause.args
         except Exception:
             return self
         error.__traceback__ = None
         return error
 
+
+def _copy_fields(source: BaseException, target: BaseException) -> None:
+    """Copy what the class of ``source`` keeps outside ``__dict__``: fields of builtins, and slots."""
+    for cls in type(source).__mro__:
+        for name, member in vars(cls).items() if cls is not BaseException else ():
+            if isinstance(member, _FIELDS) and not name.startswith("__"):
+                try:
+                    setattr(target, name, getattr(source, name))
+                except (AttributeError, TypeError):
+                    continue  # it is unset or cannot be set
+
+
+_FIELDS: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 #: Dual classes by cause class; bounded by the number of exception classes in the program.
 _dual_classes: dict[type, type[TaskError] | None] = {}
@@ -132,8 +147,7 @@ def _dual_class(cause_class: type[BaseException]) -> type[TaskError] | None:
         return _dual_classes[cause_class]
 
     def reduce(self: TaskError) -> tuple[Any, ...]:
-        fields = ("cause", "function_name", "remote_traceback", "pid", "attempt")
-        return _rebuild_dual, tuple(getattr(self, field) for field in fields)
+        return _rebuild_dual, ({name: self.__dict__[name] for name in _DUAL_STATE if name in self.__dict__},)
 
     name = f"TaskError({cause_class.__name__})"
     body = {"__module__": __name__, "__reduce__": reduce, "__str__": TaskError.__str__}
@@ -146,8 +160,22 @@ def _dual_class(cause_class: type[BaseException]) -> type[TaskError] | None:
     return dual
 
 
-def _rebuild_dual(*fields: Any) -> TaskError:
-    return TaskError(*fields).as_instance_of_cause()
+#: What a dual error is rebuilt from; the rest is the cause's.
+_DUAL_STATE: Final = (
+    "message",
+    "may_have_run",
+    "cause",
+    "function_name",
+    "remote_traceback",
+    "pid",
+    "attempt",
+)
+
+
+def _rebuild_dual(state: dict[str, Any]) -> ZgenError:
+    plain = _rebuild(TaskError, state)
+    assert isinstance(plain, TaskError)
+    return plain.as_instance_of_cause()
 
 
 class TaskCancelledError(ZgenError):

@@ -128,7 +128,8 @@ class RemoteFunction(Generic[P, R]):
         """
         self._function = function
         self._options = options
-        self._signature = inspect.signature(function)
+        #: Read at the first call: a function that calls itself is unpickled before its defaults are.
+        self._signature: inspect.Signature | None = None
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__qualname__ = getattr(function, "__qualname__", self.__name__)
         self.__module__ = getattr(function, "__module__", "")
@@ -212,11 +213,14 @@ class RemoteFunction(Generic[P, R]):
         self._defined_in = runtime
 
     def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Value, tuple[ObjectId, ...]]:
+        signature = self._signature
+        if signature is None:
+            signature = self._signature = inspect.signature(self._function)
         if not (args or kwargs):
-            if self._signature.parameters:
-                self._signature.bind()
+            if signature.parameters:
+                signature.bind()
             return _NO_ARGUMENTS, ()
-        self._signature.bind(*args, **kwargs)
+        signature.bind(*args, **kwargs)
         slots: list[ObjectId] = []
 
         def replaced(argument: Any) -> Any:

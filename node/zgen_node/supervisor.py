@@ -51,7 +51,9 @@ def supervise(config: DaemonConfig) -> int:
         grace_ns = ORPHAN_STOP_NS if _is_dead(DRIVER_FD) else NODE_STOP_NS
         signal.pidfd_send_signal(daemon_fd, signal.SIGTERM)
         _poll([daemon_fd], grace_ns // MS)
-    linux.kill_below(now_ns() + KILL_NS_MAX)
+    statuses = linux.kill_below(now_ns() + KILL_NS_MAX)
+    if not wanted:
+        _report(f"the daemon ended with wait status {statuses.get(daemon, 'unknown')}")
     if not wanted and not os.path.exists(os.path.join(config.folder, folders.NODE_FILE)):
         _tell_failure(f"the daemon ended before it was ready\n{_log_tail(config)}")
     folders.remove_folder(config.folder)
@@ -114,6 +116,10 @@ def _redirect_output(folder: str) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+
+
+def _report(story: str) -> None:
+    os.write(2, f"zgen node: error: {story}\n".encode())
 
 
 def _log_tail(config: DaemonConfig) -> str:

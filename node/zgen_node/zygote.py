@@ -177,7 +177,7 @@ def _take_over(descriptors: list[int]) -> dict[str, Any]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # New objects: those inherited from the zygote remember whether its descriptors could seek.
     sys.stdout, sys.stderr = (
-        open(number, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+        open(number, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115  # for life
         for number in (1, 2)
     )
     faulthandler.enable()

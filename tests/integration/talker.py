@@ -9,7 +9,8 @@ from typing import Any, TypeVar, cast
 
 from zgen.core.effects import Effect, Left
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event, Leave, TimerDue
-from zgen.core.session import Identity, Session
+from zgen.core.identity import Identity
+from zgen.core.session import Session
 from zgen.ids import ID_BYTES, JobId, PeerId
 from zgen.io.clock import now_ns
 from zgen.io.folders import endpoint_of

@@ -102,6 +102,7 @@ class Cluster:
         promises: Who checks what users and the world see.
         node_deaths: How often the node died.
         spawn_failures: Workers that died before they ran anything; the node may call that a failed start.
+        worker_deaths: When each worker died that did not say goodbye.
         begin_program: Called with the consumer of each driver whose job is ready.
     """
 
@@ -116,6 +117,7 @@ class Cluster:
         self.node: Life | None = None
         self.node_deaths = 0
         self.spawn_failures = 0
+        self.worker_deaths: dict[PeerId, int] = {}
         self.workers: dict[int, Worker] = {}
         self.drivers: dict[int, Consumer] = {}
         self.begin_program: Callable[[Consumer], None] = lambda user: None
@@ -257,6 +259,8 @@ class Cluster:
             worker.body = None
             self.spawn_failures += not worker.started
             clean = reason == "left" or reason.startswith("exit")
+            if not clean:
+                self.worker_deaths[worker.name] = self.world.now_ns
             code, signal = (0, 0) if clean else (-1, SIGKILL)
             exit_of = WorkerExited(
                 worker.name, worker.pid, code, signal, "last words", worker.lease, worker.started

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from zgen.core.effects import Effect, Report, StartTask, StreamAdvanced
+from zgen.core.effects import CloseConnection, Effect, Report, StartTask, StreamAdvanced
 from zgen.core.events import Arrived, Dropped, Event
 from zgen.core.process import ProcessMachine
 from zgen.core.session import Session
@@ -14,11 +14,13 @@ from zgen.ids import (
     COMPLETION_INDEX,
     ITEM_INDEX_FIRST,
     ObjectId,
+    PeerId,
     TaskId,
     index_of,
     short,
     task_of,
 )
+from zgen.limits import QUIET_LINE_NS
 from zgen.sim.oracle import Kind, Oracle
 from zgen.sim.world import Life
 from zgen.wire.task import STREAMING
@@ -291,8 +293,7 @@ class TheDeadStayDead(Oracle):
         self._fenced: dict[tuple[int, int], None] = {}
         self.refused = 0
 
-    def arrived(self, life: Life, event: Arrived, effects: list[Effect]) -> None:
-        sender = self.cluster.world.network.dialler_of(event.connection)
+    def arrived(self, life: Life, sender: Life, effects: list[Effect]) -> None:
         if sender.dead:
             self._from_the_dead(life, sender, effects)
         if not isinstance(life.machine, ProcessMachine):
@@ -326,6 +327,29 @@ class TheDeadStayDead(Oracle):
         self.require(just_ended and newest == record.attempt - 1, story)
 
 
+class LastWordsFirst(Oracle):
+    """P1: a death is acted on only when the line of the dead has been quiet for long enough."""
+
+    promise = "P1"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        #: (life, sender) -> when the one last heard the other.
+        self._heard: dict[tuple[int, PeerId], int] = {}
+
+    def arrived(self, life: Life, sender: PeerId) -> None:
+        self._heard[life.number, sender] = self.cluster.world.now_ns
+
+    def closed(self, life: Life, peer: PeerId) -> None:
+        died_ns = self.cluster.worker_deaths.get(peer)
+        if died_ns is None or not session_of(life).is_fenced(peer, 1):
+            return
+        last_ns = max(died_ns, self._heard.get((life.number, peer), 0))
+        waited_ns = self.cluster.world.now_ns - last_ns
+        story = f"{life.name} gives {short(peer)} up {waited_ns} ns after it was heard"
+        self.require(waited_ns >= QUIET_LINE_NS, story)
+
+
 class Promises(Oracle):
     """All of them; the cluster tells it what happens."""
 
@@ -337,6 +361,7 @@ class Promises(Oracle):
         self.leaks = NothingLeaks(cluster)
         self.executions = ExecutionsAreCounted(cluster)
         self.dead = TheDeadStayDead(cluster)
+        self.last_words = LastWordsFirst(cluster)
         self.took = self.items.took
         self.got = self.items.got
         self.started = self.executions.started
@@ -346,16 +371,22 @@ class Promises(Oracle):
         self.hangs.require(self.cluster.node_deaths > 0, f"{user.life.name} lost a living node")
 
     def after_step(self, life: Life, event: Event, effects: list[Effect]) -> None:
-        kind = type(event)
         user = self.cluster.drivers.get(life.number)
         if user is None:
             worker = self.cluster.workers.get(life.number)
             user = worker.user if worker is not None else None
-        if kind is Arrived:
-            self.dead.arrived(life, event, effects)  # type: ignore[arg-type]  # checked by kind
+        if isinstance(event, Arrived):
+            sender = self.cluster.world.network.dialler_of(event.connection)
+            self.dead.arrived(life, sender, effects)
+            known = event.connection in session_of(life)._connections
+            if known and sender.number in self.cluster.workers:
+                self.last_words.arrived(life, sender.address.peer)
+        for effect in effects:
+            if type(effect) is CloseConnection:
+                self.last_words.closed(life, effect.peer)
         if user is None or life.dead:
             return
-        if kind is Dropped:
-            self.leaks.dropped(user, event)  # type: ignore[arg-type]  # checked by kind
+        if isinstance(event, Dropped):
+            self.leaks.dropped(user, event)
         if user.waiting_streams or user.waiting_objects:
             self.hangs.check(user, life)

@@ -209,10 +209,10 @@ class Consumer:
         self.post(TakeItems(stream, count_max))
         taken = self._taken
         assert isinstance(taken, ItemsTaken)
-        if not taken.count and not taken.ended:
+        names = list(taken.objects)
+        if not names and not taken.ended:
             self.waiting_streams[stream] = (count_max, then)
             return
-        names = [object_id(stream, taken.first + offset) for offset in range(taken.count)]
         for name in names:
             self.refs[name] = 1
         then(names, taken.ended)

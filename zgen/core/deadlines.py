@@ -7,6 +7,13 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 
+def earliest(one_ns: int | None, other_ns: int | None) -> int | None:
+    """Return the earlier of two deadlines, either of which may be none."""
+    if one_ns is None or other_ns is None:
+        return one_ns if other_ns is None else other_ns
+    return one_ns if one_ns < other_ns else other_ns
+
+
 class Deadlines(Generic[K]):
     """At most one deadline a key; setting a key again replaces its deadline.
 

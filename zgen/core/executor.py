@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from zgen.core.admission import Admission, Waiting
-from zgen.core.deadlines import Deadlines
+from zgen.core.deadlines import Deadlines, earliest
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
 from zgen.core.marks import reached
@@ -43,10 +43,7 @@ class Executor:
     @property
     def next_deadline_ns(self) -> int | None:
         """When ``on_timer`` is wanted."""
-        mine, reports = self.deadlines.next_ns, self.reports.deadlines.next_ns
-        if mine is None or reports is None:
-            return mine if reports is None else reports
-        return min(mine, reports)
+        return earliest(self.deadlines.next_ns, self.reports.deadlines.next_ns)
 
     def handles(self, message_class: type) -> bool:
         """Return whether messages of this class are for the executor side."""

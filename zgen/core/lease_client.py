@@ -21,6 +21,7 @@ from zgen.limits import (
     LEASE_LINGER_NS,
     LEASE_REQUESTS_OPEN_MAX,
     LEASE_TERM_NS,
+    LINE_BUSY_NS,
     PIPELINE_DEPTH_MAX,
     TASK_LONG_NS,
     TASK_SHORT_NS,
@@ -64,12 +65,14 @@ class Pool:
         open: Requests that are not answered. Added by ``_ask``; removed when granted, refused or withdrawn.
         leases: Leases in hand, for this shape. Added when granted; removed when returned or lost.
         depth: Tasks that one worker may have at a time.
+        pushed_ns: When tasks last went to a worker.
     """
 
     queue: deque[TaskId] = field(default_factory=deque)
     open: dict[LeaseId, None] = field(default_factory=dict)
     leases: dict[LeaseId, None] = field(default_factory=dict)
     depth: int = 1
+    pushed_ns: int = -LINE_BUSY_NS
 
 
 @dataclass(slots=True)
@@ -122,6 +125,13 @@ class LeaseClient:
         else:
             pool.queue.append(task)
 
+    def is_busy(self, shape: Shape, now_ns: int) -> bool:
+        """Return whether every worker of a shape has work and got some a moment ago."""
+        pool = self.pools[shape]
+        if not pool.leases or now_ns - pool.pushed_ns >= LINE_BUSY_NS:
+            return False
+        return all(self.held[lease].in_flight for lease in pool.leases)
+
     def assign(
         self, shape: Shape, node: PeerId, job: JobId, what: str, now_ns: int, out: list[Effect]
     ) -> list[Assignment]:
@@ -141,6 +151,7 @@ class LeaseClient:
             if best is None:
                 break
             assignments.append(self._fill(pool, best, min(room, self._fair_share(pool))))
+            pool.pushed_ns = now_ns
         self._ask(pool, shape, node, job, what, out)
         return assignments
 

@@ -12,6 +12,7 @@ reported before comes first.
 from collections.abc import Callable
 from typing import Any
 
+from zgen.core.deadlines import earliest
 from zgen.core.effects import (
     Effect,
     ItemsTaken,
@@ -95,11 +96,7 @@ class Owner:
     @property
     def next_deadline_ns(self) -> int | None:
         """When ``on_timer`` is wanted."""
-        retries = self.settlement.deadlines.next_ns
-        leases = self.placement.leases.deadlines.next_ns
-        if retries is None or leases is None:
-            return retries if leases is None else leases
-        return min(retries, leases)
+        return earliest(self.settlement.deadlines.next_ns, self.placement.next_deadline_ns)
 
     def handles(self, message_class: type) -> bool:
         """Return whether messages of this class are for the owner side."""

@@ -8,6 +8,7 @@ to the workers in hand and asks the node for more; every event that adds a task,
 ends in a pump. A function travels to a worker once, in front of the first task that names it.
 """
 
+from zgen.core.deadlines import Deadlines, earliest
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import RegisterDriver, TaskSpec
 from zgen.core.lease_client import Assignment, Held, LeaseClient
@@ -16,7 +17,7 @@ from zgen.core.stream_in import StreamsIn
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, TaskId
-from zgen.limits import BATCH_BYTES_MAX
+from zgen.limits import BATCH_BYTES_MAX, LINE_TICK_NS
 from zgen.wire.lease import (
     LeaseGranted,
     LeaseRefused,
@@ -37,12 +38,14 @@ class Placement:
     Attributes:
         leases: The leases in hand and asked for.
         node: The daemon that grants them, or None before ``join`` and after its death.
+        deadlines: Shapes whose workers are busy, and when their new tasks are placed at the latest.
     """
 
     def __init__(self, me: PeerId, tasks: TaskTable, refs: RefTable, streams: StreamsIn) -> None:
         """Place tasks of these tables."""
         self.leases = LeaseClient(me)
         self.node: PeerId | None = None
+        self.deadlines: Deadlines[Shape] = Deadlines()
         self._tasks = tasks
         self._refs = refs
         self._streams = streams
@@ -74,6 +77,7 @@ class Placement:
     def leave_node(self) -> list[TaskId]:
         """The node is gone: place nothing any more and return what waited or was in flight."""
         self.node = None
+        self.deadlines = Deadlines()
         return self.leases.drain()
 
     # -- tasks -------------------------------------------------------------------------------------
@@ -85,7 +89,10 @@ class Placement:
         """Let a task that can run wait for a worker, or give it to one."""
         shape = self._tasks.entries[task].spec.shape
         self.leases.enqueue(shape, task)
-        self.pump(shape, now_ns, out)
+        if self.leases.is_busy(shape, now_ns):
+            self.deadlines.set_if_unset(shape, now_ns + LINE_TICK_NS)  # the next pump takes it along
+        else:
+            self.pump(shape, now_ns, out)
 
     def requeue(self, shape: Shape, tasks: list[TaskId]) -> None:
         """Put tasks that were pushed and never started back to the front, in order."""
@@ -107,6 +114,8 @@ class Placement:
         """Give waiting tasks of a shape to workers, and ask for more workers."""
         if self.node is None:
             return
+        if shape in self.deadlines:
+            self.deadlines.clear(shape)
         queue = self.leases.pools[shape].queue
         what = self._tasks.entries[queue[0]].spec.name if queue else ""
         for assignment in self.leases.assign(shape, self.node, self._job, what, now_ns, out):
@@ -181,7 +190,9 @@ class Placement:
             self.leases.on_wanted(sender, out)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
-        """Return idle leases that are due."""
+        """Place what waited for company, and return idle leases that are due."""
+        for shape in self.deadlines.pop_due(now_ns):
+            self.pump(shape, now_ns, out)
         if self.node is not None:
             self.leases.on_timer(self.node, now_ns, out)
 
@@ -212,6 +223,11 @@ class Placement:
             size += added
             pushed.append(_pushed_task(spec, entry.attempt, slots, buffers))
         self._send(assignment, first_push, pushed, buffers, out)
+
+    @property
+    def next_deadline_ns(self) -> int | None:
+        """When ``on_timer`` is wanted."""
+        return earliest(self.deadlines.next_ns, self.leases.deadlines.next_ns)
 
     @staticmethod
     def _send(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zgen.core import events as ev
+from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
 from zgen.core.identity import Gone, Identity
@@ -107,13 +108,9 @@ class ProcessMachine:
         return effects
 
     def _refresh_deadline(self) -> None:
-        next_ns = self.session.deadlines.next_ns
-        for other in (
-            self.owner.next_deadline_ns,
-            self.executor.next_deadline_ns if self.executor is not None else None,
-        ):
-            if other is not None and (next_ns is None or other < next_ns):
-                next_ns = other
+        next_ns = earliest(self.session.deadlines.next_ns, self.owner.next_deadline_ns)
+        if self.executor is not None:
+            next_ns = earliest(next_ns, self.executor.next_deadline_ns)
         self.next_deadline_ns = next_ns
 
     def _on_arrived(self, event: ev.Arrived, now_ns: int, out: list[Effect]) -> None:

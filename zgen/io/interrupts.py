@@ -11,6 +11,7 @@ first, and a fresh SIGINT is never mistaken for a repeated one.
 
 import signal
 import threading
+from _signal import getsignal  # type: ignore[import-not-found]  # without an enum conversion
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
@@ -50,7 +51,7 @@ class Interrupts:
             return
         if self.noted:
             self.deliver()
-        if signal.getsignal(signal.SIGINT) is not self._handler:
+        if getsignal(signal.SIGINT) is not self._handler:
             self._wrap()
 
     def deliver(self) -> None:
@@ -73,14 +74,14 @@ class Interrupts:
         self._closed = True
         if self._wrapped is None or threading.get_ident() != self._main:
             return
-        if signal.getsignal(signal.SIGINT) is self._handler:
+        if getsignal(signal.SIGINT) is self._handler:
             signal.signal(signal.SIGINT, self._wrapped)
         signal.signal(REPEAT_SIGNAL, signal.SIG_IGN)
         if self.noted:
             self.deliver()
 
     def _wrap(self) -> None:
-        installed = signal.getsignal(signal.SIGINT)
+        installed = getsignal(signal.SIGINT)
         if not callable(installed):
             return  # ignored, or handled outside Python: not ours to change
         if getattr(installed, "__func__", None) is Interrupts._on_sigint:

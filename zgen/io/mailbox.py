@@ -311,6 +311,13 @@ def _ignore() -> None:
     """A descriptor that was forgotten in the same round."""
 
 
+#: Plain numbers and the compiled method: flags of an enum class and the wrapper above it cost more
+#: than the send.
+_LAST: Final = int(zmq.NOBLOCK)
+_MORE: Final = int(zmq.NOBLOCK) | int(zmq.SNDMORE)
+_send_frame: Final = zmq.backend.Socket.send
+
+
 def _send(socket: "zmq.Socket[Any]", frames: list[bytes]) -> None:
     """Send all frames of a message, or none.
 
@@ -318,9 +325,5 @@ def _send(socket: "zmq.Socket[Any]", frames: list[bytes]) -> None:
         zmq.Again: The connection takes nothing now; only before the first frame.
     """
     last = len(frames) - 1
-    send = socket.send
-    send(frames[0], zmq.NOBLOCK | zmq.SNDMORE if last else zmq.NOBLOCK)
-    for index in range(1, last):
-        send(frames[index], zmq.NOBLOCK | zmq.SNDMORE)
-    if last:
-        send(frames[last], zmq.NOBLOCK)
+    for index, frame in enumerate(frames):
+        _send_frame(socket, frame, _LAST if index == last else _MORE)

@@ -112,6 +112,10 @@ def error_of(value: Value) -> BaseException:
 
 def serialize_error(error: BaseException, function_name: str, pid: int, attempt: int) -> Value:
     """Return what ``get`` raises for an exception of user code; one that does not pickle becomes text."""
+    if isinstance(error, (StopIteration, StopAsyncIteration)):
+        # Out of ``get`` it would silently end a loop of the caller, as it would have out of a generator.
+        stop, error = error, RuntimeError(f"{function_name}() raised {type(error).__name__}")
+        error.__cause__ = stop.with_traceback(_user_frames(stop))
     text = "".join(traceback.format_exception(type(error), error, _user_frames(error)))
     wrapped = TaskError(error, function_name, text, pid, attempt)
     try:
@@ -212,8 +216,9 @@ def _error_of_fault(fault: Fault) -> BaseException:
         return StreamClosedError(fault.name, "zgen was shut down before this was ready")
     assert fault.cause is not None, fault
     cause = error_of(fault.cause)
-    text = f"argument of {fault.name}() is an error:\n{cause}"
-    return TaskError(cause, fault.name, text).as_instance_of_cause()
+    refused = TaskError(cause, fault.name, f"an argument of {fault.name}() is an error:\n{cause}")
+    refused.may_have_run = fault.may_have_run
+    return refused.as_instance_of_cause()
 
 
 def timed_out(what: str, timeout_s: float) -> GetTimeoutError:

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -90,13 +91,17 @@ class NodeProcess:
         if self._stopped or os.getpid() != self._starter:
             return
         self._stopped = True
-        os.close(self._control_fd)  # asks the supervisor to stop
+        with suppress(OSError):  # it has ended by itself
+            os.write(
+                self._control_fd, b"x"
+            )  # a fork may hold the pipe too, so closing says nothing
+        os.close(self._control_fd)
         if not _await(self.pidfd, now_ns() + round(timeout_s * SECOND)):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         _reap(self._pid)
         for pidfd in (self.daemon_pidfd, self.pidfd):
-            if _await(pidfd, now_ns() + SECOND):
-                os.close(pidfd)
+            _await(pidfd, now_ns() + SECOND)
+            os.close(pidfd)
         if os.path.exists(self.folder):
             folders.sweep()  # its supervisor was killed, and perhaps its daemon too
 

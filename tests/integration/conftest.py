@@ -1,0 +1,64 @@
+"""The node that tests of the public API share, one for each file, and what each must leave in it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import zgen
+from tests.integration import leaks
+from tests.integration.gates import Gate
+from tests.integration.watching import wait_until
+from zgen.runtime import process
+from zgen.runtime.process import Runtime
+
+
+@pytest.fixture(scope="module")
+def shared_node(own_runtime_folder: Path) -> Iterator[Runtime]:
+    """Run a node of two CPUs for all tests of a file; nothing of it may be left at the end."""
+    before = leaks.Snapshot.take()
+    zgen.init(num_cpus=2)
+    assert process.current is not None
+    yield process.current
+    zgen.shutdown()
+    left = leaks.left_behind(before)
+    if left:
+        leaks.end_processes(before)
+        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+
+@pytest.fixture
+def runtime(shared_node: Runtime) -> Iterator[Runtime]:
+    """Fail a test that leaves a task, a stream, a reference or a wait behind in the driver."""
+    owner = shared_node.machine.owner
+    before = held(shared_node)
+    yield shared_node
+    gc.collect()
+    wait_until(
+        lambda: (
+            [name for name in held(shared_node) if name not in before] == []
+            and not owner.tasks.entries
+        ),
+        10.0,
+        f"the owner's tables are as before; tasks {owner.tasks.entries}",
+    )
+    with shared_node.loop.lock:
+        shared_node.machine.check()
+    assert shared_node.waits.is_idle()
+    assert shared_node.loop.rescues == 0
+
+
+def held(runtime: Runtime) -> list[bytes]:
+    """Return the names of the objects and streams that the driver keeps."""
+    owner = runtime.machine.owner
+    with runtime.loop.lock:
+        return [*owner.refs.records, *owner.streams.streams]
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Make something that a remote body waits for and the test opens."""
+    return Gate(tmp_path / "gate")

@@ -1,0 +1,317 @@
+"""Fences, each with its removal and the seed that turns red without it; read by scripts/mutants.py.
+
+A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py, ``late``
+tests/sim/late_reports.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fence.
+
+    Attributes:
+        name: What it does.
+        promise: Which promise it serves.
+        file: Where it stands.
+        text: Its source, which must occur once.
+        without: What stands there when it is removed.
+        scenario: What the seed runs.
+        seed: The seed that turns red without it.
+    """
+
+    name: str
+    promise: str
+    file: str
+    text: str
+    without: str
+    scenario: str
+    seed: int
+
+
+LINE = "zgen/core/line.py"
+SESSION = "zgen/core/session.py"
+PROCESS = "zgen/core/process.py"
+OWNER = "zgen/core/owner.py"
+TASKS = "zgen/core/task_table.py"
+STREAMS = "zgen/core/stream_in.py"
+
+MUTANTS = (
+    # -- session -----------------------------------------------------------------------------------
+    Mutant(
+        "a repeated message is dropped",
+        "P1",
+        LINE,
+        '            reached("repeated message dropped")\n',
+        "            return [frames]\n",
+        "session",
+        0,
+    ),
+    Mutant(
+        "an early message waits for its turn",
+        "P1",
+        LINE,
+        "            self.early[seq] = frames\n",
+        "            return [frames]\n",
+        "session",
+        0,
+    ),
+    Mutant(
+        "an ack covers what it names and no more",
+        "P1",
+        LINE,
+        "        while kept and kept[0].seq <= ack:\n",
+        "        while kept:\n",
+        "session",
+        0,
+    ),
+    Mutant(
+        "an ack of what left on an older connection proves nothing of the newest hello",
+        "P2",
+        LINE,
+        "        if ack > self.proof_seq:\n",
+        "        if True:\n",
+        "session",
+        0,
+    ),
+    Mutant(
+        "a hello goes again with the acks that seem not to be heard",
+        "P2",
+        SESSION,
+        "if header.seq <= line.arrived and line.up and not line.hello_acked:",
+        "if False:",
+        "session",
+        0,
+    ),
+    Mutant(
+        "everything unacknowledged goes again on a new connection",
+        "P2",
+        SESSION,
+        "        for kept in line.kept:\n            if kept.sent_ns",
+        "        for kept in ():\n            if kept.sent_ns",
+        "session",
+        0,
+    ),
+    Mutant(
+        "the oldest message goes again after a timeout",
+        "P2",
+        SESSION,
+        "                self._resend_oldest(line, now_ns, out)",
+        "                pass",
+        "session",
+        0,
+    ),
+    Mutant(
+        "the hello of a dead life is refused",
+        "P7",
+        SESSION,
+        "        if self.is_fenced(sender.peer, sender.incarnation):\n            reached",
+        "        if False:\n            reached",
+        "session",
+        0,
+    ),
+    Mutant(
+        "a hello for another life is refused",
+        "P7",
+        SESSION,
+        " or hello.to_incarnation != me.address.incarnation",
+        "",
+        "session",
+        0,
+    ),
+    Mutant(
+        "a newer connection takes the place of the older one",
+        "P7",
+        SESSION,
+        "if hello.epoch >= line.hello_epoch and not line.closing:",
+        "if not line.closing:",
+        "session",
+        0,
+    ),
+    # -- deaths ------------------------------------------------------------------------------------
+    Mutant(
+        "a DOWN waits until the line of the dead is quiet",
+        "P1",
+        PROCESS,
+        "if not self.session.hold_down(peer, now_ns):",
+        "if True:",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a quiet line means that nothing came between two looks",
+        "P1",
+        SESSION,
+        "        line.closing_seen_ns = None\n        ready: list",
+        "        ready: list",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "the started mark tells what may not run again",
+        "P5",
+        OWNER,
+        "begun = down.started if down.lease == lease else 0",
+        "begun = 0",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "what was never started runs again at no cost",
+        "P5",
+        OWNER,
+        "begun = down.started if down.lease == lease else 0",
+        "begun = held.pushes",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "nothing starts that was pushed before its owner heard of a hand-back",
+        "P5",
+        "zgen/core/admission.py",
+        "return lease == returned and returns_seen < count",
+        "return False",
+        "cluster",
+        175,
+    ),
+    Mutant(
+        "the death of a driver ends its workers",
+        "P3",
+        "node/zgen_node/core/staffing.py",
+        "        for worker in self.pool.of_job(job.job):\n            self.pool.kill(",
+        "        for worker in []:\n            self.pool.kill(",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "the death of an owner ends the workers that it leased",
+        "P3",
+        "node/zgen_node/core/staffing.py",
+        '        self.end_owner(worker.worker, f"worker died of {end}", now_ns, out)\n',
+        "",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a worker that serves a dead owner serves nobody else",
+        "P7",
+        "node/zgen_node/core/staffing.py",
+        'self.end_lease(lease, False, f"owner gone: {cause}", now_ns, out)',
+        'self.end_lease(lease, True, f"owner gone: {cause}", now_ns, out)',
+        "cluster",
+        0,
+    ),
+    # -- attempts ----------------------------------------------------------------------------------
+    Mutant(
+        "the attempt grows before anything is submitted again",
+        "P5",
+        TASKS,
+        "        entry.attempt += 1  # before anything is submitted: the fence\n",
+        "",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "an outcome of an old attempt is refused",
+        "P7",
+        TASKS,
+        "attempt != entry.attempt or ",
+        "",
+        "late",
+        0,
+    ),
+    Mutant(
+        "a report of an old attempt is refused",
+        "P7",
+        STREAMS,
+        "        if attempt < record.attempt:\n            reached",
+        "        if False:\n            reached",
+        "late",
+        0,
+    ),
+    Mutant(
+        "what a replay repeats is dropped by index",
+        "P1",
+        STREAMS,
+        "values if fresh == len(values) else values[-fresh:]",
+        "values",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a task that may not run again ends its stream",
+        "P2",
+        "zgen/core/settlement.py",
+        "completion = self._streams.fail(task, fault)",
+        "completion = None",
+        "cluster",
+        0,
+    ),
+    # -- references and leases ---------------------------------------------------------------------
+    Mutant(
+        "a late result of a freed reference is dropped",
+        "P3",
+        "zgen/core/ref_table.py",
+        '            reached("late result of a freed reference dropped")\n            return False\n',
+        "            record = self.records[name] = OwnedRef(None, 0)\n",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a lease that is returned twice is returned once",
+        "P5",
+        "node/zgen_node/core/node.py",
+        '        if lease is None:\n            reached("return of a lease that is over")\n        elif',
+        "        assert lease is not None\n        if",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a grant that nobody wants any more goes back",
+        "P3",
+        "zgen/core/lease_client.py",
+        "                out.append(Send(node, ReturnLease(message.lease, True)))\n            return None",
+        "                pass\n            return None",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "what queues behind a task that blocks is handed back",
+        "P2",
+        "zgen/core/admission.py",
+        "if self.running is None or not (self.blocked or self.long):",
+        "if True:",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a task that blocks gives its resources away",
+        "P2",
+        "node/zgen_node/core/node.py",
+        "        elif self.leases.set_blocked(lease, said.blocked, now_ns):",
+        "        elif False:",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "an item wakes whoever waits for it",
+        "P2",
+        OWNER,
+        "            out.append(StreamAdvanced(message.stream))\n",
+        "            pass\n",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "the end of a closed stream counts what its producer dropped",
+        "P2",
+        STREAMS,
+        " or (not record.handle and count > record.position)",
+        "",
+        "cluster",
+        0,
+    ),
+)
