@@ -65,6 +65,7 @@ fmt: $(DEV) ## format, fix what ruff can fix, bring the code map up to date
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 	$(PY) scripts/code_map.py
+	$(PY) scripts/reference.py
 
 lint: $(DEV) ## ruff, codespell and the house rules of scripts/tidy.py
 	$(PY) -m ruff check .
@@ -102,6 +103,7 @@ chaos: $(DEV) ## real kills, pauses, full disks, slow links
 	$(PYTEST) tests/chaos
 
 docs: $(DEV) ## links of every document, and its Python blocks executed
+	$(PY) scripts/reference.py --check
 	$(PY) scripts/docs_check.py
 
 wheel: $(DEV) ## sdist, wheel from it, clean environment, import from /

@@ -1,4 +1,4 @@
-"""SIGKILL of workers under their streams and tasks: nothing lost, nothing repeated, nothing hung."""
+"""SIGKILL of workers under streams and tasks: nothing lost, nothing repeated, nothing hung."""
 
 from __future__ import annotations
 
@@ -59,12 +59,13 @@ def dies_once(count: int, kill_at: int, log: str, fifo: str) -> Iterator[int]:
         yield index
 
 
-@zgen.remote(num_cpus=0)
-def dies_always(count: int, kill_at: int, log: str, fifo: str) -> Iterator[int]:
-    for index in range(count):
+@zgen.remote(num_cpus=0, max_retries=0)
+def waits_at(index_waited: int, log: str, pids: str) -> Iterator[int]:
+    for index in range(index_waited + 3):
         mark(log, str(index))
-        if index == kill_at:
-            await_kill(fifo)
+        if index == index_waited:
+            mark(pids, str(os.getpid()))
+            threading.Event().wait()
         yield index
 
 
@@ -91,14 +92,16 @@ def test_a_hundred_streams_survive_a_kill_at_a_random_item(
 
 
 def test_without_retries_what_was_reported_comes_first_then_one_error_then_the_end(
-    runtime: Runtime, hangman: Hangman, tmp_path: Path
+    runtime: Runtime, tmp_path: Path
 ) -> None:
-    log = tmp_path / "log"
-    dies = dies_always.options(max_retries=0)
+    log, pids = tmp_path / "log", tmp_path / "pids"
+    gen = waits_at.remote(7, str(log), str(pids))
+    record = stream_record(runtime, gen)
     # Nothing is taken before the worker is dead: what it reported outlives it.
-    gen = dies.remote(10, 7, str(log), hangman.fifo)
-    wait_until(lambda: stream_record(runtime, gen).ended, 20.0, "the stream ends")
-    [pid] = hangman.killed
+    wait_until(lambda: record.known == 7 and bool(executed(pids)), 20.0, "seven items are reported")
+    [pid] = executed(pids)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: record.ended, 20.0, "the stream ends")
     refs = [next(gen) for _ in range(8)]
     assert [zgen.get(ref) for ref in refs[:7]] == list(range(7))
     with pytest.raises(WorkerCrashedError) as caught:
@@ -118,38 +121,36 @@ def test_a_kill_reaches_a_consumer_that_is_blocked_in_next(
     runtime: Runtime, tmp_path: Path, retries: int
 ) -> None:
     log, pids = tmp_path / "log", tmp_path / "pids"
-    with Hangman(tmp_path) as hangman:
 
-        @zgen.remote(num_cpus=0, max_retries=retries)
-        def waits(log: str, pids: str) -> Iterator[int]:
-            first = mark(log, "started") == 1
-            yield 0
-            if first:
-                mark(pids, str(os.getpid()))
-                threading.Event().wait()
-            yield 1
+    @zgen.remote(num_cpus=0, max_retries=retries)
+    def waits_once(log: str, pids: str) -> Iterator[int]:
+        first = mark(log, "started") == 1
+        yield 0
+        if first:
+            mark(pids, str(os.getpid()))
+            threading.Event().wait()
+        yield 1
 
-        def kill_once_blocked() -> None:
-            wait_until(lambda: bool(executed(pids)), 20.0, "the body waits")
-            wait_until(lambda: not runtime.waits.is_idle(), 20.0, "the consumer is blocked")
-            Path(hangman.fifo).write_text(f"{executed(pids)[0]}\n")
+    def kill_once_blocked() -> None:
+        wait_until(lambda: bool(executed(pids)), 20.0, "the body waits")
+        wait_until(lambda: not runtime.waits.is_idle(), 20.0, "the consumer is blocked")
+        os.kill(executed(pids)[0], signal.SIGKILL)
 
-        gen = waits.remote(str(log), str(pids))
-        assert zgen.get(next(gen)) == 0
-        killer = threading.Thread(target=kill_once_blocked)
-        killer.start()
-        ref = gen.next(timeout=20)
-        killer.join()
-        assert hangman.killed == executed(pids)
-        if retries:
-            assert zgen.get(ref) == 1
-            assert log.read_text() == "started\nstarted\n"
-        else:
-            with pytest.raises(WorkerCrashedError):
-                zgen.get(ref)
-            assert log.read_text() == "started\n"
-        with pytest.raises(StopIteration):
-            next(gen)
+    gen = waits_once.remote(str(log), str(pids))
+    assert zgen.get(next(gen)) == 0
+    killer = threading.Thread(target=kill_once_blocked)
+    killer.start()
+    ref = gen.next(timeout=20)
+    killer.join()
+    assert not is_alive(executed(pids)[0])
+    if retries:
+        assert zgen.get(ref) == 1
+    else:
+        with pytest.raises(WorkerCrashedError):
+            zgen.get(ref)
+    assert log.read_text() == "started\n" * (1 + retries)
+    with pytest.raises(StopIteration):
+        next(gen)
 
 
 def test_tasks_queued_behind_a_killed_one_run_once_even_without_retries(
@@ -162,7 +163,9 @@ def test_tasks_queued_behind_a_killed_one_run_once_even_without_retries(
 
     def counted(peer: Any, *others: Any) -> None:
         queued.extend(
-            len(held.in_flight) for held in owner.placement.leases.held.values() if held.worker == peer
+            len(held.in_flight)
+            for held in owner.placement.leases.held.values()
+            if held.worker == peer
         )
         on_down(peer, *others)
 

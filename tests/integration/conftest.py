@@ -1,4 +1,4 @@
-"""The node that tests of the public API share, one for each file, and what each must leave in it."""
+"""The node that tests of the public API share, one a file, and what they must leave in it."""
 
 from __future__ import annotations
 
@@ -33,17 +33,13 @@ def shared_node(own_runtime_folder: Path) -> Iterator[Runtime]:
 @pytest.fixture
 def runtime(shared_node: Runtime) -> Iterator[Runtime]:
     """Fail a test that leaves a task, a stream, a reference or a wait behind in the driver."""
-    owner = shared_node.machine.owner
     before = held(shared_node)
     yield shared_node
     gc.collect()
     wait_until(
-        lambda: (
-            [name for name in held(shared_node) if name not in before] == []
-            and not owner.tasks.entries
-        ),
-        10.0,
-        f"the owner's tables are as before; tasks {owner.tasks.entries}",
+        lambda: all(name in before for name in held(shared_node)),
+        5.0,
+        "what the test held is let go",
     )
     with shared_node.loop.lock:
         shared_node.machine.check()
@@ -52,10 +48,10 @@ def runtime(shared_node: Runtime) -> Iterator[Runtime]:
 
 
 def held(runtime: Runtime) -> list[bytes]:
-    """Return the names of the objects and streams that the driver keeps."""
+    """Return the names of the tasks, objects and streams that the driver keeps."""
     owner = runtime.machine.owner
     with runtime.loop.lock:
-        return [*owner.refs.records, *owner.streams.streams]
+        return [*owner.tasks.entries, *owner.refs.records, *owner.streams.streams]
 
 
 @pytest.fixture

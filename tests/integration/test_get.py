@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -229,7 +230,7 @@ def test_an_exception_that_does_not_survive_pickling_becomes_its_text() -> None:
     def refuse() -> None:
         raise NeedsTwo(3, detail="split")
 
-    with pytest.raises(TaskError, match="NeedsTwo.*3: split") as raised:
+    with pytest.raises(TaskError, match=r"NeedsTwo.*3: split") as raised:
         zgen.get(refuse.remote())
     assert type(raised.value.cause) is ZgenError
 
@@ -251,8 +252,12 @@ def test_an_exception_group_is_one_for_its_handlers_too() -> None:
 
 def test_a_raised_stop_iteration_cannot_end_the_callers_loop() -> None:
     ref = fail.remote(StopIteration("sneaky"))
+
+    def values() -> Iterator[Any]:
+        yield zgen.get(ref)
+
     with pytest.raises(RuntimeError, match="StopIteration") as raised:
-        list(zgen.get(ref) for _ in range(2))
+        list(values())
     assert isinstance(raised.value, TaskError)
 
 
