@@ -145,7 +145,10 @@ class ObjectRefGenerator(Generic[T]):
         Raises:
             GetTimeoutError: Nothing came in time; the next call goes on from here.
             StopIteration: There is no item and never will be.
+            ValueError: ``timeout`` is negative.
         """
+        if timeout is not None and timeout < 0:
+            raise ValueError(f"timeout must be at least 0, got {timeout}")
         if self._cursor == len(self._items):
             self._refill(timeout)
             self._cursor = 0
@@ -180,6 +183,30 @@ class ObjectRefGenerator(Generic[T]):
             return True
         record = self._runtime.machine.owner.streams.streams[self._stream]
         return record.ended and not record.unread
+
+    def send(self, value: Any) -> NoReturn:
+        """Nothing can be sent into a remote generator.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("nothing can be sent into a remote generator")
+
+    def throw(self, error: BaseException) -> NoReturn:
+        """Nothing can be raised in a remote generator.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("nothing can be raised in a remote generator")
+
+    def close(self) -> NoReturn:
+        """A remote generator cannot be closed; drop it to free what was not taken.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("a remote generator cannot be closed; drop it to free what was not taken")
 
     def task_id(self) -> bytes:
         """Return the id of the generator task."""

@@ -17,6 +17,8 @@ ACK_DELAY_NS: Final = 20 * MS
 #: The oldest unacknowledged message is sent again after this long, doubling up to the maximum.
 RESEND_FIRST_NS: Final = 250 * MS
 RESEND_NS_MAX: Final = 1 * SECOND
+#: And later by this for each byte that is on its way: 50 MB a second.
+RESEND_NS_PER_BYTE: Final = 20
 #: A new connection is tried this long after one was lost or refused, doubling up to the maximum.
 RECONNECT_FIRST_NS: Final = 5 * MS
 RECONNECT_NS_MAX: Final = 1 * SECOND

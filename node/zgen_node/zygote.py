@@ -4,8 +4,9 @@ Exec'ed by the daemon, with one thread and no sockets of its own besides the lin
 that forking it is safe; it has imported what every worker needs, so that forking it is fast. It is
 the workers' parent: they die with it, and it with the daemon.
 
-A worker's group is killed while the worker is a zombie: until it is reaped, nobody else can get its
-number. What a worker started in groups of its own falls to the daemon, which ends it.
+What a worker started falls to the daemon when the worker dies, since workers and the daemon are
+subreapers; the daemon ends it. The exit is reported after the pidfd was handed over, so the daemon
+never has to do with a number that may be somebody else's.
 """
 
 import contextlib
@@ -21,7 +22,6 @@ import sys
 import traceback
 import types
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -124,11 +124,9 @@ class Zygote:
         return False
 
     def _reap(self, pidfd: int) -> None:
-        """Report the exit of a worker after its group was killed."""
+        """Reap a dead worker and report its exit."""
         pid, worker = self._workers.pop(pidfd)
         self._poll.unregister(pidfd)
-        with suppress(ProcessLookupError, PermissionError):  # it died before it had a group
-            os.killpg(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         os.close(pidfd)
         self._tell({"exited": worker, "pid": pid, "status": status}, [])

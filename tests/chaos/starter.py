@@ -1,6 +1,7 @@
 """A driver to be killed: starts a node, has its workers start processes, and prints who they are.
 
-``python -m tests.chaos.starter WORKER_MAIN`` prints one JSON line and then sleeps.
+``python -m tests.chaos.starter WORKER_MAIN`` prints one JSON line and then sleeps, as does a fork
+of it, which holds all that it holds.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ def main() -> None:
     talker = Talker(node.address, node.folder)
     talker.register()
     bred = [talker.hear(LogLines).lines[0] for _ in range(2)]
+    fork = os.fork()
+    if fork == 0:
+        time.sleep(1000)
     facts = {
         "driver": os.getpid(),
+        "fork": fork,
         "folder": node.folder,
         "supervisor": node.facts.supervisor,
         "daemon": node.facts.daemon,

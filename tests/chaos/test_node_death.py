@@ -30,6 +30,7 @@ class Started:
 
     process: subprocess.Popen[bytes]
     driver: int
+    fork: int
     folder: str
     supervisor: int
     daemon: int
@@ -60,6 +61,7 @@ def started() -> Iterator[Started]:
         env={**os.environ, "PYTHONPATH": path},
     )
     assert process.stdout is not None
+    node = None
     try:
         facts = json.loads(process.stdout.readline())
         node = Started(process, **facts)
@@ -68,6 +70,8 @@ def started() -> Iterator[Started]:
         assert all(map(is_alive, node.bred))
         yield node
     finally:
+        if node is not None:
+            os.kill(node.fork, signal.SIGKILL)
         process.kill()
         process.wait()
         process.stdout.close()
@@ -76,6 +80,7 @@ def started() -> Iterator[Started]:
 def test_the_drivers_death_ends_its_node(started: Started) -> None:
     started.kill(started.driver)
     wait_until(started.is_gone, 3.0, f"{started.below} in {started.folder} gone")
+    assert is_alive(started.fork)
 
 
 def test_the_daemons_death_ends_the_node_and_not_the_driver(started: Started) -> None:
@@ -107,12 +112,16 @@ def test_a_workers_death_ends_what_it_started_and_nothing_else(started: Started)
 @pytest.mark.parametrize("first", ["supervisor", "daemon"])
 def test_what_two_deaths_leave_is_swept_by_clean(started: Started, first: str) -> None:
     pair = [started.supervisor, started.daemon]
-    for pid in pair if first == "supervisor" else pair[::-1]:
-        os.kill(pid, signal.SIGSTOP)  # so that neither cleans up after the other
+    if first == "daemon":
+        pair.reverse()
+    zygote = _parent(started.workers[0])
+    for pid in [*pair, zygote]:
+        os.kill(pid, signal.SIGSTOP)  # so that none cleans up after another
     for pid in pair:
         started.kill(pid)
     # The zygote and the workers go with their parents; what they started has nobody left.
-    wait_until(lambda: not any(map(is_alive, started.workers)), 1.0, "workers gone")
+    gone = [zygote, *started.workers]
+    wait_until(lambda: not any(map(is_alive, gone)), 1.0, "zygote and workers gone")
     assert subprocess.run([sys.executable, "-m", "zgen.cli", "clean"], cwd=ROOT).returncode == 0
     assert started.is_gone()
     assert is_alive(started.driver)

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 
 from zgen.core.effects import PushToken
 from zgen.core.marks import reached
-from zgen.limits import ACK_AFTER_COUNT, REORDER_COUNT_MAX, RESEND_FIRST_NS, RESEND_NS_MAX
+from zgen.limits import (
+    ACK_AFTER_COUNT,
+    REORDER_COUNT_MAX,
+    RESEND_FIRST_NS,
+    RESEND_NS_MAX,
+    RESEND_NS_PER_BYTE,
+)
 from zgen.wire.codec import FLAG_BODY, Header, encode_header
 from zgen.wire.session import Address
 
@@ -28,6 +34,7 @@ class Kept:
         frames: Body and buffers.
         token: What its sender wants to be told if it never arrives; None for nothing.
         item_bytes: Bytes of stream items in it, for the bound on unacknowledged ones.
+        size_bytes: Bytes of its frames.
         sent_ns: When it last left, or None if it never did.
     """
 
@@ -35,6 +42,7 @@ class Kept:
     frames: list[bytes]
     token: PushToken | None
     item_bytes: int
+    size_bytes: int
     sent_ns: int | None = None
 
 
@@ -53,6 +61,7 @@ class Line:
         seq: Last number given to a message.
         kept: Messages not acknowledged, oldest first. Added by ``keep``; removed by ``absorb_ack``.
         item_bytes_kept: Sum of their item bytes.
+        bytes_kept: Sum of their sizes.
         resend_wait_ns: Current wait before the oldest goes again.
         arrived: Every message up to here was delivered.
         early: Messages that came before an earlier one. Added by ``absorb``; removed as gaps close.
@@ -72,6 +81,7 @@ class Line:
     seq: int = 0
     kept: deque[Kept] = field(default_factory=deque)
     item_bytes_kept: int = 0
+    bytes_kept: int = 0
     resend_wait_ns: int = RESEND_FIRST_NS
     arrived: int = 0
     early: dict[int, list[bytes]] = field(default_factory=dict)
@@ -83,9 +93,10 @@ class Line:
     def keep(self, frames: list[bytes], token: PushToken | None, item_bytes: int) -> Kept:
         """Number a message and keep it until it is acknowledged."""
         self.seq += 1
-        kept = Kept(self.seq, frames, token, item_bytes)
+        kept = Kept(self.seq, frames, token, item_bytes, sum(map(len, frames)))
         self.kept.append(kept)
         self.item_bytes_kept += item_bytes
+        self.bytes_kept += kept.size_bytes
         return kept
 
     def frames_of(self, kept: Kept, now_ns: int) -> list[bytes]:
@@ -105,7 +116,9 @@ class Line:
         if not kept or ack < kept[0].seq or ack > self.seq:
             return False
         while kept and kept[0].seq <= ack:
-            self.item_bytes_kept -= kept.popleft().item_bytes
+            covered = kept.popleft()
+            self.item_bytes_kept -= covered.item_bytes
+            self.bytes_kept -= covered.size_bytes
         if ack > self.proof_seq:
             self.hello_acked = True
         self.resend_wait_ns = RESEND_FIRST_NS
@@ -143,10 +156,15 @@ class Line:
         return []
 
     def oldest_due_ns(self) -> int | None:
-        """Return when the oldest message that left should leave again, or None."""
+        """Return when the oldest message that left should leave again, or None.
+
+        Large messages get the time that they need at a modest rate: sending them again while they are
+        on their way would only lengthen it.
+        """
         if not self.kept or self.kept[0].sent_ns is None:
             return None
-        return self.kept[0].sent_ns + self.resend_wait_ns
+        on_its_way_ns = self.bytes_kept * RESEND_NS_PER_BYTE
+        return self.kept[0].sent_ns + self.resend_wait_ns + on_its_way_ns
 
     def double_resend_wait(self) -> None:
         """Wait longer before the next resend."""

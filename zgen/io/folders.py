@@ -37,20 +37,22 @@ SOCKET_PATH_BYTES_MAX: Final = 107
 _BELOW_ROOT_BYTES: Final = 28
 
 
-def runtime_folders() -> list[str]:
-    """Return where this user's session folders may lie, the preferred place first."""
-    uid = os.getuid()
-    places: list[str] = []
-    given = os.environ.get("XDG_RUNTIME_DIR")
-    if given and os.path.isabs(given) and _is_mine(given):
-        places.append(os.path.join(given, "zgen"))
-    else:
-        import tempfile
+def runtime_folder() -> str:
+    """Return where the session folders of this user's nodes lie.
 
-        places.append(os.path.join(tempfile.gettempdir(), f"zgen-{uid}"))
-    places.append(f"/tmp/zgen-{uid}")
-    fitting = [p for p in places if len(f"ipc://{p}") + _BELOW_ROOT_BYTES < SOCKET_PATH_BYTES_MAX]
-    return list(dict.fromkeys(fitting))
+    Below ``XDG_RUNTIME_DIR`` if that is this user's, else a folder of this user in the folder for
+    temporary files; in ``/tmp`` if the paths of sockets would get too long there.
+    """
+    own = f"zgen-{os.getuid()}"
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(given) and _is_mine(given):
+        wanted = os.path.join(given, "zgen")
+    else:
+        import tempfile  # slow, and mostly not needed
+
+        wanted = os.path.join(tempfile.gettempdir(), own)
+    fits = len(os.fsencode(f"ipc://{wanted}")) + _BELOW_ROOT_BYTES < SOCKET_PATH_BYTES_MAX
+    return wanted if fits else f"/tmp/{own}"
 
 
 def node_folder(root: str, peer: bytes) -> str:
@@ -125,35 +127,34 @@ def write_node_file(folder: str, facts: dict[str, Any]) -> None:
 
 def living_nodes() -> list[dict[str, Any]]:
     """Return what this user's ready nodes published about themselves, and their ``folder``."""
-    found: list[dict[str, Any]] = []
-    for root in runtime_folders():
-        for folder in _node_folders(root):
-            try:
-                with open(os.path.join(folder, NODE_FILE), encoding="utf-8") as file:
-                    facts = json.load(file)
-            except (OSError, ValueError):
-                continue  # not ready yet, or on its way out
-            if not _is_abandoned(folder):
-                found.append({**facts, "folder": folder})
-    return found
+    found = map(node_in, _node_folders(runtime_folder()))
+    return [facts for facts in found if facts is not None]
+
+
+def node_in(folder: str) -> dict[str, Any] | None:
+    """Return what the node in ``folder`` published, and the folder; None if it is not ready."""
+    try:
+        with open(os.path.join(folder, NODE_FILE), encoding="utf-8") as file:
+            facts: dict[str, Any] = json.load(file)
+    except (OSError, ValueError):
+        return None  # not ready yet, or on its way out
+    return None if _is_abandoned(folder) else {**facts, "folder": folder}
 
 
 def sweep() -> list[str]:
     """End what this user's dead nodes left running; remove their folders and return them."""
-    swept: list[str] = []
-    for root in runtime_folders():
-        if not os.path.isdir(root) or not _is_mine(root):
-            continue
-        root_lock = _lock_root(root)
-        try:
-            dead = [folder for folder in _node_folders(root) if _is_abandoned(folder)]
-            for folder in dead:
-                end_marked(folder)
-                remove_folder(folder)
-            swept.extend(dead)
-        finally:
-            os.close(root_lock)
-    return swept
+    root = runtime_folder()
+    if not _is_mine(root):
+        return []
+    root_lock = _lock_root(root)
+    try:
+        dead = [folder for folder in _node_folders(root) if _is_abandoned(folder)]
+        for folder in dead:
+            end_marked(folder)
+            remove_folder(folder)
+    finally:
+        os.close(root_lock)
+    return dead
 
 
 def end_marked(folder: str) -> None:

@@ -31,19 +31,21 @@ class Interrupts:
         noted: Whether an interrupt waits to be delivered.
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        """Wrap the installed handler if this is the main thread.
-
-        Args:
-            wake: Lets every wait of the main thread look around; safe in a signal handler.
-        """
+    def __init__(self) -> None:
+        """Wrap the installed handler if this is the main thread."""
         self.noted = False
-        self._wake = wake
+        self._wake: Callable[[], None] = lambda: None
         self._wrapped: Any = None
         self._handler = self._on_sigint  # one object, to be recognised again
         self._main = threading.main_thread().ident
         self._closed = False
         self.enter()
+
+    def wake_by(self, wake: Callable[[], None]) -> None:
+        """Let ``wake`` make every wait of the main thread look around; safe in a signal handler."""
+        self._wake = wake
+        if self.noted:
+            wake()
 
     def enter(self) -> None:
         """Deliver what is noted and wrap a handler that was installed since; at each entry of a call."""

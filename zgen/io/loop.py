@@ -360,6 +360,8 @@ class Loop:
         while not self._closing and not self.broken:
             if interrupts is not None and interrupts.noted:
                 interrupts.repeat()
+                for waiter in list(self._parked):
+                    waiter.wake()  # it may have parked just after it was noted
                 self._gate.pass_through(_REPEAT_S)
                 continue
             lead = self._caller_lead

@@ -171,9 +171,9 @@ class Runner:
             self._end(start, OUTCOME_VALUE, ())
 
     def _wait_for_release(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            self._wait(held)
+        if self._held is not None:
+            self._wait(self._held)  # only this thread makes another one, with its next item
+            self._held = None
 
     def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
         task = start.task

@@ -158,7 +158,7 @@ def load_plain(payload: bytes) -> Any:
 def _is_importable(module: Any) -> bool:
     """Return whether another process with the same search path would import this very module."""
     name = module.__name__
-    if name == "__main__" or "." not in name and name in sys.builtin_module_names:
+    if name == "__main__" or ("." not in name and name in sys.builtin_module_names):
         return True  # cloudpickle sends __main__ by value by itself
     try:
         spec = importlib.util.find_spec(name)

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ WORKER_MAIN: Final = "zgen.runtime.worker_main:run"
 #: Above every number that the supervisor's descriptors get.
 _FD_MIN: Final = 16
 _LOG_TAIL_BYTES: Final = 4 << 10
+#: How often a starter looks around while it waits.
+_LOOK_NS: Final = 50 * MS
 
 
 @dataclass(slots=True)
@@ -118,6 +121,7 @@ def start_node(
     embedded: bool = True,
     worker_main: str = WORKER_MAIN,
     prestart: bool = True,
+    look: Callable[[], None] = lambda: None,
 ) -> NodeProcess:
     """Start a node on this machine and wait until it is ready.
 
@@ -127,55 +131,37 @@ def start_node(
         embedded: False for one that drivers find by ``find_node``.
         worker_main: ``module:function`` that its workers run.
         prestart: Whether it starts workers before they are asked for.
+        look: Called now and then while it is waited for; what it raises ends the node.
 
     Raises:
         NodeStartError: It did not become ready; the message ends with what its processes said.
         ValueError: A resource is negative, or CPU is among ``resources``.
     """
-    amounts = _amounts(num_cpus, resources or {})
-    roots = folders.runtime_folders()
-    if not roots:
-        raise NodeStartError(
-            "every runtime folder's path is too long for a socket; set XDG_RUNTIME_DIR"
-        )
     peer = os.urandom(ID_BYTES)
-    folder = folders.node_folder(roots[0], peer)
+    folder = folders.node_folder(folders.runtime_folder(), peer)
     config = {
         "folder": folder,
         "peer": peer.hex(),
-        "resources": amounts,
+        "resources": _amounts(num_cpus, resources or {}),
         "embedded": embedded,
         "log_to_file": embedded,
         "worker_main": worker_main,
         "prestart": prestart,
     }
-    ready_fd, ready_end = os.pipe2(os.O_CLOEXEC)
-    control_end, control_fd = os.pipe2(os.O_CLOEXEC)
-    own_pidfd = os.pidfd_open(os.getpid())
     log_fd = os.memfd_create("zgen-log", os.MFD_CLOEXEC) if embedded else os.dup(2)
     try:
-        pid = _spawn(config, folder, log_fd, (ready_end, control_end, own_pidfd))
-    except BaseException:
-        os.close(ready_fd)
-        os.close(control_fd)
-        os.close(log_fd)
-        raise
+        pid, ready_fd, control_fd = _spawn(config, log_fd)
+        pidfd = os.pidfd_open(pid)
+        try:
+            facts = _await_ready(folder, pidfd, ready_fd, log_fd, look)
+            return NodeProcess(facts, pid, pidfd, control_fd)
+        except BaseException:
+            os.close(control_fd)
+            _end_failed(pid, pidfd)
+            raise
+        finally:
+            os.close(ready_fd)
     finally:
-        for descriptor in (ready_end, control_end, own_pidfd):
-            os.close(descriptor)
-    pidfd = os.pidfd_open(pid)
-    try:
-        facts = _await_ready(folder, pidfd, ready_fd, log_fd)
-        return NodeProcess(facts, pid, pidfd, control_fd)
-    except BaseException:
-        os.close(control_fd)
-        if not _await(pidfd, now_ns() + 5 * SECOND):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        _reap(pid)
-        os.close(pidfd)
-        raise
-    finally:
-        os.close(ready_fd)
         os.close(log_fd)
 
 
@@ -188,14 +174,17 @@ def find_node(place: str | None = None) -> NodeFacts:
     """Return this machine's node that was started by ``zgen node start``.
 
     Args:
-        place: Session folder or endpoint of the wanted one, if there may be several.
+        place: Its session folder or endpoint; None if there is only one.
 
     Raises:
         NodeStartError: There is none, or more than one.
     """
-    found = started_nodes()
-    if place is not None:
-        found = [node for node in found if place in (node.folder, node.address.endpoint)]
+    if place is None:
+        found = started_nodes()
+    else:
+        path = place.removeprefix("ipc://")
+        facts = folders.node_in(os.path.dirname(path) if path.endswith(".sock") else path)
+        found = [] if facts is None else [_facts_of(facts)]
     if not found:
         where = f" at {place}" if place else ""
         raise NodeStartError(
@@ -239,14 +228,34 @@ def _amounts(num_cpus: float | None, resources: dict[str, float]) -> dict[str, f
     return {name: float(amount) for name, amount in amounts.items()}
 
 
-def _spawn(config: dict[str, Any], folder: str, log_fd: int, given: tuple[int, int, int]) -> int:
+def _spawn(config: dict[str, Any], log_fd: int) -> tuple[int, int, int]:
+    """Start a supervisor.
+
+    Returns:
+        Its process id, where it tells that the node is ready, and what stops it.
+    """
+    ready_fd, ready_end = os.pipe2(os.O_CLOEXEC)
+    control_end, control_fd = os.pipe2(os.O_CLOEXEC)
+    given = (ready_end, control_end, os.pidfd_open(os.getpid()))
+    try:
+        return _exec(config, log_fd, given), ready_fd, control_fd
+    except BaseException:
+        os.close(ready_fd)
+        os.close(control_fd)
+        raise
+    finally:
+        for descriptor in given:
+            os.close(descriptor)
+
+
+def _exec(config: dict[str, Any], log_fd: int, given: tuple[int, int, int]) -> int:
     """Start the supervisor with ``given`` as its descriptors from 3 on; return its process id."""
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FD_MIN) for fd in (log_fd, log_fd, *given)]
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     actions = [(os.POSIX_SPAWN_DUP2, null, 0)]
     actions.extend((os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(high, start=1))
     flags = ["-X", "dev"] if sys.flags.dev_mode else []
-    environment = {**os.environ, "PYTHONPATH": _search_path(), folders.MARK: folder}
+    environment = {**os.environ, "PYTHONPATH": _search_path(), folders.MARK: config["folder"]}
     try:
         return os.posix_spawn(
             sys.executable,
@@ -264,6 +273,14 @@ def _spawn(config: dict[str, Any], folder: str, log_fd: int, given: tuple[int, i
             os.close(fd)
 
 
+def _end_failed(pid: int, pidfd: int) -> None:
+    """End what is left of a node that did not become ready; its control pipe is closed already."""
+    if not _await(pidfd, now_ns() + 5 * SECOND):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    _reap(pid)
+    os.close(pidfd)
+
+
 def _search_path() -> str:
     """Return a PYTHONPATH by which the node finds this zgen and the daemon beside it."""
     library = Path(__file__).resolve().parents[2]
@@ -279,12 +296,17 @@ def _search_path() -> str:
     return os.pathsep.join(dict.fromkeys([str(library), str(daemon), *filter(None, given)]))
 
 
-def _await_ready(folder: str, pidfd: int, ready_fd: int, log_fd: int) -> NodeFacts:
+def _await_ready(
+    folder: str, pidfd: int, ready_fd: int, log_fd: int, look: Callable[[], None]
+) -> NodeFacts:
     """Wait for the line that says the node is ready."""
     deadline_ns = now_ns() + NODE_START_NS
     line = b""
     while not line.endswith(b"\n"):
-        if not _await(ready_fd, deadline_ns):
+        look()
+        if not _await(ready_fd, min(deadline_ns, now_ns() + _LOOK_NS)):
+            if now_ns() < deadline_ns:
+                continue
             raise NodeStartError(
                 f"no node after {NODE_START_NS // SECOND} s\n{_log_tail(folder, log_fd)}"
             )
@@ -315,12 +337,10 @@ def _facts_of(said: dict[str, Any]) -> NodeFacts:
 def _log_tail(folder: str, log_fd: int) -> str:
     """Return what the node's processes said last, first before and then in the session folder."""
     told = b""
-    try:
+    with suppress(OSError):  # a terminal, or no folder
         told = os.pread(log_fd, _LOG_TAIL_BYTES, 0)
         with open(os.path.join(folder, folders.LOG_FILE), "rb") as file:
             told += file.read()[-_LOG_TAIL_BYTES:]
-    except OSError:
-        pass  # a terminal, or no folder
     return told.decode(errors="replace").rstrip()
 
 

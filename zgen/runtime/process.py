@@ -14,10 +14,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from zgen.core.effects import Effect, Exit, JobReady, Left, NodeAnswered, NodeLost, PrintLines, Report
+from zgen.core.effects import (
+    Effect,
+    Exit,
+    JobReady,
+    Left,
+    NodeAnswered,
+    NodeLost,
+    PrintLines,
+    Report,
+)
 from zgen.core.events import AskNode, BodyBlocked, Dropped
-from zgen.core.process import ProcessMachine
 from zgen.core.identity import Identity
+from zgen.core.process import ProcessMachine
 from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
 from zgen.ids import JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
@@ -72,8 +81,16 @@ class Runtime:
         closed: Why it can no longer be used, or empty.
     """
 
-    def __init__(self, identity: Identity, job: JobId, folder: str, *, marks_fd: int | None = None) -> None:
-        """Bind the inbox and start; ``marks_fd`` makes it a worker."""
+    def __init__(
+        self,
+        identity: Identity,
+        job: JobId,
+        folder: str,
+        *,
+        marks_fd: int | None = None,
+        interrupts: Interrupts | None = None,
+    ) -> None:
+        """Bind the inbox and start; ``marks_fd`` makes it a worker, ``interrupts`` are a driver's."""
         self.machine = ProcessMachine(identity, executes=marks_fd is not None)
         self.waits = Waits(self.machine.owner)
         self.job = job
@@ -95,8 +112,9 @@ class Runtime:
         self.task_thread = threading.get_ident()
         self._drop_seen_ns: int | None = None
         self._print_lock = threading.Lock()
-        if self.runner is None:
-            self.loop.interrupts = Interrupts(self.loop.wake)
+        self.loop.interrupts = interrupts
+        if interrupts is not None:
+            interrupts.wake_by(self.loop.wake)
         self.loop.start_thread(self.drain_drops)
 
     @property
@@ -182,7 +200,7 @@ class Runtime:
 
     def close(self, reason: str) -> None:
         """End this runtime; what was pending fails, what is held can still be read."""
-        global current  # noqa: PLW0603  # the one mutable global
+        global current  # the one mutable global
         self.closed = reason
         if current is self:
             current = None
@@ -193,8 +211,6 @@ class Runtime:
         for stream in list(self.machine.owner.streams.streams):
             self.machine.owner.streams.fail(stream, fault)
         self.waits.finish_all()
-        if self.loop.interrupts is not None:
-            self.loop.interrupts.close()
         if self._recorder is not None:
             self._recorder.close()
 
@@ -258,12 +274,12 @@ def require() -> Runtime:
 
 def adopt(runtime: Runtime) -> None:
     """Make ``runtime`` the one of this process."""
-    global current  # noqa: PLW0603  # the one mutable global
+    global current  # the one mutable global
     current = runtime
 
 
 def _mark_fork() -> None:
-    global current, forked  # noqa: PLW0603  # the one mutable global
+    global current, forked  # the one mutable global
     if current is not None:
         forked = True
         if current.loop.interrupts is not None:

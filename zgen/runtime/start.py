@@ -15,6 +15,7 @@ from zgen.exceptions import InternalError, NodeStartError
 from zgen.ids import ID_BYTES, JobId, PeerId
 from zgen.io import clock, spawn
 from zgen.io.folders import endpoint_of, socket_path
+from zgen.io.interrupts import Interrupts
 from zgen.io.release import PYTHON, RELEASE
 from zgen.limits import SECOND
 from zgen.runtime import process
@@ -47,7 +48,7 @@ class Driver:
 
     def stop(self) -> None:
         """End the runtime; end the node too if it was started for this driver."""
-        global driver  # noqa: PLW0603  # the driver of the one runtime
+        global driver  # the driver of the one runtime
         if os.getpid() != self._pid or driver is not self:
             return
         driver = None
@@ -62,12 +63,15 @@ class Driver:
         except InternalError:
             process.log.exception("zgen was broken when it was shut down")
         finally:
+            # Interrupts are noted and not delivered from here on, until nothing is left to be done.
             runtime.close("zgen was shut down")
             if self._started is not None:
                 self._started.stop()
             else:
                 os.close(self._pidfd)
                 _unlink(socket_path(runtime.folder, runtime.machine.session.identity.address.peer))
+            if runtime.loop.interrupts is not None:
+                runtime.loop.interrupts.close()
 
 
 #: The driver of this process's runtime, or None.
@@ -93,25 +97,44 @@ def start_driver(
         NodeStartError: The node could not be started or joined.
         ValueError: An amount is negative.
     """
-    global driver  # noqa: PLW0603  # the driver of the one runtime
-    started: spawn.NodeProcess | None = None
-    if address is None:
-        started = spawn.start_node(num_cpus, resources)
-        node, pidfd = started.facts, started.daemon_pidfd
-    else:
-        node = spawn.find_node(None if address == "auto" else address)
-        pidfd = _open_pidfd(node)
+    interrupts = Interrupts()
     try:
-        runtime = _make_runtime(node)
+        started: spawn.NodeProcess | None = None
+        if address is None:
+            started = spawn.start_node(num_cpus, resources, look=interrupts.deliver)
+            node, pidfd = started.facts, started.daemon_pidfd
+        else:
+            node = spawn.find_node(None if address == "auto" else address)
+            pidfd = _open_pidfd(node)
+        return _be_driver(node, started, pidfd, interrupts, log_to_driver)
+    except BaseException:
+        interrupts.close()
+        raise
+
+
+def _be_driver(
+    node: spawn.NodeFacts,
+    started: spawn.NodeProcess | None,
+    pidfd: int,
+    interrupts: Interrupts,
+    log_to_driver: bool,
+) -> Driver:
+    """Make this process the driver of a running node; if that fails, nothing of it is left."""
+    global driver  # the driver of the one runtime
+    try:
+        runtime = _make_runtime(node, interrupts)
     except BaseException:
         if started is not None:
             started.stop()
+        else:
+            os.close(pidfd)
         raise
     runtime.log_to_driver = log_to_driver
     process.adopt(runtime)
     driver = Driver(runtime, node, started, pidfd)
     try:
         _join(runtime, node, pidfd)
+        interrupts.deliver()
     except BaseException:
         driver.stop()
         raise
@@ -131,13 +154,14 @@ def ensure() -> Runtime:
     return process.require()
 
 
-def _make_runtime(node: spawn.NodeFacts) -> Runtime:
+def _make_runtime(node: spawn.NodeFacts, interrupts: Interrupts) -> Runtime:
     for ours, theirs, what in ((RELEASE, node.release, "zgen"), (PYTHON, node.python, "Python")):
         if ours != theirs:
             raise NodeStartError(f"the node runs {what} {theirs}, this program {what} {ours}")
     peer = PeerId(secrets.token_bytes(ID_BYTES))
     address = Address(peer, 1, endpoint_of(node.folder, peer))
-    return Runtime(Identity(address, PYTHON, RELEASE), JobId(secrets.token_bytes(ID_BYTES)), node.folder)
+    identity, job = Identity(address, PYTHON, RELEASE), JobId(secrets.token_bytes(ID_BYTES))
+    return Runtime(identity, job, node.folder, interrupts=interrupts)
 
 
 def _join(runtime: Runtime, node: spawn.NodeFacts, pidfd: int) -> None:

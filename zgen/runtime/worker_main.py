@@ -7,8 +7,8 @@ from zgen.core.events import Join
 from zgen.core.identity import Identity
 from zgen.exceptions import InternalError
 from zgen.ids import JobId, PeerId
-from zgen.io.release import PYTHON, RELEASE
 from zgen.io.folders import endpoint_of
+from zgen.io.release import PYTHON, RELEASE
 from zgen.runtime import process
 from zgen.wire.session import Address
 

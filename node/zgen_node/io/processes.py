@@ -6,8 +6,9 @@ once, after its last output was read. When the zygote dies, everything below it 
 reaped here, since the daemon is the subreaper of all of them, and a new zygote takes over; a fork
 that was under way is reported as a failed one, because whether it happened cannot be known.
 
-What a worker started in process groups of its own becomes a child of the daemon when the worker
-dies. Any child that is not the zygote is such an orphan, and is killed.
+Each worker takes in what its own processes leave behind, and when it dies all of that becomes the
+daemon's. So any child of the daemon that is not the zygote is an orphan of a dead worker, and is
+killed.
 """
 
 import contextlib

@@ -35,7 +35,7 @@ def test_a_runtime_folder_that_is_too_long_for_sockets_is_passed_over(
     deep = tmp_path / ("d" * 80)
     deep.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
-    assert folders.runtime_folders() == [f"/tmp/zgen-{os.getuid()}"]
+    assert folders.runtime_folder() == f"/tmp/zgen-{os.getuid()}"
 
 
 def test_every_endpoint_fits_where_the_preferred_folder_just_fits(
@@ -44,7 +44,7 @@ def test_every_endpoint_fits_where_the_preferred_folder_just_fits(
     monkeypatch.setattr(folders, "_is_mine", lambda path: True)
     for length in range(40, 100):
         monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + "x" * length)
-        root = folders.runtime_folders()[0]
+        root = folders.runtime_folder()
         endpoint = folders.endpoint_of(folders.node_folder(root, bytes(16)), bytes(16))
         assert len(endpoint) < 107
 
@@ -53,7 +53,7 @@ def test_a_runtime_folder_of_somebody_else_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
-    assert str(tmp_path) not in folders.runtime_folders()[0]
+    assert str(tmp_path) not in folders.runtime_folder()
 
 
 def test_the_folder_is_made_for_this_user_alone(root: Path) -> None:

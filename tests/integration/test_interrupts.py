@@ -1,0 +1,155 @@
+"""Real SIGINTs into a driver: each is seen once and soon, and nothing is torn, lost or left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SEEN_WITHIN_S: Final = 0.5
+
+
+class Driver:
+    """A driver in a process of its own, and how long it took to see each interrupt."""
+
+    def __init__(self, scene: str, folder: Path) -> None:
+        path = os.pathsep.join([str(ROOT), str(ROOT / "node")])
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "dev", "-m", "tests.integration.interrupted", scene, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": path},
+            text=True,
+        )
+        self.took_s: list[float] = []
+
+    def read(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def ask(self, line: str) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def interrupt(self, seen: int) -> None:
+        """Send one SIGINT and wait until the driver has seen ``seen`` of them."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        assert self.read() == f"seen {seen}"
+        self.took_s.append(time.monotonic() - began)
+
+    def end(self) -> dict[str, Any]:
+        """Return its report after it has ended well."""
+        report: dict[str, Any] = json.loads(self.read())
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(20) == 0
+        return report
+
+
+@contextlib.contextmanager
+def driver(scene: str, folder: Path) -> Iterator[Driver]:
+    started = Driver(scene, folder)
+    try:
+        yield started
+    finally:
+        started.process.kill()
+        with started.process:
+            pass
+
+
+def assert_whole(report: dict[str, Any], seen: int) -> None:
+    assert report["seen"] == seen
+    assert report["missing"] == 0
+    assert report["in_order"]
+    assert report["same_worker"]
+    assert report["idle"]
+    assert report["rescues"] == 0
+
+
+@pytest.mark.parametrize("scene", ["default", "asyncio", "raising", "counting"])
+def test_three_hundred_interrupts_into_a_stream_are_each_seen_once_and_lose_no_item(
+    scene: str, tmp_path: Path
+) -> None:
+    dice = random.Random(7)
+    with driver(scene, tmp_path) as started:
+        assert started.read() == "seen 0"
+        for seen in range(1, 301):
+            time.sleep(dice.uniform(0, 0.003))
+            started.interrupt(seen)
+        (tmp_path / "stop").touch()
+        report = started.end()
+    assert_whole(report, 300)
+    assert report["count"] > 300
+    assert max(started.took_s) < SEEN_WITHIN_S
+    if scene == "asyncio":
+        assert report["wrapped_asyncio"] == 301
+
+
+def test_an_interrupt_ends_every_blocked_call_at_once_and_harms_nothing(tmp_path: Path) -> None:
+    calls = 7
+    with driver("blocked", tmp_path) as started:
+        assert started.read() == "seen 0"
+        for seen in range(1, calls + 1):
+            time.sleep(0.05)  # so that it blocks, as a rule
+            started.interrupt(seen)
+        assert_whole(started.end(), calls)
+    assert max(started.took_s) < SEEN_WITHIN_S
+
+
+def test_under_asyncio_the_second_interrupt_ends_a_call_that_the_first_could_not(
+    tmp_path: Path,
+) -> None:
+    with driver("asyncio_blocked", tmp_path) as started:
+        assert started.read() == "seen 0"
+        time.sleep(0.1)
+        started.process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        started.interrupt(1)
+        assert_whole(started.end(), 1)
+    assert max(started.took_s) < SEEN_WITHIN_S
+
+
+def test_interrupts_into_remote_calls_tear_nothing(tmp_path: Path) -> None:
+    dice = random.Random(11)
+    with driver("submitting", tmp_path) as started:
+        assert started.read() == "seen 0"
+        for seen in range(1, 101):
+            time.sleep(dice.uniform(0, 0.004))
+            started.interrupt(seen)
+        (tmp_path / "stop").touch()
+        assert_whole(started.end(), 100)
+    assert max(started.took_s) < SEEN_WITHIN_S
+
+
+def test_interrupts_into_init_and_shutdown_leave_nothing_behind(tmp_path: Path) -> None:
+    rounds = 10
+    with driver("starting", tmp_path) as started:
+        for part, longest_s in (("init", 0.6), ("shutdown", 0.15)):
+            for number in range(rounds):
+                assert started.ask(part) == "now"
+                time.sleep(longest_s * number / rounds)
+                started.process.send_signal(signal.SIGINT)
+                assert json.loads(started.read()) == [], f"{part}, {number}"
+        assert started.process.stdin is not None
+        started.process.stdin.close()
+        report = json.loads(started.read())
+        assert started.process.wait(20) == 0
+    assert report["init"] > 0, "no interrupt came while init ran"
+    assert report["shutdown"] > 0, "no interrupt came while shutdown ran"
