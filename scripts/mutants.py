@@ -1,11 +1,12 @@
-"""Remove one fence at a time and require that its recorded seed turns red; see tests/sim/mutants.py.
+"""Remove one fence at a time and require that its seed turns red; see tests/sim/mutants.py.
 
     python scripts/mutants.py               each mutant at its seed, and each seed green without it
     python scripts/mutants.py --search      look for the first seed that kills each mutant
     python scripts/mutants.py --search -k DOWN      only those with this in their name
 
 A mutant whose text no longer occurs exactly once in its file is a failure: the list is out of date.
-Nothing is written: the source is changed on its way through the import machinery of a fresh process.
+Nothing is written: the source is changed on its way through the import machinery of a fresh
+process.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def run_here(mutant: Mutant | None, scenario: str, seeds: Sequence[int]) -> int:
 
 
 def run_apart(number: int | None, scenario: str, first: int, count: int) -> tuple[int, str]:
-    """Run seeds in a fresh process, with mutant ``number`` if any; return its status and last words."""
+    """Run seeds in a fresh process, mutated if asked; return its status and last words."""
     command = [sys.executable, __file__, "--run", scenario, str(first), str(count)]
     if number is not None:
         command += ["--mutant", str(number)]

@@ -4,7 +4,8 @@
     python scripts/sim.py --seed 4711 --seeds 1        that seed alone
     python scripts/sim.py --seed 4711 --trace          its whole trace
 
-Prints each failure with what repeats it and the last lines of its trace, then totals over all seeds.
+Prints each failure with what repeats it and the last lines of its trace, then totals over all
+seeds.
 Exits 1 if a seed failed, or if a mark that must be reached was not.
 """
 

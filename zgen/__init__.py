@@ -26,7 +26,8 @@ __all__ = [
     "wait",
 ]
 
-#: Public name -> module that has it. Imported on first use, so that the daemon never loads a pickler.
+#: Public name -> module that has it. Imported on first use, so that the daemon never loads a
+#: pickler.
 _HOME = {
     "Context": "zgen.api",
     "ObjectRef": "zgen.handles",

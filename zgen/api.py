@@ -19,6 +19,7 @@ from zgen.wire.value import is_error
 T = TypeVar("T")
 
 Waitable = ObjectRef[Any] | ObjectRefGenerator[Any]
+W = TypeVar("W", bound=Waitable)
 
 
 class Context:
@@ -43,7 +44,10 @@ class Context:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Shut zgen down."""
         shutdown()
@@ -66,7 +70,8 @@ def init(
     """Start zgen in this process, as a driver.
 
     Args:
-        address: None starts a node for this program, which ends with it; ``"auto"`` joins the one that
+        address: None starts a node for this program, which ends with it; ``"auto"`` joins the one
+            that
             ``zgen node start`` runs on this machine; a node's address or folder joins that one.
         num_cpus: CPUs of the started node; by default as many as this process may use.
         num_gpus: GPUs of the started node.
@@ -87,9 +92,14 @@ def init(
     if process.current is not None:
         if ignore_reinit_error and start.driver is not None:
             return Context(start.driver)
-        raise RuntimeError("zgen.init() was called already; call zgen.shutdown() first, or pass ignore_reinit_error=True")
+        raise RuntimeError(
+            "zgen.init() was called already; call zgen.shutdown() first, or pass "
+            "ignore_reinit_error=True"
+        )
     if address is not None and (num_cpus is not None or num_gpus is not None or resources):
-        raise ValueError("num_cpus, num_gpus and resources describe a node to be started; leave them out to join one")
+        raise ValueError(
+            "num_cpus, num_gpus and resources describe a node to be started, not one to be joined"
+        )
     amounts = dict(resources or {})
     if num_gpus is not None:
         amounts["GPU"] = num_gpus
@@ -106,7 +116,7 @@ _WITHOUT_MEANING: Final = ("include_dashboard", "logging_level", "configure_logg
 
 
 def shutdown() -> None:
-    """End zgen in this process, and the node if it was started for it; harmless if it does not run."""
+    """End zgen in this process, and a node that was started for it; harmless if none runs."""
     if start.driver is not None:
         start.driver.stop()
 
@@ -139,7 +149,7 @@ def get(refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
 @overload
 def get(refs: Sequence[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
 def get(refs: Any, *, timeout: float | None = None) -> Any:
-    """Return the object behind a reference, or a list of them for a list, waiting until it is there.
+    """Return the object behind a reference, or a list of them for a list, once it is there.
 
     Args:
         refs: One reference, or a list of them.
@@ -147,7 +157,8 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
 
     Raises:
         GetTimeoutError: Not everything was there in time.
-        TaskError: The task raised; also an instance of the class that it raised. In a list the first
+        TaskError: The task raised; also an instance of the class that it raised. In a list the
+            first
             error that is there ends the wait for the others.
         ZgenError: The system failed; see ``zgen.exceptions``.
         TypeError: ``refs`` is a generator, or an element is not a reference.
@@ -156,7 +167,7 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must be at least 0, got {timeout}")
     if type(refs) is ObjectRef:
-        value = refs._record.value
+        value = refs.record.value
         if type(value) is bytes:
             return serializer.loads(value)
         if value is None:
@@ -164,14 +175,18 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         return value_of(refs)
     if isinstance(refs, ObjectRefGenerator):
         raise TypeError(
-            "zgen.get() of a generator: take its references with next(gen) or a for loop, or get gen.completed() "
-            "to wait for its end"
+            "zgen.get() of a generator: take its references with next(gen) or a for loop, or get "
+            "gen.completed() to wait for its end"
         )
     if not isinstance(refs, list):
-        raise ValueError(f"zgen.get() takes an ObjectRef or a list of them, got {type(refs).__name__}")
+        raise ValueError(
+            f"zgen.get() takes an ObjectRef or a list of them, got {type(refs).__name__}"
+        )
     for ref in refs:
         if not isinstance(ref, ObjectRef):
-            raise TypeError(f"zgen.get() takes a list of ObjectRefs, an element is {type(ref).__name__}")
+            raise TypeError(
+                f"zgen.get() takes a list of ObjectRefs, an element is {type(ref).__name__}"
+            )
     failed = _await_all(refs, timeout)
     if failed is not None:
         value_of(failed)
@@ -179,15 +194,16 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
 
 
 def wait(
-    refs: list[Waitable],
+    refs: list[W],
     *,
     num_returns: int = 1,
     timeout: float | None = None,
     fetch_local: bool = True,
-) -> tuple[list[Any], list[Any]]:
+) -> tuple[list[W], list[W]]:
     """Wait until ``num_returns`` of the references and generators are ready.
 
-    A generator is ready if ``next`` would not block; that is also so when it is exhausted. Nothing is
+    A generator is ready if ``next`` would not block; that is also so when it is exhausted. Nothing
+    is
     taken from it.
 
     Args:
@@ -232,29 +248,37 @@ def wait(
 
 def _check_wait(refs: Any, num_returns: int, timeout: float | None) -> None:
     if isinstance(refs, (ObjectRef, ObjectRefGenerator)):
-        raise TypeError(f"zgen.wait() takes a list of references, got a single {type(refs).__name__}")
+        raise TypeError(
+            f"zgen.wait() takes a list of references, got a single {type(refs).__name__}"
+        )
     if not isinstance(refs, list):
         raise TypeError(f"zgen.wait() takes a list of references, got {type(refs).__name__}")
     for item in refs:
         if not isinstance(item, (ObjectRef, ObjectRefGenerator)):
-            raise TypeError(f"zgen.wait() takes a list of references, an element is {type(item).__name__}")
+            raise TypeError(
+                f"zgen.wait() takes a list of references, an element is {type(item).__name__}"
+            )
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must be at least 0, got {timeout}")
     if not refs:
         return
-    if len({item._stream if isinstance(item, ObjectRefGenerator) else item._id for item in refs}) != len(refs):
+    objects, streams = _names(refs)
+    if len(dict.fromkeys([*objects, *streams])) != len(refs):
         raise ValueError("zgen.wait() takes a list without duplicates")
     if not 0 < num_returns <= len(refs):
-        raise ValueError(f"num_returns must be between 1 and the number of references, {len(refs)}, got {num_returns}")
+        raise ValueError(
+            f"num_returns must be between 1 and {len(refs)}, the number of references, got "
+            f"{num_returns}"
+        )
 
 
 def _is_ready(item: Waitable) -> bool:
-    return item._record.value is not None if isinstance(item, ObjectRef) else item._is_ready()
+    return item.record.value is not None if isinstance(item, ObjectRef) else item.would_not_block()
 
 
 def _names(items: Sequence[Waitable]) -> tuple[list[ObjectId], list[StreamId]]:
-    objects = [item._id for item in items if isinstance(item, ObjectRef)]
-    return objects, [item._stream for item in items if isinstance(item, ObjectRefGenerator)]
+    objects = [ObjectId(item.binary()) for item in items if isinstance(item, ObjectRef)]
+    return objects, [item.stream for item in items if isinstance(item, ObjectRefGenerator)]
 
 
 def _await_all(refs: list[ObjectRef[Any]], timeout: float | None) -> ObjectRef[Any] | None:
@@ -262,15 +286,20 @@ def _await_all(refs: list[ObjectRef[Any]], timeout: float | None) -> ObjectRef[A
     runtime = _enter_if_running()
     deadline_ns = _deadline_ns(timeout)
     while True:
-        failed = next((ref for ref in refs if ref._record.value is not None and is_error(ref._record.value)), None)
+        failed = next(
+            (ref for ref in refs if ref.record.value is not None and is_error(ref.record.value)),
+            None,
+        )
         if failed is not None:
             return failed
-        if all(ref._record.value is not None for ref in refs):
+        if all(ref.record.value is not None for ref in refs):
             return None
         if runtime is None:
             raise ObjectLostError(refs[0].hex(), "zgen was shut down before it was ready")
         with runtime.loop.lock:
-            pending = list(dict.fromkeys(ref._id for ref in refs if ref._record.value is None))
+            pending = list(
+                dict.fromkeys(ObjectId(ref.binary()) for ref in refs if ref.record.value is None)
+            )
             waiter = CountWaiter(len(pending), stop_at_error=True)
             if pending:
                 runtime.waits.add(waiter, pending, ())
@@ -279,7 +308,7 @@ def _await_all(refs: list[ObjectRef[Any]], timeout: float | None) -> ObjectRef[A
         finally:
             with runtime.loop.lock:
                 runtime.waits.remove(waiter, pending, ())
-        if not done and any(ref._record.value is None for ref in refs):
+        if not done and any(ref.record.value is None for ref in refs):
             if runtime.closed:
                 raise ZgenError(runtime.closed)
             raise serializer.timed_out(f"{len(pending)} of {len(refs)} objects", timeout or 0.0)

@@ -29,7 +29,8 @@
     ├── NestedRefError                a reference inside a value; also a TypeError
     └── InternalError                 an invariant broke
 
-Errors carry fields; the sentence is computed from them. All of them pickle. ``may_have_run`` is False
+Errors carry fields; the sentence is computed from them. All of them pickle. ``may_have_run`` is
+False
 only where it is certain that nothing ran, so that repeating the call is safe.
 """
 
@@ -74,7 +75,8 @@ class TaskError(ZgenError):
     ``except ValueError`` works across processes.
 
     Attributes:
-        cause: The exception that user code raised first, or a ``ZgenError`` with its text if that does not
+        cause: The exception that user code raised first, or a ``ZgenError`` with its text if that
+            does not
             pickle; never a ``TaskError``, however many tasks it came through.
         function_name: Name of the remote function.
         remote_traceback: The traceback as text, as it stood in the worker.
@@ -101,10 +103,11 @@ class TaskError(ZgenError):
     def __str__(self) -> str:
         """Return the remote traceback under a line that says where it was raised."""
         again = f", attempt {self.attempt}" if self.attempt else ""
-        return f"{self.function_name}() raised in worker pid={self.pid}{again}\n\n{self.remote_traceback.rstrip()}"
+        where = f"{self.function_name}() raised in worker pid={self.pid}{again}"
+        return f"{where}\n\n{self.remote_traceback.rstrip()}"
 
     def as_instance_of_cause(self) -> "TaskError":
-        """Return this error as an instance of the cause's class too, or itself where that cannot be."""
+        """Return this error as an instance of the cause's class too, where that can be."""
         cause = self.cause
         if issubclass(TaskError, type(cause)):
             return self
@@ -125,7 +128,7 @@ class TaskError(ZgenError):
 
 
 def _copy_fields(source: BaseException, target: BaseException) -> None:
-    """Copy what the class of ``source`` keeps outside ``__dict__``: fields of builtins, and slots."""
+    """Copy what ``source`` keeps outside ``__dict__``: fields of builtins, and slots."""
     for cls in type(source).__mro__:
         for name, member in vars(cls).items() if cls is not BaseException else ():
             if isinstance(member, _FIELDS) and not name.startswith("__"):
@@ -142,12 +145,14 @@ _dual_classes: dict[type, type[TaskError] | None] = {}
 
 
 def _dual_class(cause_class: type[BaseException]) -> type[TaskError] | None:
-    """Return a class that is both a TaskError and a ``cause_class``; None where Python refuses one."""
+    """Return a class that is a TaskError and a ``cause_class``; None where Python refuses."""
     if cause_class in _dual_classes:
         return _dual_classes[cause_class]
 
     def reduce(self: TaskError) -> tuple[Any, ...]:
-        return _rebuild_dual, ({name: self.__dict__[name] for name in _DUAL_STATE if name in self.__dict__},)
+        return _rebuild_dual, (
+            {name: self.__dict__[name] for name in _DUAL_STATE if name in self.__dict__},
+        )
 
     name = f"TaskError({cause_class.__name__})"
     body = {"__module__": __name__, "__reduce__": reduce, "__str__": TaskError.__str__}
@@ -237,8 +242,8 @@ class WorkerCrashedError(SystemFailure):
         tail = f"\nlast lines of the worker:\n{self.log_tail}" if self.log_tail else ""
         times = "once" if self.attempts == 1 else f"{self.attempts} times"
         return (
-            f"worker pid={self.pid} died of {end} while it ran {self.task_name}(), which was started {times}; "
-            f"raise max_retries if the task may be repeated{tail}"
+            f"worker pid={self.pid} died of {end} while it ran {self.task_name}(), which was "
+            f"started {times}; raise max_retries if the task may be repeated{tail}"
         )
 
 
@@ -259,11 +264,12 @@ class NodeDiedError(SystemFailure):
 
     def __str__(self) -> str:
         """Say which node died and what to do next."""
-        return f"node {self.node_id[:8]} died ({self.reason or 'no reason known'}); call zgen.shutdown() and zgen.init() again"
+        reason = self.reason or "no reason known"
+        return f"node {self.node_id[:8]} died ({reason}); shut zgen down and initialise it again"
 
 
 class OutOfMemoryError(SystemFailure):
-    """The node ended the worker because memory ran out. Never raised for a MemoryError in user code.
+    """The node ended the worker because memory ran out; not for a MemoryError in user code.
 
     Attributes:
         rss_bytes: Resident memory of the worker when it was ended.
@@ -278,7 +284,8 @@ class OutOfMemoryError(SystemFailure):
 
     def __str__(self) -> str:
         """Give both sizes and what to do next."""
-        return f"worker ended at {self.rss_bytes} bytes, the node's limit is {self.limit_bytes}; lower the parallelism"
+        sizes = f"{self.rss_bytes} bytes, the node's limit is {self.limit_bytes}"
+        return f"worker ended at {sizes}; lower the parallelism"
 
 
 class ActorError(SystemFailure):
@@ -329,7 +336,8 @@ class ObjectReconstructionFailedError(ObjectLostError):
     """The object was lost and its task may not or can not run again.
 
     Attributes:
-        reason: One of ``lineage evicted``, ``retries spent``, ``not retryable``, ``put``, ``cancelled``.
+        reason: One of ``lineage evicted``, ``retries spent``, ``not retryable``, ``put``,
+            ``cancelled``.
     """
 
     def __init__(self, object_id: str = "", story: str = "", reason: str = "") -> None:
@@ -372,8 +380,9 @@ class ReplayMismatchError(StreamError):
     def __str__(self) -> str:
         """Give both counts and what to do next."""
         return (
-            f"{self.task_name}() was run again after a failure and yielded {self.got} items where at least "
-            f"{self.expected} are known; make the generator deterministic or give it max_retries=0"
+            f"{self.task_name}() was run again after a failure and yielded {self.got} items where "
+            f"at least {self.expected} are known; make the generator deterministic or give it "
+            "max_retries=0"
         )
 
 
@@ -434,7 +443,7 @@ class NodeStartError(ZgenError):
 
 
 class NestedRefError(ZgenError, TypeError):
-    """A reference or generator lies inside a value; pass it as a top-level argument, or ``get`` it first."""
+    """A reference or generator lies inside a value; pass it as an argument, or ``get`` it."""
 
     may_have_run = False
 

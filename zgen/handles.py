@@ -1,6 +1,7 @@
 """`ObjectRef`, `ObjectRefGenerator`; dropping one posts an event.
 
-What must not happen here: ``__del__`` taking a lock. It may run anywhere, also inside one, so it appends
+What must not happen here: ``__del__`` taking a lock. It may run anywhere, also inside one, so it
+appends
 to a queue and wakes the I/O thread if that sleeps.
 """
 
@@ -36,12 +37,12 @@ class ObjectRef(Generic[T_co]):
     pending task needs it as an argument.
     """
 
-    __slots__ = ("__weakref__", "_id", "_record")
+    __slots__ = ("__weakref__", "_id", "record")
 
     def __init__(self, name: ObjectId, record: OwnedRef) -> None:
         """Made by zgen only, for a reference that is counted already."""
         self._id = name
-        self._record = record
+        self.record = record
 
     def __del__(self) -> None:
         """Count one reference less, soon."""
@@ -88,8 +89,8 @@ class ObjectRef(Generic[T_co]):
             NestedRefError: Always.
         """
         raise NestedRefError(
-            f"{self!r} lies inside a value that is sent to another process; pass it as a top-level argument, "
-            "or get its value first"
+            f"{self!r} lies inside a value that is sent to another process; pass it as a top-level "
+            "argument, or get its value first"
         )
 
 
@@ -102,11 +103,11 @@ class ObjectRefGenerator(Generic[T]):
     remote body runs on to its end. Not thread-safe.
     """
 
-    __slots__ = ("__weakref__", "_cursor", "_ended", "_items", "_runtime", "_stream")
+    __slots__ = ("__weakref__", "_cursor", "_ended", "_items", "_runtime", "stream")
 
     def __init__(self, stream: StreamId, runtime: Runtime) -> None:
         """Made by zgen only."""
-        self._stream = stream
+        self.stream = stream
         self._runtime = runtime
         #: References taken over from the owner's table, those before the cursor given out already.
         self._items: list[ObjectRef[T] | None] = []
@@ -124,7 +125,8 @@ class ObjectRefGenerator(Generic[T]):
             StopIteration: There is none and never will be.
             StreamClosedError: zgen was shut down before it came.
         """
-        # Between the read of the item and the return nothing is called, so that no interrupt can come
+        # Between the read of the item and the return nothing is called, so that no interrupt can
+        # come
         # between moving the cursor and handing the item over.
         cursor = self._cursor
         items = self._items
@@ -157,13 +159,14 @@ class ObjectRefGenerator(Generic[T]):
     def completed(self) -> ObjectRef[None]:
         """Return a reference that is ready when the remote generator has ended.
 
-        It holds None, also after an exception of the body, which was delivered as an item; it raises
+        It holds None, also after an exception of the body, which was delivered as an item; it
+        raises
         where the system failed.
         """
         runtime = self._runtime
         runtime.enter()
-        runtime.loop.post(RefCompletion(self._stream))
-        name = object_id(self._stream, COMPLETION_INDEX)
+        runtime.loop.post(RefCompletion(self.stream))
+        name = object_id(self.stream, COMPLETION_INDEX)
         return ObjectRef(name, runtime.machine.owner.refs.records[name])
 
     def next_ready(self) -> bool:
@@ -172,7 +175,7 @@ class ObjectRefGenerator(Generic[T]):
             return True
         if self._ended:
             return False
-        record = self._runtime.machine.owner.streams.streams[self._stream]
+        record = self._runtime.machine.owner.streams.streams[self.stream]
         return bool(record.unread)
 
     def is_finished(self) -> bool:
@@ -181,7 +184,7 @@ class ObjectRefGenerator(Generic[T]):
             return False
         if self._ended:
             return True
-        record = self._runtime.machine.owner.streams.streams[self._stream]
+        record = self._runtime.machine.owner.streams.streams[self.stream]
         return record.ended and not record.unread
 
     def send(self, value: Any) -> NoReturn:
@@ -206,21 +209,23 @@ class ObjectRefGenerator(Generic[T]):
         Raises:
             NotImplementedError: Always.
         """
-        raise NotImplementedError("a remote generator cannot be closed; drop it to free what was not taken")
+        raise NotImplementedError(
+            "a remote generator cannot be closed; drop it to free what was not taken"
+        )
 
     def task_id(self) -> bytes:
         """Return the id of the generator task."""
-        return self._stream
+        return self.stream
 
     def __del__(self) -> None:
         """Free what was not taken, soon."""
-        dropped_streams.append(self._stream)
+        dropped_streams.append(self.stream)
         if len(dropped_streams) == 1:
             _kick()
 
     def __repr__(self) -> str:
         """Name the stream."""
-        return f"ObjectRefGenerator({self._stream.hex()})"
+        return f"ObjectRefGenerator({self.stream.hex()})"
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled.
@@ -228,13 +233,15 @@ class ObjectRefGenerator(Generic[T]):
         Raises:
             NestedRefError: Always.
         """
-        raise NestedRefError("you cannot return or pass a generator to another task; consume it here and pass its items")
+        raise NestedRefError(
+            "you cannot return or pass a generator to another task; pass its items"
+        )
 
-    def _is_ready(self) -> bool:
+    def would_not_block(self) -> bool:
         """Return whether ``next`` would not block; under the process lock."""
         if self._cursor < len(self._items) or self._ended:
             return True
-        return self._runtime.machine.owner.streams.is_ready(self._stream)
+        return self._runtime.machine.owner.streams.is_ready(self.stream)
 
     def _refill(self, timeout_s: float | None) -> list["ObjectRef[T] | None"]:
         """Take over the next items; the cursor of what is returned is 0.
@@ -262,7 +269,7 @@ class ObjectRefGenerator(Generic[T]):
     def _take(self, runtime: Runtime) -> list["ObjectRef[T] | None"]:
         if runtime.closed:
             raise StreamClosedError("", f"the generator can no longer be read: {runtime.closed}")
-        for effect in runtime.loop.post(TakeItems(self._stream, TAKE_COUNT_MAX)):
+        for effect in runtime.loop.post(TakeItems(self.stream, TAKE_COUNT_MAX)):
             if type(effect) is ItemsTaken:
                 self._ended = effect.ended
                 records = runtime.machine.owner.refs.records
@@ -272,15 +279,15 @@ class ObjectRefGenerator(Generic[T]):
     def _wait(self, runtime: Runtime, deadline_ns: int | None) -> bool:
         waiter = CountWaiter(1, stop_at_error=False)
         with runtime.loop.lock:
-            if runtime.machine.owner.streams.is_ready(self._stream):
+            if runtime.machine.owner.streams.is_ready(self.stream):
                 return True
-            runtime.waits.add(waiter, (), (self._stream,))
+            runtime.waits.add(waiter, (), (self.stream,))
         try:
             return wait_blocked(runtime, waiter, deadline_ns)
         finally:
             if not waiter.done:
                 with runtime.loop.lock:
-                    runtime.waits.remove(waiter, (), (self._stream,))
+                    runtime.waits.remove(waiter, (), (self.stream,))
 
 
 #: Ray's older name.
@@ -288,7 +295,7 @@ StreamingObjectRefGenerator: Final = ObjectRefGenerator
 
 
 def wait_blocked(runtime: Runtime, waiter: CountWaiter, deadline_ns: int | None) -> bool:
-    """Wait, giving the CPU of a running task away for as long; return whether ``waiter`` is done."""
+    """Wait, giving the CPU of a running task away; return whether ``waiter`` is done."""
     if runtime.blocks_task():
         with runtime.blocked():
             return runtime.loop.wait(waiter, deadline_ns)
@@ -297,6 +304,6 @@ def wait_blocked(runtime: Runtime, waiter: CountWaiter, deadline_ns: int | None)
 
 def value_of(ref: ObjectRef[Any]) -> Any:
     """Return the object behind a ready reference, or raise the error that it holds."""
-    value = ref._record.value
+    value = ref.record.value
     assert value is not None, "not ready"
     return serializer.deserialize(value)

@@ -1,6 +1,7 @@
 """Every bound, with its unit in its name.
 
-Reaching a bound is an event with a typed outcome, never a surprise; nothing in zgen grows past a number
+Reaching a bound is an event with a typed outcome, never a surprise; nothing in zgen grows past a
+number
 that does not stand here.
 """
 
@@ -22,17 +23,20 @@ RESEND_NS_PER_BYTE: Final = 20
 #: A new connection is tried this long after one was lost or refused, doubling up to the maximum.
 RECONNECT_FIRST_NS: Final = 5 * MS
 RECONNECT_NS_MAX: Final = 1 * SECOND
-#: Messages kept that arrived before an earlier one; what lies further ahead is dropped and sent again.
+#: Messages kept that arrived before an earlier one; what lies further ahead is dropped and sent
+#: again.
 REORDER_COUNT_MAX: Final = 4096
 #: Item bytes unacknowledged by one peer before the next item blocks its body.
 ITEM_BYTES_UNACKED_MAX: Final = 64 << 20
-#: Two looks at an empty inbox, this far apart with nothing from the peer between, make its line quiet.
+#: Two looks at an empty inbox, this far apart with nothing from the peer between, make its line
+#: quiet.
 QUIET_LINE_NS: Final = 20 * MS
 #: A clean exit waits this long for its last messages to be acknowledged.
 FLUSH_AT_EXIT_NS: Final = 2 * SECOND
 #: Connections that said hello, kept per process; the oldest superseded ones go first.
 CONNECTIONS_COUNT_MAX: Final = 16_384
-#: Failed dials in a row after which a node forgets a peer that is neither its driver nor its worker.
+#: Failed dials in a row after which a node forgets a peer that is neither its driver nor its
+#: worker.
 REDIALS_FAILED_MAX: Final = 12
 
 # -- wire ------------------------------------------------------------------------------------------
@@ -132,5 +136,6 @@ SLOW_POLL_NS: Final = 1 * SECOND
 # -- logs ------------------------------------------------------------------------------------------
 LOG_TAIL_LINES: Final = 20
 LOG_LINE_BYTES_MAX: Final = 16 << 10
-#: Bytes of worker output that wait at the daemon for one driver; past it the oldest lines are dropped.
+#: Bytes of worker output that wait at the daemon for one driver; past it the oldest lines are
+#: dropped.
 LOG_BACKLOG_BYTES_MAX: Final = 1 << 20

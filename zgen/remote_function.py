@@ -31,7 +31,8 @@ class TaskOptions:
     """How a remote function is run.
 
     Attributes:
-        num_returns: ``"streaming"``, a number of results, or None for streaming where the function is a
+        num_returns: ``"streaming"``, a number of results, or None for streaming where the function
+            is a
             generator function and 1 elsewhere.
         num_cpus: CPUs that it holds while it runs; 1 by default.
         num_gpus: GPUs likewise.
@@ -112,8 +113,12 @@ def _check_num_returns(value: Any) -> None:
 def _check_retry_exceptions(value: Any) -> bool | tuple[type[BaseException], ...]:
     if isinstance(value, bool):
         return value
-    if not isinstance(value, (list, tuple)) or not all(isinstance(c, type) and issubclass(c, BaseException) for c in value):
-        raise TypeError(f"retry_exceptions must be a bool or a list of exception classes, got {value!r}")
+    if not isinstance(value, (list, tuple)) or not all(
+        isinstance(c, type) and issubclass(c, BaseException) for c in value
+    ):
+        raise TypeError(
+            f"retry_exceptions must be a bool or a list of exception classes, got {value!r}"
+        )
     return tuple(value)
 
 
@@ -128,7 +133,8 @@ class RemoteFunction(Generic[P, R]):
         """
         self._function = function
         self._options = options
-        #: Read at the first call: a function that calls itself is unpickled before its defaults are.
+        #: Read at the first call: a function that calls itself is unpickled before its defaults
+        #: are.
         self._signature: inspect.Signature | None = None
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__qualname__ = getattr(function, "__qualname__", self.__name__)
@@ -148,7 +154,9 @@ class RemoteFunction(Generic[P, R]):
         Raises:
             TypeError: Always; it says what to do.
         """
-        raise TypeError(f"{self.__name__}() is a remote function: call {self.__name__}.remote() instead")
+        raise TypeError(
+            f"{self.__name__}() is a remote function: call {self.__name__}.remote() instead"
+        )
 
     def options(self, **options: Any) -> "RemoteFunction[P, R]":
         """Return the same function with other options; see ``TaskOptions``.
@@ -165,7 +173,8 @@ class RemoteFunction(Generic[P, R]):
         References among the top-level arguments are replaced by their values before the task runs.
 
         Returns:
-            An ``ObjectRefGenerator`` for a streaming function; else a reference, a list of references
+            An ``ObjectRefGenerator`` for a streaming function; else a reference, a list of
+            references
             where ``num_returns`` is not 1, or None where it is 0.
 
         Raises:
@@ -212,7 +221,9 @@ class RemoteFunction(Generic[P, R]):
         runtime.loop.post(DefineTaskFunction(self._id, payload))
         self._defined_in = runtime
 
-    def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Value, tuple[ObjectId, ...]]:
+    def _pack(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Value, tuple[ObjectId, ...]]:
         signature = self._signature
         if signature is None:
             signature = self._signature = inspect.signature(self._function)
@@ -228,7 +239,9 @@ class RemoteFunction(Generic[P, R]):
                 slots.append(ObjectId(argument.binary()))
                 return serializer.Slot(len(slots) - 1)
             if type(argument) is ObjectRefGenerator:
-                raise NestedRefError("you cannot return or pass a generator to another task; pass its items")
+                raise NestedRefError(
+                    "you cannot return or pass a generator to another task; pass its items"
+                )
             return argument
 
         packed = tuple([replaced(argument) for argument in args])
@@ -281,7 +294,7 @@ def remote(*args: Any, **options: Any) -> Any:
         ValueError: An option is unknown, out of range, or does not fit the function.
         TypeError: It is not a function.
     """
-    if args and options or len(args) > 1:
+    if (args and options) or len(args) > 1:
         raise TypeError("use @zgen.remote, or @zgen.remote(num_cpus=…) with keywords only")
     if args:
         return _make_remote(args[0], {})
@@ -293,7 +306,9 @@ def _make_remote(function: Any, options: dict[str, Any]) -> RemoteFunction[Any, 
         raise TypeError(f"{function.__name__} is a class; remote classes (actors) do not exist yet")
     if isinstance(function, RemoteFunction):
         raise TypeError(f"{function!r} is remote already; use .options() to change how it runs")
-    if not isinstance(function, (types.FunctionType, types.BuiltinFunctionType)) and not callable(function):
+    if not isinstance(function, (types.FunctionType, types.BuiltinFunctionType)) and not callable(
+        function
+    ):
         raise TypeError(f"@zgen.remote takes a function, got {function!r}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise ValueError(f"{function.__name__}() is async; only methods of actors may be")

@@ -1,7 +1,8 @@
 """A driver to be sent SIGINTs: ``python -m tests.integration.interrupted SCENE FOLDER``.
 
 It prints ``seen N`` when the next interrupt may come (N have been seen), and one JSON object at its
-end. Nothing of its own bookkeeping can be torn: a reference that ``for`` has assigned is in hand, and
+end. Nothing of its own bookkeeping can be torn: a reference that ``for`` has assigned is in hand,
+and
 is put aside after an interrupt if it was not before.
 """
 

@@ -246,11 +246,13 @@ def started() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "zgen.cli", "node", "start", "--num-cpus", "1"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("zgen node with 1 CPUs at ipc://")
-    yield process
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
+    try:
+        assert process.stdout.readline().startswith("zgen node with 1 CPUs at ipc://")
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
 
 
 def test_a_started_node_is_shown_found_and_stopped(started: subprocess.Popen[str]) -> None:

@@ -89,7 +89,8 @@ class Body:
         self.worker.cluster.accounts[task].ends.append(self.attempt)
         self.user.post(TaskEnded(task, self.attempt, outcome, values))
 
-    # -- ops: None goes on at once, (delay, None) after a while, (-1, act) when act says so ----------
+    # -- ops: None goes on at once, (delay, None) after a while, (-1, act) when act says so
+    # ----------
     def _do_yield(self, count: int, delay_ns: int, size: int) -> Any:
         if self.yielded_of_op == count:
             self.yielded_of_op = 0

@@ -101,7 +101,8 @@ class Cluster:
         puts: Values that users put.
         promises: Who checks what users and the world see.
         node_deaths: How often the node died.
-        spawn_failures: Workers that died before they ran anything; the node may call that a failed start.
+        spawn_failures: Workers that died before they ran anything; the node may call that a failed
+            start.
         worker_deaths: When each worker died that did not say goodbye.
         begin_program: Called with the consumer of each driver whose job is ready.
     """

@@ -14,7 +14,7 @@ from zgen.limits import MS, SECOND
 from zgen.sim.faults import Faults, Hardship, draw_hardship
 from zgen.sim.oracle import InOrderOnce, Kind, Oracle, SimulationFailure
 from zgen.sim.trace import Trace
-from zgen.sim.world import World, sim_address
+from zgen.sim.world import Life, World, sim_address
 from zgen.wire.session import Address
 
 Hear = Callable[["EchoMachine", PeerId, bytes], None]
@@ -106,9 +106,18 @@ class EchoWorld:
         random = self.world.random
         self.hardship = hardship or draw_hardship(
             random,
-            {"cut": 40 * MS, "pause": 150 * MS, "blackout": 200 * MS, "bounce": 200 * MS},
+            {
+                "cut": 40 * MS,
+                "pause": 150 * MS,
+                "blackout": 200 * MS,
+                "bounce": 200 * MS,
+                "zombie": 200 * MS,
+            },
         )
-        self.faults = Faults(self.world, self.hardship, {"bounce": self.bounce})
+        strokes = {"bounce": self.bounce, "zombie": self.zombie}
+        self.faults = Faults(self.world, self.hardship, strokes)
+        #: Whether everybody talks to those after it only, who thus have nothing to send but acks.
+        self.one_way = random.random() < 0.5
         self.in_order = InOrderOnce()
         self.lives_in_order = LivesInOrder()
         self.world.oracles = []
@@ -133,6 +142,25 @@ class EchoWorld:
         self.world.at(self.world.random.randrange(20 * MS), self.begin, (life.name,))
         return True
 
+    def zombie(self) -> bool:
+        """As ``bounce``, but what the old life said last is heard long after the new one began."""
+        alive = list(self.world.lives.values())
+        if len(alive) < len(self.names):
+            return False
+        world, random = self.world, self.world.random
+        life = random.choice(alive)
+        world.network.mute(life)
+        world.network.cut(life)  # it dials again, and its hello is kept too
+        world.at(random.randrange(30 * MS), self._end_muted, (life,))
+        return True
+
+    def _end_muted(self, life: Life) -> None:
+        world, random = self.world, self.world.random
+        world.at(random.randrange(20 * MS, 200 * MS), world.network.unmute, (life,))
+        if not life.dead:
+            world.crash(life)
+            world.at(random.randrange(5 * MS), self.begin, (life.name,))
+
     def hear(self, listener: EchoMachine, peer: PeerId, what: bytes) -> None:
         me = listener.session.identity.address
         sender, life, to, to_life, _ = what.split(b"|")
@@ -147,6 +175,8 @@ class EchoWorld:
         if len(alive) < 2:
             return
         speaker, listener = self.world.random.sample(alive, 2)
+        if self.one_way and speaker.name > listener.name:
+            speaker, listener = listener, speaker
         me, to = speaker.address, listener.address
         machine = speaker.machine
         assert isinstance(machine, EchoMachine)
@@ -171,6 +201,8 @@ class EchoWorld:
         world.run(spread_ns)
         self.faults.stop()
         world.run(world.now_ns + 10 * SECOND)
+        for life in world.lives.values():
+            self.all_acked(life)
         for channel in list(self.in_order.channels()):
             sender, life, to, to_life = channel
             ends_live = all(
@@ -181,6 +213,17 @@ class EchoWorld:
             self.in_order.require(
                 not (ends_live and missing), f"{channel}: {missing} never heard", Kind.LIVENESS
             )
+
+
+    def all_acked(self, life: Life) -> None:
+        """Everything that was said to the living is acknowledged by now."""
+        machine = life.machine
+        assert isinstance(machine, EchoMachine)
+        for other in self.world.lives.values():
+            line = machine.session._lines.get(other.address.peer)
+            if line is not None and line.address == other.address:
+                story = f"{life.name} keeps {len(line.kept)} messages to {other.name}"
+                self.in_order.require(not line.kept, story, Kind.LIVENESS)
 
 
 def run_echo(seed: int) -> str:

@@ -1,6 +1,7 @@
 """An owner alone, whose workers die and are heard of long afterwards.
 
-Behind a session this cannot happen: its fence refuses the dead. Here is no session, so that the fences of
+Behind a session this cannot happen: its fence refuses the dead. Here is no session, so that the
+fences of
 the tables themselves are tried: attempts, streams, ends.
 """
 
@@ -20,7 +21,9 @@ from zgen.sim.oracle import Kind, Oracle, SimulationFailure
 from zgen.wire.lease import LeaseGranted, ProcessDown, RequestLease
 from zgen.wire.session import Address
 from zgen.wire.stream import ReportEnd, ReportItems
-from zgen.wire.task import OUTCOME_VALUE, STREAMING, Outcome, PushedTask, PushTasks, TasksDone
+from zgen.wire.task import OUTCOME_RETRY, OUTCOME_VALUE, STREAMING, Outcome, PushedTask, PushTasks, TasksDone
+
+from zgen.wire.value import Parcel, pack
 
 from tests.sim.programs import FUNCTION, FUNCTION_ID, attempt_in, item_value, same
 
@@ -37,6 +40,8 @@ class LateReports(Oracle):
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
+        #: Odd seeds: nobody dies, but first attempts raise, and what is said is heard again later.
+        self.repeats = bool(seed % 2)
         self.owner = Owner(PeerId(b"owner".ljust(16, b"\0")))
         self.now_ns = 0
         #: Worker -> what it says, oldest first; what is left is heard after its death too.
@@ -55,7 +60,8 @@ class LateReports(Oracle):
         for index in range(TASKS):
             task = derive_task_id(TaskId(bytes(16)), 0, index)
             returns = STREAMING if index % 2 else 1
-            spec = TaskSpec(task, FUNCTION_ID, f"task-{index}", returns, b"", (), (), -1, b"")
+            retries = 1 if self.repeats else -1
+            spec = TaskSpec(task, FUNCTION_ID, f"task-{index}", returns, b"", (), (), retries, b"")
             owner.submit(SubmitTask(spec), self.now_ns, out)
         self.perform(out)
         for _ in range(STEPS_MAX):
@@ -71,7 +77,7 @@ class LateReports(Oracle):
         self.now_ns += self.random.randrange(20 * MS)
         speakers = [worker for worker, queue in self.said.items() if queue]
         alive = [worker for worker in self.pushed if worker not in self.dead]
-        if alive and len(self.dead) < 3 * TASKS and self.random.random() < 0.15:
+        if alive and not self.repeats and len(self.dead) < 3 * TASKS and self.random.random() < 0.15:
             worker = self.random.choice(alive)
             self.dead[worker] = None
             lease, started = self.pushed[worker]
@@ -79,11 +85,14 @@ class LateReports(Oracle):
             self.owner.on_down(worker, down, "", [], self.now_ns, out)
         elif speakers:
             worker = self.random.choice(speakers)
-            message = self.said[worker].popleft()
+            queue = self.said[worker]
+            message = queue.popleft()
+            if self.repeats and worker != NODE and self.random.random() < 0.3:
+                queue.insert(self.random.randrange(len(queue) + 1), message)
             try:
                 self.owner.on_message(worker, message, self.now_ns, out)
             except RemoteProtocolError:
-                self.require(worker in self.dead, f"a living worker's {message} was refused")
+                self.require(self.repeats or worker in self.dead, f"a living worker's {message} was refused")
         if (due_ns := self.owner.next_deadline_ns) is not None and due_ns <= self.now_ns:
             self.owner.on_timer(self.now_ns, out)
         self.perform(out)
@@ -116,17 +125,21 @@ class LateReports(Oracle):
     def reports(self, pushed: PushedTask) -> list[Any]:
         """Return what a worker says about one task."""
         task, attempt = pushed.task, pushed.attempt
+        raises = self.repeats and not attempt
+        ends = OUTCOME_RETRY if raises else OUTCOME_VALUE
+        error = (pack([Parcel(b"raised", (), True)], [])[0],)
         if pushed.returns_count != STREAMING:
-            outcome = Outcome(task, attempt, OUTCOME_VALUE, 1, (bytes([attempt]) + task,))
+            entries = error if raises else (bytes([attempt]) + task,)
+            outcome = Outcome(task, attempt, ends, 1, entries)
             return [TasksDone((outcome,))]
         said: list[Any] = []
         index = 0
         while index < ITEMS:
             count = min(self.random.choice((1, 1, 2, 4)), ITEMS - index)
-            entries = tuple(item(task, index + offset, attempt) for offset in range(count))
-            said.append(ReportItems(task, attempt, index, entries))
+            items = tuple(item(task, index + offset, attempt) for offset in range(count))
+            said.append(ReportItems(task, attempt, index, items))
             index += count
-        return [*said, ReportEnd(task, attempt, ITEMS, OUTCOME_VALUE, 1, ())]
+        return [*said, ReportEnd(task, attempt, ITEMS, ends, 1, error if raises else ())]
 
     def read(self, stream: TaskId) -> None:
         """Take what there is, as a user would, and check it."""

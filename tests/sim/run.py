@@ -150,16 +150,14 @@ class Run:
         return True
 
     def _zombie(self) -> bool:
-        """Hold what a worker says to somebody, let it die, and let that arrive long afterwards."""
+        """Hold what a worker says, let it die, and let that arrive long afterwards."""
         world, random = self.cluster.world, self.cluster.world.random
         workers = [worker for worker in self.cluster.living_workers() if worker.body is not None]
         if not workers:
             return False
         life = random.choice(workers).life
-        others = [other.name for other in world.lives.values() if other is not life]
-        for name in others:
-            world.network.hold(life.name, name)
-            world.at(random.randrange(50 * MS, 400 * MS), world.network.release, (life.name, name))
+        world.network.mute(life)
+        world.at(random.randrange(50 * MS, 400 * MS), world.network.unmute, (life,))
         if random.random() < 0.5:
             world.network.cut(life)  # it dials again, and its hello is held too
         world.at(random.randrange(10 * MS), world.crash, (life,))

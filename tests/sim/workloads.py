@@ -44,7 +44,8 @@ def draw_task(random: Random, depth: int = 0) -> Plan:
         ops.append(["raise", random.choice((-1, 1, 4))])
     if depth < 2 and random.random() < 0.25:
         for _ in range(random.choice((1, 2))):
-            child = draw_task(random, depth + 1) if random.random() < 0.6 else draw_stream(random, 1)
+            child = draw_task(random, depth + 1) if random.random() < 0.6 else draw_stream(random,
+            1)
             ops.append(["spawn", child.to_json()])
         ops.append(["gather"])
     return Plan(ops, random.choice((1, 1, 1, 3)), draw_retries(random), draw_cpus(random))

@@ -1,10 +1,14 @@
 """Which pushed task may start now: order, one at a time, and what is handed back.
 
-Rules of this file: tasks wait here in the order of their pushes. What running means is not known here.
+Rules of this file: tasks wait here in the order of their pushes. What running means is not known
+here.
 
-Theory of operation. A worker runs one task at a time. What queues behind it is handed back to its owner
-when the running one blocks or turns out long, so that nothing waits behind what may wait for it; what is
-pushed while that lasts is handed back at once. So is what its owner pushed before it heard of an earlier
+Theory of operation. A worker runs one task at a time. What queues behind it is handed back to its
+owner
+when the running one blocks or turns out long, so that nothing waits behind what may wait for it;
+what is
+pushed while that lasts is handed back at once. So is what its owner pushed before it heard of an
+earlier
 hand-back: else a mark beyond a task that was handed back would say that it had been started.
 """
 
@@ -63,7 +67,7 @@ class Admission:
         self._returned: tuple[LeaseId, int] = (LeaseId(b""), 0)
 
     def is_stale(self, lease: LeaseId, returns_seen: int) -> bool:
-        """Return whether a push left its owner before it heard of the last hand-back of its lease."""
+        """Return whether a push left before its owner heard of the lease's last hand-back."""
         returned, count = self._returned
         return lease == returned and returns_seen < count
 
@@ -95,7 +99,7 @@ class Admission:
         return running
 
     def hand_back(self) -> HandedBack:
-        """Empty the queue if nothing may wait behind the running task; return what goes back to whom."""
+        """Empty the queue if nothing may wait behind the running task; return what goes back."""
         back: HandedBack = {}
         if self.running is None or not (self.blocked or self.long):
             return back

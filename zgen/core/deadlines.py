@@ -26,7 +26,8 @@ class Deadlines(Generic[K]):
         self.next_ns: int | None = None
         #: Key -> deadline. Added by ``set``; removed by ``clear`` and ``pop_due``.
         self._at: dict[K, int] = {}
-        #: (deadline, tie-breaker, key); entries that ``_at`` no longer backs are skipped when they surface.
+        #: (deadline, tie-breaker, key); entries that ``_at`` no longer backs are skipped when they
+        #: surface.
         self._heap: list[tuple[int, int, K]] = []
         self._count = 0
 

@@ -1,6 +1,7 @@
 """Everything a machine may ask for.
 
-Performed in list order. ``Transmit`` may fail in any way a network can; the session makes up for it.
+Performed in list order. ``Transmit`` may fail in any way a network can; the session makes up for
+it.
 """
 
 from dataclasses import dataclass
@@ -10,14 +11,15 @@ from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId
 from zgen.wire.task import PushedTask
 from zgen.wire.value import Value
 
-#: Lease and first push of a message that carries tasks: what its sender is told of if it never arrives.
+#: Lease and first push of a message that carries tasks: what its sender is told of if it never
+#: arrives.
 PushToken: TypeAlias = tuple[LeaseId, int]
 
 
 # -- any process -----------------------------------------------------------------------------------
 @dataclass(slots=True)
 class OpenConnection:
-    """Dial a peer; ``ConnectionUp`` or ``ConnectionLost`` of this epoch follows. Not promised: that it arrives.
+    """Dial a peer; ``ConnectionUp`` or ``ConnectionLost`` of this epoch follows.
 
     Attributes:
         peer: Whom.

@@ -145,7 +145,7 @@ class TaskSpec:
 
 @dataclass(slots=True)
 class SubmitTask:
-    """The user called ``f.remote()``. Each result starts with one local reference, a stream with its handle.
+    """The user called ``f.remote()``. Each result starts with one local reference.
 
     Attributes:
         spec: The task.

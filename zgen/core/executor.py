@@ -1,7 +1,9 @@
 """Worker side: routes pushes, yields and ends between admission and reports.
 
-Theory of operation. Pushed tasks queue in ``admission``; the body of the first runs outside, and what it
-yields comes back as events. Where item bytes pile up unacknowledged, the body is held before its next
+Theory of operation. Pushed tasks queue in ``admission``; the body of the first runs outside, and
+what it
+yields comes back as events. Where item bytes pile up unacknowledged, the body is held before its
+next
 item; nothing is dropped. A task that blocks gives its resources back to the node for as long.
 """
 

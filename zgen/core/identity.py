@@ -1,4 +1,4 @@
-"""Who a process is, what it says when it opens a connection, and what is known of one that ended."""
+"""Who a process is, what it says on a new connection, and what is known of one that ended."""
 
 from dataclasses import dataclass
 
@@ -40,8 +40,8 @@ class Identity:
     def mismatch(self, hello: Hello) -> str:
         """Return why the sender of ``hello`` and this process cannot work together, or nothing."""
         if hello.version_min > VERSION_MAX or hello.version_max < VERSION_MIN:
-            there = f"{hello.version_min}–{hello.version_max}"
-            return f"protocol {there} there, {VERSION_MIN}–{VERSION_MAX} here"
+            there = f"{hello.version_min} to {hello.version_max}"
+            return f"protocol {there} there, {VERSION_MIN} to {VERSION_MAX} here"
         if hello.python != self.python:
             return f"Python {hello.python} there, {self.python} here"
         if hello.release != self.release:
@@ -57,7 +57,8 @@ class Gone:
         peer: Which process.
         incarnation: Which life of it.
         reason: Why, for people.
-        undelivered: Tokens of messages that were not acknowledged; True where one certainly never left.
+        undelivered: Tokens of messages that were not acknowledged; True where one certainly never
+            left.
     """
 
     peer: PeerId

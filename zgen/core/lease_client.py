@@ -2,9 +2,12 @@
 
 Rules of this file: tasks are ids in a queue; what they are is not known here, but for their shape.
 
-Theory of operation. Each resource shape has a pool: a queue, open requests, and leases in hand. A lease
-takes up to ``depth`` tasks ahead; the depth doubles while the shape's tasks are short and falls to one at
-the first long one, since what queues behind a long task waits for nothing. An idle lease lingers for the
+Theory of operation. Each resource shape has a pool: a queue, open requests, and leases in hand. A
+lease
+takes up to ``depth`` tasks ahead; the depth doubles while the shape's tasks are short and falls to
+one at
+the first long one, since what queues behind a long task waits for nothing. An idle lease lingers
+for the
 next task unless the node said that others wait; a wanted one is not refilled beyond its term.
 """
 
@@ -62,7 +65,8 @@ class Pool:
 
     Attributes:
         queue: Tasks that wait for a worker.
-        open: Requests that are not answered. Added by ``_ask``; removed when granted, refused or withdrawn.
+        open: Requests that are not answered. Added by ``_ask``; removed when granted, refused or
+            withdrawn.
         leases: Leases in hand, for this shape. Added when granted; removed when returned or lost.
         depth: Tasks that one worker may have at a time.
         pushed_ns: When tasks last went to a worker.
@@ -105,7 +109,8 @@ class LeaseClient:
         """Start without leases."""
         self.deadlines: Deadlines[LeaseId] = Deadlines()
         self.pools: dict[Shape, Pool] = {}
-        #: Lease -> what it is. Added by ``on_granted``; removed by ``_give_back`` and ``on_worker_down``.
+        #: Lease -> what it is. Added by ``on_granted``; removed by ``_give_back`` and
+        #: ``on_worker_down``.
         self.held: dict[LeaseId, Held] = {}
         self._me = me
         self._requested = 0
@@ -223,7 +228,7 @@ class LeaseClient:
             self.deadlines.set(lease, now_ns + LEASE_LINGER_NS)
 
     def stall(self, lease: LeaseId) -> None:
-        """The worker of ``lease`` handed its queue back: give it nothing until its task has ended."""
+        """The worker handed its queue back: give it nothing until its task has ended."""
         held = self.held[lease]
         held.returns += 1
         held.stalled = bool(held.in_flight)
@@ -281,7 +286,7 @@ class LeaseClient:
                 assert lease in self.held, short(lease)
 
     def _fair_share(self, pool: Pool) -> int:
-        """Return how many waiting tasks one worker takes at a time, so that none idles beside a full one."""
+        """Return how many waiting tasks one worker takes, so that none idles beside a full one."""
         workers = len(pool.leases) + len(pool.open)
         return max(1, min(BATCH_COUNT_MAX, -(-len(pool.queue) // max(1, workers))))
 

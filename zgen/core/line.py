@@ -1,11 +1,15 @@
 """One peer's line: order, exactly once, resend, acknowledgement.
 
-Rules of this file: a line knows sequence numbers and frames, nothing of hellos, connections to others or
+Rules of this file: a line knows sequence numbers and frames, nothing of hellos, connections to
+others or
 what the frames mean. Its owner, ``session``, opens connections and keeps deadlines.
 
-Theory of operation. What is sent gets the next sequence number and is kept until a cumulative ack covers
-it. On a fresh connection everything kept is sent again; on a timeout only the oldest, since its ack will
-jump over what arrived behind it. What arrives is delivered when it is the next in order; what lies ahead
+Theory of operation. What is sent gets the next sequence number and is kept until a cumulative ack
+covers
+it. On a fresh connection everything kept is sent again; on a timeout only the oldest, since its ack
+will
+jump over what arrived behind it. What arrives is delivered when it is the next in order; what lies
+ahead
 waits, what lies behind is a repetition and only renews the ack.
 """
 
@@ -57,7 +61,8 @@ class Line:
         redials: Failed connections in a row.
         hello_epoch: Newest connection of its that said hello.
         hello_acked: Whether it is sure that the hello on our newest connection arrived.
-        proof_seq: Last number that left before our newest connection; an ack beyond it is that proof.
+        proof_seq: Last number that left before our newest connection; an ack beyond it is that
+            proof.
         seq: Last number given to a message.
         kept: Messages not acknowledged, oldest first. Added by ``keep``; removed by ``absorb_ack``.
         item_bytes_kept: Sum of their item bytes.
@@ -67,7 +72,8 @@ class Line:
         early: Messages that came before an earlier one. Added by ``absorb``; removed as gaps close.
         acks_owed: Messages delivered or repeated since our last ack left.
         closing: Whether a DOWN waits for this line to fall quiet.
-        closing_seen_ns: Last look that found the inbox empty with nothing from the peer since; None before.
+        closing_seen_ns: Last look that found the inbox empty with nothing from the peer since; None
+            before.
         departed: Whether the peer said goodbye: no more dialling.
     """
 
@@ -125,7 +131,7 @@ class Line:
         return True
 
     def on_up(self) -> None:
-        """Start over on a fresh connection: an ack of what left on older ones says nothing about it."""
+        """Start over on a fresh connection, about which acks of older sends say nothing."""
         self.up = True
         self.redials = 0
         self.hello_acked = False
@@ -134,7 +140,6 @@ class Line:
 
     def absorb(self, header: Header, frames: list[bytes]) -> list[list[bytes]]:
         """Take in one message; return the frames that are deliverable now, in order."""
-        self.closing_seen_ns = None
         seq = header.seq
         if seq == self.arrived + 1:
             self.arrived = seq
@@ -158,7 +163,8 @@ class Line:
     def oldest_due_ns(self) -> int | None:
         """Return when the oldest message that left should leave again, or None.
 
-        Large messages get the time that they need at a modest rate: sending them again while they are
+        Large messages get the time that they need at a modest rate: sending them again while they
+        are
         on their way would only lengthen it.
         """
         if not self.kept or self.kept[0].sent_ns is None:

@@ -2,13 +2,17 @@
 
 Contract. The driver of a machine (the loop over ZeroMQ, or the simulator)
 
-1. calls ``step`` with one event at a time, never concurrently, with a clock that does not run backwards;
+1. calls ``step`` with one event at a time, never concurrently, with a clock that does not run
+backwards;
 2. performs the effects in list order;
-3. steps ``TimerDue`` when the clock has reached ``next_deadline_ns``, as soon as it can; later is slower
+3. steps ``TimerDue`` when the clock has reached ``next_deadline_ns``, as soon as it can; later is
+slower
    and never wrong;
-4. steps ``InboxDrained`` after each look that found the inbox empty, while ``lines_closing`` is true.
+4. steps ``InboxDrained`` after each look that found the inbox empty, while ``lines_closing`` is
+true.
 
-A machine has no clock, socket, thread or dice; the same events give the same effects in every process.
+A machine has no clock, socket, thread or dice; the same events give the same effects in every
+process.
 An exception out of ``step`` means that its state is not to be trusted: never step it again.
 """
 

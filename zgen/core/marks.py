@@ -1,6 +1,7 @@
-"""Coverage marks: rare branches say that they were reached, and the simulator asserts that they were.
+"""Coverage marks: rare branches say that they were reached, and the simulator asserts it.
 
-Outside the simulator there is no collector and a mark costs one comparison. A mark never changes what
+Outside the simulator there is no collector and a mark costs one comparison. A mark never changes
+what
 a machine does.
 """
 
@@ -17,5 +18,5 @@ def reached(mark: str) -> None:
 
 def collect_with(collect: Callable[[str], None] | None) -> None:
     """Send marks to ``collect`` from now on, or to nobody."""
-    global _collect  # noqa: PLW0603  # the one switch of this module
+    global _collect  # the one switch of this module
     _collect = collect

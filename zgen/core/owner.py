@@ -3,9 +3,12 @@
 Rules of this file: it knows every owner table and no table knows another. What a table returns is
 translated here into calls of the others.
 
-Theory of operation. A call becomes a task entry, a record for each result (or a stream), and pins on its
-arguments. When nothing is missing it queues for a worker; what comes back settles records, feeds streams
-or decides on another attempt. A worker's death is acted on only when its line is quiet, so that what it
+Theory of operation. A call becomes a task entry, a record for each result (or a stream), and pins
+on its
+arguments. When nothing is missing it queues for a worker; what comes back settles records, feeds
+streams
+or decides on another attempt. A worker's death is acted on only when its line is quiet, so that
+what it
 reported before comes first.
 """
 

@@ -1,10 +1,13 @@
 """Waiting tasks to workers: leases, functions, pushes.
 
-Rules of this file: it joins the tasks with the leases that let them run. What becomes of a pushed task is
+Rules of this file: it joins the tasks with the leases that let them run. What becomes of a pushed
+task is
 not decided here.
 
-Theory of operation. A task that can run is queued under its resource shape. ``pump`` gives queued tasks
-to the workers in hand and asks the node for more; every event that adds a task, a lease or room in one
+Theory of operation. A task that can run is queued under its resource shape. ``pump`` gives queued
+tasks
+to the workers in hand and asks the node for more; every event that adds a task, a lease or room in
+one
 ends in a pump. A function travels to a worker once, in front of the first task that names it.
 """
 
@@ -90,7 +93,9 @@ class Placement:
         shape = self._tasks.entries[task].spec.shape
         self.leases.enqueue(shape, task)
         if self.leases.is_busy(shape, now_ns):
-            self.deadlines.set_if_unset(shape, now_ns + LINE_TICK_NS)  # the next pump takes it along
+            self.deadlines.set_if_unset(
+                shape, now_ns + LINE_TICK_NS
+            )  # the next pump takes it along
         else:
             self.pump(shape, now_ns, out)
 
@@ -165,7 +170,7 @@ class Placement:
     def on_waiting(
         self, sender: PeerId, message: LeaseWaiting, now_ns: int, out: list[Effect]
     ) -> None:
-        """The node says why a request is not met; a person should know if nothing of its shape runs."""
+        """The node says why a request is not met; people hear it if nothing of its shape runs."""
         shape = self.leases.shape_asked(message.lease)
         if shape is not None and not (message.feasible and self.leases.pools[shape].leases):
             queue = self.leases.pools[shape].queue

@@ -1,6 +1,7 @@
 """Session, owner and executor of one process as one machine.
 
-Every event of a driver or worker enters here, and every effect leaves here: what a recording of both
+Every event of a driver or worker enters here, and every effect leaves here: what a recording of
+both
 shows is all there is.
 """
 
@@ -39,7 +40,8 @@ class ProcessMachine:
         self.executor = Executor() if executes else None
         self.next_deadline_ns: int | None = None
         self.node: PeerId | None = None
-        #: Peer -> what is known of its death while its line falls quiet. Removed when the DOWN is acted on.
+        #: Peer -> what is known of its death while its line falls quiet. Removed when the DOWN is
+        #: acted on.
         self._downs: dict[PeerId, tuple[ProcessDown | None, str]] = {}
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             ev.Arrived: self._on_arrived,

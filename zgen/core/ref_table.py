@@ -1,10 +1,13 @@
 """Owned references: local counts, pins of pending tasks, and the inline values they keep.
 
-Rules of this file: an object's record lives exactly as long as somebody may ask for its value. Which
+Rules of this file: an object's record lives exactly as long as somebody may ask for its value.
+Which
 task makes the value is not known here.
 
-Theory of operation. A record is born pending or with its value. ``local`` counts user references in this
-process, ``pins`` counts tasks that have not ended and need the value as an argument. When both are zero
+Theory of operation. A record is born pending or with its value. ``local`` counts user references in
+this
+process, ``pins`` counts tasks that have not ended and need the value as an argument. When both are
+zero
 the record goes, and with it the value; a value that arrives later finds no record and is dropped.
 """
 
@@ -79,7 +82,7 @@ class RefTable:
             del self.records[name]
 
     def drop_all(self, names: Iterable[ObjectId]) -> None:
-        """Count one user reference less for each of ``names``; unknown ones are of an earlier life."""
+        """Count one user reference less for each name; unknown ones are of an earlier life."""
         records = self.records
         for name in names:
             record = records.get(name)
@@ -109,5 +112,5 @@ class RefTable:
     def check(self) -> None:
         """Assert that every record has a holder."""
         for name, record in self.records.items():
-            assert record.local >= 0 and record.pins >= 0, short(name)
+            assert min(record.local, record.pins) >= 0, short(name)
             assert record.local or record.pins, f"object {short(name)} is held by nobody"

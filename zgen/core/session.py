@@ -1,15 +1,21 @@
 """All lines of one process: hello, incarnation fence, connections, resend, quiet lines.
 
-Rules of this file: who speaks and whether it may; where lines are dialled. What messages mean is not
+Rules of this file: who speaks and whether it may; where lines are dialled. What messages mean is
+not
 known here: bodies go up and down as frames.
 
-Theory of operation. Each side opens its own send-only connection, so a line has two independent halves.
-A hello binds a connection to one life of one peer; data on a connection that never said hello is from a
-stranger and dropped. A life that was declared dead is fenced: its hellos and data are refused. A DOWN
-that overtook data is held back until the line is quiet: two looks at an empty inbox, ``QUIET_LINE_NS``
+Theory of operation. Each side opens its own send-only connection, so a line has two independent
+halves.
+A hello binds a connection to one life of one peer; data on a connection that never said hello is
+from a
+stranger and dropped. A life that was declared dead is fenced: its hellos and data are refused. A
+DOWN
+that overtook data is held back until the line is quiet: two looks at an empty inbox,
+``QUIET_LINE_NS``
 apart, with nothing from the peer between.
 
-Source: the Harmony pattern of the zguide; fresh routing ids because ROUTER handover steals or drops.
+Source: the Harmony pattern of the zguide; fresh routing ids because ROUTER handover steals or
+drops.
 """
 
 from enum import Enum
@@ -81,9 +87,11 @@ class Session:
         self.counts: dict[str, int] = {}
         #: Peer -> its line. Added by ``dial`` and by a hello; removed by ``forget``.
         self._lines: dict[PeerId, Line] = {}
-        #: Routing id -> peer. Added by a hello; removed by a newer hello of that peer and by ``forget``.
+        #: Routing id -> peer. Added by a hello; removed by a newer hello of that peer and by
+        #: ``forget``.
         self._connections: dict[bytes, PeerId] = {}
-        #: Peer -> last life of it that is dead. Added by ``forget``; the oldest go beyond the bound.
+        #: Peer -> last life of it that is dead. Added by ``forget``; the oldest go beyond the
+        #: bound.
         self._fenced: dict[PeerId, int] = {}
         #: Lines with a DOWN held back. Added by ``hold_down``; removed when quiet or forgotten.
         self._closing: dict[PeerId, None] = {}
@@ -123,7 +131,7 @@ class Session:
         token: PushToken | None = None,
         item_bytes: int = 0,
     ) -> bool:
-        """Send a message once and in order; return False if there is no line to ``peer`` any more."""
+        """Send a message once and in order; return False if ``peer`` has no line any more."""
         line = self._lines.get(peer)
         if line is None:
             self._count("sent to nobody")
@@ -170,7 +178,8 @@ class Session:
         """Take in frames of a connection.
 
         Returns:
-            Who sent them, the bodies that are deliverable now, and an older life that this one replaces.
+            Who sent them, the bodies that are deliverable now, and an older life that this one
+            replaces.
 
         Raises:
             RemoteProtocolError: They are not for us, or not of this protocol.
@@ -207,7 +216,7 @@ class Session:
         return peer, ready, None
 
     def hold_down(self, peer: PeerId, now_ns: int) -> bool:
-        """Hold a DOWN of ``peer`` back until its line is quiet; False if there is no line to wait for."""
+        """Hold a DOWN of ``peer`` back until its line is quiet; False if it has no line."""
         line = self._lines.get(peer)
         if line is None:
             return False
@@ -333,13 +342,14 @@ class Session:
         me, sender = self.identity, hello.sender
         if hello.to != me.address.peer or hello.to_incarnation != me.address.incarnation:
             raise RemoteProtocolError("hello for somebody else")
-        if self.is_fenced(sender.peer, sender.incarnation):
+        line = self._lines.get(sender.peer)
+        newest = line.address.incarnation if line is not None else 0
+        if self.is_fenced(sender.peer, sender.incarnation) or sender.incarnation < newest:
             reached("hello of the dead refused")
             raise RemoteProtocolError("hello of a life that was declared dead")
         mismatch = self.identity.mismatch(hello)
-        line = self._lines.get(sender.peer)
         gone = None
-        if line is not None and sender.incarnation > line.address.incarnation:
+        if line is not None and sender.incarnation > newest:
             reached("hello of a newer life")
             gone = self.forget(sender.peer, "replaced by a newer life", out)
             line = None

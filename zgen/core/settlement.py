@@ -1,10 +1,13 @@
 """How tasks end: results, errors, another attempt, and what waits for them.
 
-Rules of this file: every path out of the task table goes through here, so that no result stays pending
+Rules of this file: every path out of the task table goes through here, so that no result stays
+pending
 and no stream stays open. Where tasks run is not decided here.
 
-Theory of operation. The end of a task gives values to its objects; a value may let other tasks run, an
-error fails those that need it, whose objects then get errors too. That chain is worked off from a queue,
+Theory of operation. The end of a task gives values to its objects; a value may let other tasks run,
+an
+error fails those that need it, whose objects then get errors too. That chain is worked off from a
+queue,
 since it may be as long as the program is.
 """
 

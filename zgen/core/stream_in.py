@@ -3,9 +3,12 @@
 Rules of this file: an item reaches the user once and in yield order; what was reported survives any
 failure of its producer. When to run the producer again is not decided here.
 
-Theory of operation. ``known`` items of a stream have been reported by one attempt or another; those not
-taken yet wait in ``unread``. A replay starts from item 0 and what it repeats is dropped by index. Reports
-of an older attempt than the one recorded are refused. The end comes once: by count, by an error item, or
+Theory of operation. ``known`` items of a stream have been reported by one attempt or another; those
+not
+taken yet wait in ``unread``. A replay starts from item 0 and what it repeats is dropped by index.
+Reports
+of an older attempt than the one recorded are refused. The end comes once: by count, by an error
+item, or
 by an error that follows what was reported. After it, ``unread`` drains and the stream is exhausted.
 """
 
@@ -28,7 +31,8 @@ class InStream:
         attempt: The only attempt whose reports count.
         position: Items that the current attempt has reported.
         known: Items reported by any attempt; never falls.
-        unread: Values not taken, the oldest first. Added by reports; removed by ``take`` and ``close``.
+        unread: Values not taken, the oldest first. Added by reports; removed by ``take`` and
+            ``close``.
         taken: Items handed out.
         ended: Whether nothing will be added any more.
         handle: Whether the user still holds the generator.
@@ -136,7 +140,7 @@ class StreamsIn:
         return self._end(stream, record, error, NONE)
 
     def fail(self, stream: StreamId, error: Value) -> Value | None:
-        """End a stream after what was reported, with one error; return its completion, None if it has ended."""
+        """End a stream with one error; return its completion, or None if it has ended."""
         record = self.streams.get(stream)
         if record is None or record.ended:
             return None
@@ -165,7 +169,7 @@ class StreamsIn:
         return bool(record.unread) or record.ended
 
     def close(self, stream: StreamId) -> bool:
-        """The handle is gone: free what was not taken; return whether the producer still reports."""
+        """The handle is gone: free what was not taken; return whether more may be reported."""
         record = self.streams.get(stream)
         if record is None or not record.handle:
             return False
@@ -190,7 +194,7 @@ class StreamsIn:
                     f"stream {short(stream)}: {record}"
                 )
             else:
-                assert not record.unread and not record.ended, f"stream {short(stream)}: {record}"
+                assert not (record.unread or record.ended), f"stream {short(stream)}: {record}"
 
     def _end(
         self, stream: StreamId, record: InStream, error: Value | None, completion: Value

@@ -1,10 +1,13 @@
 """Executor side: report each yield and each end, at once on an idle line, together on a busy one.
 
-Rules of this file: what was handed in first leaves first, to each owner. Nothing is dropped but items of
+Rules of this file: what was handed in first leaves first, to each owner. Nothing is dropped but
+items of
 a stream that its owner closed.
 
-Theory of operation. A line that was flushed less than ``LINE_BUSY_NS`` ago is busy: what comes waits for
-the next flush, by a later entry or by the tick that the first waiting entry arms. One flush carries the
+Theory of operation. A line that was flushed less than ``LINE_BUSY_NS`` ago is busy: what comes
+waits for
+the next flush, by a later entry or by the tick that the first waiting entry arms. One flush carries
+the
 entries of everything on the line.
 """
 

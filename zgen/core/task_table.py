@@ -1,11 +1,14 @@
 """Life of a submitted task: arguments, attempts, retries, end.
 
-Rules of this file: how often a task may run, and what fails it. Where it runs and what its results are
+Rules of this file: how often a task may run, and what fails it. Where it runs and what its results
+are
 is not known here.
 
 Theory of operation. What a task is doing and which attempt counts are two fields. The attempt grows
-*before* anything is submitted again, so that an outcome of the old one is refused whenever it arrives.
-An attempt that certainly never started costs nothing and keeps its number. Every path out of the table
+*before* anything is submitted again, so that an outcome of the old one is refused whenever it
+arrives.
+An attempt that certainly never started costs nothing and keeps its number. Every path out of the
+table
 goes through ``finish``, whose caller must end what hangs on the task.
 """
 
@@ -70,7 +73,8 @@ class TaskTable:
         """Start without tasks."""
         #: Task -> entry. Added by ``submit``; removed by ``finish``.
         self.entries: dict[TaskId, TaskEntry] = {}
-        #: Object -> tasks that miss it. Added by ``submit``; removed by ``on_settled`` and ``finish``.
+        #: Object -> tasks that miss it. Added by ``submit``; removed by ``on_settled`` and
+        #: ``finish``.
         self._missing_by: dict[ObjectId, dict[TaskId, None]] = {}
 
     def submit(self, spec: TaskSpec, missing: list[ObjectId], now_ns: int) -> bool:
@@ -108,7 +112,7 @@ class TaskTable:
         return entry
 
     def accept(self, task: TaskId, attempt: int) -> TaskEntry | None:
-        """Return the entry whose current attempt reports, or None if that attempt is no longer wanted."""
+        """Return the entry whose current attempt reports, or None if it is no longer wanted."""
         entry = self.entries.get(task)
         if entry is None or attempt != entry.attempt or entry.doing.state is not Doing.PUSHED:
             reached("outcome of an old attempt refused")
@@ -126,7 +130,7 @@ class TaskTable:
         return True
 
     def retry(self, task: TaskId, now_ns: int, cause: str) -> int | None:
-        """An attempt failed; return when the next one is due, or None if there is no budget left."""
+        """An attempt failed; return when the next one is due, or None without a budget."""
         entry = self.entries[task]
         entry.started += 1
         if entry.retries_left == 0:

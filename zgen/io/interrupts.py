@@ -1,11 +1,17 @@
 """SIGINT that tears nothing: noted inside zgen, delivered where nothing is half done.
 
-Theory of operation. While this process uses zgen, its SIGINT handler wraps whatever is installed, looked
-up again at each entry, since ``asyncio.run``, IPython and users install their own. If the interrupted
-code is zgen's, the interrupt is only noted and the waiting thread is woken; the wrapped handler runs on
-the next entry or in a wait, with no lock held and nothing taken. A call that has moved a cursor returns
-its item first. Where neither an entry nor a wait follows, the I/O thread repeats the interrupt by a signal
-of its own until it meets code that is not zgen's; so a noted interrupt is delivered once, whoever comes
+Theory of operation. While this process uses zgen, its SIGINT handler wraps whatever is installed,
+looked
+up again at each entry, since ``asyncio.run``, IPython and users install their own. If the
+interrupted
+code is zgen's, the interrupt is only noted and the waiting thread is woken; the wrapped handler
+runs on
+the next entry or in a wait, with no lock held and nothing taken. A call that has moved a cursor
+returns
+its item first. Where neither an entry nor a wait follows, the I/O thread repeats the interrupt by a
+signal
+of its own until it meets code that is not zgen's; so a noted interrupt is delivered once, whoever
+comes
 first, and a fresh SIGINT is never mistaken for a repeated one.
 """
 
@@ -48,7 +54,7 @@ class Interrupts:
             wake()
 
     def enter(self) -> None:
-        """Deliver what is noted and wrap a handler that was installed since; at each entry of a call."""
+        """Deliver what is noted and wrap a handler that was installed since; at each entry."""
         if threading.get_ident() != self._main or self._closed:
             return
         if self.noted:

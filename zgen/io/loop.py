@@ -1,12 +1,16 @@
 """Poll the inbox, step the machine under the process lock, perform its effects.
 
-Rules of this file: who steps, who receives, who sleeps until when. What happens is the machine's to say.
+Rules of this file: who steps, who receives, who sleeps until when. What happens is the machine's to
+say.
 
-Locks. The process lock guards the machine and every outbox; whoever has an event takes it for one step.
-The receive lock guards the inbox, the monitors and the poll set; who holds it leads: it polls, collects
+Locks. The process lock guards the machine and every outbox; whoever has an event takes it for one
+step.
+The receive lock guards the inbox, the monitors and the poll set; who holds it leads: it polls,
+collects
 and steps for everybody. Order: receive, then process. Neither is ever taken twice by one thread.
 
-Who leads. The I/O thread, unless a caller that blocks takes the lead itself, which saves two hops between
+Who leads. The I/O thread, unless a caller that blocks takes the lead itself, which saves two hops
+between
 threads. Who leaves the lead wakes nobody after a short one; the parked I/O thread looks again every
 ``LEAD_LOOK_NS``.
 """
@@ -99,7 +103,8 @@ class Loop:
     Attributes:
         lock: The process lock.
         broken: Story of the step that failed, or empty.
-        rescues: Events that only a look without a wake-up found. A bug, and counted to be seen: tests
+        rescues: Events that only a look without a wake-up found. A bug, and counted to be seen:
+            tests
             fail when there is one.
     """
 
@@ -237,7 +242,8 @@ class Loop:
         """Start the I/O thread.
 
         Args:
-            before_sleep: Called by the leader before it sleeps, with the receive lock only; returns when
+            before_sleep: Called by the leader before it sleeps, with the receive lock only; returns
+                when
                 it wants to be called again, or None.
         """
         self._before_sleep = before_sleep
@@ -257,11 +263,11 @@ class Loop:
         return self._sleeps_until_ns != 0
 
     def watch(self, fd: int, on_readable: Callable[[], None]) -> None:
-        """Call ``on_readable`` on the leader's thread, without the process lock, when ``fd`` is readable."""
+        """Call ``on_readable`` without the process lock when ``fd`` is readable."""
         self._mailbox.watch(fd, on_readable)
 
     def unwatch(self, fd: int) -> None:
-        """Forget a descriptor before it is closed; from its own callback or a single-threaded process."""
+        """Forget a descriptor before it is closed; from its own callback, or single-threaded."""
         self._mailbox.unwatch(fd)
 
     def close(self) -> None:

@@ -1,11 +1,14 @@
 """One ROUTER inbox, one DEALER outbox per peer, high-water policy, monitor → events.
 
 Rules of this file: it moves frames and tells of connections; it decides nothing. The inbox and the
-monitors belong to the receive lock, every outbox to the process lock (see ``io/loop.py``); what crosses
+monitors belong to the receive lock, every outbox to the process lock (see ``io/loop.py``); what
+crosses
 from one to the other goes through ``_handed_over`` and the wake-up descriptor.
 
-A raw descriptor of a ZeroMQ socket is readable until its commands were processed and is not readable
-again before new ones come, so whoever is woken by one reads until EAGAIN, or remembers that it did not.
+A raw descriptor of a ZeroMQ socket is readable until its commands were processed and is not
+readable
+again before new ones come, so whoever is woken by one reads until EAGAIN, or remembers that it did
+not.
 """
 
 import os
@@ -31,7 +34,8 @@ _MONITORED: Final = (
 _HANDSHAKE_IVL_MS: Final = 3_000
 _BACKLOG_COUNT: Final = 1_024
 _SOCKETS_COUNT_MAX: Final = 16_384
-#: Frames' messages that wait for a slow connection; what comes on top is lost like on a wire, and resent.
+#: Frames' messages that wait for a slow connection; what comes on top is lost like on a wire, and
+#: resent.
 _WAITING_COUNT_MAX: Final = 65_536
 _HEARTBEAT_IVL_MS: Final = 1_000
 _HEARTBEAT_TIMEOUT_MS: Final = 3_000
@@ -82,7 +86,8 @@ class Mailbox:
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         self._inbox_fd = _descriptor(self._inbox)
         self._epoll.register(self._inbox_fd, select.EPOLLIN)
-        #: Peer -> open connection. Process lock. Added by ``open_connection``; removed by ``close_connection``.
+        #: Peer -> open connection. Process lock. Added by ``open_connection``; removed by
+        #: ``close_connection``.
         self._outboxes: dict[PeerId, _Outbox] = {}
         #: Descriptor -> what to do when it is readable. Receive lock.
         self._readable: dict[int, Callable[[], None]] = {self._wake_fd: self._on_woken}
@@ -125,7 +130,7 @@ class Mailbox:
             self._retire(outbox)
 
     def transmit(self, peer: PeerId, epoch: int, frames: list[bytes]) -> None:
-        """Send without blocking; what the connection will not take waits, or is lost if too much does."""
+        """Send without blocking; what is not taken waits, or is lost if too much does."""
         outbox = self._outboxes.get(peer)
         if outbox is None or outbox.epoch != epoch:
             return
@@ -150,7 +155,8 @@ class Mailbox:
             if self._outboxes.get(outbox.peer) is not outbox:
                 continue
             try:
-                outbox.socket.getsockopt(zmq.EVENTS)  # takes in the commands that made the descriptor readable
+                # Takes in the commands that made the descriptor readable.
+                outbox.socket.getsockopt(zmq.EVENTS)
                 while outbox.waiting:
                     _send(outbox.socket, outbox.waiting[0])
                     outbox.waiting.popleft()
@@ -168,7 +174,7 @@ class Mailbox:
 
     # -- under the receive lock --------------------------------------------------------------------
     def poll(self, timeout_s: float) -> bool:
-        """Wait until something is there, at most ``timeout_s`` (0 for a look); return whether it is."""
+        """Wait until something is there, at most ``timeout_s``; return whether it is."""
         while self._handed_over:
             self._handed_over.popleft()()
         there = self._inbox_pending or bool(self._found or self._writable)
@@ -181,11 +187,11 @@ class Mailbox:
         return there or bool(ready)
 
     def look(self) -> None:
-        """Look into the inbox at the next ``collect``, though nothing said that something is there."""
+        """Look into the inbox at the next ``collect``, though nothing said that it has any."""
         self._inbox_pending = True
 
     def collect(self, count_max: int) -> tuple[list[Event], bool]:
-        """Return up to ``count_max`` events that are there, and whether nothing is left in the inbox."""
+        """Return up to ``count_max`` events, and whether nothing is left in the inbox."""
         events, self._found = self._found, []
         if not self._inbox_pending:
             return events, True
@@ -209,7 +215,7 @@ class Mailbox:
         self._hand_over(add)
 
     def unwatch(self, fd: int) -> None:
-        """Forget a watched descriptor before it is closed; receive lock, or a single-threaded process."""
+        """Forget a watched descriptor before it is closed; receive lock, or single-threaded."""
         while self._handed_over:
             self._handed_over.popleft()()
         self._forget_fd(fd)
@@ -256,7 +262,8 @@ class Mailbox:
             self._forget_fd(outbox.fd)
             self._forget_fd(outbox.monitor_fd)
             outbox.monitor.close(0)
-            outbox.socket.close(0)  # after its descriptor left the poll set: the number may be used again
+            outbox.socket.close(0)  # after its descriptor left the poll set: the number may be used
+            again
 
         self._hand_over(finish)
 

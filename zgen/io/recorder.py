@@ -12,7 +12,7 @@ RECORD_VARIABLE = "ZGEN_RECORD"
 
 
 class FileRecorder:
-    """Appends ``now_ns <tab> event <tab> effects`` to a file; reprs of slotted dataclasses, so they read back."""
+    """Appends ``now_ns <tab> event <tab> effects`` to a file, as reprs that read back."""
 
     def __init__(self, path: Path) -> None:
         """Write to ``path``."""

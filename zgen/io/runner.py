@@ -1,6 +1,7 @@
 """Run functions and generators for the executor; yields become events.
 
-Rules of this file: it calls user code and reports what it did, in order. Whether something is retried,
+Rules of this file: it calls user code and reports what it did, in order. Whether something is
+retried,
 and where it goes, is decided elsewhere.
 """
 
@@ -55,7 +56,12 @@ class Runner:
         ready: Finished when ``started`` is not empty.
     """
 
-    def __init__(self, post: Callable[[Event], list[Effect]], wait: Callable[[Waiter], bool], marks_fd: int) -> None:
+    def __init__(
+        self,
+        post: Callable[[Event], list[Effect]],
+        wait: Callable[[Waiter], bool],
+        marks_fd: int,
+    ) -> None:
         """Report to ``post``; ``marks_fd`` is the memory that outlives this process, or -1."""
         self.context: TaskContext | None = None
         self.started: deque[StartTask] = deque()
@@ -114,7 +120,7 @@ class Runner:
         function = self._functions.get(task.function)
         if function is None:
             payload = self._payloads.pop(task.function)
-            assert hash_function(payload) == task.function, "a function that is not what its hash says"
+            assert hash_function(payload) == task.function, "a function unlike its hash"
             function = self._functions[task.function] = serializer.load_function(payload)
         if start.arguments == b"":
             return function()
@@ -122,7 +128,9 @@ class Runner:
         if start.slots:
             values = [serializer.deserialize(value) for value in start.slots]
             args = tuple([values[a.index] if type(a) is serializer.Slot else a for a in args])
-            kwargs = {k: values[v.index] if type(v) is serializer.Slot else v for k, v in kwargs.items()}
+            kwargs = {
+                k: values[v.index] if type(v) is serializer.Slot else v for k, v in kwargs.items()
+            }
         return function(*args, **kwargs)
 
     def _run_function(self, start: StartTask) -> tuple[int, tuple[Value, ...]]:
@@ -142,9 +150,11 @@ class Runner:
         try:
             results = list(itertools.islice(result, RETURNS_COUNT_MAX + 1))
         except TypeError:
-            raise TypeError(f"num_returns={count}, but {start.task.name}() returned {type(result).__name__}") from None
+            text = f"{start.task.name}() returned {type(result).__name__}"
+            raise TypeError(f"num_returns={count}, but {text}") from None
         if len(results) != count:
-            raise ValueError(f"num_returns={count}, but {start.task.name}() returned {len(results)} values")
+            text = f"{start.task.name}() returned {len(results)} values"
+            raise ValueError(f"num_returns={count}, but {text}")
         return tuple([serializer.serialize(value) for value in results])
 
     def _run_generator(self, start: StartTask) -> None:
@@ -156,7 +166,8 @@ class Runner:
             if not isinstance(body, Generator):
                 kind = type(body).__name__
                 body = None
-                raise ValueError(f'num_returns="streaming", but {start.task.name}() returned {kind}, not a generator')
+                text = f"{start.task.name}() returned {kind}, not a generator"
+                raise ValueError(f'num_returns="streaming", but {text}')
             for item in body:
                 post(Yielded(task, attempt, serialize(item)))
                 if self._held is not None:
@@ -177,7 +188,8 @@ class Runner:
 
     def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
         task = start.task
-        outcome = OUTCOME_RETRY if self._is_retriable(task.retry_exceptions, error) else OUTCOME_ERROR
+        retriable = self._is_retriable(task.retry_exceptions, error)
+        outcome = OUTCOME_RETRY if retriable else OUTCOME_ERROR
         return outcome, (serializer.serialize_error(error, task.name, self._pid, task.attempt),)
 
     @staticmethod

@@ -1,6 +1,7 @@
 """cloudpickle, out-of-band buffers, errors as values; the one import of cloudpickle.
 
-Rules of this file: objects become ``Value`` and back. Exact builtin scalars and numpy arrays go through
+Rules of this file: objects become ``Value`` and back. Exact builtin scalars and numpy arrays go
+through
 the C pickler alone; everything else through cloudpickle, since the C pickler writes functions and
 classes of ``__main__`` by reference without complaint, and no worker can load those.
 """
@@ -111,9 +112,10 @@ def error_of(value: Value) -> BaseException:
 
 
 def serialize_error(error: BaseException, function_name: str, pid: int, attempt: int) -> Value:
-    """Return what ``get`` raises for an exception of user code; one that does not pickle becomes text."""
+    """Return what ``get`` raises for a user's exception; one that does not pickle becomes text."""
     if isinstance(error, (StopIteration, StopAsyncIteration)):
-        # Out of ``get`` it would silently end a loop of the caller, as it would have out of a generator.
+        # Out of ``get`` it would silently end a loop of the caller, as it would have out of a
+        # generator.
         stop, error = error, RuntimeError(f"{function_name}() raised {type(error).__name__}")
         error.__cause__ = stop.with_traceback(_user_frames(stop))
     text = "".join(traceback.format_exception(type(error), error, _user_frames(error)))
@@ -122,7 +124,9 @@ def serialize_error(error: BaseException, function_name: str, pid: int, attempt:
         data = cloudpickle.dumps(wrapped, protocol=5)
         pickle.loads(data)
     except Exception as refusal:
-        cause = ZgenError(f"{type(error).__name__}: {_text_of(error)} (it does not pickle: {_text_of(refusal)})")
+        cause = ZgenError(
+            f"{type(error).__name__}: {_text_of(error)} (it does not pickle: {_text_of(refusal)})"
+        )
         data = cloudpickle.dumps(TaskError(cause, function_name, text, pid, attempt), protocol=5)
     return Parcel(data, (), True)
 

@@ -90,7 +90,7 @@ class Runtime:
         marks_fd: int | None = None,
         interrupts: Interrupts | None = None,
     ) -> None:
-        """Bind the inbox and start; ``marks_fd`` makes it a worker, ``interrupts`` are a driver's."""
+        """Bind the inbox and start; ``marks_fd`` makes it a worker, ``interrupts`` a driver."""
         self.machine = ProcessMachine(identity, executes=marks_fd is not None)
         self.waits = Waits(self.machine.owner)
         self.job = job
@@ -102,13 +102,18 @@ class Runtime:
         self.left = Waiter()
         self.log_to_driver = True
         self._queries = itertools.count(1)
-        #: Question -> who waits for its answer. Added by ``ask_node``; removed when it comes or is given up.
+        #: Question -> who waits for its answer. Added by ``ask_node``; removed when it comes or is
+        #: given up.
         self._asked: dict[int, Answer] = {}
         self.on_exit: Callable[[str], None] | None = None
         self._recorder = recorder_from_environment("driver" if marks_fd is None else "worker")
         self._mailbox = Mailbox(identity.address.endpoint)
-        self.loop = Loop(self.machine, self._mailbox, self._perform, self._perform_inside, self._recorder)
-        self.runner = Runner(self.loop.post, self.loop.wait, marks_fd) if marks_fd is not None else None
+        self.loop = Loop(
+            self.machine, self._mailbox, self._perform, self._perform_inside, self._recorder
+        )
+        self.runner = (
+            Runner(self.loop.post, self.loop.wait, marks_fd) if marks_fd is not None else None
+        )
         self.task_thread = threading.get_ident()
         self._drop_seen_ns: int | None = None
         self._print_lock = threading.Lock()
@@ -150,7 +155,11 @@ class Runtime:
     def blocks_task(self) -> bool:
         """Return whether a wait on this thread holds up a running task."""
         runner = self.runner
-        return runner is not None and runner.context is not None and threading.get_ident() == self.task_thread
+        return (
+            runner is not None
+            and runner.context is not None
+            and threading.get_ident() == self.task_thread
+        )
 
     @contextmanager
     def blocked(self) -> Iterator[None]:
@@ -264,8 +273,8 @@ def require() -> Runtime:
     """
     if forked:
         raise LocalProtocolError(
-            "this process was forked from one that uses zgen; zgen cannot be used in it: start a fresh process, "
-            "or call zgen.init() only after forking"
+            "this process was forked from one that uses zgen; zgen cannot be used in it: start a "
+            "fresh process, or call zgen.init() only after forking"
         )
     if current is None:
         raise LocalProtocolError("zgen is not initialised; call zgen.init() first")

@@ -1,6 +1,7 @@
 """Start and stop the runtime of a driver.
 
-Rules of this file: it joins or starts a node and ends what it started. Nothing of it runs in workers.
+Rules of this file: it joins or starts a node and ends what it started. Nothing of it runs in
+workers.
 """
 
 import atexit
@@ -22,7 +23,8 @@ from zgen.runtime import process
 from zgen.runtime.process import Runtime
 from zgen.wire.session import Address
 
-#: A node that is alive answers within milliseconds; this long means that something is wrong with it.
+#: A node that is alive answers within milliseconds; this long means that something is wrong with
+#: it.
 _JOIN_TIMEOUT_S: Final = 20.0
 #: What a clean exit waits for the last lines of the workers.
 _LAST_LINES_S: Final = 0.5
@@ -38,7 +40,9 @@ class Driver:
         node: What the node published about itself.
     """
 
-    def __init__(self, runtime: Runtime, node: spawn.NodeFacts, started: spawn.NodeProcess | None, pidfd: int) -> None:
+    def __init__(
+        self, runtime: Runtime, node: spawn.NodeFacts, started: spawn.NodeProcess | None, pidfd: int
+    ) -> None:
         """Made by ``start_driver``."""
         self.runtime = runtime
         self.node = node
@@ -88,7 +92,8 @@ def start_driver(
     """Join a node, or start an embedded one, and make this process its driver.
 
     Args:
-        address: None to start a node of its own; ``"auto"`` for this machine's; or a node's address.
+        address: None to start a node of its own; ``"auto"`` for this machine's; or a node's
+            address.
         num_cpus: CPUs of the embedded node; by default as many as this process may use.
         resources: Other resources of the embedded node, by name.
         log_to_driver: Whether the output of workers is shown here.
@@ -172,14 +177,18 @@ def _join(runtime: Runtime, node: spawn.NodeFacts, pidfd: int) -> None:
 
     runtime.loop.watch(pidfd, on_death)
     runtime.loop.post(Join(node.address, runtime.job, os.getpid()))
-    environment = tuple((name, value) for name, value in os.environ.items() if name not in _NOT_INHERITED)
+    environment = tuple(
+        (name, value) for name, value in os.environ.items() if name not in _NOT_INHERITED
+    )
     search_path = tuple(entry or os.getcwd() for entry in sys.path)
     runtime.loop.post(RegisterDriver(os.getpid(), search_path, os.getcwd(), environment))
     runtime.loop.wait(runtime.job_ready, clock.now_ns() + int(_JOIN_TIMEOUT_S * SECOND))
     if runtime.machine.owner.node_lost is not None:
         raise NodeStartError(f"the node ended: {runtime.machine.owner.node_lost.reason}")
     if not runtime.job_ready.done:
-        raise NodeStartError(f"the node at {node.address.endpoint} did not answer within {_JOIN_TIMEOUT_S} s")
+        raise NodeStartError(
+            f"the node at {node.address.endpoint} did not answer within {_JOIN_TIMEOUT_S} s"
+        )
 
 
 def _open_pidfd(node: spawn.NodeFacts) -> int:

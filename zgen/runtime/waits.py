@@ -1,6 +1,7 @@
 """Blocking waits for objects and streams.
 
-Rules of this file: who waits for what, and for how many of it. It reads the owner's tables under the
+Rules of this file: who waits for what, and for how many of it. It reads the owner's tables under
+the
 process lock and changes nothing in them.
 """
 
@@ -60,21 +61,26 @@ class Waits:
                 waiters = self._objects.pop(name, None)
                 if waiters:
                     record = self._owner.refs.records.get(name)
-                    error = record is not None and record.value is not None and is_error(record.value)
+                    value = record.value if record is not None else None
+                    error = value is not None and is_error(value)
                     for waiter in waiters:
                         waiter.count(error=error)
         else:
             return False
         return True
 
-    def add(self, waiter: CountWaiter, objects: Iterable[ObjectId], streams: Iterable[StreamId]) -> None:
+    def add(
+        self, waiter: CountWaiter, objects: Iterable[ObjectId], streams: Iterable[StreamId]
+    ) -> None:
         """Let ``waiter`` be told of these, none of which may be ready."""
         for name in objects:
             self._objects.setdefault(name, []).append(waiter)
         for stream in streams:
             self._streams.setdefault(stream, []).append(waiter)
 
-    def remove(self, waiter: CountWaiter, objects: Iterable[ObjectId], streams: Iterable[StreamId]) -> None:
+    def remove(
+        self, waiter: CountWaiter, objects: Iterable[ObjectId], streams: Iterable[StreamId]
+    ) -> None:
         """Tell ``waiter`` of nothing any more."""
         for name in objects:
             _take_out(self._objects, name, waiter)

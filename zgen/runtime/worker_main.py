@@ -12,11 +12,14 @@ from zgen.io.release import PYTHON, RELEASE
 from zgen.runtime import process
 from zgen.wire.session import Address
 
-#: Threads of a worker trade the interpreter this often, so that a report does not wait for the body.
+#: Threads of a worker trade the interpreter this often, so that a report does not wait for the
+#: body.
 _SWITCH_INTERVAL_S = 0.0005
 
 
-def run(worker: bytes, folder: str, node: tuple[bytes, int, str], job: bytes, started_fd: int) -> int:
+def run(
+    worker: bytes, folder: str, node: tuple[bytes, int, str], job: bytes, started_fd: int
+) -> int:
     """Serve a job until the node is gone; the zygote's child calls this in its main thread.
 
     Args:
@@ -31,14 +34,18 @@ def run(worker: bytes, folder: str, node: tuple[bytes, int, str], job: bytes, st
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     address = Address(PeerId(worker), 1, endpoint_of(folder, worker))
-    runtime = process.Runtime(Identity(address, PYTHON, RELEASE), JobId(job), folder, marks_fd=started_fd)
+    runtime = process.Runtime(
+        Identity(address, PYTHON, RELEASE), JobId(job), folder, marks_fd=started_fd
+    )
     runtime.on_exit = _leave
     process.adopt(runtime)
     runner = runtime.runner
     assert runner is not None
     try:
         peer, incarnation, endpoint = node
-        runtime.loop.post(Join(Address(PeerId(peer), incarnation, endpoint), runtime.job, os.getpid()))
+        runtime.loop.post(
+            Join(Address(PeerId(peer), incarnation, endpoint), runtime.job, os.getpid())
+        )
         while True:
             runner.run_next()
     except InternalError as error:

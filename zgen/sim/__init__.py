@@ -1,1 +1,1 @@
-"""A deterministic world for machines: virtual time, a bad network, processes that die, from one seed."""
+"""A deterministic world for machines: virtual time, a bad network, deaths, from one seed."""

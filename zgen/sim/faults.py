@@ -1,6 +1,7 @@
 """Seeded hardship: swarm options, and what breaks when.
 
-Theory of operation. A run does not suffer everything: each seed switches a random part of the hardships
+Theory of operation. A run does not suffer everything: each seed switches a random part of the
+hardships
 on (a swarm), since one that is always on hides what only shows without it. Strokes (cuts, crashes,
 pauses) fall at random times on random processes until ``stop``, which also heals the network.
 """
@@ -66,7 +67,8 @@ class Faults:
     Attributes:
         world: Whose dice and time are used.
         hardship: What it suffers.
-        strokes: What each named stroke does, beside the two that every world has: ``cut`` and ``pause``.
+        strokes: What each named stroke does, beside the two that every world has: ``cut`` and
+            ``pause``.
         struck: How often each stroke found a victim.
     """
 

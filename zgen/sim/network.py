@@ -1,11 +1,15 @@
-"""Connections between simulated processes: loss, repetition, delay, reordering; hold, partition, repair.
+"""Connections between simulated processes: loss, repetition, delay, reordering, partition.
 
-Rules of this file: a connection is one-way and belongs to its dialler, as in ``zgen.io``; the receiver
+Rules of this file: a connection is one-way and belongs to its dialler, as in ``zgen.io``; the
+receiver
 sees a routing id that is fresh for every connection. What frames mean is not known here.
 
-Theory of operation. A connection is bound to the life that listens when it is dialled, so nothing sent to
-a dead life reaches the one that took its endpoint. Messages of one connection arrive in order, unless the
-reordering hardship takes one out of the line. What is in flight when a connection breaks arrives or not,
+Theory of operation. A connection is bound to the life that listens when it is dialled, so nothing
+sent to
+a dead life reaches the one that took its endpoint. Messages of one connection arrive in order,
+unless the
+reordering hardship takes one out of the line. What is in flight when a connection breaks arrives or
+not,
 each message by a throw of its own: harder than TCP, which loses a tail.
 """
 
@@ -42,7 +46,8 @@ class Rates:
         garble: A damaged copy arrives too.
         survive: A message in flight on a connection that breaks arrives nevertheless.
         delay_ns_min: Least time in flight.
-        delay_ns_max: Greatest time in flight, save for reordered ones, which may take five times as long.
+        delay_ns_max: Greatest time in flight, save for reordered ones, which may take five times as
+            long.
     """
 
     loss: float = 0.0
@@ -109,7 +114,10 @@ class Network:
     _listeners: "dict[str, Life]" = field(default_factory=dict)
     #: (number of the dialler's life, peer) -> its newest connection. Removed when closed or broken.
     _connections: dict[tuple[int, PeerId], Connection] = field(default_factory=dict)
-    #: Routing id -> who dialled. Added by ``open``; lives as long as the world, for those who check it.
+    #: Number of a life -> what it said since ``mute``. Added by ``mute``; removed by ``unmute``.
+    _muted: dict[int, list[tuple[Connection, list[bytes]]]] = field(default_factory=dict)
+    #: Routing id -> who dialled. Added by ``open``; lives as long as the world, for those who check
+    #: it.
     _diallers: "dict[bytes, Life]" = field(default_factory=dict)
     #: (from, to) by process name: nothing passes. Added by ``partition``; removed by ``repair``.
     _cut_off: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -179,7 +187,8 @@ class Network:
         up = [
             connection
             for connection in self._connections.values()
-            if connection.target is not None and not connection.broken
+            if connection.target is not None
+            and not connection.broken
             and (one is None or connection.dialler is one or connection.target is one)
         ]
         if not up:
@@ -213,11 +222,23 @@ class Network:
         for connection, frames in self._held.pop((sender, receiver), []):
             self._arrive(connection, frames)
 
+    def mute(self, life: "Life") -> None:
+        """Keep what arrives of this life, wherever, until ``unmute``; its next life is heard."""
+        self._muted.setdefault(life.number, [])
+
+    def unmute(self, life: "Life") -> None:
+        """Let what was kept of a life arrive now, in order, even if it is dead."""
+        for connection, frames in self._muted.pop(life.number, []):
+            self._arrive(connection, frames)
+
     def heal(self) -> None:
         """End every partition and hold, and make the network a good one."""
         self._cut_off.clear()
         for sender, receiver in list(self._held):
             self.release(sender, receiver)
+        for number in list(self._muted):
+            for connection, frames in self._muted.pop(number):
+                self._arrive(connection, frames)
         self.rates = Rates()
 
     # -- inside ------------------------------------------------------------------------------------
@@ -227,7 +248,9 @@ class Network:
         delay_ns = rates.delay_ns_min + int(dice.random() * spread_ns)
         if rates.reorder and dice.random() < rates.reorder:
             self.counts.reordered += 1
-            self.at(delay_ns + int(dice.random() * 4 * spread_ns), self._arrive, (connection, frames))
+            self.at(
+                delay_ns + int(dice.random() * 4 * spread_ns), self._arrive, (connection, frames)
+            )
             return
         connection.arrival_ns = max(now_ns + delay_ns, connection.arrival_ns + 1)
         self.at(connection.arrival_ns - now_ns, self._arrive, (connection, frames))
@@ -236,7 +259,9 @@ class Network:
         target = connection.target
         assert target is not None
         way = (connection.dialler.name, target.name)
-        if way in self._held:
+        if connection.dialler.number in self._muted:
+            self._muted[connection.dialler.number].append((connection, frames))
+        elif way in self._held:
             self._held[way].append((connection, frames))
         elif (
             target.dead

@@ -68,7 +68,7 @@ class Oracle:
 
 
 class InOrderOnce(Oracle):
-    """What is said on a channel is heard there in the same order, each thing once, from the beginning."""
+    """What is said on a channel is heard there in order, each thing once, from the beginning."""
 
     promise = "P1"
 

@@ -1,7 +1,9 @@
 """One line per event and effect; digest of a whole run; lines that people can read.
 
-Theory of operation. Every event and effect goes into the digest by its ``repr``, so that two runs with
-equal digests did the same things at the same times. Only the last ones are kept as objects, and they
+Theory of operation. Every event and effect goes into the digest by its ``repr``, so that two runs
+with
+equal digests did the same things at the same times. Only the last ones are kept as objects, and
+they
 are made readable when somebody asks.
 """
 
@@ -11,8 +13,8 @@ from dataclasses import fields, is_dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
-from zgen.core.events import Arrived
 from zgen.core.effects import Transmit
+from zgen.core.events import Arrived
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ID_BYTES, OBJECT_ID_BYTES, short
 from zgen.wire.codec import FLAG_BODY, FLAG_UNSEQUENCED, decode, decode_header
@@ -69,7 +71,7 @@ class Trace:
         ]
 
     def show(self, what: Any) -> str:
-        """Return ``what`` on one line, ids by their names, frames as the messages that they carry."""
+        """Return ``what`` on one line, ids by their names, frames as their messages."""
         if isinstance(what, Arrived):
             return f"Arrived({self._bytes(what.connection)} {self._frames(what.frames)})"
         if isinstance(what, Transmit):

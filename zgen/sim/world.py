@@ -1,12 +1,17 @@
 """Virtual time, processes, crash and pause, run-until, digest.
 
-Rules of this file: the world drives machines as ``zgen.core.machine`` says and knows no kind of process;
+Rules of this file: the world drives machines as ``zgen.core.machine`` says and knows no kind of
+process;
 what an effect beyond connections and exits does is its process's own performer's affair.
 
-Theory of operation. All that will happen lies in one heap of (time, tie-breaker, action). A process's
-events are stepped when they come, or wait in its inbox while it is paused. Its clock is the world's plus
-an offset of its own, so that no two agree. After every step the machine's invariants are checked, its
-effects are performed in order, a look at the empty inbox is told if it is wanted, and its next deadline is
+Theory of operation. All that will happen lies in one heap of (time, tie-breaker, action). A
+process's
+events are stepped when they come, or wait in its inbox while it is paused. Its clock is the world's
+plus
+an offset of its own, so that no two agree. After every step the machine's invariants are checked,
+its
+effects are performed in order, a look at the empty inbox is told if it is wanted, and its next
+deadline is
 armed. One seed makes one history.
 """
 
@@ -195,7 +200,7 @@ class World:
         self._settle(life)
 
     def post_later(self, life: Life, event: Event, delay_ns: int = 0) -> None:
-        """Let a process take in an event after ``delay_ns``; for performers, which must not nest steps."""
+        """Let a process take in an event after ``delay_ns``; performers must not nest steps."""
         self.at(delay_ns, self.post, (life, event))
 
     def _settle(self, life: Life) -> None:
@@ -264,4 +269,3 @@ class World:
 def sim_address(name: str, incarnation: int = 1) -> Address:
     """Return an address in the world for the process ``name``, the same endpoint in every life."""
     return Address(PeerId(name.encode().ljust(16, b"\0")), incarnation, f"sim://{name}")
-

@@ -28,7 +28,8 @@ class PushedTask:
         returns_count: Number of results, or ``STREAMING``.
         arguments: Pickle of (args, kwargs); references stand in it as positions in ``slots``.
         slots: Values of the referenced arguments.
-        retry_exceptions: Pickle of what may be retried: True or a tuple of classes; empty for nothing.
+        retry_exceptions: Pickle of what may be retried: True or a tuple of classes; empty for
+            nothing.
     """
 
     task: TaskId

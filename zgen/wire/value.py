@@ -1,6 +1,7 @@
 """Serialised values: plain bytes, or bytes with buffers or an error flag, as entries of messages.
 
-Most values are small and have no buffers: they stay plain ``bytes`` everywhere, at the cost of nothing.
+Most values are small and have no buffers: they stay plain ``bytes`` everywhere, at the cost of
+nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -95,7 +96,7 @@ def is_error(value: Value) -> bool:
 
 
 def pack(values: Iterable[Value], buffers: list[bytes]) -> tuple[Entry, ...]:
-    """Return the entries for ``values``, appending their buffers to ``buffers``; faults do not travel."""
+    """Return the entries for ``values``; their buffers are appended. Faults do not travel."""
     entries: list[Entry] = []
     for value in values:
         if isinstance(value, bytes):
