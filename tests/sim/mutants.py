@@ -187,6 +187,33 @@ MUTANTS = (
         "cluster",
         0,
     ),
+    Mutant(
+        "a node hears nothing of the dead",
+        "P7",
+        "node/zgen_node/core/peers.py",
+        '            if peer in self._downs:\n                reached("message of the dead dropped")\n                break\n',
+        "",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a grant of a dead worker is refused",
+        "P7",
+        PROCESS,
+        "if self.session.is_fenced(message.worker.peer, message.worker.incarnation):",
+        "if False:",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a second DOWN of one life is ignored",
+        "P7",
+        PROCESS,
+        "if down is not None and self.session.is_fenced(peer, down.incarnation):",
+        "if False:",
+        "cluster",
+        0,
+    ),
     # -- attempts ----------------------------------------------------------------------------------
     Mutant(
         "the attempt grows before anything is submitted again",

@@ -194,7 +194,8 @@ class StreamsIn:
                     f"stream {short(stream)}: {record}"
                 )
             else:
-                assert not (record.unread or record.ended), f"stream {short(stream)}: {record}"
+                assert not record.unread, f"stream {short(stream)}: {record}"
+                assert not record.ended, f"stream {short(stream)}: {record}"
 
     def _end(
         self, stream: StreamId, record: InStream, error: Value | None, completion: Value

@@ -355,9 +355,7 @@ class Loop:
             self._perform(effect)
 
     def _absorb(self, event: Event, later: list[Effect]) -> None:
-        for effect in self._step(event):
-            if not self._do(effect):
-                later.append(effect)
+        later.extend([effect for effect in self._step(event) if not self._do(effect)])
 
     # -- the I/O thread ----------------------------------------------------------------------------
     def _run_thread(self) -> None:

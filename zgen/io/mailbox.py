@@ -262,8 +262,8 @@ class Mailbox:
             self._forget_fd(outbox.fd)
             self._forget_fd(outbox.monitor_fd)
             outbox.monitor.close(0)
-            outbox.socket.close(0)  # after its descriptor left the poll set: the number may be used
-            again
+            # After its descriptor left the poll set, since the number may be used again.
+            outbox.socket.close(0)
 
         self._hand_over(finish)
 
