@@ -2,6 +2,7 @@
 
     python scripts/mutants.py               each mutant at its seed, and each seed green without it
     python scripts/mutants.py --search      look for the first seed that kills each mutant
+    python scripts/mutants.py --search --write      and write the seeds down
     python scripts/mutants.py --search -k DOWN      only those with this in their name
 
 A mutant whose text no longer occurs exactly once in its file is a failure: the list is out of date.
@@ -15,11 +16,11 @@ import argparse
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Final
@@ -29,6 +30,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "node")]
 
 from tests.sim.mutants import MUTANTS, Mutant  # noqa: E402  # the paths above come first
 
+LIST: Final = ROOT / "tests" / "sim" / "mutants.py"
 PROCESSES: Final = 2
 SEARCH_SEEDS: Final = 400
 RED: Final = 3
@@ -136,7 +138,15 @@ def recorded(numbers: Sequence[int]) -> int:
     return 1 if faults else 0
 
 
-def search(numbers: Sequence[int]) -> int:
+def write_down(mutant: Mutant, seed: int) -> None:
+    """Change the recorded seed of a mutant in the list."""
+    source = LIST.read_text(encoding="utf-8")
+    head, name, tail = source.partition(f'"{mutant.name}"')
+    tail = re.sub(r"\n        \d+,\n    \),", f"\n        {seed},\n    ),", tail, count=1)
+    LIST.write_text(head + name + tail, encoding="utf-8")
+
+
+def search(numbers: Sequence[int], write: bool) -> int:
     """Print the first seed that kills each mutant; return the exit status."""
     missing = 0
 
@@ -149,12 +159,14 @@ def search(numbers: Sequence[int]) -> int:
         for number, (status, words) in zip(numbers, pool.map(look, numbers), strict=True):
             seed, _, failure = words.partition(":")
             mutant = MUTANTS[number]
-            found = replace(mutant, seed=int(seed)).seed if status == RED else None
+            found = int(seed) if status == RED else None
             missing += found is None
             note = "" if found == mutant.seed else f" (recorded: {mutant.seed})"
             print(f"seed {found}{note}  {mutant.scenario}  {mutant.name}\n    {failure[:150]!r}")
             if found is None:
                 print(f"    {words[-300:]}")
+            elif write and found != mutant.seed:
+                write_down(mutant, found)
     return 1 if missing else 0
 
 
@@ -162,6 +174,7 @@ def main() -> int:
     """Parse the arguments and do what they say; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--search", action="store_true", help="look for seeds")
+    parser.add_argument("--write", action="store_true", help="write the found seeds down")
     parser.add_argument("-k", default="", help="only mutants with this in their name")
     parser.add_argument("--run", nargs=3, metavar=("SCENARIO", "FIRST", "COUNT"))
     parser.add_argument("--mutant", type=int, default=None)
@@ -171,7 +184,7 @@ def main() -> int:
         mutant = None if arguments.mutant is None else MUTANTS[arguments.mutant]
         return run_here(mutant, scenario, range(int(first), int(first) + int(count)))
     numbers = [number for number, each in enumerate(MUTANTS) if arguments.k in each.name]
-    return search(numbers) if arguments.search else recorded(numbers)
+    return search(numbers, arguments.write) if arguments.search else recorded(numbers)
 
 
 if __name__ == "__main__":

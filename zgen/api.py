@@ -70,9 +70,9 @@ def init(
     """Start zgen in this process, as a driver.
 
     Args:
-        address: None starts a node for this program, which ends with it; ``"auto"`` joins the one
-            that
-            ``zgen node start`` runs on this machine; a node's address or folder joins that one.
+        address: None or ``"local"`` starts a node for this program, which ends with it;
+            ``"auto"`` joins the one that ``zgen node start`` runs on this machine; a node's address
+            or folder joins that one.
         num_cpus: CPUs of the started node; by default as many as this process may use.
         num_gpus: GPUs of the started node.
         resources: Its other resources, by name.
@@ -96,6 +96,8 @@ def init(
             "zgen.init() was called already; call zgen.shutdown() first, or pass "
             "ignore_reinit_error=True"
         )
+    if address == "local":
+        address = None
     if address is not None and (num_cpus is not None or num_gpus is not None or resources):
         raise ValueError(
             "num_cpus, num_gpus and resources describe a node to be started, not one to be joined"
@@ -105,8 +107,6 @@ def init(
         amounts["GPU"] = num_gpus
     for name, amount in [("num_cpus", num_cpus or 0), *amounts.items()]:
         check_amount(name, amount)
-    if address == "local":
-        address = None
     if process.forked:
         process.require()
     return Context(start.start_driver(address, num_cpus, amounts, log_to_driver=log_to_driver))

@@ -94,7 +94,7 @@ class TaskError(ZgenError):
     ) -> None:
         """Describe the failure of ``function_name`` by ``cause``."""
         super().__init__()
-        self.cause = cause.cause if isinstance(cause, TaskError) else cause
+        self.cause: BaseException = cause.cause if isinstance(cause, TaskError) else cause
         self.function_name = function_name
         self.remote_traceback = remote_traceback
         self.pid = pid
@@ -159,7 +159,7 @@ def _dual_class(cause_class: type[BaseException]) -> type[TaskError] | None:
     dual: type[TaskError] | None
     try:
         dual = type(name, (TaskError, cause_class), body)
-    except TypeError:
+    except Exception:  # a layout that does not fit, or whatever a user's class refuses with
         dual = None
     _dual_classes[cause_class] = dual
     return dual

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from zgen.core.events import DefineTaskFunction, SubmitTask, TaskSpec
-from zgen.exceptions import NestedRefError
+from zgen.exceptions import NestedRefError, ObjectLostError
 from zgen.handles import ObjectRef, ObjectRefGenerator
 from zgen.ids import FunctionId, ObjectId, TaskId, derive_task_id, hash_function, object_id
 from zgen.io import serializer
@@ -71,6 +71,8 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
         if checked.get(name) is not None:
             check_amount(name, checked[name])
     if checked.get("resources") is not None:
+        if not isinstance(checked["resources"], dict):
+            raise TypeError(f"resources must be a dict, got {checked['resources']!r}")
         for name, amount in checked["resources"].items():
             check_amount(f"resources[{name!r}]", amount)
             if name in ("CPU", "GPU", "memory"):
@@ -180,6 +182,7 @@ class RemoteFunction(Generic[P, R]):
         Raises:
             TypeError: The arguments do not fit the function.
             NestedRefError: A reference lies inside an argument, or the function closes over one.
+            ObjectLostError: An argument is a reference of a zgen that was shut down.
             NodeDiedError: The node is gone.
         """
         runtime = start.ensure()
@@ -187,7 +190,7 @@ class RemoteFunction(Generic[P, R]):
         runtime.refuse_if_lost()
         if self._defined_in is not runtime:
             self._define(runtime)
-        arguments, slots = self._pack(args, kwargs)
+        arguments, slots = self._pack(runtime, args, kwargs)
         context = runtime.context
         task = derive_task_id(context.task, context.attempt, next(context.submits))
         options = self._options
@@ -222,20 +225,23 @@ class RemoteFunction(Generic[P, R]):
         self._defined_in = runtime
 
     def _pack(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Value, tuple[ObjectId, ...]]:
         signature = self._signature
         if signature is None:
-            signature = self._signature = inspect.signature(self._function)
+            signature = self._signature = _signature(self._function)
         if not (args or kwargs):
             if signature.parameters:
                 signature.bind()
             return _NO_ARGUMENTS, ()
         signature.bind(*args, **kwargs)
         slots: list[ObjectId] = []
+        records = runtime.machine.owner.refs.records
 
         def replaced(argument: Any) -> Any:
             if type(argument) is ObjectRef:
+                if records.get(argument._id) is not argument._record:
+                    raise ObjectLostError(argument.hex(), "its zgen was shut down")
                 slots.append(ObjectId(argument.binary()))
                 return serializer.Slot(len(slots) - 1)
             if type(argument) is ObjectRefGenerator:
@@ -260,6 +266,14 @@ class RemoteFunction(Generic[P, R]):
             return None
         names = [object_id(task, index) for index in range(count)]
         return [ObjectRef(name, records[name]) for name in names]
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except ValueError:  # a builtin without one: the call itself tells what is wrong
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return inspect.Signature([inspect.Parameter(kind.name.lower(), kind) for kind in kinds])
 
 
 def _returns_count(function: Callable[..., Any], options: TaskOptions) -> int:

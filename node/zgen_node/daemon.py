@@ -32,6 +32,7 @@ from zgen.ids import PeerId, short
 from zgen.io import folders
 from zgen.io.loop import Loop
 from zgen.io.mailbox import Mailbox
+from zgen.io.recorder import recorder_from_environment
 from zgen.io.release import PYTHON, RELEASE
 from zgen.limits import DESCRIPTORS_COUNT_MAX, NODE_LOG_BYTES_MAX
 from zgen.wire.lease import Shape
@@ -92,10 +93,14 @@ class Daemon:
         endpoint = folders.endpoint_of(config.folder, config.peer)
         self._address = Address(PeerId(config.peer), INCARNATION, endpoint)
         self._total = shape_of(config.resources)
-        machine = NodeMachine(
-            Identity(self._address, PYTHON, RELEASE), self._total, config.prestart
+        identity = Identity(self._address, PYTHON, RELEASE)
+        machine = NodeMachine(identity, self._total, config.prestart)
+        self._recorder = recorder_from_environment(
+            "daemon",
+            self._address.peer,
+            f"NodeMachine({identity!r}, {self._total!r}, {config.prestart})",
         )
-        self._loop = Loop(machine, Mailbox(endpoint), self._perform)
+        self._loop = Loop(machine, Mailbox(endpoint), self._perform, recorder=self._recorder)
         self._logs = Logs(self._loop, self._post)
         self._processes = Processes(
             config.folder,
@@ -118,6 +123,8 @@ class Daemon:
         """Leave nothing behind; the supervisor removes the folder, unless it is dead."""
         self._processes.end_all()
         self._loop.close()
+        if self._recorder is not None:
+            self._recorder.close()
         if self._orphaned:
             folders.remove_folder(self._config.folder)
 

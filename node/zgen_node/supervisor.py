@@ -42,9 +42,11 @@ def supervise(config: DaemonConfig) -> int:
     if config.log_to_file:
         _redirect_output(config.folder)
     supervisor = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     daemon = os.fork()
     if daemon == 0:
         _be_daemon(config, supervisor)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     daemon_fd = os.pidfd_open(daemon)
     wanted = _await_end(daemon_fd, wakeup)
     if wanted:
@@ -68,6 +70,8 @@ def _be_daemon(config: DaemonConfig, supervisor: int) -> NoReturn:
         os.close(CONTROL_FD)
         os.close(DRIVER_FD)
         signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it serves nobody yet: it may end at once
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         linux.become_subreaper()
         linux.name_process("zgen-daemon")
         endpoint = folders.endpoint_of(config.folder, config.peer)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import json
 import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from zgen.runtime import process, start
 
 @zgen.remote
 def ticks(stop: str, told: str) -> Iterator[int]:
-    """Yield numbers, in bursts and with pauses, until a file appears; leave their count in another."""
+    """Yield numbers in bursts until a file appears; leave their count in another."""
     count = 0
     while not os.path.exists(stop):
         for _ in range(1 + count % 29):
@@ -77,7 +79,26 @@ class Scene:
         self.refs: list[Any] = []
         self.ref: Any = None
         self.wrapped_asyncio = 0
+        self.noted_in: Counter[str] = Counter()
+        self.count_noted()
         self.gen = ticks.remote(str(self.folder / "stop"), str(self.folder / "told"))
+
+    def count_noted(self) -> None:
+        """Count by call of zgen which interrupts came inside one, and were only noted there."""
+        assert process.current is not None
+        loop = process.current.loop
+
+        def noted() -> None:
+            frame, called = inspect.currentframe(), ""
+            while frame is not None:
+                if frame.f_globals["__name__"].startswith("zgen."):
+                    called = frame.f_code.co_name
+                frame = frame.f_back
+            self.noted_in[called] += 1
+            loop.wake()
+
+        assert loop.interrupts is not None
+        loop.interrupts.wake_by(noted)
 
     def tell(self) -> None:
         tell(f"seen {self.seen}")
@@ -91,9 +112,11 @@ class Scene:
         self.seen += 1
 
     def consume(self) -> None:
-        for self.ref in self.gen:
+        gen = self.gen
+        for self.ref in gen:
             self.refs.append(self.ref)
             zgen.get(self.ref)
+            sum(range(2000))  # the program's own code, to be interrupted as well
 
     def report(self) -> dict[str, Any]:
         runtime = process.current
@@ -105,6 +128,7 @@ class Scene:
             runtime.machine.check()
         return {
             "seen": self.seen,
+            "noted_in": self.noted_in,
             "count": count,
             "missing": len(set(range(count)) - set(values)),
             "in_order": values == list(range(count)),
@@ -162,7 +186,8 @@ def asyncio_run(scene: Scene) -> None:
         scene.wrapped_asyncio += wraps_asyncio()
         scene.keep()
         scene.tell()
-        for scene.ref in scene.gen:
+        gen = scene.gen
+        for scene.ref in gen:
             scene.refs.append(scene.ref)
             await asyncio.sleep(0)
 
@@ -178,7 +203,7 @@ def asyncio_run(scene: Scene) -> None:
 
 
 def asyncio_blocked(scene: Scene) -> None:
-    """The first interrupt cancels a task that cannot hear of it; the second ends its blocked call."""
+    """The first interrupt cancels a task that cannot hear of it; the second ends its call."""
 
     async def block() -> None:
         gate = waits.options(num_cpus=0).remote(str(scene.folder / "gate"))
@@ -209,7 +234,7 @@ def wraps_asyncio() -> bool:
 
 
 def blocked(scene: Scene) -> None:
-    """Interrupts into a blocked ``get``, ``get`` of a list, ``wait``, ``next`` and ``completed``."""
+    """Interrupts into blocked calls of each kind."""
     gate = scene.folder / "gate"
     held = waits.options(num_cpus=0).remote(str(gate))
     quiet = held_stream.remote(str(gate))
@@ -246,7 +271,7 @@ def held_stream(gate: str) -> Iterator[str]:
 
 
 def submitting(scene: Scene) -> None:
-    """Interrupts into ``.remote()``: a call happens or not, and what was not handed over is freed."""
+    """Interrupts into ``.remote()``: what was not handed over is freed."""
     refs: dict[int, Any] = {}
     number = 0
     while not (scene.folder / "stop").exists():

@@ -549,15 +549,12 @@ def test_dropping_a_generator_frees_what_was_not_taken(runtime: Runtime, gate: G
     before = held(runtime)
     stream = numbers_then.remote(1000, gate)
     kept = next(stream)
-    record = owner.streams.streams[stream.task_id()]
-    wait_until(lambda: record.known == 1000, 10, "everything is reported")
-    del stream, record
+    name = stream.task_id()
+    wait_until(lambda: owner.streams.streams[name].known == 1000, 10, "everything is reported")
+    del stream
     gc.collect()
     wait_until(
-        lambda: (
-            sorted(dict.fromkeys(held(runtime))) != []
-            and len(owner.refs.records) - sum(name in owner.refs.records for name in before) == 1
-        ),
+        lambda: [each for each in owner.refs.records if each not in before] == [kept.binary()],
         10,
         "only the reference that was taken is left",
     )

@@ -280,7 +280,7 @@ def test_a_negative_timeout_is_a_value_error(refs: int) -> None:
 
 def test_options_are_keywords_only() -> None:
     with pytest.raises(TypeError, match="positional"):
-        zgen.wait([zgen.put(1)], 1)  # type: ignore[misc]  # what the test is about
+        zgen.wait([zgen.put(1)], 1)  # type: ignore[call-arg]  # what this is about
 
 
 @pytest.mark.parametrize("fetch_local", [True, False])

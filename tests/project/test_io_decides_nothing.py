@@ -18,7 +18,7 @@ WORDS = ("ack", "acked", "attempt", "attempts", "incarnation", "retries", "retry
 DECIDING_CALLS = ("enumerate", "max", "min", "range", "reversed", "sorted", "sum")
 #: Functions that may look at such a name, and why.
 ALLOWED = {
-    # The user's exception classes are loaded in the worker alone; what follows is the core's to say.
+    # The user's exception classes load in the worker alone; what follows is the core's to say.
     ("zgen/io/runner.py", "_is_retriable"): ("retry_exceptions",),
 }
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.sim.programs import Consumer, Ops, Plan, item_value, result_value
 from zgen.core.effects import StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
 from zgen.ids import ObjectId, TaskId, object_id
 from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
 from zgen.wire.value import Parcel, Value
 
-from tests.sim.programs import Consumer, Ops, Plan, item_value, result_value
-
 if TYPE_CHECKING:
     from tests.sim.cluster import Worker
 
 #: A body that has its mark may still wait this long before its first line, as in a real worker.
 START_NS_MAX = 100_000
+
+
+#: Waits for something, then does what it is given.
+Wait = Callable[[Callable[[], None]], None]
 
 
 def error_value(task: TaskId) -> Parcel:
@@ -136,21 +140,16 @@ class Body:
     def _do_gather(self) -> Any:
         """Wait for every child: each result, and each item of a stream."""
         self.at += 1
-        waits: list[Callable[[Callable[[], None]], None]] = []
+        waits: list[Wait] = []
         for name, plan in self.children:
             if plan.returns == STREAMING:
-                waits.append(lambda then, name=name: self._drain(name, then))  # type: ignore[misc]
+                waits.append(partial(self._drain, name))
             else:
-                for index in range(plan.returns):
-                    result = object_id(name, index)
-                    waits.append(
-                        lambda then, result=result: self.user.get(  # type: ignore[misc]
-                            result, lambda value: self._got(result, value, then)
-                        )
-                    )
+                results = (object_id(name, index) for index in range(plan.returns))
+                waits.extend(partial(self._await, result) for result in results)
         return -1, lambda: self._wait(waits)
 
-    def _wait(self, waits: list[Callable[[Callable[[], None]], None]]) -> None:
+    def _wait(self, waits: list[Wait]) -> None:
         self.user.post(BodyBlocked(True))
 
         def one() -> None:
@@ -162,9 +161,12 @@ class Body:
 
         one()
 
-    def _got(self, result: ObjectId, value: Value, then: Callable[[], None]) -> None:
-        self.worker.cluster.promises.got(self.user, result, value)
-        then()
+    def _await(self, result: ObjectId, then: Callable[[], None]) -> None:
+        def got(value: Value) -> None:
+            self.worker.cluster.promises.got(self.user, result, value)
+            then()
+
+        self.user.get(result, got)
 
     def _drain(self, stream: TaskId, then: Callable[[], None]) -> None:
         def took(names: list[ObjectId], ended: bool) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from tests.sim.bodies import Body
+from tests.sim.oracles import Promises
+from tests.sim.programs import Account, Consumer
 from zgen.core.effects import (
     Effect,
     HoldBody,
@@ -25,8 +28,8 @@ from zgen.core.events import (
     WorkerExited,
     WorkerSpawned,
 )
-from zgen.core.process import ProcessMachine
 from zgen.core.identity import Identity
+from zgen.core.process import ProcessMachine
 from zgen.ids import JobId, LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace
@@ -34,10 +37,6 @@ from zgen.sim.world import Life, World, sim_address
 from zgen.wire.session import Address
 from zgen.wire.value import Value
 from zgen_node.core.node import NodeMachine
-
-from tests.sim.bodies import Body
-from tests.sim.oracles import Promises
-from tests.sim.programs import Account, Consumer
 
 PYTHON = "3.11"
 RELEASE = "0"

@@ -24,18 +24,12 @@ class EchoMachine:
     """Sends what it is told to and tells what it hears."""
 
     def __init__(self, address: Address, hear: Hear) -> None:
+        self.next_deadline_ns: int | None = None
+        self.lines_closing = False
         self.session = Session(Identity(address, "3.11", "0"))
         self.hear = hear
         self.refused = 0
         self.gone: list[Gone] = []
-
-    @property
-    def next_deadline_ns(self) -> int | None:
-        return self.session.deadlines.next_ns
-
-    @property
-    def lines_closing(self) -> bool:
-        return self.session.lines_closing
 
     def say(self, to: Address, what: bytes, now_ns: int, out: list[Effect]) -> bool:
         self.session.dial(to, out)
@@ -43,6 +37,12 @@ class EchoMachine:
 
     def step(self, event: Event, now_ns: int) -> list[Effect]:
         out: list[Effect] = []
+        self._absorb(event, now_ns, out)
+        self.next_deadline_ns = self.session.deadlines.next_ns
+        self.lines_closing = self.session.lines_closing
+        return out
+
+    def _absorb(self, event: Event, now_ns: int, out: list[Effect]) -> None:
         if isinstance(event, Arrived):
             try:
                 peer, bodies, gone = self.session.on_arrived(
@@ -50,11 +50,11 @@ class EchoMachine:
                 )
             except RemoteProtocolError:
                 self.refused += 1
-                return out
+                return
             if gone is not None:
                 self.gone.append(gone)
             for body in bodies:
-                self.hear(self, peer, body[0])
+                self.hear(self, peer, b"".join(body))
         elif isinstance(event, ConnectionUp):
             self.session.on_connection_up(event.peer, event.epoch, now_ns, out)
         elif isinstance(event, ConnectionLost):
@@ -65,7 +65,6 @@ class EchoMachine:
             self.session.on_drained(now_ns)
         elif isinstance(event, Say):
             self.say(event.to, event.what, now_ns, out)
-        return out
 
     def check(self) -> None:
         self.session.check()
@@ -120,7 +119,6 @@ class EchoWorld:
         self.one_way = random.random() < 0.5
         self.in_order = InOrderOnce()
         self.lives_in_order = LivesInOrder()
-        self.world.oracles = []
         self.names = [f"peer{number}" for number in range(count)]
         self.incarnations = dict.fromkeys(self.names, 0)
         self.said = 0
@@ -203,17 +201,16 @@ class EchoWorld:
         world.run(world.now_ns + 10 * SECOND)
         for life in world.lives.values():
             self.all_acked(life)
-        for channel in list(self.in_order.channels()):
-            sender, life, to, to_life = channel
+        for channel in self.in_order.channels():
+            assert isinstance(channel, tuple)
             ends_live = all(
                 self.incarnations[name.decode()] == int(number)
-                for name, number in ((sender, life), (to, to_life))
+                for name, number in (channel[:2], channel[2:])
             )
             missing = self.in_order.missing(channel)
             self.in_order.require(
                 not (ends_live and missing), f"{channel}: {missing} never heard", Kind.LIVENESS
             )
-
 
     def all_acked(self, life: Life) -> None:
         """Everything that was said to the living is acknowledged by now."""

@@ -11,6 +11,7 @@ from collections import deque
 from random import Random
 from typing import Any
 
+from tests.sim.programs import FUNCTION, FUNCTION_ID, attempt_in, item_value, same
 from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, Send, StreamAdvanced
 from zgen.core.events import SubmitTask, TakeItems, TaskSpec
 from zgen.core.owner import Owner
@@ -21,11 +22,16 @@ from zgen.sim.oracle import Kind, Oracle, SimulationFailure
 from zgen.wire.lease import LeaseGranted, ProcessDown, RequestLease
 from zgen.wire.session import Address
 from zgen.wire.stream import ReportEnd, ReportItems
-from zgen.wire.task import OUTCOME_RETRY, OUTCOME_VALUE, STREAMING, Outcome, PushedTask, PushTasks, TasksDone
-
+from zgen.wire.task import (
+    OUTCOME_RETRY,
+    OUTCOME_VALUE,
+    STREAMING,
+    Outcome,
+    PushedTask,
+    PushTasks,
+    TasksDone,
+)
 from zgen.wire.value import Parcel, pack
-
-from tests.sim.programs import FUNCTION, FUNCTION_ID, attempt_in, item_value, same
 
 NODE = PeerId(b"node".ljust(16, b"\0"))
 TASKS = 12
@@ -77,7 +83,12 @@ class LateReports(Oracle):
         self.now_ns += self.random.randrange(20 * MS)
         speakers = [worker for worker, queue in self.said.items() if queue]
         alive = [worker for worker in self.pushed if worker not in self.dead]
-        if alive and not self.repeats and len(self.dead) < 3 * TASKS and self.random.random() < 0.15:
+        if (
+            alive
+            and not self.repeats
+            and len(self.dead) < 3 * TASKS
+            and self.random.random() < 0.15
+        ):
             worker = self.random.choice(alive)
             self.dead[worker] = None
             lease, started = self.pushed[worker]
@@ -92,7 +103,9 @@ class LateReports(Oracle):
             try:
                 self.owner.on_message(worker, message, self.now_ns, out)
             except RemoteProtocolError:
-                self.require(self.repeats or worker in self.dead, f"a living worker's {message} was refused")
+                self.require(
+                    self.repeats or worker in self.dead, f"a living worker's {message} was refused"
+                )
         if (due_ns := self.owner.next_deadline_ns) is not None and due_ns <= self.now_ns:
             self.owner.on_timer(self.now_ns, out)
         self.perform(out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tests.sim.programs import Account, Consumer, attempt_in, item_value, result_value, same
 from zgen.core.effects import CloseConnection, Effect, Report, StartTask, StreamAdvanced
 from zgen.core.events import Arrived, Dropped, Event
 from zgen.core.process import ProcessMachine
@@ -25,8 +26,6 @@ from zgen.sim.oracle import Kind, Oracle
 from zgen.sim.world import Life
 from zgen.wire.task import STREAMING
 from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Value, is_error
-
-from tests.sim.programs import Account, Consumer, attempt_in, item_value, result_value, same
 from zgen_node.core.node import NodeMachine
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def session_of(life: Life) -> Session:
 
 
 class ItemsInOrderOnce(Oracle):
-    """P1: every item of a stream in yield order, each once; after a failure one error, then the end."""
+    """P1: every item in yield order, each once; after a failure one error, then the end."""
 
     promise = "P1"
 
@@ -113,7 +112,7 @@ def item_size(account: Account, index: int) -> int:
 
 
 class ErrorsNameTheirCause(Oracle):
-    """P1 and P5: an error is the one that the world knows the cause of, and no budget is cut short."""
+    """P5: an error is the one that the world knows the cause of, and no budget is cut short."""
 
     promise = "P5"
 
@@ -282,7 +281,7 @@ class ExecutionsAreCounted(Oracle):
 
 
 class TheDeadStayDead(Oracle):
-    """P7: what a declared-dead life sends changes nothing; no item of an old attempt is taken in."""
+    """P7: what a dead life sends changes nothing; no item of an old attempt is taken in."""
 
     promise = "P7"
 

@@ -1,10 +1,11 @@
-"""What simulated programs do: plans of tasks, and a consumer that does what a user of the API does."""
+"""What simulated programs do: plans of tasks, and a consumer that does what a user does."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, StreamAdvanced
@@ -87,7 +88,7 @@ class Account:
 
 
 def item_value(task: TaskId, index: int, attempt: int, size: int) -> Value:
-    """Return item ``index``; its first byte alone differs between attempts, so that oracles see them."""
+    """Return item ``index``; its first byte tells oracles which attempt made it."""
     data = bytes([attempt]) + task[:4] + index.to_bytes(3, "big") + bytes(size)
     if index % 7 == 3:
         return Parcel(data, (b"buffer", bytes([index % 256])))
@@ -129,7 +130,8 @@ class Consumer:
         self.waiting_objects: dict[ObjectId, list[Callable[[Value], None]]] = {}
         self.waiting_streams: dict[TaskId, tuple[int, Callable[[list[ObjectId], bool], None]]] = {}
         self.defined = False
-        self._taken: ItemsTaken | None = None
+        #: Answer to the last ``TakeItems``.
+        self._taken: list[ItemsTaken] = []
 
     def later(self, delay_ns: int, act: Callable[[], None]) -> None:
         """Do ``act`` after ``delay_ns``, when the process is not paused, if it lives then."""
@@ -205,10 +207,9 @@ class Consumer:
         self, stream: TaskId, count_max: int, then: Callable[[list[ObjectId], bool], None]
     ) -> None:
         """Take up to ``count_max`` items as soon as there is one, an error, or the end."""
-        self._taken = None
+        self._taken.clear()
         self.post(TakeItems(stream, count_max))
-        taken = self._taken
-        assert isinstance(taken, ItemsTaken)
+        (taken,) = self._taken
         names = list(taken.objects)
         if not names and not taken.ended:
             self.waiting_streams[stream] = (count_max, then)
@@ -233,15 +234,14 @@ class Consumer:
     # -- what the machine tells --------------------------------------------------------------------
     def perform(self, effect: Effect) -> None:
         if isinstance(effect, ItemsTaken):
-            self._taken = effect
+            self._taken.append(effect)
         elif isinstance(effect, ObjectsReady):
             for name in effect.objects:
-                for then in self.waiting_objects.pop(name, ()):
-                    self.later(0, lambda name=name, then=then: self._tell(name, then))  # type: ignore[misc]
+                for tell in self.waiting_objects.pop(name, ()):
+                    self.later(0, partial(self._tell, name, tell))
         elif isinstance(effect, StreamAdvanced) and effect.stream in self.waiting_streams:
             count_max, then = self.waiting_streams.pop(effect.stream)
-            stream = effect.stream
-            self.later(0, lambda: self.next(stream, count_max, then))
+            self.later(0, partial(self.next, effect.stream, count_max, then))
 
     def _tell(self, name: ObjectId, then: Callable[[Value], None]) -> None:
         value = self.owner.refs.value_of(name)

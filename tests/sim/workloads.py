@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 
+from tests.sim.cluster import Cluster
+from tests.sim.programs import Consumer, Plan
 from zgen.ids import PUT_INDEX_FIRST, ObjectId, TaskId, object_id
 from zgen.limits import MS, US
 from zgen.wire.task import STREAMING
 from zgen.wire.value import Value
-
-from tests.sim.cluster import Cluster
-from tests.sim.programs import Consumer, Plan
 
 #: Activities of one driver that run at a time.
 ACTIVE_COUNT_MAX = 8
@@ -44,8 +44,9 @@ def draw_task(random: Random, depth: int = 0) -> Plan:
         ops.append(["raise", random.choice((-1, 1, 4))])
     if depth < 2 and random.random() < 0.25:
         for _ in range(random.choice((1, 2))):
-            child = draw_task(random, depth + 1) if random.random() < 0.6 else draw_stream(random,
-            1)
+            child = (
+                draw_task(random, depth + 1) if random.random() < 0.6 else draw_stream(random, 1)
+            )
             ops.append(["spawn", child.to_json()])
         ops.append(["gather"])
     return Plan(ops, random.choice((1, 1, 1, 3)), draw_retries(random), draw_cpus(random))
@@ -194,7 +195,6 @@ class Program:
         if self.random.random() < 0.15:
             self.active[number] = "dropping"
 
-
             def forget() -> None:
                 self.user.drop(names)
                 self._done(number)
@@ -216,4 +216,4 @@ class Program:
                 self._done(number)
 
         for name in names:
-            self.user.get(name, lambda value, name=name: got(name, value))  # type: ignore[misc]
+            self.user.get(name, partial(got, name))

@@ -13,6 +13,7 @@ hand-back: else a mark beyond a task that was handed back would say that it had 
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zgen.ids import LeaseId, PeerId, TaskId, short
@@ -76,9 +77,9 @@ class Admission:
         returned, count = self._returned
         self._returned = (lease, count + 1 if lease == returned else 1)
 
-    def push(self, waiting: Waiting) -> None:
-        """Queue a task."""
-        self.queue.append(waiting)
+    def push(self, tasks: Iterable[Waiting]) -> None:
+        """Queue tasks."""
+        self.queue.extend(tasks)
 
     def start_next(self, now_ns: int) -> Waiting | None:
         """Start the next task, or return None if one runs or none waits."""

@@ -130,12 +130,11 @@ class Executor:
             self._return(sender, message.lease, back, out)
             return
         at = 0
-        for offset, task in enumerate(message.tasks):
+        pushed: list[Waiting] = []
+        for push, task in enumerate(message.tasks, message.first_push):
             (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
-            waiting = Waiting(
-                sender, message.lease, message.first_push + offset, task, arguments, tuple(slots)
-            )
-            self.admission.push(waiting)
+            pushed.append(Waiting(sender, message.lease, push, task, arguments, tuple(slots)))
+        self.admission.push(pushed)
         self._start_next(now_ns, out)
         self._hand_back(out)
         if self.admission.queue:

@@ -259,16 +259,13 @@ class LeaseClient:
         known[function] = None
         return True
 
-    def drain(self) -> list[TaskId]:
-        """Forget everything and return the tasks that waited or were in flight."""
-        tasks = [task for pool in self.pools.values() for task in pool.queue]
-        tasks += [task for held in self.held.values() for task in held.in_flight]
+    def clear(self) -> None:
+        """Forget everything: the node is gone."""
         self.pools.clear()
         self.held.clear()
         self._asked.clear()
         self._taught.clear()
         self.deadlines = Deadlines()
-        return tasks
 
     def check(self) -> None:
         """Assert the invariants of pools and leases."""

@@ -71,10 +71,9 @@ class Line:
         arrived: Every message up to here was delivered.
         early: Messages that came before an earlier one. Added by ``absorb``; removed as gaps close.
         acks_owed: Messages delivered or repeated since our last ack left.
-        closing: Whether a DOWN waits for this line to fall quiet.
+        closing: Whether a DOWN waits for this line to fall quiet: no more dialling.
         closing_seen_ns: Last look that found the inbox empty with nothing from the peer since; None
             before.
-        departed: Whether the peer said goodbye: no more dialling.
     """
 
     address: Address
@@ -94,7 +93,6 @@ class Line:
     acks_owed: int = 0
     closing: bool = False
     closing_seen_ns: int | None = None
-    departed: bool = False
 
     def keep(self, frames: list[bytes], token: PushToken | None, item_bytes: int) -> Kept:
         """Number a message and keep it until it is acknowledged."""

@@ -47,6 +47,7 @@ from zgen.ids import (
     TaskId,
     item_ids,
     object_id,
+    short,
 )
 from zgen.wire.lease import (
     JobRegistered,
@@ -164,9 +165,9 @@ class Owner:
         self.refs.drop_all(event.objects)
         for stream in event.streams:
             if self.streams.close(stream):
-                entry = self.tasks.entries.get(stream)
-                worker = self.placement.worker_of(entry) if entry is not None else None
-                if entry is not None and worker is not None:
+                entry = self.tasks.entries[stream]
+                worker = self.placement.worker_of(entry)
+                if worker is not None:
                     out.append(Send(worker, CloseStream(stream, entry.attempt)))
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
@@ -207,12 +208,9 @@ class Owner:
                 )
             again: list[TaskId] = []
             for task, push in held.in_flight.items():
-                entry = self.tasks.entries.get(task)
-                if entry is None or entry.lease != lease:
-                    continue
                 if push >= begun:
-                    if self.tasks.on_not_started(task, entry.attempt, now_ns):
-                        again.append(task)
+                    self.tasks.on_not_started(task, self.tasks.entries[task].attempt, now_ns)
+                    again.append(task)
                 else:
                     self.settlement.crash(task, held.pid, down or reason, now_ns, out)
             self.placement.requeue(held.shape, again)
@@ -231,6 +229,9 @@ class Owner:
                 assert task in leases.held[entry.lease].in_flight, entry.doing.story()
             for name in entry.spec.slots:
                 assert self.refs.records[name].pins > 0, entry.doing.story()
+        for lease, held in leases.held.items():
+            for task in held.in_flight:
+                assert self.tasks.entries[task].lease == lease, f"task {short(task)} is elsewhere"
         for stream, record in self.streams.streams.items():
             assert record.ended or stream in self.tasks.entries, f"stream {record} has no task"
         waiting = [task for pool in leases.pools.values() for task in pool.queue]
@@ -251,18 +252,19 @@ class Owner:
         entry = self._accept(sender, message.stream, message.attempt)
         if entry is None:
             return
-        if (message.outcome != OUTCOME_VALUE) != (len(message.entries) == 1):
+        if entry.spec.returns_count != STREAMING:
+            raise RemoteProtocolError("the end of a stream by a task that is none")
+        if len(message.entries) != (message.outcome != OUTCOME_VALUE):
             raise RemoteProtocolError("an end carries one error or nothing")
         values, _ = unpack(message.entries, message.buffers)
         error = values[0] if values else None
-        self.streams.check_end(message.stream, message.attempt, message.count)
         stream = message.stream
+        self.streams.check_end(stream, message.count)
         self.placement.release(entry, stream, message.run_ns, now_ns, out)
         retry = message.outcome == OUTCOME_RETRY
         if not (retry and self.settlement.retry(stream, "it raised", now_ns)):
-            completion = self.streams.finish(stream, message.attempt, message.count, error)
-            if completion is not None:
-                self.settlement.end_stream(stream, completion, now_ns, out)
+            completion = self.streams.finish(stream, message.count, error)
+            self.settlement.end_stream(stream, completion, now_ns, out)
         self.placement.pump(entry.spec.shape, now_ns, out)
 
     def _on_tasks_done(
@@ -271,15 +273,17 @@ class Owner:
         results: list[Result] = []
         shapes: dict[Shape, None] = {}
         at = 0
-        for outcome in message.outcomes:
-            values, at = unpack(outcome.entries, message.buffers, at)
-            entry = self._accept(sender, outcome.task, outcome.attempt)
-            if entry is not None:
-                shapes[entry.spec.shape] = None
-                results += self._results_of(entry, outcome, values, now_ns, out)
-        self.settlement.settle(results, now_ns, out)
-        for shape in shapes:
-            self.placement.pump(shape, now_ns, out)
+        try:
+            for outcome in message.outcomes:
+                values, at = unpack(outcome.entries, message.buffers, at)
+                entry = self._accept(sender, outcome.task, outcome.attempt)
+                if entry is not None:
+                    shapes[entry.spec.shape] = None
+                    results += self._results_of(entry, outcome, values, now_ns, out)
+        finally:  # what stands in front of an outcome that is refused has ended
+            self.settlement.settle(results, now_ns, out)
+            for shape in shapes:
+                self.placement.pump(shape, now_ns, out)
 
     def _results_of(
         self,

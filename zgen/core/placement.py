@@ -77,11 +77,11 @@ class Placement:
         if self.node is not None:
             out.append(Send(self.node, QueryNode(query)))
 
-    def leave_node(self) -> list[TaskId]:
-        """The node is gone: place nothing any more and return what waited or was in flight."""
+    def leave_node(self) -> None:
+        """The node is gone: forget what waited or was in flight and place nothing any more."""
         self.node = None
         self.deadlines = Deadlines()
-        return self.leases.drain()
+        self.leases.clear()
 
     # -- tasks -------------------------------------------------------------------------------------
     def define(self, function: FunctionId, payload: bytes) -> None:
@@ -108,8 +108,9 @@ class Placement:
         self, entry: TaskEntry, task: TaskId, run_ns: int, now_ns: int, out: list[Effect]
     ) -> None:
         """A pushed task ended at its worker; a pump follows."""
-        if entry.lease is not None and self.node is not None:
-            self.leases.release(entry.lease, task, run_ns, self.node, now_ns, out)
+        assert entry.lease is not None, entry.doing.story()
+        assert self.node is not None, entry.doing.story()
+        self.leases.release(entry.lease, task, run_ns, self.node, now_ns, out)
 
     def worker_of(self, entry: TaskEntry) -> PeerId | None:
         """Return the worker that a task was pushed to, or None."""
@@ -117,8 +118,7 @@ class Placement:
 
     def pump(self, shape: Shape, now_ns: int, out: list[Effect]) -> None:
         """Give waiting tasks of a shape to workers, and ask for more workers."""
-        if self.node is None:
-            return
+        assert self.node is not None, "placed without a node"
         if shape in self.deadlines:
             self.deadlines.clear(shape)
         queue = self.leases.pools[shape].queue

@@ -132,8 +132,8 @@ class ProcessMachine:
                 self._count(str(error))
         if self.executor is not None and self.executor.holding:
             owner = self.executor.owner_of_running()
-            if owner is not None:
-                self.executor.on_acked(self.session.item_bytes_unacked(owner), out)
+            assert owner is not None, "held without a task"
+            self.executor.on_acked(self.session.item_bytes_unacked(owner), out)
 
     def _on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
         kind = type(message)

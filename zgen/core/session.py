@@ -166,7 +166,7 @@ class Session:
         line.up = False
         line.redials += 1
         out.append(CloseConnection(peer, epoch))
-        if not line.departed:
+        if not line.closing:
             wait_ns = backoff_ns(line.redials + 1, RECONNECT_FIRST_NS, RECONNECT_NS_MAX, peer)
             self.deadlines.set((peer, Due.REDIAL), now_ns + wait_ns)
         if self._leaving is not None:
@@ -220,7 +220,7 @@ class Session:
         line = self._lines.get(peer)
         if line is None:
             return False
-        line.closing = line.departed = True
+        line.closing = True
         line.closing_seen_ns = None
         self._closing[peer] = None
         self.deadlines.set((peer, Due.QUIET), now_ns + QUIET_LINE_NS)
@@ -287,7 +287,7 @@ class Session:
                 if line.acks_owed and line.up:
                     out.append(Transmit(peer, line.epoch, line.ack_frames()))
             elif due is Due.REDIAL:
-                if not line.up and not line.departed:
+                if not line.up and not line.closing:
                     self._open(line, out)
             elif line.up:
                 self._resend_oldest(line, now_ns, out)
@@ -365,12 +365,11 @@ class Session:
             if len(self._connections) < CONNECTIONS_COUNT_MAX:
                 self._connections[connection] = sender.peer
             line.hello_epoch = hello.epoch
-            line.departed = False
         return gone
 
     def _leave_when_flushed(self, out: list[Effect]) -> None:
         if not any(
-            line.kept and not line.departed and line.redials < 2 for line in self._lines.values()
+            line.kept and not line.closing and line.redials < 2 for line in self._lines.values()
         ):
             self._say_goodbye(out)
 

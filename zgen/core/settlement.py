@@ -123,8 +123,7 @@ class Settlement:
                     self._placement.enqueue(task, now_ns, out)
                 continue
             for task in waiting:
-                if task in self._tasks.entries:
-                    work.extend(self._abandon_for_argument(task, value, now_ns, out))
+                work.extend(self._abandon_for_argument(task, value, now_ns, out))
         if ready:
             out.append(ObjectsReady(tuple(ready)))
 
@@ -144,11 +143,9 @@ class Settlement:
         entry = self._finish(task, now_ns, cause)
         if entry.spec.returns_count != STREAMING:
             return [(object_id(task, index), fault) for index in range(entry.spec.returns_count)]
-        completion = self._streams.fail(task, fault)
-        if completion is None:
-            return []
+        self._streams.fail(task, fault)
         out.append(StreamAdvanced(task))
-        return [(object_id(task, COMPLETION_INDEX), completion)]
+        return [(object_id(task, COMPLETION_INDEX), fault)]
 
     def _finish(self, task: TaskId, now_ns: int, cause: str) -> TaskEntry:
         entry = self._tasks.finish(task, now_ns, cause)

@@ -100,51 +100,40 @@ class StreamsIn:
         record.unread.extend(values if fresh == len(values) else values[-fresh:])
         return True
 
-    def check_end(self, stream: StreamId, attempt: int, count: int) -> None:
-        """Look at a reported end before anything is done about it.
+    def check_end(self, stream: StreamId, count: int) -> None:
+        """Look at the reported end of the current attempt before anything is done about it.
 
         Raises:
             RemoteProtocolError: ``count`` is not what this attempt reported.
         """
-        record = self.streams.get(stream)
-        if record is None or record.ended or attempt < record.attempt:
-            return
+        record = self.streams[stream]
         # A producer that heard that the stream is closed drops items, and counts them.
         reported = count == record.position or (not record.handle and count > record.position)
-        if attempt > record.attempt or not reported:
+        if not reported:
             raise RemoteProtocolError(f"end after {count} items, {record.position} were reported")
 
-    def finish(
-        self, stream: StreamId, attempt: int, count: int, error: Value | None
-    ) -> Value | None:
-        """End a stream as its producer reports it; return its completion, None if that was refused.
+    def finish(self, stream: StreamId, count: int, error: Value | None) -> Value:
+        """End a stream as the producer of its current attempt reports it; return its completion.
 
         Args:
             stream: The stream.
-            attempt: Which attempt ended.
-            count: Items that it yielded.
+            count: Items that the attempt yielded.
             error: What it raised after them, or None.
 
         Raises:
             RemoteProtocolError: As ``check_end``.
         """
-        self.check_end(stream, attempt, count)
-        record = self.streams.get(stream)
-        if record is None or record.ended or attempt < record.attempt:
-            reached("stale end dropped")
-            return None
+        self.check_end(stream, count)
+        record = self.streams[stream]
         if count < record.known:
             reached("replay shorter than before")
             error = Fault(FaultKind.REPLAY_MISMATCH, record.name, expected=record.known, got=count)
             return self._end(stream, record, error, error)
         return self._end(stream, record, error, NONE)
 
-    def fail(self, stream: StreamId, error: Value) -> Value | None:
-        """End a stream with one error; return its completion, or None if it has ended."""
-        record = self.streams.get(stream)
-        if record is None or record.ended:
-            return None
-        return self._end(stream, record, error, error)
+    def fail(self, stream: StreamId, error: Value) -> None:
+        """End a stream after what was reported, with one error, which its completion is too."""
+        self._end(stream, self.streams[stream], error, error)
 
     def take(self, stream: StreamId, count_max: int) -> tuple[int, list[Value], bool]:
         """Hand out items from the cursor.
@@ -200,6 +189,7 @@ class StreamsIn:
     def _end(
         self, stream: StreamId, record: InStream, error: Value | None, completion: Value
     ) -> Value:
+        assert not record.ended, f"stream {short(stream)} ended twice"
         record.ended = True
         record.completion = completion
         if not record.handle:

@@ -155,9 +155,9 @@ class StreamsOut:
             record.closed = True
             record.waiting.clear()
             record.first = record.count
-            self.lines[record.owner].streams.pop(
-                stream, None
-            ) if record.owner in self.lines else None
+            line = self.lines.get(record.owner)
+            if line is not None:
+                line.streams.pop(stream, None)
 
     def flush(self, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
         """Let everything that waits for ``owner`` leave."""
@@ -189,6 +189,7 @@ class StreamsOut:
             if record.owner == owner:
                 record.closed = True
                 record.waiting.clear()
+                record.first = record.count
 
     def check(self) -> None:
         """Assert the invariants of lines and streams."""

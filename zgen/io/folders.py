@@ -11,7 +11,7 @@ A folder whose lock can be taken belongs to nobody. What its processes left runn
 mark in the environment that every descendant inherits. The runtime folder itself is locked while
 folders are made or swept, so that a folder is never seen between its making and its locking.
 
-Light on purpose: the supervisor imports it, and nothing else of this package.
+Light on purpose: the supervisor imports it, and of this package only the clock beside it.
 """
 
 import contextlib
@@ -23,6 +23,8 @@ import stat
 from typing import Any, Final
 
 from zgen.exceptions import NodeStartError
+from zgen.io.clock import now_ns
+from zgen.limits import KILL_NS_MAX, MS
 
 #: In the environment of every process of a node: its session folder.
 MARK: Final = "ZGEN_NODE_FOLDER"
@@ -158,9 +160,13 @@ def sweep() -> list[str]:
 
 
 def end_marked(folder: str) -> None:
-    """Kill every process that carries the mark of ``folder``, itself and its ancestors spared."""
+    """Kill every process that carries the mark of ``folder``, itself and its ancestors spared.
+
+    What does not die, such as a process that waits for a disk, is left alone after a while.
+    """
     spared = _ancestors()
-    while True:
+    deadline_ns = now_ns() + KILL_NS_MAX
+    while now_ns() < deadline_ns:
         marked = [pid for pid in _marked(folder) if pid not in spared]
         if not marked:
             return
@@ -181,7 +187,7 @@ def _kill_marked(pid: int, folder: str) -> None:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            poll.poll(1000)
+            poll.poll(KILL_NS_MAX // MS)
     except OSError:
         pass
     finally:

@@ -1,35 +1,65 @@
-"""Write down what goes through a machine, one line a step, for replay and for people."""
+"""Write down what goes through a machine, one line a step, for replay and for people.
+
+The first line of a record makes the machine, as an expression; each further one is a step::
+
+    now_ns <tab> event <tab> list of effects
+
+Events and effects stand there as their reprs, which read back: ``eval`` in a namespace of the
+classes of ``zgen.core`` and ``zgen.wire`` gives equal ones. A killed process may leave a last line
+without its end.
+"""
 
 import os
-from pathlib import Path
-from typing import TextIO
+from typing import Final
 
 from zgen.core.effects import Effect
 from zgen.core.events import Event
+from zgen.ids import PeerId, short
 
 #: Folder to record into; unset means no recording.
-RECORD_VARIABLE = "ZGEN_RECORD"
+RECORD_VARIABLE: Final = "ZGEN_RECORD"
 
 
 class FileRecorder:
-    """Appends ``now_ns <tab> event <tab> effects`` to a file, as reprs that read back."""
+    """Writes a record; each line is in the file before the effects of its step are performed."""
 
-    def __init__(self, path: Path) -> None:
-        """Write to ``path``."""
-        self._file: TextIO = path.open("w", encoding="utf-8", buffering=1)
+    def __init__(self, path: str, machine: str) -> None:
+        """Begin a new file at ``path`` with the expression that makes the machine."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o600)
+        self._write(machine)
 
     def __call__(self, now_ns: int, event: Event, effects: list[Effect]) -> None:
         """Note one step."""
-        self._file.write(f"{now_ns}\t{event!r}\t{effects!r}\n")
+        if self._fd >= 0:
+            self._write(line_of(now_ns, event, effects))
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; steps after that are not noted."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _write(self, line: str) -> None:
+        left = memoryview(f"{line}\n".encode())
+        while left:
+            left = left[os.write(self._fd, left) :]
 
 
-def recorder_from_environment(role: str) -> FileRecorder | None:
-    """Return a recorder if ``ZGEN_RECORD`` names a folder."""
+def line_of(now_ns: int, event: Event, effects: list[Effect]) -> str:
+    """Return what is written for one step, without the line's end."""
+    return f"{now_ns}\t{event!r}\t{effects!r}"
+
+
+def recorder_from_environment(role: str, peer: PeerId, machine: str) -> FileRecorder | None:
+    """Return a recorder if ``ZGEN_RECORD`` names a folder.
+
+    Args:
+        role: What the process is: ``driver``, ``worker`` or ``daemon``.
+        peer: Its id, which names the file.
+        machine: Expression that makes its machine.
+    """
     folder = os.environ.get(RECORD_VARIABLE)
     if not folder:
         return None
-    return FileRecorder(Path(folder) / f"{role}-{os.getpid()}.record")
+    return FileRecorder(os.path.join(folder, f"{role}-{short(peer)}.record"), machine)

@@ -5,6 +5,7 @@ retried,
 and where it goes, is decided elsewhere.
 """
 
+import inspect
 import itertools
 import mmap
 import os
@@ -119,9 +120,10 @@ class Runner:
         task = start.task
         function = self._functions.get(task.function)
         if function is None:
-            payload = self._payloads.pop(task.function)
+            payload = self._payloads[task.function]
             assert hash_function(payload) == task.function, "a function unlike its hash"
             function = self._functions[task.function] = serializer.load_function(payload)
+            del self._payloads[task.function]
         if start.arguments == b"":
             return function()
         args, kwargs = serializer.deserialize(start.arguments)
@@ -135,11 +137,41 @@ class Runner:
 
     def _run_function(self, start: StartTask) -> tuple[int, tuple[Value, ...]]:
         try:
-            return OUTCOME_VALUE, self._results(start, self._call(start))
+            result = self._call(start)
+            if isinstance(result, Generator) and inspect.isgeneratorfunction(
+                self._functions[start.task.function]
+            ):
+                return self._yields(start, result)
+            return OUTCOME_VALUE, self._results(start, result)
         except SystemExit as leaving:
             _exit(leaving)
         except BaseException as error:
             return self._failure(start, error)
+
+    def _yields(
+        self, start: StartTask, body: Generator[Any, None, Any]
+    ) -> tuple[int, tuple[Value, ...]]:
+        """Run a generator with a fixed number of results; an error stands for what is missing."""
+        count, name = start.task.returns_count, start.task.name
+        values: list[Value] = []
+        try:
+            for item in itertools.islice(body, count):
+                values.append(serializer.serialize(item))  # noqa: PERF401  # kept if it raises
+            if len(values) < count:
+                raise ValueError(f"num_returns={count}, but {name}() yielded {len(values)} values")
+            for _ in body:
+                print(f"{name}() yielded more than num_returns={count} values", file=sys.stderr)  # noqa: T201  # for the worker's log
+                break
+        except SystemExit as leaving:
+            _exit(leaving)
+        except BaseException as error:
+            outcome, failure = self._failure(start, error)
+            if outcome == OUTCOME_RETRY:
+                return outcome, failure
+            values += failure * (count - len(values))
+        finally:
+            _close(body)
+        return OUTCOME_VALUE, tuple(values)
 
     def _results(self, start: StartTask, result: Any) -> tuple[Value, ...]:
         count = start.task.returns_count
@@ -211,7 +243,7 @@ def _exit(leaving: SystemExit) -> NoReturn:
 
 
 def _close(body: Generator[Any, None, Any] | None) -> None:
-    """Let a body whose item did not pickle run its ``finally``."""
+    """Let a body that will not be resumed run its ``finally``."""
     if body is None:
         return
     try:

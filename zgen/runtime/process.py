@@ -106,7 +106,11 @@ class Runtime:
         #: given up.
         self._asked: dict[int, Answer] = {}
         self.on_exit: Callable[[str], None] | None = None
-        self._recorder = recorder_from_environment("driver" if marks_fd is None else "worker")
+        self._recorder = recorder_from_environment(
+            "driver" if marks_fd is None else "worker",
+            identity.address.peer,
+            f"ProcessMachine({identity!r}, executes={marks_fd is not None})",
+        )
         self._mailbox = Mailbox(identity.address.endpoint)
         self.loop = Loop(
             self.machine, self._mailbox, self._perform, self._perform_inside, self._recorder
@@ -132,10 +136,13 @@ class Runtime:
         """Look after interrupts; at the entry of each call that steps or waits.
 
         Raises:
+            LocalProtocolError: This process was forked from the runtime's.
             InternalError: The machine failed.
             NodeDiedError: The node is gone.
             KeyboardInterrupt: One was noted.
         """
+        if forked:
+            require()
         if self.loop.interrupts is not None:
             self.loop.interrupts.enter()
         if self.loop.broken:
@@ -217,8 +224,9 @@ class Runtime:
         fault = Fault(FaultKind.SHUT_DOWN, "")
         for name in self.machine.owner.refs.pending():
             self.machine.owner.refs.settle(name, fault)
-        for stream in list(self.machine.owner.streams.streams):
-            self.machine.owner.streams.fail(stream, fault)
+        streams = self.machine.owner.streams
+        for stream in [name for name, record in streams.streams.items() if not record.ended]:
+            streams.fail(stream, fault)
         self.waits.finish_all()
         if self._recorder is not None:
             self._recorder.close()

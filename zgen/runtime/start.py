@@ -8,6 +8,7 @@ import atexit
 import os
 import secrets
 import sys
+import threading
 from typing import Final
 
 from zgen.core.events import Join, Leave, ProcessExited, RegisterDriver
@@ -56,6 +57,7 @@ class Driver:
         if os.getpid() != self._pid or driver is not self:
             return
         driver = None
+        atexit.unregister(self.stop)  # which would keep everything that it owned
         runtime = self.runtime
         try:
             if not runtime.loop.broken and runtime.machine.owner.node_lost is None:
@@ -80,6 +82,8 @@ class Driver:
 
 #: The driver of this process's runtime, or None.
 driver: Driver | None = None
+#: Held by the thread that starts it.
+_starting: Final = threading.Lock()
 
 
 def start_driver(
@@ -99,9 +103,22 @@ def start_driver(
         log_to_driver: Whether the output of workers is shown here.
 
     Raises:
+        RuntimeError: This process is a driver already.
         NodeStartError: The node could not be started or joined.
         ValueError: An amount is negative.
     """
+    with _starting:
+        if driver is not None:
+            raise RuntimeError("zgen was initialised by another thread meanwhile")
+        return _start_driver(address, num_cpus, resources, log_to_driver)
+
+
+def _start_driver(
+    address: str | None,
+    num_cpus: float | None,
+    resources: dict[str, float] | None,
+    log_to_driver: bool,
+) -> Driver:
     interrupts = Interrupts()
     try:
         started: spawn.NodeProcess | None = None
@@ -135,10 +152,10 @@ def _be_driver(
             os.close(pidfd)
         raise
     runtime.log_to_driver = log_to_driver
-    process.adopt(runtime)
     driver = Driver(runtime, node, started, pidfd)
     try:
         _join(runtime, node, pidfd)
+        process.adopt(runtime)  # not before: other threads may call as soon as it is there
         interrupts.deliver()
     except BaseException:
         driver.stop()
@@ -155,7 +172,9 @@ def ensure() -> Runtime:
         NodeStartError: The node could not be started.
     """
     if process.current is None and not process.forked:
-        start_driver()
+        with _starting:
+            if process.current is None:
+                _start_driver(None, None, None, log_to_driver=True)
     return process.require()
 
 

@@ -182,10 +182,11 @@ class World:
         life.timer_ns = None
         deadline_ns = life.machine.next_deadline_ns
         due = deadline_ns is not None and deadline_ns <= self.now_ns + life.clock_offset_ns
+        lives = True
         if due and self.random.random() < 0.5:
-            self._step(life, _TIMER)
-        while life.inbox and not life.dead and not life.paused:
-            self._step(life, life.inbox.popleft())
+            lives = self._step(life, _TIMER)
+        while lives and life.inbox:
+            lives = self._step(life, life.inbox.popleft())
         self._settle(life)
 
     # -- events ------------------------------------------------------------------------------------
@@ -207,10 +208,8 @@ class World:
         """Tell of the empty inbox if that is wanted, and arm the next deadline."""
         if life.dead or life.paused:
             return
-        if life.machine.lines_closing:
-            self._step(life, _DRAINED)
-            if life.dead:
-                return
+        if life.machine.lines_closing and not self._step(life, _DRAINED):
+            return
         deadline_ns = life.machine.next_deadline_ns
         if deadline_ns is None:
             return
@@ -230,7 +229,8 @@ class World:
             self._step(life, _TIMER)
         self._settle(life)
 
-    def _step(self, life: Life, event: Event) -> None:
+    def _step(self, life: Life, event: Event) -> bool:
+        """Step a machine and do what it asks for; return whether its life goes on."""
         note, now_ns = self.trace.note, self.now_ns
         note(now_ns, life.name, "<", event)
         life.steps += 1
@@ -264,6 +264,7 @@ class World:
                     break
         for oracle in self.oracles:
             oracle.after_step(life, event, effects)
+        return not life.dead
 
 
 def sim_address(name: str, incarnation: int = 1) -> Address:

@@ -110,9 +110,7 @@ def decode(frames: Sequence[bytes]) -> Any:
         raise RemoteProtocolError(f"unknown kind {array[0]}")
     values = from_array(layout, array, 1)
     if layout.buffered:
-        if len(values) < len(layout.names):
-            raise RemoteProtocolError(f"{layout.cls.__name__} misses fields before its buffers")
-        values.append(Buffers(tuple(frames[1:])))
-    elif len(frames) > 1:
+        return layout.cls(*values, buffers=Buffers(tuple(frames[1:])))
+    if len(frames) > 1:
         raise RemoteProtocolError(f"{layout.cls.__name__} takes no buffers")
     return layout.cls(*values)

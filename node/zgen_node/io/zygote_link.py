@@ -10,6 +10,7 @@ once.
 
 import json
 import os
+import signal
 import socket
 import sys
 from typing import Any, Final
@@ -82,6 +83,8 @@ def start_zygote(config: DaemonConfig, endpoint: str, incarnation: int) -> Zygot
             [sys.executable, *flags, "-P", "-m", "zgen_node", "zygote", json.dumps(facts)],
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), LINK_FD)],
+            setsigmask=(),
+            setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
         )
     except OSError:
         ours.close()

@@ -1,0 +1,263 @@
+"""Twenty small programs that use zgen in different ways, each asserting what it gets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import zgen
+from zgen.exceptions import GetTimeoutError, TaskError, WorkerCrashedError
+
+#: Longer than what fits into a body of a message.
+BIG_BYTES: Final = 200_000
+
+
+def begin(path: str) -> int:
+    """Count the executions of a body, across its processes."""
+    with open(path, "a") as file:
+        file.write("x")
+        return file.tell()
+
+
+@zgen.remote
+def double(number: int) -> int:
+    return 2 * number
+
+
+@zgen.remote
+def count_to(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+@zgen.remote
+def add(first: int, second: int) -> int:
+    return first + second
+
+
+@zgen.remote
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+@zgen.remote(num_cpus=0)
+def wait_for(path: str) -> str:
+    while not os.path.exists(path):
+        time.sleep(0.005)
+    return "opened"
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    threading.Event().wait()
+
+
+def plain_task(folder: Path) -> None:
+    assert zgen.get(double.remote(21)) == 42
+
+
+def many_small_tasks(folder: Path) -> None:
+    assert zgen.get([double.remote(n) for n in range(400)]) == [2 * n for n in range(400)]
+
+
+def tasks_that_need_each_other(folder: Path) -> None:
+    ref = double.remote(1)
+    for _ in range(8):
+        ref = add.remote(ref, ref)
+    assert zgen.get(ref) == 512
+
+
+def several_results(folder: Path) -> None:
+    @zgen.remote(num_returns=3)
+    def three() -> tuple[int, str, None]:
+        return 1, "two", None
+
+    assert zgen.get(three.remote()) == [1, "two", None]
+
+
+def a_stream(folder: Path) -> None:
+    assert [zgen.get(ref) for ref in count_to.remote(300)] == list(range(300))
+
+
+def a_slow_stream(folder: Path) -> None:
+    @zgen.remote
+    def slow() -> Iterator[int]:
+        for index in range(5):
+            time.sleep(0.01)
+            yield index
+
+    gen = slow.remote()
+    assert [zgen.get(ref) for ref in gen] == list(range(5))
+    assert zgen.get(gen.completed()) is None
+
+
+def two_streams_by_turns(folder: Path) -> None:
+    streams = [count_to.remote(50), count_to.remote(50)]
+    taken = [[zgen.get(next(gen)) for gen in streams] for _ in range(50)]
+    assert taken == [[n, n] for n in range(50)]
+
+
+def a_dropped_stream(folder: Path) -> None:
+    gen = count_to.remote(2000)
+    assert zgen.get(next(gen)) == 0
+    del gen
+    assert zgen.get(double.remote(1)) == 2
+
+
+def an_error(folder: Path) -> None:
+    with pytest.raises(TaskError, match="wrong"):
+        zgen.get(double.remote(fail.remote("wrong")))
+
+
+def an_error_in_a_stream(folder: Path) -> None:
+    @zgen.remote
+    def breaks() -> Iterator[int]:
+        yield 0
+        raise KeyError("in the middle")
+
+    first, second = list(breaks.remote())
+    assert zgen.get(first) == 0
+    with pytest.raises(KeyError):
+        zgen.get(second)
+
+
+def a_retried_error(folder: Path) -> None:
+    @zgen.remote(max_retries=2, retry_exceptions=[OSError])
+    def flaky(path: str) -> int:
+        if begin(path) < 3:
+            raise OSError("not yet")
+        return begin(path)
+
+    assert zgen.get(flaky.remote(str(folder / "flaky"))) == 4
+
+
+def a_task_whose_worker_dies(folder: Path) -> None:
+    @zgen.remote
+    def dies_once(path: str) -> str:
+        if begin(path) == 1:
+            die()
+        return "again"
+
+    assert zgen.get(dies_once.remote(str(folder / "task"))) == "again"
+
+
+def a_stream_whose_worker_dies(folder: Path) -> None:
+    @zgen.remote
+    def dies_once(path: str) -> Iterator[int]:
+        first = begin(path) == 1
+        for index in range(40):
+            if first and index == 20:
+                die()
+            yield index
+
+    gen = dies_once.remote(str(folder / "stream"))
+    assert [zgen.get(ref) for ref in gen] == list(range(40))
+
+
+def a_task_without_retries_whose_worker_dies(folder: Path) -> None:
+    @zgen.remote(max_retries=0)
+    def dies() -> None:
+        die()
+
+    with pytest.raises(WorkerCrashedError) as caught:
+        zgen.get(dies.remote())
+    assert caught.value.signal == signal.SIGKILL
+
+
+def nested_tasks(folder: Path) -> None:
+    @zgen.remote
+    def parent(depth: int) -> int:
+        if not depth:
+            return 1
+        mine: int = zgen.get(parent.remote(depth - 1))
+        return mine + sum(zgen.get([double.remote(n) for n in range(3)]))
+
+    assert zgen.get(parent.remote(3)) == 1 + 3 * 6
+
+
+def nested_streams(folder: Path) -> None:
+    @zgen.remote
+    def outer() -> Iterator[int]:
+        for ref in count_to.remote(20):
+            yield 2 * zgen.get(ref)
+
+    assert [zgen.get(ref) for ref in outer.remote()] == list(range(0, 40, 2))
+
+
+def puts(folder: Path) -> None:
+    ref = zgen.put(20)
+    assert zgen.get([add.remote(ref, n) for n in range(10)]) == list(range(20, 30))
+    assert zgen.get(zgen.put(None)) is None
+
+
+def waits_and_drops(folder: Path) -> None:
+    gate = folder / "gate"
+    held, quick = wait_for.remote(str(gate)), double.remote(1)
+    assert zgen.wait([held, quick], num_returns=1) == ([quick], [held])
+    with pytest.raises(GetTimeoutError):
+        zgen.get(held, timeout=0.01)
+    gate.touch()
+    assert zgen.get(held) == "opened"
+    for _ in range(50):
+        double.remote(1)  # nobody wants it
+
+
+def big_items(folder: Path) -> None:
+    @zgen.remote
+    def big(count: int) -> Iterator[bytes]:
+        for index in range(count):
+            yield bytes([index]) * BIG_BYTES
+
+    @zgen.remote
+    def size(blob: bytearray) -> int:
+        return len(blob)
+
+    sizes = [len(zgen.get(ref)) for ref in big.remote(4)]
+    assert sizes == [BIG_BYTES] * 4
+    assert zgen.get(size.remote(zgen.put(bytearray(BIG_BYTES)))) == BIG_BYTES
+
+
+def two_shapes(folder: Path) -> None:
+    @zgen.remote(num_cpus=2)
+    def wide() -> str:
+        return "wide"
+
+    @zgen.remote(num_cpus=0.5, resources={"thing": 1})
+    def narrow() -> str:
+        print("a line that the driver shows")
+        return "narrow"
+
+    refs: list[Any] = []
+    for _ in range(4):
+        refs += [wide.remote(), narrow.remote()]
+    assert zgen.get(refs) == ["wide", "narrow"] * 4
+
+
+PROGRAMS: Final[tuple[Callable[[Path], None], ...]] = (
+    plain_task,
+    many_small_tasks,
+    tasks_that_need_each_other,
+    several_results,
+    a_stream,
+    a_slow_stream,
+    two_streams_by_turns,
+    a_dropped_stream,
+    an_error,
+    an_error_in_a_stream,
+    a_retried_error,
+    a_task_whose_worker_dies,
+    a_stream_whose_worker_dies,
+    a_task_without_retries_whose_worker_dies,
+    nested_tasks,
+    nested_streams,
+    puts,
+    waits_and_drops,
+    big_items,
+    two_shapes,
+)

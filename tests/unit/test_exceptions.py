@@ -1,0 +1,266 @@
+"""Errors catch like their cause, survive a pickle, and say what died and what to do next."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+from zgen import exceptions
+from zgen.exceptions import (
+    RAY_ALIASES,
+    ActorDiedError,
+    CapacityError,
+    GetTimeoutError,
+    InternalError,
+    NestedRefError,
+    NodeDiedError,
+    NodeStartError,
+    ObjectLostError,
+    ObjectReconstructionFailedError,
+    ObjectStoreFullError,
+    OutOfMemoryError,
+    ReplayMismatchError,
+    StreamClosedError,
+    SystemFailure,
+    TaskCancelledError,
+    TaskError,
+    WorkerCrashedError,
+    ZgenError,
+)
+
+TRACE = 'Traceback (most recent call last):\n  File "user.py", line 3\nValueError: bad\n'
+
+
+def task_error(cause: BaseException, attempt: int = 0) -> TaskError:
+    return TaskError(cause, "work", TRACE, 42, attempt)
+
+
+def dual_of(cause: BaseException) -> TaskError:
+    return task_error(cause).as_instance_of_cause()
+
+
+class Slotted(Exception):
+    __slots__ = ("code", "unset")
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
+
+class Demanding(Exception):
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+        self.second = second
+
+
+class HardToMake(Exception):
+    def __new__(cls, only: str) -> HardToMake:
+        return super().__new__(cls, only)
+
+
+class Sealed(Exception):
+    def __init_subclass__(cls) -> None:
+        raise RuntimeError("no subclasses, please")
+
+
+# -- errors of user code -------------------------------------------------------------------------
+def test_a_remote_value_error_is_caught_as_value_error_and_as_task_error() -> None:
+    with pytest.raises(ValueError, match="work") as caught:
+        raise dual_of(ValueError("bad"))
+    error = caught.value
+    assert isinstance(error, TaskError)
+    assert isinstance(error.cause, ValueError)
+    assert error.args == ("bad",)
+
+
+def test_the_message_names_the_function_the_worker_and_the_line_that_raised() -> None:
+    text = str(dual_of(ValueError("bad")))
+    assert text.startswith("work() raised in worker pid=42\n\n")
+    assert text.endswith("ValueError: bad")
+    assert ", attempt 2" in str(task_error(ValueError("bad"), attempt=2))
+    assert "attempt" not in str(task_error(ValueError("bad")))
+
+
+def test_an_error_that_came_through_several_tasks_names_what_was_raised_first() -> None:
+    first = ValueError("bad")
+    inner = dual_of(first)
+    outer = task_error(inner)
+    assert outer.cause is first
+    assert isinstance(outer.as_instance_of_cause(), ValueError)
+
+
+def test_a_dual_error_has_the_fields_that_the_cause_keeps_outside_its_dict() -> None:
+    missing = dual_of(FileNotFoundError(2, "No such file", "here.txt"))
+    assert isinstance(missing, FileNotFoundError)
+    assert (missing.errno, missing.strerror, missing.filename) == (2, "No such file", "here.txt")
+    broken = dual_of(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"))
+    assert isinstance(broken, UnicodeDecodeError)
+    assert (broken.encoding, broken.object, broken.start) == ("utf-8", b"\xff", 0)
+    stopped = dual_of(StopIteration(5))
+    assert isinstance(stopped, StopIteration)
+    assert stopped.value == 5
+
+
+def test_a_dual_error_has_the_slots_and_the_dict_of_the_cause() -> None:
+    slotted = dual_of(Slotted(7))
+    assert isinstance(slotted, Slotted)
+    assert slotted.code == 7
+    assert not hasattr(slotted, "unset")
+    demanding = dual_of(Demanding("one", "two"))
+    assert isinstance(demanding, Demanding)
+    assert demanding.second == "two"
+
+
+def test_a_group_stays_a_group() -> None:
+    group = dual_of(ExceptionGroup("several", [ValueError("a"), KeyError("b")]))
+    assert isinstance(group, ExceptionGroup)
+    assert [type(each) for each in group.exceptions] == [ValueError, KeyError]
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt(), SystemExit(3)])
+def test_what_is_no_exception_stays_what_it_is(cause: BaseException) -> None:
+    error = dual_of(cause)
+    assert isinstance(error, TaskError)
+    assert isinstance(error, type(cause))
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        Exception("plain"),
+        ZgenError("plain"),
+        HardToMake("it"),
+        Sealed("it"),
+    ],
+    ids=lambda cause: type(cause).__name__,
+)
+def test_what_cannot_be_dual_stays_a_task_error(cause: Exception) -> None:
+    error = task_error(cause)
+    assert error.as_instance_of_cause() is error
+    assert error.cause is cause
+
+
+def test_dual_classes_are_made_once() -> None:
+    assert type(dual_of(KeyError("a"))) is type(dual_of(KeyError("b")))
+    assert dual_of(Sealed("a")).__class__ is dual_of(Sealed("b")).__class__ is TaskError
+    assert type(dual_of(KeyError("a"))).__name__ == "TaskError(KeyError)"
+
+
+def test_a_dual_error_has_no_local_traceback() -> None:
+    try:
+        raise ValueError("bad")
+    except ValueError as cause:
+        assert cause.__traceback__ is not None
+        assert dual_of(cause).__traceback__ is None
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        ValueError("bad"),
+        KeyError("key"),
+        FileNotFoundError(2, "No such file", "here.txt"),
+        ExceptionGroup("several", [ValueError("a")]),
+        GetTimeoutError("late"),
+        SystemExit(3),
+    ],
+    ids=lambda cause: type(cause).__name__,
+)
+@pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
+def test_a_dual_error_survives_a_pickle(cause: BaseException, protocol: int) -> None:
+    error = dual_of(cause)
+    again = pickle.loads(pickle.dumps(error, protocol))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert repr(again.cause) == repr(cause)
+    assert repr(again.args) == repr(error.args)
+    assert (again.pid, again.attempt, again.may_have_run) == (42, 0, True)
+
+
+def every_error() -> list[type[ZgenError]]:
+    made = [value for value in vars(exceptions).values() if isinstance(value, type)]
+    return [cls for cls in dict.fromkeys(made) if issubclass(cls, ZgenError)]
+
+
+@pytest.mark.parametrize("cls", every_error(), ids=lambda cls: cls.__name__)
+def test_every_error_survives_a_pickle_and_a_copy_with_what_was_set_on_it(
+    cls: type[ZgenError],
+) -> None:
+    make: Any = cls
+    error = task_error(ValueError("bad")) if cls is TaskError else make()
+    error.may_have_run = not error.may_have_run
+    error.note = "set later"
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is cls
+        assert str(again) == str(error)
+        assert (again.may_have_run, again.note) == (error.may_have_run, "set later")
+
+
+# -- what a person reads -------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("error", "names"),
+    [
+        (
+            WorkerCrashedError("work", 42, None, 9, "last words", 3),
+            ["pid=42", "signal 9", "work()", "3 times", "max_retries", "last words"],
+        ),
+        (WorkerCrashedError("work", 42, 1), ["pid=42", "exit code 1", "once", "max_retries"]),
+        (
+            NodeDiedError("0123456789", "killed"),
+            ["node 01234567 died", "killed", "initialise it again"],
+        ),
+        (NodeDiedError("0123456789"), ["no reason known", "shut zgen down"]),
+        (OutOfMemoryError(10, 5), ["10 bytes", "5", "lower the parallelism"]),
+        (ActorDiedError("a1", "actor a1 is dead"), ["actor a1 is dead"]),
+        (ObjectLostError("0a0b", "its node died"), ["0a0b", "its node died"]),
+        (ObjectReconstructionFailedError("0a0b", "why", "put"), ["0a0b", "why"]),
+        (ReplayMismatchError("work", 5, 3), ["work()", "3 items", "5", "max_retries=0"]),
+        (StreamClosedError("work", "work() was closed"), ["work() was closed"]),
+        (TaskCancelledError("0123456789"), ["task 01234567 was cancelled"]),
+        (TaskCancelledError("0123456789", "by hand"), ["by hand"]),
+        (CapacityError("ITEMS_COUNT_MAX"), ["ITEMS_COUNT_MAX"]),
+        (CapacityError("X", "too many items"), ["too many items"]),
+        (ObjectStoreFullError("10 bytes", (("0a", 9),)), ["10 bytes"]),
+        (InternalError("the story"), ["the story", "please report"]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, ZgenError) else "",
+)
+def test_the_sentence_names_what_died_and_what_to_do_next(
+    error: ZgenError, names: list[str]
+) -> None:
+    for name in names:
+        assert name in str(error)
+
+
+def test_a_crash_without_output_shows_no_empty_tail() -> None:
+    assert "last lines" not in str(WorkerCrashedError("work", 42, 1))
+
+
+def test_fields_are_kept_beside_the_sentence() -> None:
+    assert ObjectReconstructionFailedError("0a", "why", "put").reason == "put"
+    assert ObjectStoreFullError("m", (("0a", 9),)).largest_holders == (("0a", 9),)
+    assert ActorDiedError("a1").actor_id == "a1"
+    assert StreamClosedError("work").task_name == "work"
+
+
+def test_only_what_certainly_did_not_run_says_so() -> None:
+    assert not NodeStartError("no").may_have_run
+    assert not NestedRefError("no").may_have_run
+    assert not WorkerCrashedError(may_have_run=False).may_have_run
+    assert not NodeDiedError(may_have_run=False).may_have_run
+    assert SystemFailure("?").may_have_run
+    assert task_error(ValueError()).may_have_run
+
+
+def test_errors_are_caught_as_what_python_calls_them() -> None:
+    assert issubclass(GetTimeoutError, TimeoutError)
+    assert issubclass(NestedRefError, TypeError)
+
+
+def test_programs_written_for_ray_find_its_names() -> None:
+    for name, cls in RAY_ALIASES.items():
+        assert getattr(exceptions, name) is cls
+    assert all(issubclass(cls, ZgenError) for cls in RAY_ALIASES.values())
