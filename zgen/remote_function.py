@@ -240,7 +240,7 @@ class RemoteFunction(Generic[P, R]):
 
         def replaced(argument: Any) -> Any:
             if type(argument) is ObjectRef:
-                if records.get(argument._id) is not argument._record:
+                if records.get(ObjectId(argument.binary())) is not argument.record:
                     raise ObjectLostError(argument.hex(), "its zgen was shut down")
                 slots.append(ObjectId(argument.binary()))
                 return serializer.Slot(len(slots) - 1)

@@ -23,6 +23,8 @@ from typing import Any
 
 import zgen
 from tests.integration import leaks
+from zgen.core.effects import Effect
+from zgen.core.events import Event
 from zgen.runtime import process, start
 
 
@@ -298,6 +300,32 @@ def submitting(scene: Scene) -> None:
         time.sleep(0.01)
 
 
+def own_code(scene: Scene) -> None:
+    """Interrupts inside a call of zgen that only the program's own code follows."""
+    assert process.current is not None
+    loop = process.current.loop
+    post = loop.post
+
+    def post_and_interrupt(event: Event) -> list[Effect]:
+        effects = post(event)
+        os.kill(os.getpid(), signal.SIGINT)
+        return effects
+
+    for _ in range(5):
+        try:
+            vars(loop)["post"] = post_and_interrupt
+            zgen.put(1)
+            vars(loop).pop("post")
+            time.sleep(10)
+            raise AssertionError("the interrupt never came")
+        except KeyboardInterrupt:
+            vars(loop).pop("post", None)
+            scene.interrupted()
+            scene.tell()
+    (scene.folder / "stop").touch()
+    scene.consume()
+
+
 def wrong(refs: dict[int, Any]) -> dict[int, Any]:
     """Return those whose value is not twice their number."""
     return {number: ref for number, ref in refs.items() if zgen.get(ref) != 2 * number}
@@ -338,6 +366,7 @@ SCENES: dict[str, Callable[[Scene], None]] = {
     "asyncio_blocked": asyncio_blocked,
     "blocked": blocked,
     "submitting": submitting,
+    "own_code": own_code,
 }
 
 

@@ -176,7 +176,8 @@ def nested_tasks(folder: Path) -> None:
         if not depth:
             return 1
         mine: int = zgen.get(parent.remote(depth - 1))
-        return mine + sum(zgen.get([double.remote(n) for n in range(3)]))
+        others: list[int] = zgen.get([double.remote(n) for n in range(3)])
+        return mine + sum(others)
 
     assert zgen.get(parent.remote(3)) == 1 + 3 * 6
 

@@ -274,7 +274,7 @@ def test_an_item_that_does_not_pickle_is_an_error_at_its_place_and_ends_the_stre
     gate.wait()  # the body could clean up
 
 
-@pytest.mark.parametrize("make", [threading.Lock, lambda: (n for n in ()), Stubborn])
+@pytest.mark.parametrize("make", [threading.Lock, lambda: (n for n in range(2)), Stubborn])
 def test_values_that_nobody_can_pickle_are_errors(make: Any) -> None:
     @zgen.remote
     def stubborn() -> Any:

@@ -167,7 +167,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        175,
+        79,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -185,7 +185,7 @@ MUTANTS = (
         '        self.end_owner(worker.worker, f"worker died of {end}", now_ns, out)\n',
         "",
         "cluster",
-        0,
+        3,
     ),
     Mutant(
         "a node hears nothing of the dead",
@@ -194,7 +194,7 @@ MUTANTS = (
         '            if peer in self._downs:\n                reached("message of the dead',
         '            if False:\n                reached("message of the dead',
         "cluster",
-        0,
+        71,
     ),
     # -- attempts ----------------------------------------------------------------------------------
     Mutant(
@@ -213,7 +213,7 @@ MUTANTS = (
         "attempt != entry.attempt or ",
         "",
         "late",
-        0,
+        1,
     ),
     Mutant(
         "a report of an old attempt is refused",
@@ -231,7 +231,7 @@ MUTANTS = (
         "values if fresh == len(values) else values[-fresh:]",
         "values",
         "cluster",
-        0,
+        3,
     ),
     Mutant(
         "a task that may not run again ends its stream",
@@ -280,7 +280,7 @@ MUTANTS = (
         "        elif self.leases.set_blocked(lease, said.blocked, now_ns):",
         "        elif False:",
         "cluster",
-        0,
+        2,
     ),
     Mutant(
         "an item wakes whoever waits for it",

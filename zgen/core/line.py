@@ -182,5 +182,7 @@ class Line:
             assert ends == (self.seq - len(kept) + 1, self.seq), f"gap in kept: {ends}"
             size = sum([each.item_bytes for each in kept])
         assert self.item_bytes_kept == size, f"{self.item_bytes_kept} item bytes, {size} kept"
+        size = sum([each.size_bytes for each in kept])
+        assert self.bytes_kept == size, f"{self.bytes_kept} bytes, {size} kept"
         for seq in self.early:
             assert seq > self.arrived + 1, "a deliverable message waits"

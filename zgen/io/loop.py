@@ -19,7 +19,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from zgen.core.effects import CloseConnection, Effect, OpenConnection, Transmit
 from zgen.core.events import Event, InboxDrained, TimerDue
@@ -27,8 +27,10 @@ from zgen.core.machine import Machine
 from zgen.exceptions import InternalError
 from zgen.io import clock
 from zgen.io.interrupts import Interrupts
-from zgen.io.mailbox import Mailbox
 from zgen.limits import DRAIN_COUNT_MAX, LEAD_LOOK_NS, SECOND, SLOW_POLL_NS
+
+if TYPE_CHECKING:  # ZeroMQ is loaded with the first runtime, not with the package
+    from zgen.io.mailbox import Mailbox
 
 #: How long the parked I/O thread trusts one leader that stays.
 _LONG_LEAD_NS = 500_000_000
@@ -111,7 +113,7 @@ class Loop:
     def __init__(
         self,
         machine: Machine,
-        mailbox: Mailbox,
+        mailbox: "Mailbox",
         perform: Callable[[Effect], None],
         perform_inside: Callable[[Effect], bool] = lambda effect: False,
         recorder: Recorder | None = None,

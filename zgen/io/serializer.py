@@ -14,8 +14,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
-import cloudpickle
-
 from zgen.exceptions import (
     GetTimeoutError,
     NodeDiedError,
@@ -57,6 +55,18 @@ class Slot:
         return Slot, (self.index,)
 
 
+def _cloudpickle() -> Any:
+    """Import it on first use: the commonest values need none of it, and it takes its time."""
+    import cloudpickle
+
+    return cloudpickle
+
+
+def preload() -> None:
+    """Import what would be imported on first use, for processes that fork."""
+    _cloudpickle()
+
+
 def serialize(value: Any) -> Value:
     """Return ``value`` as bytes, or as bytes with copies of its large buffers.
 
@@ -83,7 +93,7 @@ def serialize(value: Any) -> Value:
         data = pickle.dumps(value, 5, buffer_callback=keep_inside)
     else:
         file = io.BytesIO()
-        cloudpickle.Pickler(file, protocol=5, buffer_callback=keep_inside).dump(value)
+        _cloudpickle().Pickler(file, protocol=5, buffer_callback=keep_inside).dump(value)
         data = file.getvalue()
     return Parcel(data, tuple(buffers)) if buffers else data
 
@@ -121,13 +131,13 @@ def serialize_error(error: BaseException, function_name: str, pid: int, attempt:
     text = "".join(traceback.format_exception(type(error), error, _user_frames(error)))
     wrapped = TaskError(error, function_name, text, pid, attempt)
     try:
-        data = cloudpickle.dumps(wrapped, protocol=5)
+        data = _cloudpickle().dumps(wrapped, protocol=5)
         pickle.loads(data)
     except Exception as refusal:
         cause = ZgenError(
             f"{type(error).__name__}: {_text_of(error)} (it does not pickle: {_text_of(refusal)})"
         )
-        data = cloudpickle.dumps(TaskError(cause, function_name, text, pid, attempt), protocol=5)
+        data = _cloudpickle().dumps(TaskError(cause, function_name, text, pid, attempt), protocol=5)
     return Parcel(data, (), True)
 
 
@@ -140,8 +150,8 @@ def dump_function(function: Callable[..., Any]) -> bytes:
     """
     module = sys.modules.get(getattr(function, "__module__", None) or "")
     if module is not None and not _is_importable(module):
-        cloudpickle.register_pickle_by_value(module)
-    return cloudpickle.dumps(function, protocol=5)  # type: ignore[no-any-return]  # bytes, untyped there
+        _cloudpickle().register_pickle_by_value(module)
+    return _cloudpickle().dumps(function, protocol=5)  # type: ignore[no-any-return]  # untyped there
 
 
 def load_function(payload: bytes) -> Callable[..., Any]:
@@ -151,7 +161,7 @@ def load_function(payload: bytes) -> Callable[..., Any]:
 
 def dump_plain(value: Any) -> bytes:
     """Pickle something without buffers, such as a tuple of exception classes."""
-    return cloudpickle.dumps(value, protocol=5)  # type: ignore[no-any-return]  # bytes, untyped there
+    return _cloudpickle().dumps(value, protocol=5)  # type: ignore[no-any-return]  # untyped there
 
 
 def load_plain(payload: bytes) -> Any:

@@ -32,7 +32,6 @@ from zgen.ids import JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
 from zgen.io.interrupts import Interrupts
 from zgen.io.loop import Loop, Waiter
-from zgen.io.mailbox import Mailbox
 from zgen.io.recorder import recorder_from_environment
 from zgen.io.runner import Runner, TaskContext
 from zgen.limits import DROP_DELAY_NS, SECOND
@@ -111,6 +110,8 @@ class Runtime:
             identity.address.peer,
             f"ProcessMachine({identity!r}, executes={marks_fd is not None})",
         )
+        from zgen.io.mailbox import Mailbox  # ZeroMQ is loaded here, not with the package
+
         self._mailbox = Mailbox(identity.address.endpoint)
         self.loop = Loop(
             self.machine, self._mailbox, self._perform, self._perform_inside, self._recorder

@@ -2,15 +2,21 @@
 
 import os
 import sys
+from typing import Final
 
 from zgen.core.events import Join
 from zgen.core.identity import Identity
 from zgen.exceptions import InternalError
 from zgen.ids import JobId, PeerId
+from zgen.io import mailbox, serializer
 from zgen.io.folders import endpoint_of
 from zgen.io.release import PYTHON, RELEASE
 from zgen.runtime import process
 from zgen.wire.session import Address
+
+#: Loaded before the zygote forks, for all workers at once.
+PRELOADED: Final = (mailbox,)
+serializer.preload()
 
 #: Threads of a worker trade the interpreter this often, so that a report does not wait for the
 #: body.

@@ -1,0 +1,118 @@
+"""Values as entries: small ones in the body, large ones and buffers in frames of their own."""
+
+from __future__ import annotations
+
+import pickle
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from zgen.exceptions import RemoteProtocolError
+from zgen.limits import INBODY_BYTES_MAX
+from zgen.wire.schema import Buffers, Entry
+from zgen.wire.value import (
+    FLAG_ERROR,
+    FLAG_FRAMED,
+    NONE,
+    Fault,
+    FaultKind,
+    Parcel,
+    Value,
+    is_error,
+    pack,
+    size_bytes,
+    unpack,
+)
+
+LARGE = bytes(INBODY_BYTES_MAX + 1)
+FAULT = Fault(FaultKind.NODE_DIED, "work", "why")
+
+parcels = st.builds(
+    Parcel,
+    st.sampled_from([b"", b"data", LARGE]),
+    st.lists(st.sampled_from([b"", b"buffer", LARGE]), max_size=2).map(tuple),
+    st.booleans(),
+)
+values = st.one_of(st.binary(max_size=9), st.just(LARGE), parcels)
+
+
+def plain(value: Value) -> Value:
+    """Return what a value is after a trip: what is no more than bytes becomes bytes."""
+    if isinstance(value, bytes) and len(value) > INBODY_BYTES_MAX:
+        return value
+    if isinstance(value, Parcel) and not value.buffers and not value.is_error:
+        return value.data
+    return value
+
+
+@given(given_values=st.lists(values, max_size=5))
+def test_values_come_back_in_order(given_values: list[Value]) -> None:
+    buffers: list[bytes] = [b"of another"]
+    entries = pack(given_values, buffers)
+    back, at = unpack(entries, Buffers(tuple(buffers)), 1)
+    assert back == [plain(value) for value in given_values]
+    assert at == len(buffers)
+
+
+def test_small_bytes_stay_in_the_body_and_large_ones_get_a_frame() -> None:
+    buffers: list[bytes] = []
+    small = bytes(INBODY_BYTES_MAX)
+    assert pack([small, LARGE], buffers) == (small, (FLAG_FRAMED, b"", 1))
+    assert buffers == [LARGE]
+
+
+def test_a_parcel_counts_its_frames_and_says_whether_it_is_an_error() -> None:
+    buffers: list[bytes] = []
+    assert pack(
+        [
+            Parcel(b"d", (b"1", b"2")),
+            Parcel(b"e", (), True),
+            Parcel(LARGE, (b"3",), True),
+        ],
+        buffers,
+    ) == (
+        (0, b"d", 2),
+        (FLAG_ERROR, b"e", 0),
+        (FLAG_ERROR | FLAG_FRAMED, b"", 2),
+    )
+    assert buffers == [b"1", b"2", LARGE, b"3"]
+
+
+def test_faults_do_not_travel() -> None:
+    with pytest.raises(AssertionError):
+        pack([FAULT], [])
+
+
+@pytest.mark.parametrize(
+    ("entries", "buffers", "says"),
+    [
+        (((0, b"d", 1),), (), "name 1 buffers, 0 came"),
+        (((0, b"d", 1), (0, b"d", 2)), (b"1", b"2"), "name 3 buffers, 2 came"),
+        (((0, b"d", 2**63),), (b"1",), "buffers, 1 came"),
+        (((FLAG_FRAMED, b"", 0),), (b"1",), "without a frame"),
+    ],
+)
+def test_entries_that_name_what_did_not_come_are_refused(
+    entries: tuple[Entry, ...], buffers: tuple[bytes, ...], says: str
+) -> None:
+    with pytest.raises(RemoteProtocolError, match=says):
+        unpack(entries, Buffers(buffers))
+
+
+def test_the_size_of_a_value_is_what_it_holds() -> None:
+    assert size_bytes(b"four") == 4
+    assert size_bytes(Parcel(b"four", (b"12", bytes(100)))) == 106
+    assert size_bytes(FAULT) == 3
+
+
+def test_errors_are_told_from_values() -> None:
+    assert [is_error(value) for value in (b"", NONE, Parcel(b"d"), Parcel(b"d", (b"1",)))] == [
+        False
+    ] * 4
+    assert is_error(Parcel(b"d", (), True))
+    assert is_error(FAULT)
+
+
+def test_none_is_what_pickle_makes_of_it() -> None:
+    assert pickle.dumps(None, 5) == NONE
