@@ -37,7 +37,9 @@ TEXT_SUFFIXES: Final = (".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".cfg", 
 SKIPPED_FOLDERS: Final = ("__pycache__", "build", "dist", "site", "htmlcov")
 
 #: Longer than allowed, with the decision record that says why: "path" or "path:function".
-LONG_ALLOWED: Final[dict[str, str]] = {}
+LONG_ALLOWED: Final[dict[str, str]] = {
+    "zgen/exceptions.py": "docs/decisions/0011-one-file-of-exceptions.md",
+}
 
 # Built from pieces, so that this file holds to its own rules.
 _TODO: Final = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX)\b(?!\(#\d+\))")

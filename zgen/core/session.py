@@ -249,8 +249,7 @@ class Session:
         self._connections = {c: p for c, p in self._connections.items() if p != peer}
         for due in Due:
             self.deadlines.clear((peer, due))
-        if line.epoch:
-            out.append(CloseConnection(peer, line.epoch))
+        out.append(CloseConnection(peer, line.epoch))
         undelivered = [
             (kept.token, kept.sent_ns is None) for kept in line.kept if kept.token is not None
         ]
@@ -359,7 +358,8 @@ class Session:
         if mismatch:
             out.append(Report("error", f"{sender.endpoint} was refused: {mismatch}"))
             raise RemoteProtocolError(mismatch)
-        if hello.epoch >= line.hello_epoch and not line.closing:
+        line.closing_seen_ns = None  # the last words of the dead may follow on this connection
+        if hello.epoch >= line.hello_epoch:
             if hello.epoch > line.hello_epoch:
                 self._connections = {c: p for c, p in self._connections.items() if p != sender.peer}
             if len(self._connections) < CONNECTIONS_COUNT_MAX:

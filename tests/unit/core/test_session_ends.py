@@ -94,18 +94,23 @@ def test_a_dial_that_waits_is_given_up_when_its_line_closes() -> None:
     assert pair.b.open == {}
 
 
-def test_a_closing_line_takes_no_new_connection_and_no_goodbye() -> None:
+def test_the_last_words_may_come_on_a_new_connection_and_a_goodbye_changes_nothing() -> None:
     pair = Pair().joined()
     pair.send(pair.a, b"late")
     pair.b.session.hold_down(A, pair.now_ns)
     pair.cut(pair.a)
     pair.advance(RECONNECT_NS_MAX)
     pair.up(pair.a)
+    drained(pair)
+    pair.now_ns += QUIET_LINE_NS
+    pair.deliver()
+    assert drained(pair) == [], "a hello ends the quiet"
     pair.leave(pair.a)
     pair.advance(FLUSH_AT_EXIT_NS)
     pair.deliver_all()
     assert pair.has_left(pair.a)
-    assert (pair.b.got, pair.b.gone) == ([], [])
+    assert (pair.b.got, pair.b.gone) == ([b"late"], [])
+    assert closing(pair)
 
 
 def test_a_new_life_ends_the_wait_for_the_old_one() -> None:
