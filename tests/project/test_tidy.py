@@ -10,6 +10,13 @@ from scripts import tidy
 Write = Callable[[str, str], None]
 
 
+@pytest.fixture(autouse=True)
+def no_allowances(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The made-up project has none of the files that this one lets be long."""
+    for place in list(tidy.LONG_ALLOWED):
+        monkeypatch.delitem(tidy.LONG_ALLOWED, place)
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """A project that breaks no rule, and the means to break one."""
