@@ -46,8 +46,9 @@ class ObjectRef(Generic[T_co]):
 
     def __del__(self) -> None:
         """Count one reference less, soon."""
+        first = not dropped_objects
         dropped_objects.append(self._id)
-        if len(dropped_objects) == 1:
+        if first or len(dropped_objects) == 1:  # either alone misses a race with another thread
             _kick()
 
     def hex(self) -> str:
@@ -219,8 +220,9 @@ class ObjectRefGenerator(Generic[T]):
 
     def __del__(self) -> None:
         """Free what was not taken, soon."""
+        first = not dropped_streams
         dropped_streams.append(self.stream)
-        if len(dropped_streams) == 1:
+        if first or len(dropped_streams) == 1:
             _kick()
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from zgen.exceptions import NestedRefError, ObjectLostError
 from zgen.handles import ObjectRef, ObjectRefGenerator
 from zgen.ids import FunctionId, ObjectId, TaskId, derive_task_id, hash_function, object_id
 from zgen.io import serializer
+from zgen.io.runner import TaskContext
 from zgen.limits import MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
@@ -146,8 +147,9 @@ class RemoteFunction(Generic[P, R]):
         self._returns_count = _returns_count(function, options)
         self._shape = _shape(options)
         self._retry_exceptions = b""
-        #: The runtime that knows the function, and the name that it has there.
-        self._defined_in: Runtime | None = None
+        #: The root of the runtime that knows the function, and the name that it has there. Not the
+        #: runtime itself, which would live on with all that it owned.
+        self._defined_in: TaskContext | None = None
         self._id = FunctionId(b"")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
@@ -188,7 +190,7 @@ class RemoteFunction(Generic[P, R]):
         runtime = start.ensure()
         runtime.enter()
         runtime.refuse_if_lost()
-        if self._defined_in is not runtime:
+        if self._defined_in is not runtime.root:
             self._define(runtime)
         arguments, slots = self._pack(runtime, args, kwargs)
         context = runtime.context
@@ -218,11 +220,12 @@ class RemoteFunction(Generic[P, R]):
 
     def _define(self, runtime: Runtime) -> None:
         payload = serializer.dump_function(self._function)
-        self._id = hash_function(payload)
+        function = hash_function(payload)
         retriable = self._options.retry_exceptions
         self._retry_exceptions = serializer.dump_plain(retriable) if retriable else b""
-        runtime.loop.post(DefineTaskFunction(self._id, payload))
-        self._defined_in = runtime
+        runtime.loop.post(DefineTaskFunction(function, payload))
+        self._id = function  # not before: another thread may submit under it at once
+        self._defined_in = runtime.root
 
     def _pack(
         self, runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -227,7 +227,8 @@ def wraps_asyncio() -> bool:
     assert process.current is not None
     interrupts = process.current.loop.interrupts
     assert interrupts is not None
-    wrapped = interrupts._wrapped
+    assert interrupts._handler is not None
+    wrapped = interrupts._handler.wrapped
     return (
         signal.getsignal(signal.SIGINT) is interrupts._handler
         and isinstance(wrapped, functools.partial)

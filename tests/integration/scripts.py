@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,13 +19,14 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "node")])}
 
 
+@contextmanager
 def start(
     folder: Path, source: str, *options: str, name: str = "program.py"
-) -> subprocess.Popen[str]:
-    """Start ``source`` as a script in ``folder``; ``options`` are the interpreter's."""
+) -> Iterator[subprocess.Popen[str]]:
+    """Run ``source`` as a script in ``folder`` during the block; ``options`` are Python's."""
     script = folder / name
     script.write_text(textwrap.dedent(source))
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-X", "dev", *options, str(script)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -32,6 +35,11 @@ def start(
         cwd=folder,
         env=environment(),
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def run(
@@ -44,11 +52,7 @@ def run(
 
 def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     """Wait until a program ends, and return what it said."""
-    try:
-        out, err = process.communicate(timeout=40)
-    except BaseException:
-        process.kill()
-        raise
+    out, err = process.communicate(timeout=40)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

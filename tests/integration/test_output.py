@@ -11,12 +11,6 @@ import pytest
 from tests.integration.gates import Gate, seconds_since
 from tests.integration.scripts import finish, run, start, succeeded
 
-HEAD = """
-import os, subprocess, sys, time
-from pathlib import Path
-import zgen
-"""
-
 PREFIX = r"\(worker pid=(\d+)\) "
 
 
@@ -32,30 +26,30 @@ def unprefixed(text: str) -> list[str]:
 
 def test_prints_of_workers_appear_with_their_pid_in_order(tmp_path: Path) -> None:
     source = """
+    import os, subprocess, sys, time, zgen
     zgen.init(num_cpus=1)
     @zgen.remote
     def speak():
         for number in range(50):
             print("line", number)
         print("ünïcode", end="\\n\\n")
-        print("no end", end="")
         return os.getpid()
     pid = zgen.get(speak.remote())
     zgen.shutdown()
     print(pid)
     """
-    *lines, pid = succeeded(run(tmp_path, HEAD + clean(source))).splitlines()
+    *lines, pid = succeeded(run(tmp_path, source)).splitlines()
     assert unprefixed("\n".join(lines)) == [
         *(f"line {number}" for number in range(50)),
         "ünïcode",
         "",
-        "no end",
     ]
     assert re.match(PREFIX, lines[0])[1] == pid  # type: ignore[index]  # it matched above
 
 
 def test_everything_that_was_printed_is_shown_before_shutdown_returns(tmp_path: Path) -> None:
     source = """
+    import os, subprocess, sys, time, zgen
     @zgen.remote
     def speak(number):
         print("said", number)
@@ -65,7 +59,7 @@ def test_everything_that_was_printed_is_shown_before_shutdown_returns(tmp_path: 
         zgen.shutdown()
         print("shut down")
     """
-    out = succeeded(run(tmp_path, HEAD + clean(source)))
+    out = succeeded(run(tmp_path, source))
     parts = out.split("shut down\n")
     assert [len(unprefixed(part)) for part in parts] == [20, 20, 20, 0]
 
@@ -74,16 +68,18 @@ def test_prints_are_shown_at_the_end_of_a_program_that_forgets_to_shut_down(
     tmp_path: Path,
 ) -> None:
     source = """
+    import os, subprocess, sys, time, zgen
     @zgen.remote
     def speak():
         print("said")
     zgen.get(speak.remote())
     """
-    assert unprefixed(succeeded(run(tmp_path, HEAD + clean(source)))) == ["said"]
+    assert unprefixed(succeeded(run(tmp_path, source))) == ["said"]
 
 
 def test_error_output_goes_to_the_error_output(tmp_path: Path) -> None:
     source = """
+    import os, subprocess, sys, time, zgen
     import logging
     @zgen.remote
     def speak():
@@ -95,7 +91,7 @@ def test_error_output_goes_to_the_error_output(tmp_path: Path) -> None:
     with zgen.init(num_cpus=1):
         zgen.get(speak.remote())
     """
-    done = run(tmp_path, HEAD + clean(source))
+    done = run(tmp_path, source)
     assert done.returncode == 0
     assert sorted(unprefixed(done.stdout)) == ["child", "good", "raw"]
     assert unprefixed(done.stderr) == ["bad", "WARNING:root:worse"]
@@ -103,6 +99,7 @@ def test_error_output_goes_to_the_error_output(tmp_path: Path) -> None:
 
 def test_a_line_is_shown_while_its_task_still_runs(tmp_path: Path, gate: Gate) -> None:
     source = f"""
+    import os, subprocess, sys, time, zgen
     @zgen.remote
     def speak():
         print("early")
@@ -112,7 +109,7 @@ def test_a_line_is_shown_while_its_task_still_runs(tmp_path: Path, gate: Gate) -
     zgen.init(num_cpus=1)
     zgen.get(speak.remote())
     """
-    with start(tmp_path, HEAD + clean(source)) as process:
+    with start(tmp_path, source) as process:
         assert process.stdout is not None
         assert unprefixed(process.stdout.readline()) == ["early"]
         gate.open()
@@ -121,6 +118,7 @@ def test_a_line_is_shown_while_its_task_still_runs(tmp_path: Path, gate: Gate) -
 
 def test_the_last_words_of_a_worker_that_dies_are_shown(tmp_path: Path) -> None:
     source = """
+    import os, subprocess, sys, time, zgen
     @zgen.remote(max_retries=0)
     def die():
         print("last words")
@@ -131,7 +129,7 @@ def test_the_last_words_of_a_worker_that_dies_are_shown(tmp_path: Path) -> None:
         except zgen.exceptions.WorkerCrashedError as error:
             print("driver saw", error.log_tail)
     """
-    lines = succeeded(run(tmp_path, HEAD + clean(source))).splitlines()
+    lines = succeeded(run(tmp_path, source)).splitlines()
     assert "driver saw last words" in lines
     lines.remove("driver saw last words")
     assert unprefixed("\n".join(lines)) == ["last words"]
@@ -139,6 +137,7 @@ def test_the_last_words_of_a_worker_that_dies_are_shown(tmp_path: Path) -> None:
 
 def test_log_to_driver_false_shows_nothing(tmp_path: Path) -> None:
     source = """
+    import os, subprocess, sys, time, zgen
     @zgen.remote
     def speak():
         print("hidden")
@@ -146,11 +145,12 @@ def test_log_to_driver_false_shows_nothing(tmp_path: Path) -> None:
     with zgen.init(num_cpus=1, log_to_driver=False):
         zgen.get(speak.remote())
     """
-    assert succeeded(run(tmp_path, HEAD + clean(source))) == ""
+    assert succeeded(run(tmp_path, source)) == ""
 
 
 def test_a_driver_that_closed_its_output_goes_on(tmp_path: Path) -> None:
     source = """
+    import os, subprocess, sys, time, zgen
     @zgen.remote
     def speak():
         print("nobody hears this")
@@ -160,22 +160,23 @@ def test_a_driver_that_closed_its_output_goes_on(tmp_path: Path) -> None:
         assert zgen.get([speak.remote() for _ in range(5)]) == [5] * 5
     print("fine", file=sys.stderr)
     """
-    done = run(tmp_path, HEAD + clean(source))
+    done = run(tmp_path, source)
     assert (done.returncode, done.stderr) == (0, "fine\n")
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("num_cpus=8", ["num_cpus=8", "has 2"]),
-        ("resources={'disk': 1}", ["disk", "1"]),
-        ("num_gpus=1", ["num_gpus=1"]),
+        ("num_cpus=8", ["num_cpus=8", "this node has 2"]),
+        ("resources={'disk': 1}", ["resources['disk']=1", "this node has 0"]),
+        ("num_gpus=1", ["num_gpus=1", "this node has 0"]),
     ],
 )
 def test_what_can_never_be_met_says_so_within_5_seconds(
     tmp_path: Path, options: str, told: list[str]
 ) -> None:
     source = f"""
+    import os, subprocess, sys, time, zgen
     zgen.init(num_cpus=2)
     @zgen.remote({options})
     def greedy():
@@ -184,7 +185,7 @@ def test_what_can_never_be_met_says_so_within_5_seconds(
     print("asked", flush=True)
     print(zgen.wait([ref], timeout=30))
     """
-    with start(tmp_path, HEAD + clean(source)) as process:
+    with start(tmp_path, source) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "asked\n"
@@ -200,27 +201,24 @@ def test_what_can_never_be_met_says_so_within_5_seconds(
 
 def test_what_waits_for_busy_cpus_says_so_and_runs_in_the_end(tmp_path: Path, gate: Gate) -> None:
     source = f"""
+    import os, subprocess, sys, time, zgen
     zgen.init(num_cpus=1)
     @zgen.remote
     def hold():
         while not os.path.exists({str(gate.path)!r}):
             time.sleep(0.01)
         return 1
-    print(zgen.get([hold.remote(), hold.remote()]))
+    held = hold.remote()
+    zgen.wait([held], timeout=1)
+    other = hold.options(num_cpus=0.5).remote()
+    print(zgen.get([held, other]))
     """
-    with start(tmp_path, HEAD + clean(source)) as process:
+    with start(tmp_path, source) as process:
         assert process.stderr is not None
         began = time.monotonic()
         line = process.stderr.readline()
         assert seconds_since(began) < 8
-        assert "num_cpus=1" in line
+        assert "hold() waits: needs num_cpus=0.5, 0 of 1 free" in line
         gate.open()
         assert finish(process).stdout == "[1, 1]\n"
     assert process.returncode == 0
-
-
-def clean(source: str) -> str:
-    """Return a program's text at the left margin."""
-    import textwrap
-
-    return textwrap.dedent(source)

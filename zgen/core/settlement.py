@@ -59,8 +59,8 @@ class Settlement:
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Queue the attempts that are due."""
         for task in self.deadlines.pop_due(now_ns):
-            if self._tasks.on_retry_due(task, now_ns):
-                self._placement.enqueue(task, now_ns, out)
+            self._tasks.on_retry_due(task, now_ns)
+            self._placement.enqueue(task, now_ns, out)
 
     def crash(
         self, task: TaskId, pid: int, down: ProcessDown | str, now_ns: int, out: list[Effect]

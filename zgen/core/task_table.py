@@ -142,13 +142,9 @@ class TaskTable:
         entry.doing.move(Doing.WAITING_RETRY, now_ns, cause)
         return now_ns + backoff_ns(entry.attempt, RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX, task)
 
-    def on_retry_due(self, task: TaskId, now_ns: int) -> bool:
-        """The pause before a retry is over; return False if the task has ended meanwhile."""
-        entry = self.entries.get(task)
-        if entry is None or entry.doing.state is not Doing.WAITING_RETRY:
-            return False
-        entry.doing.move(Doing.WAITING_LEASE, now_ns, "retry is due")
-        return True
+    def on_retry_due(self, task: TaskId, now_ns: int) -> None:
+        """The pause before a retry is over."""
+        self.entries[task].doing.move(Doing.WAITING_LEASE, now_ns, "retry is due")
 
     def finish(self, task: TaskId, now_ns: int, cause: str) -> TaskEntry:
         """Remove a task; the caller ends its results, its stream and its pins."""

@@ -1,18 +1,14 @@
 """SIGINT that tears nothing: noted inside zgen, delivered where nothing is half done.
 
 Theory of operation. While this process uses zgen, its SIGINT handler wraps whatever is installed,
-looked
-up again at each entry, since ``asyncio.run``, IPython and users install their own. If the
-interrupted
-code is zgen's, the interrupt is only noted and the waiting thread is woken; the wrapped handler
-runs on
-the next entry or in a wait, with no lock held and nothing taken. A call that has moved a cursor
-returns
-its item first. Where neither an entry nor a wait follows, the I/O thread repeats the interrupt by a
-signal
-of its own until it meets code that is not zgen's; so a noted interrupt is delivered once, whoever
-comes
-first, and a fresh SIGINT is never mistaken for a repeated one.
+looked up again at each entry, since ``asyncio.run``, IPython and users install their own. Each
+wrapping is an object of its own: a handler that calls the one before it, or puts it back, gets what
+was wrapped then. If the interrupted code is zgen's, the interrupt is only noted and the waiting
+thread is woken; the wrapped handler runs on the next entry or in a wait, with no lock held and
+nothing taken. A call that has moved a cursor returns its item first. Where neither an entry nor a
+wait follows, the I/O thread repeats the interrupt by a signal of its own until it meets code that
+is not zgen's; so a noted interrupt is delivered once, whoever comes first, and a fresh SIGINT is
+never mistaken for a repeated one.
 """
 
 import signal
@@ -30,21 +26,35 @@ REPEAT_SIGNAL: Final = signal.SIGRTMIN + 9
 _FOREIGN: Final = ("zgen.io.serializer", "zgen.io.runner")
 
 
+class _Handler:
+    """A SIGINT handler around another one."""
+
+    __slots__ = ("interrupts", "wrapped")
+
+    def __init__(self, interrupts: "Interrupts", wrapped: Any) -> None:
+        self.interrupts = interrupts
+        self.wrapped = wrapped
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        self.interrupts.take(self.wrapped, signum, frame)
+
+
 class Interrupts:
     """The SIGINT handling of one runtime in one process.
 
     Attributes:
         noted: Whether an interrupt waits to be delivered.
+        closed: Whether nothing is noted any more.
     """
 
     def __init__(self) -> None:
         """Wrap the installed handler if this is the main thread."""
         self.noted = False
         self._wake: Callable[[], None] = lambda: None
-        self._wrapped: Any = None
-        self._handler = self._on_sigint  # one object, to be recognised again
+        #: The installed handler, around what a noted interrupt is delivered to; None before any.
+        self._handler: _Handler | None = None
         self._main = threading.main_thread().ident
-        self._closed = False
+        self.closed = False
         self.enter()
 
     def wake_by(self, wake: Callable[[], None]) -> None:
@@ -55,7 +65,7 @@ class Interrupts:
 
     def enter(self) -> None:
         """Deliver what is noted and wrap a handler that was installed since; at each entry."""
-        if threading.get_ident() != self._main or self._closed:
+        if threading.get_ident() != self._main or self.closed:
             return
         if self.noted:
             self.deliver()
@@ -70,45 +80,53 @@ class Interrupts:
         """
         if self.noted and threading.get_ident() == self._main:
             self.noted = False
-            self._wrapped(signal.SIGINT, None)
+            if self._handler is not None:
+                self._handler.wrapped(signal.SIGINT, None)
 
     def repeat(self) -> None:
         """Interrupt the main thread again for what is noted; from another thread."""
-        if self.noted and not self._closed and self._main is not None:
+        if self.noted and not self.closed and self._main is not None:
             signal.pthread_kill(self._main, REPEAT_SIGNAL)
 
     def close(self) -> None:
         """Put the wrapped handler back, if ours is still installed."""
-        self._closed = True
-        if self._wrapped is None or threading.get_ident() != self._main:
+        self.closed = True
+        if self._handler is None or threading.get_ident() != self._main:
             return
         if getsignal(signal.SIGINT) is self._handler:
-            signal.signal(signal.SIGINT, self._wrapped)
+            signal.signal(signal.SIGINT, self._handler.wrapped)
         signal.signal(REPEAT_SIGNAL, signal.SIG_IGN)
         if self.noted:
             self.deliver()
 
-    def _wrap(self) -> None:
-        installed = getsignal(signal.SIGINT)
-        if not callable(installed):
-            return  # ignored, or handled outside Python: not ours to change
-        if getattr(installed, "__func__", None) is Interrupts._on_sigint:
-            raise LocalProtocolError("two runtimes wrap SIGINT")
-        self._wrapped = installed
-        signal.signal(REPEAT_SIGNAL, self._on_repeat)
-        signal.signal(signal.SIGINT, self._handler)
-
-    def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
-        if not self._closed and _inside_zgen(frame):
+    def take(self, wrapped: Any, signum: int, frame: FrameType | None) -> None:
+        """A SIGINT came: note it, or pass it on to what was wrapped."""
+        if not self.closed and _inside_zgen(frame):
             self.noted = True
             self._wake()
         else:
-            self._wrapped(signum, frame)
+            wrapped(signum, frame)
+
+    def _wrap(self) -> None:
+        installed = getsignal(signal.SIGINT)
+        while isinstance(installed, _Handler) and installed.interrupts.closed:
+            installed = installed.wrapped  # left behind by a runtime that another thread ended
+        if not callable(installed):
+            return  # ignored, or handled outside Python: not ours to change
+        if isinstance(installed, _Handler):
+            if installed.interrupts is not self:
+                raise LocalProtocolError("two runtimes wrap SIGINT")
+            self._handler = installed  # put back by who had replaced it
+            return
+        handler = _Handler(self, installed)
+        signal.signal(REPEAT_SIGNAL, self._on_repeat)
+        self._handler = handler
+        signal.signal(signal.SIGINT, handler)
 
     def _on_repeat(self, signum: int, frame: FrameType | None) -> None:
-        if self.noted and not _inside_zgen(frame):
+        if self.noted and self._handler is not None and not _inside_zgen(frame):
             self.noted = False
-            self._wrapped(signal.SIGINT, frame)
+            self._handler.wrapped(signal.SIGINT, frame)
 
 
 def _inside_zgen(frame: FrameType | None) -> bool:

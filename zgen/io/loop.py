@@ -4,22 +4,21 @@ Rules of this file: who steps, who receives, who sleeps until when. What happens
 say.
 
 Locks. The process lock guards the machine and every outbox; whoever has an event takes it for one
-step.
-The receive lock guards the inbox, the monitors and the poll set; who holds it leads: it polls,
-collects
-and steps for everybody. Order: receive, then process. Neither is ever taken twice by one thread.
+step. The receive lock guards the inbox, the monitors and the poll set; who holds it leads: it
+polls, collects and steps for everybody. Order: receive, then process. A destructor or a signal
+handler may run anywhere and call zgen: one that runs inside a step, or has to wait inside a lead,
+is refused. The process lock lets its thread in again only for that, so that it can be told.
 
 Who leads. The I/O thread, unless a caller that blocks takes the lead itself, which saves two hops
-between
-threads. Who leaves the lead wakes nobody after a short one; the parked I/O thread looks again every
-``LEAD_LOOK_NS``.
+between threads. Who leaves the lead wakes nobody after a short one; the parked I/O thread looks
+again every ``LEAD_LOOK_NS``.
 """
 
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from zgen.core.effects import CloseConnection, Effect, OpenConnection, Transmit
 from zgen.core.events import Event, InboxDrained, TimerDue
@@ -34,6 +33,10 @@ if TYPE_CHECKING:  # ZeroMQ is loaded with the first runtime, not with the packa
 
 #: How long the parked I/O thread trusts one leader that stays.
 _LONG_LEAD_NS = 500_000_000
+_REENTERED: Final = (
+    "zgen was called by a destructor or a signal handler that ran inside zgen itself; let it note "
+    "what is to be done, and do that elsewhere"
+)
 #: Pause between repeats of a noted interrupt.
 _REPEAT_S = 0.005
 
@@ -128,7 +131,7 @@ class Loop:
                 what ``perform`` should do instead.
             recorder: Told of every step.
         """
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.broken = ""
         self.rescues = 0
         self.interrupts: Interrupts | None = None
@@ -138,6 +141,10 @@ class Loop:
         self._perform_inside = perform_inside
         self._recorder = recorder
         self._receive = threading.Lock()
+        #: Whether a step, or what belongs to it, is under way. Process lock.
+        self._stepping = False
+        #: Thread that leads, 0 if none does. Receive lock.
+        self._leader = 0
         #: When the leader means to wake up; 0 while it is awake. Process lock.
         self._sleeps_until_ns = 0
         #: Callers that ask the I/O thread to step aside.
@@ -161,10 +168,17 @@ class Loop:
 
         Raises:
             InternalError: An earlier step failed, or this one did.
+            RuntimeError: This thread is inside a step.
         """
         with self.lock:
-            effects = self._step(event)
-            later = [e for e in effects if not self._do(e)] if effects else effects
+            if self._stepping:
+                raise RuntimeError(_REENTERED)
+            self._stepping = True
+            try:
+                effects = self._step(event)
+                later = [e for e in effects if not self._do(e)] if effects else effects
+            finally:
+                self._stepping = False
             if self._sleeps_until_ns:
                 self._kick_if_sooner()
         for effect in later:
@@ -209,8 +223,11 @@ class Loop:
         Raises:
             InternalError: The machine failed.
             KeyboardInterrupt: By way of the handler that was installed.
+            RuntimeError: This thread is inside a step or a lead.
         """
         interrupts = self.interrupts
+        if self._leader == threading.get_ident() or (self._stepping and self._is_mine()):
+            raise RuntimeError(_REENTERED)
         while not waiter.done:
             if self.broken:
                 raise InternalError(self.broken)
@@ -223,6 +240,7 @@ class Loop:
             if self._take_lead():
                 began_ns = clock.now_ns()
                 try:
+                    self._leader = threading.get_ident()
                     self._lead(waiter, deadline_ns)
                 finally:
                     self._leave_lead(began_ns)
@@ -305,7 +323,7 @@ class Loop:
             self._turn(deadline_ns)
 
     def _leave_lead(self, began_ns: int) -> None:
-        self._caller_lead = 0
+        self._caller_lead = self._leader = 0
         self._receive.release()
         if clock.now_ns() - began_ns > LEAD_LOOK_NS:
             self._gate.open()
@@ -322,6 +340,7 @@ class Loop:
 
     def _turn(self, deadline_ns: int | None) -> None:
         """Sleep until something is there or due, take it in and step it."""
+        self._sleeps_until_ns = 1  # what is dropped from here on kicks, since it may not be seen
         drop_ns = self._before_sleep()
         now_ns = clock.now_ns()
         until_ns = slow_ns = now_ns + SLOW_POLL_NS
@@ -342,26 +361,38 @@ class Loop:
         events, drained = self._mailbox.collect(DRAIN_COUNT_MAX)
         if events and blind:
             self.rescues += len(events)
+        for effect in self._absorb_all(events, drained):
+            self._perform(effect)
+
+    def _absorb_all(self, events: list[Event], drained: bool) -> list[Effect]:
+        """Step with what was collected and what is due; return what ``perform`` should do."""
         later: list[Effect] = []
         with self.lock:
-            if self._mailbox.has_writable:
-                self._mailbox.flush()
-            for event in events:
-                self._absorb(event, later)
-            if drained and self._machine.lines_closing:
-                self._absorb(InboxDrained(), later)
-            next_ns = self._machine.next_deadline_ns
-            if next_ns is not None and next_ns <= clock.now_ns():
-                self._absorb(TimerDue(), later)
-        for effect in later:
-            self._perform(effect)
+            self._stepping = True
+            try:
+                if self._mailbox.has_writable:
+                    self._mailbox.flush()
+                for event in events:
+                    self._absorb(event, later)
+                if drained and self._machine.lines_closing:
+                    self._absorb(InboxDrained(), later)
+                next_ns = self._machine.next_deadline_ns
+                if next_ns is not None and next_ns <= clock.now_ns():
+                    self._absorb(TimerDue(), later)
+            finally:
+                self._stepping = False
+        return later
+
+    def _is_mine(self) -> bool:
+        """Return whether this thread has the process lock."""
+        return self.lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001  # as Condition asks
 
     def _absorb(self, event: Event, later: list[Effect]) -> None:
         later.extend([effect for effect in self._step(event) if not self._do(effect)])
 
     # -- the I/O thread ----------------------------------------------------------------------------
     def _run_thread(self) -> None:
-        seen = 0
+        seen, seen_ns = 0, 0
         interrupts = self.interrupts
         while not self._closing and not self.broken:
             if interrupts is not None and interrupts.noted:
@@ -372,17 +403,22 @@ class Loop:
                 continue
             lead = self._caller_lead
             if self._lead_wanted or lead or not self._receive.acquire(blocking=False):
-                wait_ns = _LONG_LEAD_NS if lead and lead == seen else LEAD_LOOK_NS
-                seen = lead
-                self._gate.pass_through(wait_ns / SECOND)
+                now_ns = clock.now_ns()
+                if lead != seen:
+                    seen, seen_ns = lead, now_ns
+                # Only who leads for longer than a look opens the gate when it leaves.
+                is_long = lead and now_ns - seen_ns > LEAD_LOOK_NS
+                self._gate.pass_through((_LONG_LEAD_NS if is_long else LEAD_LOOK_NS) / SECOND)
                 continue
             try:
+                self._leader = threading.get_ident()
                 while self._thread_leads():
                     self._turn(None)
             except InternalError:
                 for waiter in list(self._parked):
                     waiter.wake()
             finally:
+                self._leader = 0
                 self._receive.release()
 
     def _thread_leads(self) -> bool:

@@ -20,7 +20,7 @@ from zgen.core.events import Event, TaskEnded, Yielded
 from zgen.ids import FunctionId, TaskId, hash_function
 from zgen.io import serializer
 from zgen.io.loop import Waiter
-from zgen.limits import RETURNS_COUNT_MAX
+from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
 from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
 from zgen.wire.value import NONE, Value
 
@@ -200,10 +200,12 @@ class Runner:
                 body = None
                 text = f"{start.task.name}() returned {kind}, not a generator"
                 raise ValueError(f'num_returns="streaming", but {text}')
-            for item in body:
+            for item in itertools.islice(body, ITEMS_COUNT_MAX):
                 post(Yielded(task, attempt, serialize(item)))
                 if self._held is not None:
                     self._wait_for_release()
+            for _ in body:
+                raise ValueError(f"{start.task.name}() yielded more than {ITEMS_COUNT_MAX} items")
         except SystemExit as leaving:
             _exit(leaving)
         except BaseException as error:

@@ -223,12 +223,13 @@ class Runtime:
             current = None
         self.loop.close()
         fault = Fault(FaultKind.SHUT_DOWN, "")
-        for name in self.machine.owner.refs.pending():
-            self.machine.owner.refs.settle(name, fault)
-        streams = self.machine.owner.streams
-        for stream in [name for name, record in streams.streams.items() if not record.ended]:
-            streams.fail(stream, fault)
-        self.waits.finish_all()
+        with self.loop.lock:  # other threads may be about to submit
+            for name in self.machine.owner.refs.pending():
+                self.machine.owner.refs.settle(name, fault)
+            streams = self.machine.owner.streams
+            for stream in [name for name, record in streams.streams.items() if not record.ended]:
+                streams.fail(stream, fault)
+            self.waits.finish_all()
         if self._recorder is not None:
             self._recorder.close()
 
@@ -270,8 +271,8 @@ class Runtime:
             try:
                 stream.write(text)
                 stream.flush()
-            except (OSError, ValueError):
-                return  # the program closed its output
+            except Exception:
+                return  # the program closed its output, or put something of its own in its place
 
 
 def require() -> Runtime:

@@ -39,6 +39,16 @@ def amount_text(amount: int) -> str:
     return f"{sign}{whole}.{part:04d}".rstrip("0").rstrip(".")
 
 
+def option_text(name: str, amount: int) -> str:
+    """Return an amount as the option that asks for it: ``num_cpus=2``."""
+    option = _OPTIONS.get(name, f"resources[{name!r}]")
+    return f"{option}={amount_text(amount)}"
+
+
+#: Resources that have an option of their own.
+_OPTIONS: Final = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+
+
 class Resources:
     """What a node has and what of it is free.
 
@@ -80,7 +90,7 @@ class Resources:
     def infeasible_text(self, shape: Shape) -> str:
         """Say what ``shape`` needs that the node never has."""
         return "; ".join(
-            f"needs {name}: {amount_text(amount)}, this node has {amount_text(has)}"
+            f"needs {option_text(name, amount)}, this node has {amount_text(has)}"
             for name, amount in shape
             if (has := self._total.get(name, 0)) < amount
         )
@@ -88,7 +98,7 @@ class Resources:
     def busy_text(self, shape: Shape) -> str:
         """Say what ``shape`` needs that is not free now; empty if it fits."""
         return "; ".join(
-            f"needs {name}: {amount_text(amount)}, "
+            f"needs {option_text(name, amount)}, "
             f"{amount_text(max(free, 0))} of {amount_text(self._total[name])} free"
             for name, amount in shape
             if (free := self._free[name]) < amount

@@ -171,7 +171,7 @@ def test_a_request_that_waits_says_so_at_every_doubling() -> None:
     table = LeaseTable(cpu(1))
     grant(table, "a")
     add(table, "b")
-    message = LeaseWaiting(lease("b"), True, "needs CPU: 1, 0 of 1 free")
+    message = LeaseWaiting(lease("b"), True, "needs num_cpus=1, 0 of 1 free")
     for at_ns in (NOTICE, 2 * NOTICE, 4 * NOTICE, 8 * NOTICE):
         assert table.deadlines.next_ns == at_ns
         out: list[Effect] = []
@@ -193,7 +193,7 @@ def test_an_infeasible_request_says_what_lacks() -> None:
     table = LeaseTable(cpu(2))
     out: list[Effect] = []
     table.notify(add(table, "a", cpu(8)), 0, out)
-    message = LeaseWaiting(lease("a"), False, "needs CPU: 8, this node has 2")
+    message = LeaseWaiting(lease("a"), False, "needs num_cpus=8, this node has 2")
     assert out == [Send(DRIVER, message)]
 
 

@@ -199,7 +199,7 @@ def test_a_request_that_can_not_be_kept_is_refused_with_the_reason(
 def test_what_can_never_be_met_says_so_at_once() -> None:
     bench = Bench(cpus=2)
     bench.drive()
-    never = LeaseWaiting(lease("a"), False, "needs CPU: 8, this node has 2")
+    never = LeaseWaiting(lease("a"), False, "needs num_cpus=8, this node has 2")
     assert bench.say(DRIVER, ask("a", cpu(8))) == [Send(DRIVER, never)]
     assert bench.advance(3 * SECOND) == [Send(DRIVER, never)]
 
@@ -394,7 +394,7 @@ def test_a_tool_is_told_the_state_of_everything() -> None:
         (lease("b").hex(), None),
     ]
     waiting = state["leases"][1]
-    assert waiting["waits_for"] == "needs CPU: 1, 0.5 of 1.5 free"
+    assert waiting["waits_for"] == "needs num_cpus=1, 0.5 of 1.5 free"
     assert (waiting["what"], waiting["age_ms"]) == ("work b", 5)
     assert state["counts"] == {}
 

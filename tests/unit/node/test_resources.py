@@ -78,10 +78,13 @@ def test_what_lacks_is_named_with_what_is_there() -> None:
     wanted = (("CPU", 80_000), ("GPU", 5_000))
     assert (
         resources.infeasible_text(wanted)
-        == "needs CPU: 8, this node has 2; needs GPU: 0.5, this node has 0"
+        == "needs num_cpus=8, this node has 2; needs num_gpus=0.5, this node has 0"
     )
     resources.take(cpu(1.5))
-    assert resources.busy_text(cpu(2)) == "needs CPU: 2, 0.5 of 2 free"
+    assert resources.busy_text(cpu(2)) == "needs num_cpus=2, 0.5 of 2 free"
     assert resources.busy_text(cpu(0.5)) == ""
     resources.take(cpu(1.5))
-    assert resources.busy_text(cpu(2)) == "needs CPU: 2, 0 of 2 free"
+    assert resources.busy_text(cpu(2)) == "needs num_cpus=2, 0 of 2 free"
+    assert resources.infeasible_text((("disk", 10_000),)) == (
+        "needs resources['disk']=1, this node has 0"
+    )
