@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar, overload
 
 from zgen.core.events import PutObject
-from zgen.exceptions import ObjectLostError, ZgenError
+from zgen.exceptions import ObjectLostError, StreamClosedError
 from zgen.handles import ObjectRef, ObjectRefGenerator, value_of, wait_blocked
 from zgen.ids import PUT_INDEX_FIRST, ObjectId, StreamId, object_id
 from zgen.io import clock, serializer
@@ -218,6 +218,7 @@ def wait(
     Raises:
         TypeError: ``refs`` is not a list of references and generators.
         ValueError: It has duplicates, or ``num_returns`` or ``timeout`` is out of range.
+        StreamClosedError: zgen was shut down by another thread meanwhile.
     """
     _check_wait(refs, num_returns, timeout)
     if not refs:
@@ -242,6 +243,8 @@ def wait(
             with runtime.loop.lock:
                 ready = [item for item in refs if _is_ready(item)]
             break
+    if runtime.closed and len(ready) < num_returns:
+        raise StreamClosedError("", f"{runtime.closed} before {num_returns} were ready")
     chosen = {id(item) for item in ready[:num_returns]}
     return ready[:num_returns], [item for item in refs if id(item) not in chosen]
 
@@ -310,7 +313,7 @@ def _await_all(refs: list[ObjectRef[Any]], timeout: float | None) -> ObjectRef[A
                 runtime.waits.remove(waiter, pending, ())
         if not done and any(ref.record.value is None for ref in refs):
             if runtime.closed:
-                raise ZgenError(runtime.closed)
+                raise StreamClosedError("", f"{runtime.closed} before this was ready")
             raise serializer.timed_out(f"{len(pending)} of {len(refs)} objects", timeout or 0.0)
 
 

@@ -265,7 +265,7 @@ class ObjectRefGenerator(Generic[T]):
                 return taken
             if self._ended:
                 raise StopIteration
-            if not self._wait(runtime, deadline_ns):
+            if not self._wait(runtime, deadline_ns) and not runtime.closed:
                 raise serializer.timed_out("the next item", timeout_s or 0.0)
 
     def _take(self, runtime: Runtime) -> list["ObjectRef[T] | None"]:

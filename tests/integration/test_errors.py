@@ -165,7 +165,9 @@ def test_caught_errors_pickle_with_class_fields_and_sentence(by: Any) -> None:
     error = caught(divide.remote(by))
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
-    assert isinstance(again, (ZeroDivisionError, TypeError))
+    assert isinstance(again, TaskError)
+    assert isinstance(error, TaskError)
+    assert isinstance(again, type(again.cause))
     assert str(again) == str(error)
     assert again.args == error.args
     assert (again.function_name, again.pid) == (error.function_name, error.pid)

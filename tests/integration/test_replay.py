@@ -58,7 +58,8 @@ def test_a_record_with_a_step_less_does_not_replay(records: Path, role: str) -> 
     made_by, steps = steps_of(of_role(records, role)[0])
     whole = Replay(made_by, steps)
     assert whole.first_other is None
-    dropped = next(number for number, step in enumerate(steps) if "\tArrived(" in step)
+    told = [n for n, step in enumerate(steps) if "\tArrived(" in step and "\t[]" not in step]
+    dropped = told[0]  # an arrival after which something was done
     less = Replay(made_by, steps[:dropped] + steps[dropped + 1 :])
     assert less.first_other is not None
 

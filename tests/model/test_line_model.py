@@ -20,8 +20,7 @@ class LineMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pair = Pair()
-        self.pair.dial(self.pair.a, self.pair.b)
+        self.pair = Pair().joined()
         self.sent: dict[str, list[bytes]] = {"a": [], "b": []}
         #: What was on the wire once and may come again.
         self.past: list[Packet] = []
@@ -42,17 +41,16 @@ class LineMachine(RuleBasedStateMachine):
     @rule(name=ways, count=st.integers(1, 4))
     def send(self, name: str, count: int) -> None:
         who = self.side(name)
-        if not who.session.knows(self.pair.other(who).address.peer):
-            return
         for _ in range(count):
             body = b"%s %d" % (name.encode(), len(self.sent[name]))
             self.sent[name].append(body)
             assert self.pair.send(who, body, item_bytes=1)
 
     @precondition(lambda self: self.pair.wire)
-    @rule(data=st.data())
-    def deliver(self, data: st.DataObject) -> None:
-        self.pair.arrive(self.take(data))
+    @rule(data=st.data(), count=st.integers(1, 6))
+    def deliver(self, data: st.DataObject, count: int) -> None:
+        for _ in range(min(count, len(self.pair.wire))):
+            self.pair.arrive(self.take(data))
 
     @precondition(lambda self: self.pair.wire)
     @rule(data=st.data())
@@ -68,11 +66,15 @@ class LineMachine(RuleBasedStateMachine):
     def deliver_everything(self) -> None:
         self.pair.deliver_all()
 
+    @rule()
+    def connect_both(self) -> None:
+        for name in ("a", "b"):
+            self.connect(name)
+
     @rule(name=ways)
     def connect(self, name: str) -> None:
         who = self.side(name)
-        line = who.session._lines.get(self.pair.other(who).address.peer)
-        if self.connected(name) and line is not None and not line.up:
+        if self.connected(name) and not who.session._lines[self.pair.other(who).address.peer].up:
             self.pair.up(who)
 
     @rule(name=ways, with_wire=st.booleans())
@@ -119,5 +121,5 @@ class LineMachine(RuleBasedStateMachine):
         assert self.pair.wire == [], "it never falls silent"
 
 
-LineMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+LineMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=50)
 TestLine = LineMachine.TestCase

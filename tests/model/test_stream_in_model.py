@@ -15,6 +15,8 @@ from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Value
 S = TaskId(b"s" * 16)
 ERROR = Parcel(b"error", (), True)
 CRASH = Fault(FaultKind.WORKER_CRASHED, "work")
+#: What ends a stream is tried seldom, so that much has happened before.
+SELDOM = st.sampled_from([False] * 7 + [True])
 
 
 def item(index: int) -> bytes:
@@ -74,8 +76,10 @@ class StreamMachine(RuleBasedStateMachine):
                 self.streams.check_end(S, self.yielded + off)
 
     @precondition(open)
-    @rule(error=st.sampled_from([None, ERROR]))
-    def finish(self, error: Value | None) -> None:
+    @rule(error=st.sampled_from([None, ERROR]), really=SELDOM)
+    def finish(self, error: Value | None, really: bool) -> None:
+        if not really:
+            return
         completion = self.streams.finish(S, self.yielded, error)
         if self.yielded < self.known:
             assert isinstance(completion, Fault)
@@ -86,8 +90,10 @@ class StreamMachine(RuleBasedStateMachine):
             self.end = [] if error is None else [error]
 
     @precondition(open)
-    @rule()
-    def fail(self) -> None:
+    @rule(really=SELDOM)
+    def fail(self, really: bool) -> None:
+        if not really:
+            return
         self.streams.fail(S, CRASH)
         self.end = [CRASH]
 
@@ -109,8 +115,10 @@ class StreamMachine(RuleBasedStateMachine):
         assert len(values) == min(count_max, len(self.all_items()) - first)
         assert ended == (self.end is not None and len(self.taken) == len(self.all_items()))
 
-    @rule()
-    def close(self) -> None:
+    @rule(really=SELDOM)
+    def close(self, really: bool) -> None:
+        if not really:
+            return
         told = self.streams.close(S)
         assert told == (self.held and self.end is None)
         self.held = False
@@ -129,5 +137,5 @@ class StreamMachine(RuleBasedStateMachine):
             assert self.streams.is_ready(S) == (more or self.end is not None)
 
 
-StreamMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30)
+StreamMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=50)
 TestStreamIn = StreamMachine.TestCase
