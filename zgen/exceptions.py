@@ -265,7 +265,8 @@ class NodeDiedError(SystemFailure):
     def __str__(self) -> str:
         """Say which node died and what to do next."""
         reason = self.reason or "no reason known"
-        return f"node {self.node_id[:8]} died ({reason}); shut zgen down and initialise it again"
+        node = f"node {self.node_id[:8]}" if self.node_id else "the node"
+        return f"{node} died ({reason}); shut zgen down and initialise it again"
 
 
 class OutOfMemoryError(SystemFailure):

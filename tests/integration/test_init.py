@@ -546,3 +546,40 @@ def test_a_program_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
         program.kill()
         program.communicate(timeout=10)
     # The leak check of every test looks for its processes and files.
+
+
+def test_a_task_that_waits_for_its_own_blocked_thread_gives_its_cpu_back(tmp_path: Path) -> None:
+    source = """
+    import threading, zgen
+    @zgen.remote
+    def child(number):
+        return number
+    @zgen.remote
+    def parent():
+        found = []
+        def run(number):
+            found.append(zgen.get(child.remote(number)))
+        for _ in range(2):  # the CPU is taken back in between
+            threads = [threading.Thread(target=run, args=(number,)) for number in range(3)]
+            [thread.start() for thread in threads]
+            [thread.join() for thread in threads]
+        return sorted(found)
+    with zgen.init(num_cpus=1):
+        print(zgen.get(parent.remote(), timeout=30))
+        print(zgen.get(parent.remote(), timeout=30))
+    """
+    assert succeeded(run(tmp_path, source)) == "[0, 0, 1, 1, 2, 2]\n" * 2
+
+
+def test_a_remote_function_does_not_keep_a_runtime_that_is_over(tmp_path: Path) -> None:
+    source = """
+    import gc, weakref, zgen
+    from zgen.runtime import process
+    function = zgen.remote(abs)
+    with zgen.init(num_cpus=1):
+        assert zgen.get(function.remote(-1)) == 1
+        runtime = weakref.ref(process.current)
+    gc.collect()
+    print(runtime())
+    """
+    assert succeeded(run(tmp_path, source)) == "None\n"

@@ -90,6 +90,7 @@ def test_the_tree_in_the_docstring_shows_every_error(cls: type[exceptions.ZgenEr
 
 class Slotted(Exception):
     __slots__ = ("code", "unset")
+    code: int
 
 
 class Sealed(Exception):

@@ -108,6 +108,7 @@ class Loop:
     Attributes:
         lock: The process lock.
         broken: Story of the step that failed, or empty.
+        on_broken: Called by the I/O thread when it finds that the machine failed.
         rescues: Events that only a look without a wake-up found. A bug, and counted to be seen:
             tests
             fail when there is one.
@@ -133,6 +134,7 @@ class Loop:
         """
         self.lock = threading.RLock()
         self.broken = ""
+        self.on_broken: Callable[[], None] = lambda: None
         self.rescues = 0
         self.interrupts: Interrupts | None = None
         self._machine = machine
@@ -414,7 +416,10 @@ class Loop:
                 self._leader = threading.get_ident()
                 while self._thread_leads():
                     self._turn(None)
-            except InternalError:
+            except Exception:
+                # Of an effect, too: without this thread nothing would ever be received.
+                self.broken = self.broken or traceback.format_exc()[:20_000]
+                self.on_broken()
                 for waiter in list(self._parked):
                     waiter.wake()
             finally:

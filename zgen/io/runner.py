@@ -36,9 +36,10 @@ class TaskContext:
         attempt: Which execution of it.
         submits: Numbers for the tasks it submits.
         puts: Numbers for the objects it puts.
+        waits: How many of its threads wait for objects or items. Process lock.
     """
 
-    __slots__ = ("attempt", "puts", "submits", "task")
+    __slots__ = ("attempt", "puts", "submits", "task", "waits")
 
     def __init__(self, task: TaskId, attempt: int) -> None:
         """Start counting at 0."""
@@ -46,6 +47,7 @@ class TaskContext:
         self.attempt = attempt
         self.submits: Iterator[int] = itertools.count()
         self.puts: Iterator[int] = itertools.count()
+        self.waits = 0
 
 
 class Runner:

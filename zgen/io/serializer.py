@@ -236,8 +236,8 @@ def _error_of_fault(fault: Fault) -> BaseException:
 
 
 def timed_out(what: str, timeout_s: float) -> GetTimeoutError:
-    """Return the error for a wait that ran out of time."""
-    return GetTimeoutError(f"{what} was not ready within {timeout_s} s; it may still arrive")
+    """Return the error for a wait that ran out of time without ``what``."""
+    return GetTimeoutError(f"timed out after {timeout_s} s without {what}; it may still arrive")
 
 
 def name_of(object_bytes: bytes) -> str:

@@ -95,7 +95,8 @@ class Runtime:
         self.job = job
         self.folder = folder
         self.closed = ""
-        self.root = TaskContext(TaskId(job), identity.address.incarnation)
+        root = job if marks_fd is None else identity.address.peer  # names differ between processes
+        self.root = TaskContext(TaskId(root), identity.address.incarnation)
         self.job_ready = Waiter()
         self.total: tuple[tuple[str, int], ...] = ()
         self.left = Waiter()
@@ -119,7 +120,6 @@ class Runtime:
         self.runner = (
             Runner(self.loop.post, self.loop.wait, marks_fd) if marks_fd is not None else None
         )
-        self.task_thread = threading.get_ident()
         self._drop_seen_ns: int | None = None
         self._print_lock = threading.Lock()
         self.loop.interrupts = interrupts
@@ -161,23 +161,27 @@ class Runtime:
             raise NodeDiedError(node.hex() if node else "", lost.reason, may_have_run=False)
 
     def blocks_task(self) -> bool:
-        """Return whether a wait on this thread holds up a running task."""
-        runner = self.runner
-        return (
-            runner is not None
-            and runner.context is not None
-            and threading.get_ident() == self.task_thread
-        )
+        """Return whether a wait holds up a running task: its own, or that of a thread of it."""
+        return self.runner is not None and self.runner.context is not None
 
     @contextmanager
     def blocked(self) -> Iterator[None]:
-        """Give the resources of the running task away while the block waits."""
-        self.loop.post(BodyBlocked(True))
+        """Give the resources of the running task away while the block waits.
+
+        A task may wait for its own threads, so it gives them away while any of these waits.
+        """
+        context = self.context
+        with self.loop.lock:
+            context.waits += 1
+            if context.waits == 1:
+                self.loop.post(BodyBlocked(True))
         try:
             yield
         finally:
-            if not self.loop.broken:
-                self.loop.post(BodyBlocked(False))
+            with self.loop.lock:
+                context.waits -= 1
+                if context.waits == 0 and context is self.context and not self.loop.broken:
+                    self.loop.post(BodyBlocked(False))
 
     def ask_node(self, timeout_s: float) -> str | None:
         """Return the node's state as JSON, or None if it does not answer in time.

@@ -18,6 +18,8 @@ from zgen.wire.session import Address
 PRELOADED: Final = (mailbox,)
 serializer.preload()
 
+#: Exit status of a worker whose machine failed.
+BROKEN: Final = 70
 #: Threads of a worker trade the interpreter this often, so that a report does not wait for the
 #: body.
 _SWITCH_INTERVAL_S = 0.0005
@@ -44,6 +46,7 @@ def run(
         Identity(address, PYTHON, RELEASE), JobId(job), folder, marks_fd=started_fd
     )
     runtime.on_exit = _leave
+    runtime.loop.on_broken = lambda: _break(runtime.loop.broken)
     process.adopt(runtime)
     runner = runtime.runner
     assert runner is not None
@@ -56,7 +59,13 @@ def run(
             runner.run_next()
     except InternalError as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201  # the worker's log is its standard error
-        return 70
+        return BROKEN
+
+
+def _break(story: str) -> None:
+    """The machine failed while a body runs, which may never look at zgen again."""
+    print(story, file=sys.stderr, flush=True)  # noqa: T201  # as above
+    os._exit(BROKEN)
 
 
 def _leave(reason: str) -> None:

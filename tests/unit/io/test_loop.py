@@ -11,6 +11,7 @@ import pytest
 
 from zgen.core.effects import Effect, Left
 from zgen.core.events import Event, InboxDrained, Leave
+from zgen.exceptions import InternalError
 from zgen.io.loop import Loop, Waiter
 from zgen.io.mailbox import Mailbox
 
@@ -133,3 +134,16 @@ def test_what_waits_inside_a_lead_is_refused_and_the_wait_around_it_goes_on() ->
     within(10, lambda: loop.wait(waiter))
     assert len(refused) == 2
     assert REFUSED in refused[0]
+
+
+def test_an_effect_that_raises_on_the_io_thread_breaks_the_loop_and_is_told() -> None:
+    def perform(effect: Effect) -> None:
+        raise ValueError("cannot be done")
+
+    loop = make_loop(Machine(), perform)
+    told = threading.Event()
+    loop.on_broken = told.set
+    loop.start_thread(lambda: None)
+    assert told.wait(10)
+    with pytest.raises(InternalError, match="cannot be done"):
+        loop.wait(Waiter())
