@@ -103,7 +103,7 @@ def test_the_context_shuts_down_when_its_block_raises() -> None:
         ({"num_gpus": -1}, ValueError),
         ({"resources": {"disk": -1}}, ValueError),
         ({"resources": {"CPU": 1}}, ValueError),
-        ({"adress": "auto"}, TypeError),
+        ({"endpoint": "auto"}, TypeError),
         ({"address": "auto", "num_cpus": 1}, ValueError),
         ({"address": "auto"}, ZgenError),
         ({"address": "ipc:///nowhere"}, ZgenError),
@@ -125,11 +125,10 @@ def test_options_of_ray_without_a_meaning_here_are_taken() -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        lambda: zgen.get(echo.remote(1)),
         lambda: list(numbers.remote(3)),
         lambda: zgen.get(zgen.put(1)),
     ],
-    ids=["task", "generator", "put"],
+    ids=["generator", "put"],
 )
 def test_the_first_use_starts_zgen(use: Callable[[], Any]) -> None:
     try:

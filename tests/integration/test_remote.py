@@ -212,7 +212,7 @@ def test_wrong_arguments_are_a_type_error_at_the_call() -> None:
     calls: list[Callable[[], Any]] = [
         lambda: echo.remote(),
         lambda: echo.remote(1, 2),
-        lambda: echo.remote(valeu=1),
+        lambda: echo.remote(worth=1),
         lambda: numbers.remote(1, 2),
         lambda: zgen.remote(lambda: 1).remote(1),
     ]

@@ -21,9 +21,10 @@ from zgen.exceptions import NodeStartError, RemoteProtocolError
 from zgen.ids import ID_BYTES, JobId, PeerId
 from zgen.io.clock import now_ns
 from zgen.io.folders import endpoint_of
-from zgen.io.loop import Loop, Waiter
+from zgen.io.loop import Loop
 from zgen.io.mailbox import Mailbox
 from zgen.io.release import PYTHON, RELEASE
+from zgen.io.waiter import Waiter
 from zgen.limits import SECOND
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import NodeReport, QueryNode

@@ -26,6 +26,7 @@ from zgen.core.machine import Machine
 from zgen.exceptions import InternalError
 from zgen.io import clock
 from zgen.io.interrupts import Interrupts
+from zgen.io.waiter import Gate, Waiter
 from zgen.limits import DRAIN_COUNT_MAX, LEAD_LOOK_NS, SECOND, SLOW_POLL_NS
 
 if TYPE_CHECKING:  # ZeroMQ is loaded with the first runtime, not with the package
@@ -46,60 +47,6 @@ class Recorder(Protocol):
 
     def __call__(self, now_ns: int, event: Event, effects: list[Effect]) -> None:
         """Note one step."""
-
-
-class Gate:
-    """A binary semaphore: a wake before the sleep is not lost. Safe in signal handlers."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        """Start closed."""
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def open(self) -> None:
-        """Let one ``pass_through`` return."""
-        try:
-            self._lock.release()
-        except RuntimeError:
-            return  # it is open already
-
-    def pass_through(self, timeout_s: float) -> None:
-        """Sleep until opened, at most ``timeout_s``."""
-        self._lock.acquire(timeout=timeout_s)
-
-
-class Waiter:
-    """Something one thread waits for.
-
-    Attributes:
-        done: Whether it has happened; set under the process lock.
-    """
-
-    __slots__ = ("_gate", "done")
-
-    def __init__(self) -> None:
-        """Start unhappened."""
-        self.done = False
-        self._gate: Gate | None = None
-
-    def finish(self) -> None:
-        """It has happened; under the process lock."""
-        self.done = True
-        self.wake()
-
-    def wake(self) -> None:
-        """Let the thread that is parked on this look again; safe in signal handlers."""
-        if self._gate is not None:
-            self._gate.open()
-
-    def park(self, timeout_s: float) -> None:
-        """Sleep until woken, at most ``timeout_s``."""
-        if self._gate is None:
-            self._gate = Gate()
-        if not self.done:
-            self._gate.pass_through(timeout_s)
 
 
 class Loop:
@@ -418,7 +365,8 @@ class Loop:
                     self._turn(None)
             except Exception:
                 # Of an effect, too: without this thread nothing would ever be received.
-                self.broken = self.broken or traceback.format_exc()[:20_000]
+                told = traceback.format_exc()[:20_000]
+                self.broken = self.broken or told  # type: ignore[redundant-expr]  # set by a step
                 self.on_broken()
                 for waiter in list(self._parked):
                     waiter.wake()

@@ -19,7 +19,7 @@ from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, Star
 from zgen.core.events import Event, TaskEnded, Yielded
 from zgen.ids import FunctionId, TaskId, hash_function
 from zgen.io import serializer
-from zgen.io.loop import Waiter
+from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
 from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
 from zgen.wire.value import NONE, Value

@@ -31,9 +31,10 @@ from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
 from zgen.ids import JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
 from zgen.io.interrupts import Interrupts
-from zgen.io.loop import Loop, Waiter
+from zgen.io.loop import Loop
 from zgen.io.recorder import recorder_from_environment
 from zgen.io.runner import Runner, TaskContext
+from zgen.io.waiter import Waiter
 from zgen.limits import DROP_DELAY_NS, SECOND
 from zgen.runtime.waits import Waits
 from zgen.wire.value import Fault, FaultKind

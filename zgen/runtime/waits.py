@@ -11,7 +11,7 @@ from typing import TypeVar
 from zgen.core.effects import Effect, ObjectsReady, StreamAdvanced
 from zgen.core.owner import Owner
 from zgen.ids import ObjectId, StreamId
-from zgen.io.loop import Waiter
+from zgen.io.waiter import Waiter
 from zgen.wire.value import is_error
 
 K = TypeVar("K", ObjectId, StreamId)

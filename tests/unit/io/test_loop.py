@@ -12,8 +12,9 @@ import pytest
 from zgen.core.effects import Effect, Left
 from zgen.core.events import Event, InboxDrained, Leave
 from zgen.exceptions import InternalError
-from zgen.io.loop import Loop, Waiter
+from zgen.io.loop import Loop
 from zgen.io.mailbox import Mailbox
+from zgen.io.waiter import Waiter
 
 REFUSED = "by a destructor or a signal handler that ran inside zgen"
 
