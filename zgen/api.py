@@ -132,11 +132,13 @@ def put(value: Any) -> ObjectRef[Any]:
     Raises:
         TypeError: It is a reference or a generator already.
         NestedRefError: A reference lies inside it.
+        NodeDiedError: The node is gone.
     """
     if isinstance(value, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"zgen.put() of {value!r}: it refers to objects already")
     runtime = start.ensure()
     runtime.enter()
+    runtime.refuse_if_lost()
     packed = serializer.serialize(value)
     context = runtime.context
     name = object_id(context.task, PUT_INDEX_FIRST + next(context.puts))

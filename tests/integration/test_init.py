@@ -582,3 +582,19 @@ def test_a_remote_function_does_not_keep_a_runtime_that_is_over(tmp_path: Path) 
     print(runtime())
     """
     assert succeeded(run(tmp_path, source)) == "None\n"
+
+
+def test_a_destructor_at_the_end_of_the_interpreter_starts_no_node(tmp_path: Path) -> None:
+    source = """
+    import zgen
+    class Late:
+        def __del__(self):
+            zgen.put(1)
+    with zgen.init(num_cpus=1):
+        zgen.put(0)
+        late = Late()
+        late.itself = late
+    """
+    done = run(tmp_path, source)
+    assert done.returncode == 0
+    assert "while the interpreter ends" in done.stderr

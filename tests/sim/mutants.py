@@ -131,7 +131,7 @@ MUTANTS = (
         "if not self.session.hold_down(peer, now_ns):",
         "if True:",
         "cluster",
-        18,
+        3,
     ),
     Mutant(
         "a quiet line means that nothing came between two looks",
@@ -140,7 +140,7 @@ MUTANTS = (
         "        line.closing_seen_ns = None\n        ready: list",
         "        ready: list",
         "cluster",
-        71,
+        44,
     ),
     Mutant(
         "the started mark tells what may not run again",
@@ -158,7 +158,7 @@ MUTANTS = (
         "begun = down.started if down.lease == lease else 0",
         "begun = held.pushes",
         "cluster",
-        0,
+        1,
     ),
     Mutant(
         "nothing starts that was pushed before its owner heard of a hand-back",
@@ -167,7 +167,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        79,
+        144,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -185,7 +185,7 @@ MUTANTS = (
         '        self.end_owner(worker.worker, f"worker died of {end}", now_ns, out)\n',
         "",
         "cluster",
-        3,
+        1,
     ),
     Mutant(
         "a node hears nothing of the dead",
@@ -194,7 +194,7 @@ MUTANTS = (
         '            if peer in self._downs:\n                reached("message of the dead',
         '            if False:\n                reached("message of the dead',
         "cluster",
-        71,
+        138,
     ),
     # -- attempts ----------------------------------------------------------------------------------
     Mutant(
@@ -231,7 +231,7 @@ MUTANTS = (
         "values if fresh == len(values) else values[-fresh:]",
         "values",
         "cluster",
-        3,
+        0,
     ),
     Mutant(
         "a task that may not run again ends its stream",
@@ -240,7 +240,7 @@ MUTANTS = (
         "        self._streams.fail(task, fault)\n",
         "",
         "cluster",
-        0,
+        2,
     ),
     # -- references and leases ---------------------------------------------------------------------
     Mutant(
@@ -280,7 +280,7 @@ MUTANTS = (
         "        elif self.leases.set_blocked(lease, said.blocked, now_ns):",
         "        elif False:",
         "cluster",
-        2,
+        6,
     ),
     Mutant(
         "an item wakes whoever waits for it",

@@ -170,8 +170,11 @@ def ensure() -> Runtime:
     Raises:
         LocalProtocolError: This process was forked from one that had a runtime.
         NodeStartError: The node could not be started.
+        RuntimeError: The interpreter ends.
     """
     if process.current is None and not process.forked:
+        if sys.is_finalizing():  # no thread can be started any more
+            raise RuntimeError("zgen was called by a destructor while the interpreter ends")
         with _starting:
             if process.current is None:
                 _start_driver(None, None, None, log_to_driver=True)

@@ -115,8 +115,11 @@ class NodeMachine:
         asked: list[Effect] = []
         handler(event, now_ns, asked)
         if not self._leaving:
-            for lease in self._staffing.place(now_ns, asked):
+            placed = self._staffing.place(now_ns, asked)
+            for lease in placed or ():
                 self._join(lease, asked)
+            if placed is not None:
+                self.leases.ask_back(asked)  # after the grants: none returns what it has not got
         out = self._peers.send(asked, now_ns)
         self.next_deadline_ns = min(
             (

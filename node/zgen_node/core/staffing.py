@@ -42,13 +42,15 @@ class Staffing:
         """Have the next ``place`` look again."""
         self._changed = True
 
-    def place(self, now_ns: int, out: list[Effect]) -> list[Lease]:
-        """Meet what can be met now, and start what is missing; return what was met.
+    def place(self, now_ns: int, out: list[Effect]) -> list[Lease] | None:
+        """Meet what can be met now, and start what is missing.
 
-        The caller tells the owners.
+        Returns:
+            What was met; the caller tells its owners, and then asks for what others wait for. None
+            if nothing has changed since the last time.
         """
         if not self._changed:
-            return []
+            return None
         self._changed = False
         self.leases.reserve(now_ns)
         met: list[Lease] = []
@@ -65,7 +67,6 @@ class Staffing:
                     break
                 self.pool.spawn(job, now_ns, out)
         self._prestart(now_ns, out)
-        self.leases.ask_back(out)
         return met
 
     def end_lease(
