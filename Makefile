@@ -20,11 +20,11 @@ MADE := $(VENV)/.made-$(VERSION)
 RUNTIME := $(VENV)/.runtime-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 
-STEPS := lint types layers unit sim mutants-recorded integration chaos-quick docs wheel
+STEPS := lint types layers unit sim-tests sim mutants-recorded integration chaos-quick docs wheel
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dev hooks fmt lint types layers unit sim integration chaos chaos-quick \
+.PHONY: help demo test dev hooks fmt lint types layers unit sim-tests sim integration chaos chaos-quick \
 	bench docs wheel mutants mutants-recorded clean
 
 help: ## list the targets
@@ -83,8 +83,10 @@ unit: $(DEV) ## unit, model and project tests; branch coverage of the pure floor
 	$(PY) -X dev -m coverage run -m pytest tests/unit tests/model tests/project
 	$(PY) -m coverage report
 
-sim: $(DEV) ## the simulator: SEEDS=100 seeds, or on from SEED=n
+sim-tests: $(DEV) ## what the simulator is made of: sessions, damage, determinism, transcripts
 	$(PYTEST) tests/sim
+
+sim: $(DEV) ## the simulator: SEEDS=100 seeds, or on from SEED=n
 	$(PY) scripts/sim.py --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
 mutants-recorded: $(DEV)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # ZeroMQ is loaded with the first runtime, not with the packa
 
 #: How long the parked I/O thread trusts one leader that stays.
 _LONG_LEAD_NS = 500_000_000
+#: For how long the I/O thread looks after a caller's lead; a longer one wakes it when it ends.
+_LOOKED_AFTER_NS = 20_000_000
 _REENTERED: Final = (
     "zgen was called by a destructor or a signal handler that ran inside zgen itself; let it note "
     "what is to be done, and do that elsewhere"
@@ -274,7 +276,7 @@ class Loop:
     def _leave_lead(self, began_ns: int) -> None:
         self._caller_lead = self._leader = 0
         self._receive.release()
-        if clock.now_ns() - began_ns > LEAD_LOOK_NS:
+        if clock.now_ns() - began_ns > _LOOKED_AFTER_NS:
             self._gate.open()
 
     def _park(self, waiter: Waiter, deadline_ns: int | None) -> None:
@@ -355,8 +357,8 @@ class Loop:
                 now_ns = clock.now_ns()
                 if lead != seen:
                     seen, seen_ns = lead, now_ns
-                # Only who leads for longer than a look opens the gate when it leaves.
-                is_long = lead and now_ns - seen_ns > LEAD_LOOK_NS
+                # Only who leads for so long opens the gate when it leaves.
+                is_long = lead and now_ns - seen_ns > _LOOKED_AFTER_NS
                 self._gate.pass_through((_LONG_LEAD_NS if is_long else LEAD_LOOK_NS) / SECOND)
                 continue
             try:
