@@ -6,16 +6,15 @@ workers.
 
 import atexit
 import os
-import secrets
 import sys
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from zgen.core.events import Join, Leave, ProcessExited, RegisterDriver
 from zgen.core.identity import Identity
 from zgen.exceptions import InternalError, NodeStartError
 from zgen.ids import ID_BYTES, JobId, PeerId
-from zgen.io import clock, spawn
+from zgen.io import clock
 from zgen.io.folders import endpoint_of, socket_path
 from zgen.io.interrupts import Interrupts
 from zgen.io.release import PYTHON, RELEASE
@@ -23,6 +22,9 @@ from zgen.limits import SECOND
 from zgen.runtime import process
 from zgen.runtime.process import Runtime
 from zgen.wire.session import Address
+
+if TYPE_CHECKING:  # what starts a node is loaded when one is started or joined
+    from zgen.io import spawn
 
 #: A node that is alive answers within milliseconds; this long means that something is wrong with
 #: it.
@@ -42,7 +44,11 @@ class Driver:
     """
 
     def __init__(
-        self, runtime: Runtime, node: spawn.NodeFacts, started: spawn.NodeProcess | None, pidfd: int
+        self,
+        runtime: Runtime,
+        node: "spawn.NodeFacts",
+        started: "spawn.NodeProcess | None",
+        pidfd: int,
     ) -> None:
         """Made by ``start_driver``."""
         self.runtime = runtime
@@ -119,6 +125,8 @@ def _start_driver(
     resources: dict[str, float] | None,
     log_to_driver: bool,
 ) -> Driver:
+    from zgen.io import spawn
+
     interrupts = Interrupts()
     try:
         started: spawn.NodeProcess | None = None
@@ -135,8 +143,8 @@ def _start_driver(
 
 
 def _be_driver(
-    node: spawn.NodeFacts,
-    started: spawn.NodeProcess | None,
+    node: "spawn.NodeFacts",
+    started: "spawn.NodeProcess | None",
     pidfd: int,
     interrupts: Interrupts,
     log_to_driver: bool,
@@ -181,17 +189,17 @@ def ensure() -> Runtime:
     return process.require()
 
 
-def _make_runtime(node: spawn.NodeFacts, interrupts: Interrupts) -> Runtime:
+def _make_runtime(node: "spawn.NodeFacts", interrupts: Interrupts) -> Runtime:
     for ours, theirs, what in ((RELEASE, node.release, "zgen"), (PYTHON, node.python, "Python")):
         if ours != theirs:
             raise NodeStartError(f"the node runs {what} {theirs}, this program {what} {ours}")
-    peer = PeerId(secrets.token_bytes(ID_BYTES))
+    peer = PeerId(os.urandom(ID_BYTES))
     address = Address(peer, 1, endpoint_of(node.folder, peer))
-    identity, job = Identity(address, PYTHON, RELEASE), JobId(secrets.token_bytes(ID_BYTES))
+    identity, job = Identity(address, PYTHON, RELEASE), JobId(os.urandom(ID_BYTES))
     return Runtime(identity, job, node.folder, interrupts=interrupts)
 
 
-def _join(runtime: Runtime, node: spawn.NodeFacts, pidfd: int) -> None:
+def _join(runtime: Runtime, node: "spawn.NodeFacts", pidfd: int) -> None:
     def on_death() -> None:
         runtime.loop.unwatch(pidfd)
         reason = f"its daemon, pid {node.daemon}, ended"
@@ -213,7 +221,7 @@ def _join(runtime: Runtime, node: spawn.NodeFacts, pidfd: int) -> None:
         )
 
 
-def _open_pidfd(node: spawn.NodeFacts) -> int:
+def _open_pidfd(node: "spawn.NodeFacts") -> int:
     try:
         return os.pidfd_open(node.daemon)
     except ProcessLookupError:
