@@ -55,7 +55,8 @@ def test_fresh_machines_fed_with_the_record_give_the_same_effects(records: Path,
 @pytest.mark.parametrize("role", ROLES)
 def test_a_record_with_a_step_less_does_not_replay(records: Path, role: str) -> None:
     """The comparison can fail: one event that did not happen changes what follows."""
-    made_by, steps = steps_of(of_role(records, role)[0])
+    # A worker that was forked ahead may never have been told anything: take who did the most.
+    made_by, steps = max(map(steps_of, of_role(records, role)), key=lambda record: len(record[1]))
     whole = Replay(made_by, steps)
     assert whole.first_other is None
     told = [n for n, step in enumerate(steps) if "\tArrived(" in step and "\t[]" not in step]
