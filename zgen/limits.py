@@ -71,6 +71,41 @@ RETURNS_COUNT_MAX: Final = 100_000
 #: Ready items that one ``next`` takes over for the following ones.
 TAKE_COUNT_MAX: Final = 64
 
+# -- shared memory ---------------------------------------------------------------------------------
+#: A value with more bytes than this goes into shared memory; what is not more stays with its owner.
+INLINE_BYTES_MAX: Final = 100 << 10
+#: Regions of at most this many bytes share a slab, which has this many bytes.
+SLAB_BYTES: Final = 32 << 20
+REGION_SHARED_BYTES_MAX: Final = 8 << 20
+#: Regions that a writer may lease ahead of time, together with their bytes.
+REGIONS_AHEAD_COUNT_MAX: Final = 16
+REGIONS_AHEAD_BYTES_MAX: Final = 32 << 20
+#: What was leased ahead and is not used for this long goes back.
+REGIONS_AHEAD_NS: Final = 100 * MS
+#: Free memory stays warm for this long.
+REGION_WARM_NS: Final = 2 * SECOND
+#: A writer that finds the store full gets an error after this long without any room made.
+STORE_FULL_NS: Final = 10 * SECOND
+#: An owner that had nothing to give up is asked again after this long.
+EVICT_AGAIN_NS: Final = 100 * MS
+#: A stream whose consumer took nothing for this long no longer holds its producer back: it spills.
+CONSUMER_IDLE_NS: Final = 5 * SECOND
+#: A disk that was full is tried again after this long.
+DISK_AGAIN_NS: Final = 1 * SECOND
+#: Share of the machine's memory that a node's store may take, and the least that makes sense.
+STORE_SHARE: Final = 0.3
+STORE_BYTES_MIN: Final = 1 << 20
+#: Largest holders that an error names.
+HOLDERS_COUNT_MAX: Final = 5
+#: Slabs that a process keeps mapped though it uses nothing in them.
+SLABS_UNUSED_COUNT_MAX: Final = 16
+#: A file of spilled regions that has grown this long is followed by another one.
+SPILL_FILE_BYTES_MAX: Final = 4 << 30
+#: Spilled regions are copied in pieces of this many bytes.
+SPILL_CHUNK_BYTES: Final = 1 << 20
+#: A node that ends waits this long for a piece that is being copied.
+SPILL_STOP_NS: Final = 300 * MS
+
 # -- leases ----------------------------------------------------------------------------------------
 #: Requests of one resource shape that an owner keeps open at a time.
 LEASE_REQUESTS_OPEN_MAX: Final = 4

@@ -42,7 +42,7 @@ class StreamMachine(RuleBasedStateMachine):
         return self.end is None
 
     def report(self, attempt: int, first: int, count: int) -> bool:
-        return self.streams.report(S, attempt, first, [item(first + i) for i in range(count)])
+        return self.streams.report(S, attempt, first, [item(first + i) for i in range(count)], 0)
 
     # -- the producer ------------------------------------------------------------------------------
     @precondition(open)
@@ -109,7 +109,7 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(count_max=st.integers(1, 4))
     def take(self, count_max: int) -> None:
-        first, values, ended = self.streams.take(S, count_max)
+        first, values, ended = self.streams.take(S, count_max, 0)
         assert first == len(self.taken)
         self.taken += values
         assert len(values) == min(count_max, len(self.all_items()) - first)

@@ -15,6 +15,7 @@ from tests.sim.programs import FUNCTION, FUNCTION_ID, attempt_in, item_value, sa
 from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, Send, StreamAdvanced
 from zgen.core.events import SubmitTask, TakeItems, TaskSpec
 from zgen.core.owner import Owner
+from zgen.core.store_client import StoreClient
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import JobId, PeerId, TaskId, derive_task_id
 from zgen.limits import MS
@@ -48,7 +49,7 @@ class LateReports(Oracle):
         self.random = Random(seed)
         #: Odd seeds: nobody dies, but first attempts raise, and what is said is heard again later.
         self.repeats = bool(seed % 2)
-        self.owner = Owner(PeerId(b"owner".ljust(16, b"\0")))
+        self.owner = Owner(PeerId(b"owner".ljust(16, b"\0")), StoreClient())
         self.now_ns = 0
         #: Worker -> what it says, oldest first; what is left is heard after its death too.
         self.said: dict[PeerId, deque[Any]] = {}
@@ -160,7 +161,7 @@ class LateReports(Oracle):
         if record is not None and record.unread:
             self.check_attempt(stream, record.unread[-1])
         out: list[Effect] = []
-        self.owner.take(TakeItems(stream, 64), out)
+        self.owner.take(TakeItems(stream, 64), self.now_ns, out)
         (taken,) = out
         assert isinstance(taken, ItemsTaken)
         for name in taken.objects:

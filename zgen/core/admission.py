@@ -14,7 +14,7 @@ hand-back: else a mark beyond a task that was handed back would say that it had 
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zgen.ids import LeaseId, PeerId, TaskId, short
 from zgen.wire.task import PushedTask
@@ -32,6 +32,7 @@ class Waiting:
         task: The task.
         arguments: Its pickled arguments.
         slots: Values of its referenced arguments.
+        missing: Regions of them that are not held yet.
     """
 
     owner: PeerId
@@ -40,10 +41,7 @@ class Waiting:
     task: PushedTask
     arguments: Value
     slots: tuple[Value, ...]
-
-
-#: (owner, lease) -> task and attempt of what goes back.
-HandedBack = dict[tuple[PeerId, LeaseId], list[tuple[TaskId, int]]]
+    missing: dict[int, None] = field(default_factory=dict)
 
 
 class Admission:
@@ -82,8 +80,8 @@ class Admission:
         self.queue.extend(tasks)
 
     def start_next(self, now_ns: int) -> Waiting | None:
-        """Start the next task, or return None if one runs or none waits."""
-        if self.running is not None or not self.queue:
+        """Start the next task; return None if one runs, none waits, or it misses regions."""
+        if self.running is not None or not self.queue or self.queue[0].missing:
             return None
         self.running = self.queue.popleft()
         self.started_ns = now_ns
@@ -99,26 +97,32 @@ class Admission:
         self.blocked = self.long = False
         return running
 
-    def hand_back(self) -> HandedBack:
+    def hand_back(self) -> list[Waiting]:
         """Empty the queue if nothing may wait behind the running task; return what goes back."""
-        back: HandedBack = {}
         if self.running is None or not (self.blocked or self.long):
-            return back
-        for waiting in self.queue:
-            back.setdefault((waiting.owner, waiting.lease), []).append(
-                (waiting.task.task, waiting.task.attempt)
-            )
+            return []
+        back = list(self.queue)
         self.queue.clear()
         return back
 
-    def drop_owner(self, owner: PeerId) -> None:
-        """Forget what a dead owner pushed and has not started."""
+    def drop_owner(self, owner: PeerId) -> list[Waiting]:
+        """Forget what a dead owner pushed and has not started; return it."""
+        dropped = [waiting for waiting in self.queue if waiting.owner == owner]
         self.queue = deque(waiting for waiting in self.queue if waiting.owner != owner)
+        return dropped
+
+    def on_held(self, regions: Iterable[int]) -> None:
+        """These regions are held, or known to be lost."""
+        for waiting in self.queue:
+            if waiting.missing:
+                for region in regions:
+                    waiting.missing.pop(region, None)
 
     def check(self) -> None:
         """Assert the invariants of the queue."""
         if self.running is None:
-            assert not self.queue, f"idle while {short(self.queue[0].task.task)} waits"
+            idle = self.queue and not self.queue[0].missing
+            assert not idle, f"idle while {short(self.queue[0].task.task)} waits"
         else:
             assert not ((self.blocked or self.long) and self.queue), (
                 "a task waits behind one that blocks"

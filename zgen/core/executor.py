@@ -15,13 +15,14 @@ from zgen.core.deadlines import Deadlines, earliest
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
 from zgen.core.marks import reached
+from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut
 from zgen.ids import LeaseId, PeerId, TaskId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
 from zgen.wire.lease import WorkerBlocked
 from zgen.wire.stream import CloseStream
 from zgen.wire.task import STREAMING, DefineFunction, Outcome, PushTasks, TasksReturned
-from zgen.wire.value import unpack
+from zgen.wire.value import Stored, unpack
 
 LONG: Final = "the running task has become a long one"
 
@@ -29,10 +30,11 @@ LONG: Final = "the running task has become a long one"
 class Executor:
     """What one worker runs for others."""
 
-    def __init__(self) -> None:
-        """Start idle."""
+    def __init__(self, store: StoreClient) -> None:
+        """Start idle; arguments and results may lie in ``store``."""
+        self._store = store
         self.admission = Admission()
-        self.reports = StreamsOut()
+        self.reports = StreamsOut(store.dropped)
         self.deadlines: Deadlines[str] = Deadlines()
         self.holding = False
         self.node: PeerId | None = None
@@ -74,6 +76,9 @@ class Executor:
 
     def on_task_ended(self, event: TaskEnded, now_ns: int, out: list[Effect]) -> None:
         """Report how the body ended and start the next one."""
+        for value in event.values:
+            if type(value) is Stored:
+                self._store.stock.reported(value.region, out)
         ended = self.admission.end(event.task, event.attempt)
         assert ended is not None, "the end of a task that does not run"
         self.deadlines.clear(LONG)
@@ -97,7 +102,7 @@ class Executor:
 
     def on_owner_down(self, owner: PeerId, out: list[Effect]) -> None:
         """An owner is dead: nothing of its is started or reported any more."""
-        self.admission.drop_owner(owner)
+        self._unborrow(self.admission.drop_owner(owner))
         self.reports.drop_owner(owner)
         if self.holding:
             self.holding = False
@@ -118,7 +123,7 @@ class Executor:
         """Assert the invariants of both tables."""
         self.admission.check()
         self.reports.check()
-        if self.admission.queue:
+        if self.admission.queue and self.admission.running is not None:
             assert LONG in self.deadlines, "tasks wait and nobody looks how long"
 
     def _on_push_tasks(
@@ -134,6 +139,9 @@ class Executor:
         for push, task in enumerate(message.tasks, message.first_push):
             (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
             pushed.append(Waiting(sender, message.lease, push, task, arguments, tuple(slots)))
+        for waiting in pushed:
+            if waiting.slots:
+                self._borrow(waiting)
         self.admission.push(pushed)
         self._start_next(now_ns, out)
         self._hand_back(out)
@@ -158,8 +166,19 @@ class Executor:
             return
         if started.task.returns_count == STREAMING:
             self.reports.open(started.task.task, started.task.attempt, started.owner)
+        slots = started.slots
+        if slots:
+            begin = self._store.regions.begin
+            slots = tuple([begin(slot) if type(slot) is Stored else slot for slot in slots])
         out.append(
-            StartTask(started.task, started.arguments, started.slots, started.lease, started.push)
+            StartTask(
+                started.task,
+                started.owner,
+                started.arguments,
+                slots,
+                started.lease,
+                started.push,
+            )
         )
         if self.admission.queue:
             self.deadlines.set(LONG, now_ns + TASK_LONG_NS)
@@ -170,8 +189,30 @@ class Executor:
         self.admission.note_return(lease)
         out.append(Send(owner, TasksReturned(lease, tuple(tasks))))
 
+    def on_held(self, regions: tuple[int, ...], now_ns: int, out: list[Effect]) -> None:
+        """Regions that pushed tasks wait for are held, or known to be lost."""
+        self.admission.on_held(regions)
+        self._start_next(now_ns, out)
+
+    def _borrow(self, waiting: Waiting) -> None:
+        for slot in waiting.slots:
+            if type(slot) is Stored and not self._store.regions.borrow(slot):
+                waiting.missing[slot.region] = None
+
+    def _unborrow(self, dropped: list[Waiting]) -> None:
+        for waiting in dropped:
+            for slot in waiting.slots:
+                if type(slot) is Stored:
+                    self._store.regions.unborrow(slot)
+
     def _hand_back(self, out: list[Effect]) -> None:
-        for (owner, lease), tasks in self.admission.hand_back().items():
+        back = self.admission.hand_back()
+        self._unborrow(back)
+        of_lease: dict[tuple[PeerId, LeaseId], list[tuple[TaskId, int]]] = {}
+        for waiting in back:
+            tasks = of_lease.setdefault((waiting.owner, waiting.lease), [])
+            tasks.append((waiting.task.task, waiting.task.attempt))
+        for (owner, lease), tasks in of_lease.items():
             reached("queued tasks handed back")
             self._return(owner, lease, tasks, out)
         if not self.admission.queue:

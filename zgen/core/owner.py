@@ -36,6 +36,7 @@ from zgen.core.events import (
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
 from zgen.core.settlement import Result, Settlement
+from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_table import Doing, TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
@@ -44,6 +45,7 @@ from zgen.ids import (
     LeaseId,
     ObjectId,
     PeerId,
+    StreamId,
     TaskId,
     item_ids,
     object_id,
@@ -69,17 +71,18 @@ from zgen.wire.task import (
     TasksDone,
     TasksReturned,
 )
-from zgen.wire.value import Fault, FaultKind, Value, is_error, unpack
+from zgen.wire.value import Fault, FaultKind, Stored, Value, is_error, unpack
 
 
 class Owner:
     """What one process submitted and owns."""
 
-    def __init__(self, me: PeerId) -> None:
-        """Start empty and without a node."""
-        self.refs = RefTable()
+    def __init__(self, me: PeerId, store: StoreClient) -> None:
+        """Start empty and without a node; values may lie in ``store``."""
+        self._regions = store.regions
+        self.refs = RefTable(store.dropped)
         self.tasks = TaskTable()
-        self.streams = StreamsIn()
+        self.streams = StreamsIn(store.dropped)
         self.placement = Placement(me, self.tasks, self.refs, self.streams)
         self.settlement = Settlement(self.tasks, self.refs, self.streams, self.placement)
         self.node_lost: Fault | None = None
@@ -142,15 +145,30 @@ class Owner:
 
     def put(self, event: PutObject) -> None:
         """Own a new object."""
+        if type(event.value) is Stored:
+            self._regions.own(event.value)
         self.refs.create(event.object, event.value)
 
-    def take(self, event: TakeItems, out: list[Effect]) -> None:
+    def take(self, event: TakeItems, now_ns: int, out: list[Effect]) -> None:
         """Turn the next items of a stream into references."""
         stream = event.stream
-        position, values, ended = self.streams.take(stream, event.count_max)
+        has_stored = self.streams.streams[stream].stored
+        position, values, ended = self.streams.take(stream, event.count_max, now_ns)
+        if has_stored:
+            for value in values:
+                if type(value) is Stored:
+                    self._regions.take(value)
         names = item_ids(stream, position, len(values))
         self.refs.create_all(names, values)
         out.append(ItemsTaken(stream, names, ended))
+
+    def holds_back(self, stream: StreamId, now_ns: int) -> bool:
+        """Return whether the producer of a stream should wait for its consumer to make room.
+
+        Not if somebody holds the completion: he may wait for the end before he takes anything.
+        """
+        completion = object_id(stream, COMPLETION_INDEX)
+        return self.streams.holds_back(stream, now_ns) and completion not in self.refs.records
 
     def ref_completion(self, event: RefCompletion) -> None:
         """Count a reference to a stream's completion object."""
@@ -220,6 +238,7 @@ class Owner:
     def check(self) -> None:
         """Assert the invariants of all tables and between them."""
         self.refs.check()
+        self._check_regions()
         self.tasks.check()
         self.streams.check()
         leases = self.placement.leases
@@ -238,13 +257,26 @@ class Owner:
         states = [self.tasks.entries[task].doing.state for task in waiting]
         assert all(state is Doing.WAITING_LEASE for state in states), states
 
+    def _check_regions(self) -> None:
+        """Assert that each region that is named is named by one value."""
+        values: list[Value | None] = [record.value for record in self.refs.records.values()]
+        for stream in self.streams.streams.values():
+            values.extend(stream.unread)
+        named = [value.region for value in values if type(value) is Stored]
+        known = [number for number, region in self._regions.regions.items() if region.named]
+        assert sorted(named) == sorted(known), f"values name {named}, known are {known}"
+
     # -- messages ----------------------------------------------------------------------------------
     def _on_report_items(
         self, sender: PeerId, message: ReportItems, now_ns: int, out: list[Effect]
     ) -> None:
         values, _ = unpack(message.entries, message.buffers)
-        if self.streams.report(message.stream, message.attempt, message.first_index, values):
-            out.append(StreamAdvanced(message.stream))
+        stream = message.stream
+        for value in values:
+            if type(value) is Stored:
+                self._regions.own(value, stream)
+        if self.streams.report(stream, message.attempt, message.first_index, values, now_ns):
+            out.append(StreamAdvanced(stream))
 
     def _on_report_end(
         self, sender: PeerId, message: ReportEnd, now_ns: int, out: list[Effect]
@@ -276,10 +308,17 @@ class Owner:
         try:
             for outcome in message.outcomes:
                 values, at = unpack(outcome.entries, message.buffers, at)
-                entry = self._accept(sender, outcome.task, outcome.attempt)
-                if entry is not None:
-                    shapes[entry.spec.shape] = None
-                    results += self._results_of(entry, outcome, values, now_ns, out)
+                needless = [value for value in values if type(value) is Stored]
+                for value in needless:
+                    self._regions.own(value)
+                try:
+                    entry = self._accept(sender, outcome.task, outcome.attempt)
+                    if entry is not None:
+                        shapes[entry.spec.shape] = None
+                        results += self._results_of(entry, outcome, values, now_ns, out)
+                        needless.clear()
+                finally:
+                    self.refs.dropped.extend(needless)
         finally:  # what stands in front of an outcome that is refused has ended
             self.settlement.settle(results, now_ns, out)
             for shape in shapes:

@@ -16,10 +16,14 @@ from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
 from zgen.core.owner import Owner
 from zgen.core.session import Session
+from zgen.core.store_client import MESSAGES as STORE_MESSAGES
+from zgen.core.store_client import StoreClient
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import LeaseGranted, ProcessDown, WorkerReady
+from zgen.wire.store import AskEvict, RegionsHeld, RegionsLeased, RegionsRefused
+from zgen.wire.value import Stored
 
 
 class ProcessMachine:
@@ -29,6 +33,7 @@ class ProcessMachine:
         session: Its lines.
         owner: What it submitted.
         executor: What it runs; None in a driver.
+        store: What it has in shared memory.
         node: The daemon of this process, once it joined.
         next_deadline_ns: When ``TimerDue`` is wanted.
     """
@@ -36,8 +41,9 @@ class ProcessMachine:
     def __init__(self, identity: Identity, *, executes: bool) -> None:
         """Start without a node; ``executes`` for a worker."""
         self.session = Session(identity)
-        self.owner = Owner(identity.address.peer)
-        self.executor = Executor() if executes else None
+        self.store = StoreClient()
+        self.owner = Owner(identity.address.peer, self.store)
+        self.executor = Executor(self.store) if executes else None
         self.next_deadline_ns: int | None = None
         self.node: PeerId | None = None
         #: Peer -> what is known of its death while its line falls quiet. Removed when the DOWN is
@@ -60,10 +66,13 @@ class ProcessMachine:
                 e.function, e.payload
             ),
             ev.SubmitTask: lambda e, now, out: self.owner.submit(e, now, out),
-            ev.PutObject: lambda e, now, out: self.owner.put(e),
-            ev.TakeItems: lambda e, now, out: self.owner.take(e, out),
+            ev.PutObject: self._on_put,
+            ev.TakeItems: lambda e, now, out: self.owner.take(e, now, out),
             ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
-            ev.Dropped: lambda e, now, out: self.owner.drop(e, out),
+            ev.Dropped: self._on_dropped,
+            ev.WantRegion: self._on_want_region,
+            ev.RegionUnused: lambda e, now, out: self.store.stock.unused(e.region, out),
+            ev.OpenView: self._on_open_view,
             ev.AskNode: lambda e, now, out: self.owner.placement.ask_node(e.query, out),
             ev.ProcessExited: self._on_process_exited,
         }
@@ -82,6 +91,9 @@ class ProcessMachine:
         """Absorb one event and return what is to be done, in order."""
         wanted: list[Effect] = []
         self._handlers[type(event)](event, now_ns, wanted)
+        store = self.store
+        if store.dropped or store.regions.changed:
+            store.settle(wanted)
         if wanted:
             wanted = self._post(wanted, now_ns)
         elif type(event) is ev.Yielded:
@@ -93,6 +105,7 @@ class ProcessMachine:
         """Assert every invariant."""
         self.session.check()
         self.owner.check()
+        self.store.check()
         if self.executor is not None:
             self.executor.check()
 
@@ -111,6 +124,7 @@ class ProcessMachine:
 
     def _refresh_deadline(self) -> None:
         next_ns = earliest(self.session.deadlines.next_ns, self.owner.next_deadline_ns)
+        next_ns = earliest(next_ns, self.store.next_deadline_ns)
         if self.executor is not None:
             next_ns = earliest(next_ns, self.executor.next_deadline_ns)
         self.next_deadline_ns = next_ns
@@ -145,6 +159,10 @@ class ProcessMachine:
             self.owner.on_message(sender, message, now_ns, out)
         elif self.executor is not None and self.executor.handles(kind):
             self.executor.on_message(sender, message, now_ns, out)
+        elif kind in STORE_MESSAGES:
+            if sender != self.node:
+                raise RemoteProtocolError("word of shared memory by a stranger")
+            self._on_store_message(message, now_ns, out)
         elif kind is ProcessDown:
             if sender != self.node:
                 raise RemoteProtocolError("a DOWN by a stranger")
@@ -152,17 +170,57 @@ class ProcessMachine:
         else:
             raise RemoteProtocolError(f"{kind.__name__} is not for this process")
 
+    def _on_store_message(self, message: Any, now_ns: int, out: list[Effect]) -> None:
+        store, kind = self.store, type(message)
+        if kind is RegionsLeased:
+            store.stock.on_leased(message, out)
+        elif kind is RegionsRefused:
+            store.stock.on_refused(message, out)
+        elif kind is RegionsHeld:
+            regions = store.regions.on_held(message, out)
+            if self.executor is not None:
+                self.executor.on_held(regions, now_ns, out)
+        elif kind is AskEvict:
+            waits = self.owner.holds_back(message.stream, now_ns)
+            store.regions.evict(message.size_bytes, waits, out)
+        else:
+            dead = message.dead
+            is_quiet = dead not in self._downs and not self.session.knows(dead)
+            store.on_orphaned(message, is_quiet=is_quiet, out=out)
+
     def _on_join(self, event: ev.Join, now_ns: int, out: list[Effect]) -> None:
         self.session.dial(event.node, out)
         self.node = event.node.peer
         self.owner.placement.join(event.node.peer, event.job)
+        self.store.join(event.node.peer)
         if self.executor is not None:
             self.executor.node = event.node.peer
             out.append(Send(event.node.peer, WorkerReady(event.pid)))
 
+    def _on_put(self, event: ev.PutObject, now_ns: int, out: list[Effect]) -> None:
+        if type(event.value) is Stored:
+            self.store.stock.reported(event.value.region, out)
+        self.owner.put(event)
+
+    def _on_dropped(self, event: ev.Dropped, now_ns: int, out: list[Effect]) -> None:
+        self.owner.drop(event, out)
+        if event.views:
+            self.store.regions.drop_views(event.views)
+
+    def _on_want_region(self, event: ev.WantRegion, now_ns: int, out: list[Effect]) -> None:
+        me = self.session.identity.address.peer
+        is_known = event.owner == me or self.session.knows(event.owner)
+        self.store.want(event, is_known=is_known, now_ns=now_ns, out=out)
+
+    def _on_open_view(self, event: ev.OpenView, now_ns: int, out: list[Effect]) -> None:
+        record = self.owner.refs.records.get(event.object)
+        self.store.open(event, record.value if record is not None else None, out)
+
     def _on_yielded(self, event: ev.Yielded, now_ns: int, out: list[Effect]) -> None:
         executor = self.executor
         assert executor is not None
+        if type(event.value) is Stored:
+            self.store.stock.reported(event.value.region, out)
         executor.reports.add_item(event.task, event.attempt, event.value, now_ns, out)
         if out:
             owner = executor.owner_of_running()
@@ -219,6 +277,10 @@ class ProcessMachine:
             [token for token, definite in gone.undelivered if definite] if gone is not None else []
         )
         self.owner.on_down(peer, down, reason, unsent, now_ns, out)
+        if peer == self.node:
+            self.store.leave_node(out)
+        else:
+            self.store.on_peer_gone(peer, out)
         if self.executor is None:
             return
         self.executor.on_owner_down(peer, out)
@@ -228,6 +290,7 @@ class ProcessMachine:
     def _on_timer(self, event: ev.TimerDue, now_ns: int, out: list[Effect]) -> None:
         self.session.on_timer(now_ns, out)
         self.owner.on_timer(now_ns, out)
+        self.store.stock.on_timer(now_ns, out)
         if self.executor is not None:
             self.executor.on_timer(now_ns, out)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from zgen.core.marks import reached
 from zgen.ids import ObjectId, short
-from zgen.wire.value import Value, size_bytes
+from zgen.wire.value import Stored, Value, size_bytes
 
 
 @dataclass(slots=True)
@@ -35,10 +35,16 @@ class OwnedRef:
 
 
 class RefTable:
-    """The owned objects of one process."""
+    """The owned objects of one process.
 
-    def __init__(self) -> None:
+    Attributes:
+        records: The objects.
+        dropped: Values in shared memory that went with their records, until they are taken care of.
+    """
+
+    def __init__(self, dropped: list[Stored] | None = None) -> None:
         """Start empty."""
+        self.dropped: list[Stored] = dropped if dropped is not None else []
         #: Object -> record. Added by ``create``; removed when both counts reach zero.
         self.records: dict[ObjectId, OwnedRef] = {}
 
@@ -64,6 +70,8 @@ class RefTable:
         record = self.records.get(name)
         if record is None:
             reached("late result of a freed reference dropped")
+            if type(value) is Stored:
+                self.dropped.append(value)
             return False
         assert record.value is None, f"object {short(name)} has a value already"
         record.value = value
@@ -79,7 +87,7 @@ class RefTable:
         record.pins -= 1
         assert record.pins >= 0, f"object {short(name)} was unpinned too often"
         if not record.pins and not record.local:
-            del self.records[name]
+            self._delete(name, record)
 
     def drop_all(self, names: Iterable[ObjectId]) -> None:
         """Count one user reference less for each name; unknown ones are of an earlier life."""
@@ -91,7 +99,7 @@ class RefTable:
             record.local -= 1
             if record.local == 0:
                 if not record.pins:
-                    del records[name]
+                    self._delete(name, record)
             else:
                 assert record.local > 0, f"object {short(name)} was dropped too often"
 
@@ -114,3 +122,8 @@ class RefTable:
         for name, record in self.records.items():
             assert min(record.local, record.pins) >= 0, short(name)
             assert record.local or record.pins, f"object {short(name)} is held by nobody"
+
+    def _delete(self, name: ObjectId, record: OwnedRef) -> None:
+        del self.records[name]
+        if type(record.value) is Stored:
+            self.dropped.append(record.value)

@@ -13,13 +13,14 @@ by an error that follows what was reported. After it, ``unread`` drains and the 
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from zgen.core.marks import reached
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import StreamId, short
-from zgen.limits import ITEMS_COUNT_MAX
-from zgen.wire.value import NONE, Fault, FaultKind, Value, is_error
+from zgen.limits import CONSUMER_IDLE_NS, ITEMS_COUNT_MAX
+from zgen.wire.value import NONE, Fault, FaultKind, Stored, Value, is_error
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class InStream:
         ended: Whether nothing will be added any more.
         handle: Whether the user still holds the generator.
         completion: What the completion object holds, once ended.
+        moved_ns: When its consumer last took something, or its first item in shared memory came.
+        stored: Items in ``unread`` that lie in shared memory.
     """
 
     name: str
@@ -48,13 +51,21 @@ class InStream:
     ended: bool = False
     handle: bool = True
     completion: Value | None = None
+    moved_ns: int = 0
+    stored: int = 0
 
 
 class StreamsIn:
-    """The streams that this process consumes."""
+    """The streams that this process consumes.
 
-    def __init__(self) -> None:
+    Attributes:
+        streams: The streams.
+        dropped: Values in shared memory that nobody will take, until they are taken care of.
+    """
+
+    def __init__(self, dropped: list[Stored] | None = None) -> None:
         """Start without streams."""
+        self.dropped: list[Stored] = dropped if dropped is not None else []
         #: Stream -> record. Added by ``open``; removed when it has ended and its handle is gone.
         self.streams: dict[StreamId, InStream] = {}
 
@@ -70,7 +81,14 @@ class StreamsIn:
             record.attempt = attempt
             record.position = 0
 
-    def report(self, stream: StreamId, attempt: int, first_index: int, values: list[Value]) -> bool:
+    def report(
+        self,
+        stream: StreamId,
+        attempt: int,
+        first_index: int,
+        values: list[Value],
+        now_ns: int,
+    ) -> bool:
         """Take in reported items; return whether there is something new for the user.
 
         Raises:
@@ -79,25 +97,39 @@ class StreamsIn:
         record = self.streams.get(stream)
         if record is None or record.ended:
             reached("report after the end dropped")
+            self._drop(values)
             return False
         if attempt < record.attempt:
             reached("stale attempt dropped")
+            self._drop(values)
             return False
         if attempt > record.attempt or first_index != record.position:
+            self._drop(values)
             raise RemoteProtocolError(
                 f"attempt {attempt} item {first_index}, expected {record.attempt} {record.position}"
             )
         if first_index + len(values) > ITEMS_COUNT_MAX:
+            self._drop(values)
             raise RemoteProtocolError(f"more than {ITEMS_COUNT_MAX} items")
         record.position += len(values)
         fresh = record.position - record.known
         if fresh <= 0:
             reached("replayed items dropped")
+            self._drop(values)
             return False
         record.known = record.position
         if not record.handle:
+            self._drop(values)
             return False
-        record.unread.extend(values if fresh == len(values) else values[-fresh:])
+        if fresh < len(values):
+            self._drop(values[:-fresh])
+            values = values[-fresh:]
+        record.unread.extend(values)
+        stored = len([value for value in values if type(value) is Stored])
+        if stored:
+            if not record.stored:
+                record.moved_ns = now_ns
+            record.stored += stored
         return True
 
     def check_end(self, stream: StreamId, count: int) -> None:
@@ -135,7 +167,7 @@ class StreamsIn:
         """End a stream after what was reported, with one error, which its completion is too."""
         self._end(stream, self.streams[stream], error, error)
 
-    def take(self, stream: StreamId, count_max: int) -> tuple[int, list[Value], bool]:
+    def take(self, stream: StreamId, count_max: int, now_ns: int) -> tuple[int, list[Value], bool]:
         """Hand out items from the cursor.
 
         Returns:
@@ -150,7 +182,20 @@ class StreamsIn:
         else:
             values = [unread.popleft() for _ in range(count_max)]
         record.taken += len(values)
+        if record.stored:
+            record.stored -= len([value for value in values if type(value) is Stored])
+            record.moved_ns = now_ns
         return first, values, record.ended and not unread
+
+    def holds_back(self, stream: StreamId, now_ns: int) -> bool:
+        """Return whether a producer without room should wait for its consumer to take more.
+
+        It should while its consumer has items in shared memory to take and does take them.
+        """
+        record = self.streams.get(stream)
+        return (
+            record is not None and record.stored > 0 and now_ns - record.moved_ns < CONSUMER_IDLE_NS
+        )
 
     def is_ready(self, stream: StreamId) -> bool:
         """Return whether ``next`` would not block."""
@@ -163,6 +208,9 @@ class StreamsIn:
         if record is None or not record.handle:
             return False
         record.handle = False
+        if record.stored:
+            self._drop(record.unread)
+            record.stored = 0
         record.unread.clear()
         if record.ended:
             del self.streams[stream]
@@ -174,6 +222,8 @@ class StreamsIn:
         """Assert the invariants of every stream."""
         for stream, record in self.streams.items():
             assert record.position <= record.known, f"stream {short(stream)}: {record}"
+            stored = len([value for value in record.unread if type(value) is Stored])
+            assert stored == record.stored, f"stream {short(stream)}: {record}"
             if record.handle:
                 errors = 1 if record.unread and is_error(record.unread[-1]) else 0
                 assert record.taken + len(record.unread) <= record.known + 1, (
@@ -185,6 +235,9 @@ class StreamsIn:
             else:
                 assert not record.unread, f"stream {short(stream)}: {record}"
                 assert not record.ended, f"stream {short(stream)}: {record}"
+
+    def _drop(self, values: Iterable[Value]) -> None:
+        self.dropped.extend([value for value in values if type(value) is Stored])
 
     def _end(
         self, stream: StreamId, record: InStream, error: Value | None, completion: Value

@@ -11,6 +11,7 @@ the
 entries of everything on the line.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from zgen.limits import BATCH_BYTES_MAX, BATCH_COUNT_MAX, LINE_BUSY_NS, LINE_TIC
 from zgen.wire.schema import NO_BUFFERS, Buffers
 from zgen.wire.stream import ReportEnd, ReportItems
 from zgen.wire.task import Outcome, TasksDone
-from zgen.wire.value import Value, pack, size_bytes
+from zgen.wire.value import Stored, Value, pack, size_bytes
 
 
 @dataclass(slots=True)
@@ -64,10 +65,16 @@ class ReportLine:
 
 
 class StreamsOut:
-    """Everything that this process reports to owners."""
+    """Everything that this process reports to owners.
 
-    def __init__(self) -> None:
+    Attributes:
+        deadlines: Owners whose first waiting entry has to leave.
+        dropped: Items in shared memory that will not be reported, until they are taken care of.
+    """
+
+    def __init__(self, dropped: list[Stored] | None = None) -> None:
         """Start with nothing to report."""
+        self.dropped: list[Stored] = dropped if dropped is not None else []
         self.deadlines: Deadlines[PeerId] = Deadlines()
         #: Stream -> record. Added by ``open``; removed by ``end``.
         self.streams: dict[TaskId, OutStream] = {}
@@ -88,6 +95,7 @@ class StreamsOut:
         if record.closed:
             reached("item of a closed stream dropped at the producer")
             record.first = record.count
+            self._drop((value,))
             return
         line = self.lines.get(record.owner)
         if line is None:
@@ -153,6 +161,7 @@ class StreamsOut:
         record = self.streams.get(stream)
         if record is not None and record.attempt == attempt:
             record.closed = True
+            self._drop(record.waiting)
             record.waiting.clear()
             record.first = record.count
             line = self.lines.get(record.owner)
@@ -184,10 +193,13 @@ class StreamsOut:
 
     def drop_owner(self, owner: PeerId) -> None:
         """Forget what waits for a dead owner; its running stream goes on into nothing."""
-        self.lines.pop(owner, None)
+        line = self.lines.pop(owner, None)
+        for _, values in line.outcomes if line is not None else ():
+            self._drop(values)
         for record in self.streams.values():
             if record.owner == owner:
                 record.closed = True
+                self._drop(record.waiting)
                 record.waiting.clear()
                 record.first = record.count
 
@@ -200,6 +212,9 @@ class StreamsOut:
                 assert self.streams[stream].waiting
         for record in self.streams.values():
             assert record.first + len(record.waiting) == record.count
+
+    def _drop(self, values: Iterable[Value]) -> None:
+        self.dropped.extend([value for value in values if type(value) is Stored])
 
     def _send_items(self, stream: TaskId, record: OutStream, out: list[Effect]) -> None:
         waiting = record.waiting

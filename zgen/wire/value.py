@@ -1,21 +1,29 @@
-"""Serialised values: plain bytes, or bytes with buffers or an error flag, as entries of messages.
+"""Serialised values, inline or in shared memory, as entries of messages.
 
 Most values are small and have no buffers: they stay plain ``bytes`` everywhere, at the cost of
 nothing.
 """
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
 from zgen.exceptions import RemoteProtocolError
+from zgen.ids import PeerId
 from zgen.limits import INBODY_BYTES_MAX
 from zgen.wire.schema import Buffers, Entry
+from zgen.wire.store import Place
 
 FLAG_ERROR: Final = 1
 #: The pickle itself is the first of the entry's buffers, because it is large.
 FLAG_FRAMED: Final = 2
+#: The data names a region of shared memory where the value lies.
+FLAG_STORED: Final = 4
+
+#: Each part of a value in shared memory begins at a multiple of this many bytes of its region.
+ALIGNMENT: Final = 64
 
 
 @dataclass(slots=True)
@@ -33,6 +41,32 @@ class Parcel:
     is_error: bool = False
 
 
+@dataclass(slots=True)
+class Stored:
+    """A value whose large parts lie in a region of a node's shared memory.
+
+    The parts lie one behind the other, each at the next multiple of ``ALIGNMENT``.
+
+    Attributes:
+        node: The node.
+        region: Number of the region there.
+        place: Where the region lay when it was written.
+        data: The pickle, without its out-of-band buffers; empty if it is the first of the parts.
+        sizes: Bytes of each part.
+    """
+
+    node: PeerId
+    region: int
+    place: Place
+    data: bytes
+    sizes: tuple[int, ...]
+
+
+def room_bytes(sizes: Iterable[int]) -> int:
+    """Return how much room parts of these sizes take in a region."""
+    return sum([-size // ALIGNMENT * -ALIGNMENT for size in sizes])
+
+
 class FaultKind(Enum):
     """Which error of ``zgen.exceptions`` a fault becomes."""
 
@@ -42,6 +76,7 @@ class FaultKind(Enum):
     REFUSED = "refused"
     ARGUMENT = "argument"
     SHUT_DOWN = "shut down"
+    OBJECT_LOST = "object lost"
 
 
 @dataclass(slots=True)
@@ -75,16 +110,18 @@ class Fault:
     cause: "Value | None" = None
 
 
-Value: TypeAlias = bytes | Parcel | Fault
+Value: TypeAlias = bytes | Parcel | Stored | Fault
 
 #: ``pickle.dumps(None, 5)``: what a task without a result returns.
 NONE: Final = b"\x80\x05N."
 
 
 def size_bytes(value: Value) -> int:
-    """Return how many bytes ``value`` holds."""
+    """Return how many bytes of this process ``value`` holds; shared memory does not count."""
     if isinstance(value, bytes):
         return len(value)
+    if isinstance(value, Stored):
+        return len(value.data)
     if isinstance(value, Parcel):
         return len(value.data) + sum(memoryview(buffer).nbytes for buffer in value.buffers)
     return len(value.reason)
@@ -92,7 +129,7 @@ def size_bytes(value: Value) -> int:
 
 def is_error(value: Value) -> bool:
     """Return whether ``get`` raises ``value``."""
-    return not isinstance(value, bytes) and (isinstance(value, Fault) or value.is_error)
+    return isinstance(value, Fault) or (isinstance(value, Parcel) and value.is_error)
 
 
 def pack(values: Iterable[Value], buffers: list[bytes]) -> tuple[Entry, ...]:
@@ -105,6 +142,9 @@ def pack(values: Iterable[Value], buffers: list[bytes]) -> tuple[Entry, ...]:
             else:
                 buffers.append(value)
                 entries.append((FLAG_FRAMED, b"", 1))
+            continue
+        if isinstance(value, Stored):
+            entries.append((FLAG_STORED, _pack_stored(value), 0))
             continue
         assert isinstance(value, Parcel), value
         flag = FLAG_ERROR if value.is_error else 0
@@ -130,6 +170,9 @@ def unpack(entries: Sequence[Entry], buffers: Buffers, start: int = 0) -> tuple[
             values.append(entry)
             continue
         flag, data, count = entry
+        if flag & FLAG_STORED:
+            values.append(_unpack_stored(data))
+            continue
         if at + count > len(buffers):
             raise RemoteProtocolError(f"entries name {at + count} buffers, {len(buffers)} came")
         own = tuple(buffers[at : at + count])
@@ -141,3 +184,36 @@ def unpack(entries: Sequence[Entry], buffers: Buffers, start: int = 0) -> tuple[
         is_error = bool(flag & FLAG_ERROR)
         values.append(Parcel(data, own, is_error) if own or is_error else data)
     return values, at
+
+
+def _pack_stored(value: Stored) -> bytes:
+    place, count = value.place, len(value.sizes)
+    fixed = _STORED.pack(
+        value.node,
+        value.region,
+        place.slab,
+        place.offset,
+        place.room,
+        place.slab_bytes,
+        place.is_warm,
+        count,
+    )
+    return fixed + struct.pack(f"!{count}Q", *value.sizes) + value.data
+
+
+def _unpack_stored(packed: bytes) -> Stored:
+    try:
+        node, region, *place, count = _STORED.unpack_from(packed)
+        sizes = struct.unpack_from(f"!{count}Q", packed, _STORED.size)
+    except struct.error as error:
+        raise RemoteProtocolError(f"a stored value that is cut off: {error}") from None
+    stored = Stored(PeerId(node), region, Place(*place), packed[_STORED.size + 8 * count :], sizes)
+    where = stored.place
+    if room_bytes(sizes) > where.room or where.offset + where.room > where.slab_bytes:
+        raise RemoteProtocolError("a stored value that does not fit its region")
+    return stored
+
+
+#: Node, region, slab, offset, room, bytes of the slab, whether it is warm, number of sizes; the
+#: sizes and the data follow.
+_STORED: Final = struct.Struct("!16sQQQQQ?I")

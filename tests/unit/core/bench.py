@@ -8,6 +8,7 @@ from tests.unit.core.names import FUNCTION, JOB, ME, NODE, ONE, PAYLOAD, WORKER,
 from zgen.core.effects import Effect, Send
 from zgen.core.events import Dropped, PutObject, RefCompletion, SubmitTask, TakeItems, TaskSpec
 from zgen.core.owner import Owner
+from zgen.core.store_client import StoreClient
 from zgen.core.task_table import Doing
 from zgen.ids import LeaseId, ObjectId, PeerId, TaskId, derive_lease_id
 from zgen.wire.lease import LeaseGranted, ProcessDown, RequestLease, Shape
@@ -58,7 +59,8 @@ class OwnerBench:
     """The owner, what it does, and the time; every step is followed by ``check()``."""
 
     def __init__(self, *, joined: bool = True) -> None:
-        self.owner = Owner(ME)
+        self.store = StoreClient()
+        self.owner = Owner(ME, self.store)
         self.now_ns = 1_000_000
         if joined:
             self.owner.placement.join(NODE, JOB)
@@ -76,7 +78,7 @@ class OwnerBench:
 
     def take(self, name: str, count_max: int = 100) -> list[Effect]:
         out: list[Effect] = []
-        self.owner.take(TakeItems(task(name), count_max), out)
+        self.owner.take(TakeItems(task(name), count_max), self.now_ns, out)
         return self._checked(out)
 
     def drop(self, *objects: ObjectId, streams: tuple[TaskId, ...] = ()) -> list[Effect]:

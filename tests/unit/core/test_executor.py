@@ -17,6 +17,7 @@ from zgen.core.effects import (
 )
 from zgen.core.events import BodyBlocked, TaskEnded
 from zgen.core.executor import Executor
+from zgen.core.store_client import StoreClient
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, LINE_TICK_NS, TASK_LONG_NS
@@ -44,7 +45,7 @@ class Worker:
     """An executor and the time; every step is followed by ``check()``."""
 
     def __init__(self) -> None:
-        self.executor = Executor()
+        self.executor = Executor(StoreClient())
         self.executor.node = NODE
         self.now_ns = 1_000_000_000
 
@@ -96,7 +97,7 @@ class Worker:
 
 
 def start(name: str, push: int = 0, returns: int = 1) -> StartTask:
-    return StartTask(pushed(name, returns=returns), b"args", (), L, push)
+    return StartTask(pushed(name, returns=returns), ME, b"args", (), L, push)
 
 
 def done(name: str, *entries: bytes, run_ns: int = 0, outcome: int = OUTCOME_VALUE) -> Send:
@@ -125,8 +126,8 @@ def test_arguments_and_slots_take_the_buffers_in_their_order() -> None:
     two = PushedTask(task("b"), 0, FUNCTION, "b", 1, (2, b"", 1), (), b"")
     out = worker.hear(PushTasks(L, 0, (one, two), 0, Buffers((b"1", b"2", b"3"))))
     slots = (Parcel(b"slot", (b"2",)), b"s")
-    assert out == [StartTask(one, Parcel(b"args", (b"1",)), slots, L, 0)]
-    assert worker.ended("a")[-1] == StartTask(two, b"3", (), L, 1)
+    assert out == [StartTask(one, ME, Parcel(b"args", (b"1",)), slots, L, 0)]
+    assert worker.ended("a")[-1] == StartTask(two, ME, b"3", (), L, 1)
 
 
 def test_a_push_whose_buffers_are_missing_starts_nothing() -> None:

@@ -193,7 +193,7 @@ def test_a_worker_runs_what_is_pushed_and_reports() -> None:
     bench = worker_bench()
     define = DefineFunction(FUNCTION, PAYLOAD)
     assert bench.say(DRIVER, define) == [LearnFunction(FUNCTION, PAYLOAD)]
-    start = StartTask(pushed("a"), b"args", (), L, 0)
+    start = StartTask(pushed("a"), DRIVER, b"args", (), L, 0)
     assert bench.say(DRIVER, PushTasks(L, 0, (pushed("a"),))) == [start]
     bench.now_ns += 5
     done = TasksDone((Outcome(task("a"), 0, OUTCOME_VALUE, 5, (b"value",)),))

@@ -28,13 +28,13 @@ def opened(*reported: str) -> StreamsIn:
 
 
 def report(streams: StreamsIn, attempt: int, first_index: int, *names: str) -> bool:
-    fresh = streams.report(S, attempt, first_index, items(*names))
+    fresh = streams.report(S, attempt, first_index, items(*names), 0)
     streams.check()
     return fresh
 
 
 def take(streams: StreamsIn, count_max: int = 100) -> tuple[int, list[Value], bool]:
-    taken = streams.take(S, count_max)
+    taken = streams.take(S, count_max, 0)
     streams.check()
     return taken
 
@@ -69,7 +69,7 @@ def test_a_stream_has_a_bounded_number_of_items(monkeypatch: pytest.MonkeyPatch)
 
 def test_reports_of_streams_that_are_over_or_unknown_are_dropped() -> None:
     streams = opened()
-    assert not streams.report(task("unknown"), 0, 0, items("a"))
+    assert not streams.report(task("unknown"), 0, 0, items("a"), 0)
     streams.finish(S, 0, None)
     assert not report(streams, 0, 0, "a")
     assert take(streams) == (0, [], True)

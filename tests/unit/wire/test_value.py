@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 
 from zgen.exceptions import RemoteProtocolError
+from zgen.ids import PeerId
 from zgen.limits import INBODY_BYTES_MAX
 from zgen.wire.schema import Buffers, Entry
+from zgen.wire.store import Place
 from zgen.wire.value import (
     FLAG_ERROR,
     FLAG_FRAMED,
@@ -18,9 +20,11 @@ from zgen.wire.value import (
     Fault,
     FaultKind,
     Parcel,
+    Stored,
     Value,
     is_error,
     pack,
+    room_bytes,
     size_bytes,
     unpack,
 )
@@ -116,3 +120,39 @@ def test_errors_are_told_from_values() -> None:
 
 def test_none_is_what_pickle_makes_of_it() -> None:
     assert pickle.dumps(None, 5) == NONE
+
+
+STORED = Stored(PeerId(b"n" * 16), 7, Place(3, 4096, 8192, 1 << 20, True), b"pickle", (4000, 70))
+
+
+def test_a_stored_value_travels_as_the_name_of_its_region() -> None:
+    buffers: list[bytes] = []
+    entries = pack([b"small", STORED, b"other"], buffers)
+    assert buffers == []
+    assert unpack(entries, Buffers(()))[0] == [b"small", STORED, b"other"]
+    assert size_bytes(STORED) == len(b"pickle")
+    assert not is_error(STORED)
+
+
+def test_parts_begin_at_multiples_of_the_alignment() -> None:
+    assert room_bytes(()) == 0
+    assert room_bytes((1, 64, 65)) == 64 + 64 + 128
+
+
+@pytest.mark.parametrize("cut", [0, 20, 70])
+def test_a_stored_value_that_is_cut_off_is_refused(cut: int) -> None:
+    ((flag, data, count),) = pack([STORED], [])  # type: ignore[misc]  # it is no plain entry
+    with pytest.raises(RemoteProtocolError, match="cut off"):
+        unpack([(flag, data[:cut], count)], Buffers(()))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Stored(STORED.node, 7, STORED.place, b"", (8193,)),
+        Stored(STORED.node, 7, Place(3, 1 << 20, 8192, 1 << 20, True), b"", (1,)),
+    ],
+)
+def test_a_stored_value_outside_its_region_is_refused(other: Stored) -> None:
+    with pytest.raises(RemoteProtocolError, match="does not fit"):
+        unpack(pack([other], []), Buffers(()))

@@ -1,0 +1,110 @@
+"""Shared memory as one process uses it: the stock to write into and the table of what is read.
+
+Rules of this file: joins both, and knows which messages and events are for them. Which values name
+a region is the owner's and the executor's to say.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from zgen.core.effects import Effect, ViewRefused
+from zgen.core.events import OpenView, RegionUnused, WantRegion
+from zgen.core.region_stock import RegionStock
+from zgen.core.region_table import RegionTable
+from zgen.ids import PeerId
+from zgen.wire.store import (
+    AskEvict,
+    RegionsHeld,
+    RegionsLeased,
+    RegionsOrphaned,
+    RegionsRefused,
+)
+from zgen.wire.value import Fault, FaultKind, Stored, Value
+
+#: Messages of the node to a process that uses its shared memory.
+MESSAGES: Final = (AskEvict, RegionsHeld, RegionsLeased, RegionsOrphaned, RegionsRefused)
+
+
+class StoreClient:
+    """What one process has in shared memory.
+
+    Attributes:
+        stock: Where it may write.
+        regions: What it owns or reads.
+        dropped: Values that nobody will read any more, named or never reported, until ``settle``.
+    """
+
+    def __init__(self) -> None:
+        """Start without a node."""
+        self.stock = RegionStock()
+        self.regions = RegionTable()
+        self.dropped: list[Stored] = []
+        #: Dead writer -> regions that it had for us, until its line is quiet.
+        self._orphans: dict[PeerId, list[int]] = {}
+
+    @property
+    def next_deadline_ns(self) -> int | None:
+        """When ``on_timer`` is wanted."""
+        return self.stock.deadlines.next_ns
+
+    def join(self, node: PeerId) -> None:
+        """Use the shared memory of this node from now on."""
+        self.stock.node = self.regions.node = node
+
+    # -- events ------------------------------------------------------------------------------------
+    def want(self, event: WantRegion, *, is_known: bool, now_ns: int, out: list[Effect]) -> None:
+        """Give a region to who wants to write; one for an owner that is not known is refused."""
+        if not is_known:
+            self.stock.refuse(event, "the owner of the value is dead", out)
+        else:
+            self.stock.want(event, now_ns, out)
+
+    def unused(self, event: RegionUnused, out: list[Effect]) -> None:
+        """Return a region that no value will name."""
+        self.stock.unused(event.region, out)
+
+    def open(self, event: OpenView, value: Value | None, out: list[Effect]) -> None:
+        """Open a view of a value, which may have turned into something else meanwhile."""
+        if isinstance(value, Stored):
+            self.regions.open(event.request, value, out)
+        else:
+            lost = Fault(FaultKind.OBJECT_LOST, "", "nothing refers to it any more")
+            out.append(ViewRefused(event.request, lost))
+
+    def settle(self, out: list[Effect]) -> None:
+        """Let go of what a step has dropped, and ask for what it needs."""
+        for value in self.dropped:
+            region = self.regions.regions.get(value.region)
+            if region is not None and region.named:
+                self.regions.disown(value)
+            else:
+                self.stock.unused(value.region, out)
+        self.dropped.clear()
+        self.regions.flush(out)
+
+    # -- deaths ------------------------------------------------------------------------------------
+    def on_orphaned(self, message: RegionsOrphaned, *, is_quiet: bool, out: list[Effect]) -> None:
+        """The node tells of regions whose other side died; ``is_quiet`` if that says no more."""
+        if is_quiet:
+            self._release_orphans(message.regions, out)
+        else:
+            self._orphans.setdefault(message.dead, []).extend(message.regions)
+
+    def on_peer_gone(self, peer: PeerId, out: list[Effect]) -> None:
+        """A process is dead and its line is quiet."""
+        self.stock.on_owner_down(peer, out)
+        self._release_orphans(self._orphans.pop(peer, ()), out)
+
+    def leave_node(self, out: list[Effect]) -> None:
+        """The node is gone."""
+        self.stock.leave_node(out)
+        self.regions.leave_node(out)
+        self._orphans.clear()
+
+    def check(self) -> None:
+        """Assert the invariants of both."""
+        self.stock.check()
+        self.regions.check()
+
+    def _release_orphans(self, regions: Iterable[int], out: list[Effect]) -> None:
+        self.regions.on_orphaned(self.stock.on_orphaned(regions), out)
