@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, TypeVar, overload
 
-from zgen.core.events import PutObject
 from zgen.exceptions import ObjectLostError, StreamClosedError
-from zgen.handles import ObjectRef, ObjectRefGenerator, value_of, wait_blocked
-from zgen.ids import PUT_INDEX_FIRST, ObjectId, StreamId, object_id
+from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed, value_of, wait_blocked
+from zgen.ids import ObjectId, StreamId
 from zgen.io import clock, serializer
 from zgen.limits import SECOND
 from zgen.remote_function import UNIT, check_amount
@@ -63,6 +62,8 @@ def init(
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     resources: dict[str, float] | None = None,
+    object_store_memory: int | None = None,
+    object_spilling_directory: str | None = None,
     ignore_reinit_error: bool = False,
     log_to_driver: bool = True,
     **others: Any,
@@ -76,6 +77,10 @@ def init(
         num_cpus: CPUs of the started node; by default as many as this process may use.
         num_gpus: GPUs of the started node.
         resources: Its other resources, by name.
+        object_store_memory: Bytes that objects may take in its shared memory; by default 30 % of
+            the memory that it may use.
+        object_spilling_directory: Folder where objects go that find no room there; by default that
+            of temporary files.
         ignore_reinit_error: Return the running context instead of raising if zgen runs already.
         log_to_driver: Whether what workers print is shown here.
         others: Options of Ray that have no meaning here (``include_dashboard``, ``logging_level``,
@@ -84,7 +89,8 @@ def init(
     Raises:
         RuntimeError: zgen runs in this process already.
         NodeStartError: The node could not be started or joined.
-        ValueError: An amount is out of range, or is given for a node that is joined.
+        ValueError: An amount is out of range, the folder cannot be written to, or one of them is
+            given for a node that is joined.
     """
     unknown = [name for name in others if name not in _WITHOUT_MEANING]
     if unknown:
@@ -98,21 +104,39 @@ def init(
         )
     if address == "local":
         address = None
-    if address is not None and (num_cpus is not None or num_gpus is not None or resources):
-        raise ValueError(
-            "num_cpus, num_gpus and resources describe a node to be started, not one to be joined"
-        )
-    amounts = dict(resources or {})
-    if num_gpus is not None:
-        amounts["GPU"] = num_gpus
-    for name, amount in [("num_cpus", num_cpus or 0), *amounts.items()]:
-        check_amount(name, amount)
+    settings: dict[str, Any] = {
+        "num_cpus": num_cpus,
+        "resources": {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})},
+        "object_store_memory": object_store_memory,
+        "object_spilling_directory": object_spilling_directory,
+    }
+    _check_settings(address, **settings)
     if process.forked:
         process.require()
-    return Context(start.start_driver(address, num_cpus, amounts, log_to_driver=log_to_driver))
+    return Context(start.start_driver(address, log_to_driver=log_to_driver, **settings))
 
 
 _WITHOUT_MEANING: Final = ("include_dashboard", "logging_level", "configure_logging", "namespace")
+
+
+def _check_settings(
+    address: str | None,
+    num_cpus: Any,
+    resources: dict[str, Any],
+    object_store_memory: Any,
+    object_spilling_directory: Any,
+) -> None:
+    """Check the settings of a node that is to be started; for one that is joined there are none."""
+    given = (num_cpus, resources or None, object_store_memory, object_spilling_directory)
+    if address is not None and given != (None, None, None, None):
+        raise ValueError(
+            "num_cpus, num_gpus, resources, object_store_memory and object_spilling_directory "
+            "describe a node to be started, not one to be joined"
+        )
+    for name, amount in [("num_cpus", num_cpus or 0), *resources.items()]:
+        check_amount(name, amount)
+    if type(object_store_memory) not in (int, type(None)):
+        raise TypeError(f"object_store_memory must be an int, got {object_store_memory!r}")
 
 
 def shutdown() -> None:
@@ -133,17 +157,15 @@ def put(value: Any) -> ObjectRef[Any]:
         TypeError: It is a reference or a generator already.
         NestedRefError: A reference lies inside it.
         NodeDiedError: The node is gone.
+        ObjectStoreFullError: It is large, and there is no room for it.
+        OutOfDiskError: And none can be made, for a full disk.
     """
     if isinstance(value, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"zgen.put() of {value!r}: it refers to objects already")
     runtime = start.ensure()
     runtime.enter()
     runtime.refuse_if_lost()
-    packed = serializer.serialize(value)
-    context = runtime.context
-    name = object_id(context.task, PUT_INDEX_FIRST + next(context.puts))
-    runtime.loop.post(PutObject(name, packed))
-    return ObjectRef(name, runtime.machine.owner.refs.records[name])
+    return put_packed(runtime, serializer.serialize(value))
 
 
 @overload
@@ -172,9 +194,10 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         value = refs.record.value
         if type(value) is bytes:
             return serializer.loads(value)
+        deadline_ns = _deadline_ns(timeout)
         if value is None:
-            _await_all([refs], timeout)
-        return value_of(refs)
+            _await_all([refs], timeout, deadline_ns)
+        return value_of(refs, deadline_ns)
     if isinstance(refs, ObjectRefGenerator):
         raise TypeError(
             "zgen.get() of a generator: take its references with next(gen) or a for loop, or get "
@@ -189,10 +212,11 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
             raise TypeError(
                 f"zgen.get() takes a list of ObjectRefs, an element is {type(ref).__name__}"
             )
-    failed = _await_all(refs, timeout)
+    deadline_ns = _deadline_ns(timeout)
+    failed = _await_all(refs, timeout, deadline_ns)
     if failed is not None:
         value_of(failed)
-    return [value_of(ref) for ref in refs]
+    return [value_of(ref, deadline_ns) for ref in refs]
 
 
 def wait(
@@ -286,10 +310,11 @@ def _names(items: Sequence[Waitable]) -> tuple[list[ObjectId], list[StreamId]]:
     return objects, [item.stream for item in items if isinstance(item, ObjectRefGenerator)]
 
 
-def _await_all(refs: list[ObjectRef[Any]], timeout: float | None) -> ObjectRef[Any] | None:
+def _await_all(
+    refs: list[ObjectRef[Any]], timeout: float | None, deadline_ns: int | None
+) -> ObjectRef[Any] | None:
     """Wait until all of ``refs`` are ready or one is an error; return the first such one."""
     runtime = _enter_if_running()
-    deadline_ns = _deadline_ns(timeout)
     while True:
         failed = next(
             (ref for ref in refs if ref.record.value is not None and is_error(ref.record.value)),

@@ -38,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     start = actions.add_parser("start", help="run a node in the foreground until Ctrl-C")
     start.add_argument("--num-cpus", type=float, metavar="N", help="default: all that it may use")
     start.add_argument("--resources", type=_resources, default={}, metavar="JSON")
+    start.add_argument(
+        "--object-store-memory", type=int, metavar="BYTES", help="default: 30 %% of its memory"
+    )
+    start.add_argument(
+        "--object-spilling-directory", metavar="DIR", help="default: that of temporary files"
+    )
     start.set_defaults(run=_start)
     stop = actions.add_parser("stop", help="stop the nodes that this user started")
     stop.set_defaults(run=_stop)
@@ -72,7 +78,13 @@ def _start(given: argparse.Namespace) -> int:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    node = start_node(given.num_cpus, given.resources, embedded=False)
+    node = start_node(
+        given.num_cpus,
+        given.resources,
+        object_store_memory=given.object_store_memory,
+        object_spilling_directory=given.object_spilling_directory,
+        embedded=False,
+    )
     try:
         cpus = default_num_cpus() if given.num_cpus is None else given.num_cpus
         print(f"zgen node with {cpus:g} CPUs at {node.address.endpoint}")

@@ -409,20 +409,55 @@ class CapacityError(ZgenError):
 
 
 class ObjectStoreFullError(CapacityError):
-    """The shared-memory store is full, nothing can be evicted, and spilling is not possible.
+    """There is no room for a value in shared memory, and nothing that could make some.
 
     Attributes:
-        largest_holders: Object ids and sizes in bytes of the largest pinned objects.
+        limit: What was reached, with sizes.
+        largest_holders: Who holds most of the store: name, bytes and number of objects of each.
     """
 
-    def __init__(self, limit: str = "", largest_holders: tuple[tuple[str, int], ...] = ()) -> None:
-        """Name the largest holders."""
+    def __init__(
+        self, limit: str = "", largest_holders: tuple[tuple[str, int, int], ...] = ()
+    ) -> None:
+        """Name the bound and the largest holders."""
         super().__init__(limit)
         self.largest_holders = largest_holders
 
+    def __str__(self) -> str:
+        """Name the bound, what to do next, and the largest holders."""
+        return (
+            f"no room in shared memory: {self.limit}; drop references and arrays that are not "
+            "needed, or start the node with a larger object_store_memory"
+            f"{_holders_text(self.largest_holders)}"
+        )
+
 
 class OutOfDiskError(CapacityError):
-    """The spill folder's disk is full."""
+    """The object store is full, and so is the disk that it spills to.
+
+    Attributes:
+        limit: What was reached, with sizes.
+        largest_holders: Who holds most of the store: name, bytes and number of objects of each.
+    """
+
+    def __init__(
+        self, limit: str = "", largest_holders: tuple[tuple[str, int, int], ...] = ()
+    ) -> None:
+        """Name the bound and the largest holders."""
+        super().__init__(limit)
+        self.largest_holders = largest_holders
+
+    def __str__(self) -> str:
+        """Name the bound, what to do next, and the largest holders."""
+        return (
+            f"no room in shared memory or on disk: {self.limit}; free disk space, or drop "
+            f"references and arrays that are not needed{_holders_text(self.largest_holders)}"
+        )
+
+
+def _holders_text(holders: tuple[tuple[str, int, int], ...]) -> str:
+    lines = [f"\n  {size} bytes in {count} objects: {name}" for name, size, count in holders]
+    return "".join(["\nthe largest holders are", *lines]) if lines else ""
 
 
 class ProtocolError(ZgenError):

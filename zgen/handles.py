@@ -9,25 +9,28 @@ from collections.abc import Iterator
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from zgen.core.effects import ItemsTaken
-from zgen.core.events import RefCompletion, TakeItems
+from zgen.core.events import PutObject, RefCompletion, TakeItems
 from zgen.core.ref_table import OwnedRef
-from zgen.exceptions import NestedRefError, StreamClosedError
-from zgen.ids import COMPLETION_INDEX, ObjectId, StreamId, object_id, task_of
+from zgen.exceptions import NestedRefError, ObjectLostError, StreamClosedError
+from zgen.ids import (
+    COMPLETION_INDEX,
+    NO_STREAM,
+    PUT_INDEX_FIRST,
+    ObjectId,
+    StreamId,
+    object_id,
+    task_of,
+)
 from zgen.io import clock, serializer
+from zgen.io.serializer import Large
 from zgen.limits import SECOND, TAKE_COUNT_MAX
 from zgen.runtime import process
-from zgen.runtime.process import Runtime, dropped_objects, dropped_streams
+from zgen.runtime.process import Runtime, dropped_objects, dropped_streams, kick
 from zgen.runtime.waits import CountWaiter
+from zgen.wire.value import Stored, Value
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-
-def _kick() -> None:
-    """Wake the sleeping I/O thread for the first of a burst of drops."""
-    runtime = process.current
-    if runtime is not None and runtime.loop.asleep:
-        runtime.loop.wake()
 
 
 class ObjectRef(Generic[T_co]):
@@ -49,7 +52,7 @@ class ObjectRef(Generic[T_co]):
         first = not dropped_objects
         dropped_objects.append(self._id)
         if first or len(dropped_objects) == 1:  # either alone misses a race with another thread
-            _kick()
+            kick()
 
     def hex(self) -> str:
         """Return the id as hex digits."""
@@ -223,7 +226,7 @@ class ObjectRefGenerator(Generic[T]):
         first = not dropped_streams
         dropped_streams.append(self.stream)
         if first or len(dropped_streams) == 1:
-            _kick()
+            kick()
 
     def __repr__(self) -> str:
         """Name the stream."""
@@ -304,8 +307,50 @@ def wait_blocked(runtime: Runtime, waiter: CountWaiter, deadline_ns: int | None)
     return runtime.loop.wait(waiter, deadline_ns)
 
 
-def value_of(ref: ObjectRef[Any]) -> Any:
-    """Return the object behind a ready reference, or raise the error that it holds."""
+def put_packed(runtime: Runtime, packed: Value | Large) -> ObjectRef[Any]:
+    """Own a serialised value as an object and return a reference to it.
+
+    Raises:
+        ObjectStoreFullError: It is large, and there is no room for it.
+        OutOfDiskError: And none can be made, for a full disk.
+        NodeDiedError: The node is gone.
+    """
+    if type(packed) is Large:
+        me = runtime.machine.session.identity.address.peer
+        packed = runtime.objects.store(packed, me, NO_STREAM)
+    context = runtime.context
+    name = object_id(context.task, PUT_INDEX_FIRST + next(context.puts))
+    runtime.loop.post(PutObject(name, packed))
+    if type(packed) is Stored:
+        runtime.keep_slabs()
+    return ObjectRef(name, runtime.machine.owner.refs.records[name])
+
+
+def value_of(ref: ObjectRef[Any], deadline_ns: int | None = None) -> Any:
+    """Return the object behind a ready reference, or raise the error that it holds.
+
+    Args:
+        ref: The reference.
+        deadline_ns: When to stop waiting for a large object that has to be brought back from disk.
+
+    Raises:
+        GetTimeoutError: It was not brought back in time.
+        ObjectLostError: It was in the shared memory of a zgen that was shut down.
+        Exception: What it holds.
+    """
     value = ref.record.value
     assert value is not None, "not ready"
+    if type(value) is Stored:
+        return _open(ref, deadline_ns)
     return serializer.deserialize(value)
+
+
+def _open(ref: ObjectRef[Any], deadline_ns: int | None) -> Any:
+    if process.forked:
+        process.require()
+    runtime = process.current
+    name = ObjectId(ref.binary())
+    if runtime is None or runtime.machine.owner.refs.records.get(name) is not ref.record:
+        raise ObjectLostError(ref.hex(), "its zgen was shut down")
+    runtime.enter()
+    return runtime.objects.open(name, deadline_ns)

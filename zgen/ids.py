@@ -21,6 +21,8 @@ StreamId = TaskId
 ObjectId = NewType("ObjectId", bytes)
 
 ID_BYTES: Final = 16
+#: Stands where an object is no item of a stream.
+NO_STREAM: Final = StreamId(bytes(ID_BYTES))
 OBJECT_ID_BYTES: Final = 20
 
 #: Index of a streaming task's completion object; item ``i`` has index ``ITEM_INDEX_FIRST + i``.

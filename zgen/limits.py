@@ -88,6 +88,8 @@ REGION_WARM_NS: Final = 2 * SECOND
 STORE_FULL_NS: Final = 10 * SECOND
 #: An owner that had nothing to give up is asked again after this long.
 EVICT_AGAIN_NS: Final = 100 * MS
+#: An owner is asked for at least this part of the capacity, so that it is not asked for each item.
+EVICT_SHARE: Final = 16
 #: A stream whose consumer took nothing for this long no longer holds its producer back: it spills.
 CONSUMER_IDLE_NS: Final = 5 * SECOND
 #: A disk that was full is tried again after this long.
@@ -97,6 +99,8 @@ STORE_SHARE: Final = 0.3
 STORE_BYTES_MIN: Final = 1 << 20
 #: Largest holders that an error names.
 HOLDERS_COUNT_MAX: Final = 5
+#: A task that waits longer than this for shared memory gives its CPU away meanwhile.
+REGION_SOON_NS: Final = 5 * MS
 #: Slabs that a process keeps mapped though it uses nothing in them.
 SLABS_UNUSED_COUNT_MAX: Final = 16
 #: A file of spilled regions that has grown this long is followed by another one.

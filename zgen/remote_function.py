@@ -8,10 +8,11 @@ from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from zgen.core.events import DefineTaskFunction, SubmitTask, TaskSpec
 from zgen.exceptions import NestedRefError, ObjectLostError
-from zgen.handles import ObjectRef, ObjectRefGenerator
+from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed
 from zgen.ids import FunctionId, ObjectId, TaskId, derive_task_id, hash_function, object_id
 from zgen.io import serializer
 from zgen.io.runner import TaskContext
+from zgen.io.serializer import Large
 from zgen.limits import MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
@@ -185,6 +186,8 @@ class RemoteFunction(Generic[P, R]):
             TypeError: The arguments do not fit the function.
             NestedRefError: A reference lies inside an argument, or the function closes over one.
             ObjectLostError: An argument is a reference of a zgen that was shut down.
+            ObjectStoreFullError: An argument is large, and there is no room for it.
+            OutOfDiskError: And none can be made, for a full disk.
             NodeDiedError: The node is gone.
         """
         runtime = start.ensure()
@@ -192,7 +195,7 @@ class RemoteFunction(Generic[P, R]):
         runtime.refuse_if_lost()
         if self._defined_in is not runtime.root:
             self._define(runtime)
-        arguments, slots = self._pack(runtime, args, kwargs)
+        arguments, slots, puts = self._pack(runtime, args, kwargs)
         context = runtime.context
         task = derive_task_id(context.task, context.attempt, next(context.submits))
         options = self._options
@@ -208,6 +211,7 @@ class RemoteFunction(Generic[P, R]):
             self._retry_exceptions,
         )
         runtime.loop.post(SubmitTask(spec))
+        del puts  # the task needs what they refer to, and keeps it
         return self._handles(runtime, task)
 
     def __repr__(self) -> str:
@@ -229,14 +233,15 @@ class RemoteFunction(Generic[P, R]):
 
     def _pack(
         self, runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Value, tuple[ObjectId, ...]]:
+    ) -> tuple[Value, tuple[ObjectId, ...], list[ObjectRef[Any]]]:
+        """Return the pickled arguments, what they refer to, and references made for that alone."""
         signature = self._signature
         if signature is None:
             signature = self._signature = _signature(self._function)
         if not (args or kwargs):
             if signature.parameters:
                 signature.bind()
-            return _NO_ARGUMENTS, ()
+            return _NO_ARGUMENTS, (), []
         signature.bind(*args, **kwargs)
         slots: list[ObjectId] = []
         records = runtime.machine.owner.refs.records
@@ -255,7 +260,10 @@ class RemoteFunction(Generic[P, R]):
 
         packed = tuple([replaced(argument) for argument in args])
         named = {name: replaced(argument) for name, argument in kwargs.items()}
-        return serializer.serialize((packed, named)), tuple(slots)
+        arguments = serializer.serialize((packed, named))
+        if type(arguments) is Large:
+            return _put_large(runtime, packed, named, slots)
+        return arguments, tuple(slots), []
 
     def _handles(self, runtime: Runtime, task: TaskId) -> Any:
         count = self._returns_count
@@ -269,6 +277,33 @@ class RemoteFunction(Generic[P, R]):
             return None
         names = [object_id(task, index) for index in range(count)]
         return [ObjectRef(name, records[name]) for name in names]
+
+
+def _put_large(
+    runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any], slots: list[ObjectId]
+) -> tuple[Value, tuple[ObjectId, ...], list[ObjectRef[Any]]]:
+    """Put the large ones of packed arguments, each once, so that they travel as references."""
+    puts: list[ObjectRef[Any]] = []
+    #: Argument that is put -> its slot; one that is given twice stays one object.
+    known: dict[int, serializer.Slot] = {}
+
+    def replaced(argument: Any) -> Any:
+        slot = known.get(id(argument))
+        if slot is None:
+            packed = serializer.serialize(argument)
+            if type(packed) is not Large:
+                return argument
+            puts.append(put_packed(runtime, packed))
+            slots.append(ObjectId(puts[-1].binary()))
+            slot = known[id(argument)] = serializer.Slot(len(slots) - 1)
+        return slot
+
+    packed = tuple([replaced(argument) for argument in args])
+    named = {name: replaced(argument) for name, argument in kwargs.items()}
+    arguments = serializer.serialize((packed, named))
+    if type(arguments) is Large:  # of many that are not large
+        arguments = arguments.copied()
+    return arguments, tuple(slots), puts
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

@@ -15,14 +15,20 @@ from collections import deque
 from contextlib import suppress
 
 from zgen.core.effects import (
+    CloseSlab,
+    CreateSlab,
     Effect,
     Exit,
+    ForgetSpilled,
     JobKnown,
     JobOver,
     KillWorker,
     Left,
+    PunchRegion,
     Report,
+    RestoreRegion,
     SpawnWorker,
+    SpillRegion,
     UnwatchProcess,
     WatchProcess,
 )
@@ -40,7 +46,10 @@ from zgen.wire.session import Address
 from zgen_node.core.node import NodeMachine
 from zgen_node.core.resources import UNIT
 from zgen_node.io.config import DaemonConfig
+from zgen_node.io.disk import Disk
+from zgen_node.io.memory import default_store_bytes
 from zgen_node.io.processes import Processes
+from zgen_node.io.slabs import Slabs
 from zgen_node.io.zygote_link import ZygoteLink, start_zygote
 from zgen_node.logs import Logs
 
@@ -94,13 +103,16 @@ class Daemon:
         self._address = Address(PeerId(config.peer), INCARNATION, endpoint)
         self._total = shape_of(config.resources)
         identity = Identity(self._address, PYTHON, RELEASE)
-        machine = NodeMachine(identity, self._total, config.prestart)
+        self._store_bytes = config.store_bytes or default_store_bytes()
+        machine = NodeMachine(identity, self._total, config.prestart, self._store_bytes)
         self._recorder = recorder_from_environment(
             "daemon",
             self._address.peer,
-            f"NodeMachine({identity!r}, {self._total!r}, {config.prestart})",
+            f"NodeMachine({identity!r}, {self._total!r}, {config.prestart}, {self._store_bytes})",
         )
-        self._loop = Loop(machine, Mailbox(endpoint), self._perform, recorder=self._recorder)
+        self._loop = Loop(
+            machine, Mailbox(endpoint), self._perform, self._perform_inside, self._recorder
+        )
         self._logs = Logs(self._loop, self._post)
         self._processes = Processes(
             config.folder,
@@ -109,6 +121,8 @@ class Daemon:
             self._post,
             lambda: start_zygote(config, endpoint, INCARNATION),
         )
+        self._slabs = Slabs(config.folder, self._loop, _log)
+        self._disk = Disk(config.spill_folder, self._loop, self._post, self._slabs.copy_of)
 
     def serve(self, link: ZygoteLink) -> None:
         """Run until the node is to end."""
@@ -122,6 +136,8 @@ class Daemon:
     def end(self) -> None:
         """Leave nothing behind; the supervisor removes the folder, unless it is dead."""
         self._processes.end_all()
+        self._disk.end()
+        self._slabs.end()
         self._loop.close()
         if self._recorder is not None:
             self._recorder.close()
@@ -143,6 +159,8 @@ class Daemon:
             "daemon": os.getpid(),
             "embedded": self._config.embedded,
             "resources": self._config.resources,
+            "store_bytes": self._store_bytes,
+            "spill_folder": self._config.spill_folder,
             "release": RELEASE,
             "python": PYTHON,
         }
@@ -184,6 +202,25 @@ class Daemon:
             self._orphaned = self.failed = self._done = True
 
     # -- effects -----------------------------------------------------------------------------------
+    def _perform_inside(self, effect: Effect) -> bool:
+        """Do what memory is done to, before the messages behind it tell anybody to use it."""
+        self._performing = True
+        try:
+            match effect:
+                case CreateSlab(slab, size_bytes):
+                    self._slabs.create(slab, size_bytes)
+                case PunchRegion(slab, offset, size_bytes):
+                    self._slabs.punch(slab, offset, size_bytes)
+                case CloseSlab(slab):
+                    self._slabs.close(slab)
+                case SpillRegion() | RestoreRegion() | ForgetSpilled():
+                    self._disk.order(effect)
+                case _:
+                    return False
+        finally:
+            self._performing = False
+        return True
+
     def _perform(self, effect: Effect) -> None:
         self._performing = True
         try:

@@ -105,8 +105,9 @@ ROWS: Final[tuple[str, ...]] = tuple(dict.fromkeys(line.row for line in LINES))
 
 #: Rows whose features zgen has; the others run only when they are named.
 BUILT: Final[tuple[str, ...]] = (
-    *("PS1", "PS2", "PS5", "PS6", "PS7"),
+    *("PS1", "PS2", "PS3", "PS4", "PS5", "PS6", "PS7", "PS11"),
     *("PT1", "PT2"),
+    *("PO1", "PO2", "PO3", "PO4", "PO5"),
     *("PI1", "PI2", "PI3", "PI4", "PI5"),
     "PF1",
 )

@@ -51,6 +51,7 @@ class Host:
     def __init__(self, folder: str, worker_main: str) -> None:
         facts = {"folder": folder, "peer": "01" * 16, "resources": {}, "embedded": True}
         facts |= {"log_to_file": False, "worker_main": worker_main, "prestart": False}
+        facts |= {"store_bytes": None, "spill_folder": None}
         config = DaemonConfig(facts)
 
         def start() -> ZygoteLink:

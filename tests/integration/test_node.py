@@ -16,8 +16,9 @@ import pytest
 
 from tests.integration.talker import Talker
 from tests.integration.watching import is_alive, marked, wait_until
-from zgen.exceptions import NodeStartError
+from zgen.exceptions import NodeDiedError, NodeStartError, ObjectLostError
 from zgen.io import folders, spawn
+from zgen.io.descriptors import Descriptors
 from zgen.io.inquiry import query_node
 from zgen.io.release import PYTHON, RELEASE
 from zgen.wire.lease import JobRegistered, LeaseGranted, LogLines, ProcessDown, RequestLease
@@ -48,6 +49,19 @@ def test_a_ready_node_says_who_it_is() -> None:
         node.stop()
     assert marked(node.folder) == []
     assert not os.path.exists(node.folder)
+
+
+def test_a_node_serves_descriptors_to_its_user_alone_until_it_ends() -> None:
+    node = start()
+    try:
+        assert os.stat(node.folder).st_mode & 0o777 == 0o700
+        descriptors = Descriptors(node.folder)
+        with pytest.raises(ObjectLostError, match="slab 1"):
+            descriptors.fetch(1, write=True)
+    finally:
+        node.stop()
+    with pytest.raises(NodeDiedError):
+        descriptors.fetch(1, write=True)
 
 
 def test_a_node_answers_for_its_resources() -> None:
@@ -244,6 +258,7 @@ def zgen(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def started() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "zgen.cli", "node", "start", "--num-cpus", "1"]
+    command += ["--object-store-memory", "2000000", "--object-spilling-directory", "."]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -263,6 +278,8 @@ def test_a_started_node_is_shown_found_and_stopped(started: subprocess.Popen[str
     found = spawn.find_node()
     assert state["node"] == found.address.peer.hex()
     assert state["daemon_pid"] == found.daemon
+    facts = json.loads((Path(found.folder) / folders.NODE_FILE).read_text())
+    assert (facts["store_bytes"], facts["spill_folder"]) == (2_000_000, str(ROOT))
     stopped = zgen("node", "stop")
     assert (stopped.returncode, stopped.stdout) == (0, f"stopped: {found.address.endpoint}\n")
     assert started.wait(5) == 0
@@ -286,6 +303,10 @@ def test_the_command_line_says_what_is_wrong() -> None:
     assert "no amount" in zgen("node", "start", "--num-cpus", "-1").stderr
     assert "not JSON" in zgen("node", "start", "--resources", "{").stderr
     assert "object of numbers" in zgen("node", "start", "--resources", '{"a": true}').stderr
+    assert "at least 1048576" in zgen("node", "start", "--object-store-memory", "9").stderr
+    missing = zgen("node", "start", "--object-spilling-directory", "/missing")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "object_spilling_directory='/missing'" in missing.stderr
     assert zgen("node", "stop").stdout == "no node of this user runs here\n"
     assert zgen().returncode == 2
 

@@ -44,6 +44,9 @@ def sample(annotation: object) -> Any:
         return sample(next(arm for arm in typing.get_args(annotation) if arm is not type(None)))
     if origin is typing.Literal:
         return typing.get_args(annotation)[0]
+    if origin is tuple:
+        parts = [part for part in typing.get_args(annotation) if part is not Ellipsis]
+        return tuple([sample(part) for part in parts])
     supertype = getattr(annotation, "__supertype__", None)
     if supertype is not None:
         return sample(supertype)

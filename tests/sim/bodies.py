@@ -7,26 +7,30 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tests.sim.programs import Consumer, Ops, Plan, item_value, result_value
+from tests.sim.programs import NO_ROOM, RAISED, Consumer, Ops, Plan, item_value, result_value
+from tests.sim.store_user import NO_STREAM
 from zgen.core.effects import StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
 from zgen.ids import ObjectId, TaskId, object_id
+from zgen.limits import MS
 from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
-from zgen.wire.value import Parcel, Value
+from zgen.wire.value import Fault, Parcel, Stored, Value
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Worker
 
 #: A body that has its mark may still wait this long before its first line, as in a real worker.
 START_NS_MAX = 100_000
+#: A view of an argument that outlives its task does so for at most this long.
+KEPT_NS_MAX = 20 * MS
 
 
 #: Waits for something, then does what it is given.
 Wait = Callable[[Callable[[], None]], None]
 
 
-def error_value(task: TaskId) -> Parcel:
-    return Parcel(b"raised" + task[:4], (), True)
+def error_value(task: TaskId, why: bytes = RAISED) -> Parcel:
+    return Parcel(why + task[:4], (), True)
 
 
 class Body:
@@ -47,6 +51,13 @@ class Body:
         self.children: list[tuple[TaskId, Plan]] = []
         self.submitted = 0
         self.refs: list[ObjectId] = []
+        self.owner = start.owner
+        self.account = worker.cluster.accounts[self.task]
+        #: Views of arguments in shared memory.
+        self.views = [
+            self.user.store.opened(slot) for slot in start.slots if isinstance(slot, Stored)
+        ]
+        self.is_hopeless = any(isinstance(slot, Fault) for slot in start.slots)
 
     def begin(self) -> None:
         delay_ns = self.worker.cluster.world.random.randrange(START_NS_MAX)
@@ -60,12 +71,15 @@ class Body:
 
     def go_on(self) -> None:
         """Run until something takes time."""
+        if self.is_hopeless:
+            self.excuse()
+            return
         while self.worker.body is self:
             if self.held:
                 self.waits_for_release = True
                 return
             if self.at == len(self.ops):
-                self.end(OUTCOME_VALUE)
+                self.write_results([])
                 return
             op = self.ops[self.at]
             wait = getattr(self, f"_do_{op[0]}")(*op[1:])
@@ -79,19 +93,53 @@ class Body:
                     self.user.later(wait_ns, self.go_on)
             return
 
-    def end(self, outcome: int) -> None:
-        task, returns = self.task, self.pushed.returns_count
-        values: tuple[Value, ...] = ()
-        if outcome != OUTCOME_VALUE:
+    def write_results(self, values: list[Value]) -> None:
+        """Write the results from that one on, and end."""
+        index, returns = len(values), self.pushed.returns_count
+        if returns == STREAMING or index == returns:
+            self.end(OUTCOME_VALUE, tuple(values))
+            return
+        value = result_value(self.task, index, self.attempt, self.account.plan.result_bytes)
+        if not isinstance(value, Stored):
+            self.write_results([*values, value])
+            return
+
+        def written(stored: Stored | None) -> None:
+            if stored is None:
+                self.user.store.unused([each for each in values if isinstance(each, Stored)])
+                self.excuse()
+            else:
+                self.write_results([*values, stored])
+
+        self.user.store.write(self.account.owner, self.owner, NO_STREAM, value, written)
+
+    def excuse(self) -> None:
+        """End with an error that the world knows the cause of."""
+        self.account.excuses.append(self.attempt)
+        self.end(OUTCOME_ERROR, (error_value(self.task, NO_ROOM),))
+
+    def end(self, outcome: int, values: tuple[Value, ...] = ()) -> None:
+        task = self.task
+        if outcome != OUTCOME_VALUE and not values:
             values = (error_value(task),)
-        elif returns != STREAMING:
-            values = tuple(result_value(task, index, self.attempt) for index in range(returns))
         if self.refs or self.children:
             streams = tuple(child for child, plan in self.children if plan.returns == STREAMING)
             self.user.drop(self.refs, tuple(s for s in streams if s in self.user.handles))
         self.worker.body = None
-        self.worker.cluster.accounts[task].ends.append(self.attempt)
+        self.account.ends.append(self.attempt)
+        self.user.store.reported(values)
+        self.drop_views()
         self.user.post(TaskEnded(task, self.attempt, outcome, values))
+
+    def drop_views(self) -> None:
+        """Let go of the arguments, or keep some of them beyond the end of the task."""
+        random = self.worker.cluster.world.random
+        if self.views and random.random() < 0.3:
+            self.user.later(
+                random.randrange(KEPT_NS_MAX), partial(self.user.store.close, self.views)
+            )
+        else:
+            self.user.store.close(self.views)
 
     # -- ops: None goes on at once, (delay, None) after a while, (-1, act) when act says so
     # ----------
@@ -103,11 +151,43 @@ class Body:
         value = item_value(self.task, self.yielded, self.attempt, size)
         self.yielded += 1
         self.yielded_of_op += 1
+        if isinstance(value, Stored):
+            return -1, partial(self._yield_stored, value, delay_ns)
         self.user.post(Yielded(self.task, self.attempt, value))
+        return self._after_yield(delay_ns)
+
+    def _after_yield(self, delay_ns: int) -> Any:
         if delay_ns:
             jitter = self.worker.cluster.world.random.randrange(delay_ns)
             return delay_ns // 2 + jitter, None
         return None
+
+    def _yield_stored(self, template: Stored, delay_ns: int) -> None:
+        def written(value: Stored | None) -> None:
+            if value is None:
+                self.excuse()
+                return
+            self.user.store.reported((value,))
+            self.user.post(Yielded(self.task, self.attempt, value))
+            wait = self._after_yield(delay_ns)
+            self.user.later(wait[0] if wait else 0, self.go_on)
+
+        self.user.store.write(self.account.owner, self.owner, self.task, template, written)
+
+    def _do_waste(self, size: int) -> Any:
+        """Ask for room and write nothing into it, as a value that cannot be serialised does."""
+        self.at += 1
+        template = item_value(self.task, 999, self.attempt, size)
+        assert isinstance(template, Stored)
+
+        def written(value: Stored | None) -> None:
+            if value is not None:
+                self.user.store.unused([value])
+            self.go_on()
+
+        return -1, lambda: self.user.store.write(
+            self.account.owner, self.owner, self.task, template, written
+        )
 
     def _do_sleep(self, for_ns: int) -> Any:
         self.at += 1
@@ -164,13 +244,16 @@ class Body:
     def _await(self, result: ObjectId, then: Callable[[], None]) -> None:
         def got(value: Value) -> None:
             self.worker.cluster.promises.got(self.user, result, value)
-            then()
+            self.user.store.read([result], 0, then)
 
         self.user.get(result, got)
 
     def _drain(self, stream: TaskId, then: Callable[[], None]) -> None:
         def took(names: list[ObjectId], ended: bool) -> None:
             self.worker.cluster.promises.took(self.user, stream, names, ended)
+            self.user.store.read(names, 0, partial(done, names, ended))
+
+        def done(names: list[ObjectId], ended: bool) -> None:
             self.user.drop(names)
             if ended:
                 then()

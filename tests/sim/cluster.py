@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from tests.sim.bodies import Body
+from tests.sim.memory import Disk, Memory
 from tests.sim.oracles import Promises
 from tests.sim.programs import Account, Consumer
 from zgen.core.effects import (
@@ -82,6 +83,9 @@ class Settings:
         spawn_ns_max: The longest that a fork takes, and then the worker's start.
         spawn_failure: Chance that a worker dies before it is ready.
         exit_ns_max: The longest that the news of a death takes.
+        kill_ns_max: The longest that a worker lives that its node kills.
+        store_bytes: Shared memory of the node.
+        disk: How bad its disk is.
     """
 
     cpus: int = 20_000
@@ -90,6 +94,9 @@ class Settings:
     spawn_ns_max: int = 3 * MS
     spawn_failure: float = 0.0
     exit_ns_max: int = 2 * MS
+    kill_ns_max: int = 1 * MS
+    store_bytes: int = 1 << 30
+    disk: Disk = field(default_factory=Disk)
 
 
 class Cluster:
@@ -98,6 +105,8 @@ class Cluster:
     Attributes:
         accounts: What the world knows of each submitted task.
         puts: Values that users put.
+        memory: Shared memory and disk of the node; of the dead one until the next begins.
+        counts: What happened there, by name.
         promises: Who checks what users and the world see.
         node_deaths: How often the node died.
         spawn_failures: Workers that died before they ran anything; the node may call that a failed
@@ -115,6 +124,8 @@ class Cluster:
         self.world.oracles.append(self.promises)
         self.world.mourners.append(self._on_death)
         self.node: Life | None = None
+        self.memory: Memory
+        self.counts: dict[str, int] = {}
         self.node_deaths = 0
         self.spawn_failures = 0
         self.worker_deaths: dict[PeerId, int] = {}
@@ -133,8 +144,14 @@ class Cluster:
             Identity(address, PYTHON, RELEASE),
             (("CPU", self.settings.cpus),),
             self.settings.prestart,
+            self.settings.store_bytes,
         )
         self.node = self.world.start("node", address, machine, self._perform_node)
+        settings = self.settings
+        self.memory = Memory(
+            self.world, self.node, settings.store_bytes, settings.disk, self.counts
+        )
+        self.promises.regions.begin()
         for number in range(self.settings.drivers):
             self.begin_driver(f"driver{number + 1}")
 
@@ -159,6 +176,11 @@ class Cluster:
     def living_workers(self) -> list[Worker]:
         return [worker for worker in self.workers.values() if not worker.life.dead]
 
+    def user_of(self, life: Life) -> Consumer | None:
+        """Return the user of a process; None if it is the node."""
+        worker = self.workers.get(life.number)
+        return worker.user if worker is not None else self.drivers.get(life.number)
+
     def leave_all(self) -> None:
         """Every driver ends cleanly."""
         for user in self.drivers.values():
@@ -172,7 +194,7 @@ class Cluster:
             delay_ns = random.randrange(100 * US, self.settings.spawn_ns_max)
             self.world.at(delay_ns, self._fork, (life, effect))
         elif isinstance(effect, KillWorker):
-            self.world.at(random.randrange(1 * MS), self._kill, (life, effect))
+            self.world.at(random.randrange(self.settings.kill_ns_max), self._kill, (life, effect))
         elif isinstance(effect, WatchProcess):
             watched = self._living(effect.peer, effect.incarnation)
             if watched is None:
@@ -181,6 +203,8 @@ class Cluster:
             else:
                 key = (effect.peer, effect.incarnation)
                 self._watched.setdefault(key, []).append((life, effect))
+        else:
+            self.memory.perform(effect)
 
     def _perform_driver(self, life: Life, effect: Effect) -> None:
         user = self.drivers[life.number]
@@ -242,6 +266,7 @@ class Cluster:
         random = self.world.random
         delay_ns = random.randrange(self.settings.exit_ns_max)
         address = life.address
+        self.memory.forget(life)
         for watcher, _ in self._watched.pop((address.peer, address.incarnation), ()):
             exited = ProcessExited(address.peer, address.incarnation, reason)
             self.world.post_later(watcher, exited, delay_ns)

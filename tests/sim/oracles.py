@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tests.sim.programs import Account, Consumer, attempt_in, item_value, result_value, same
+from tests.sim.oracles_store import RegionsKept, StoreAnswers
+from tests.sim.programs import (
+    NO_ROOM,
+    Account,
+    Consumer,
+    attempt_in,
+    item_value,
+    result_value,
+    same,
+)
 from zgen.core.effects import CloseConnection, Effect, Report, StartTask, StreamAdvanced
 from zgen.core.events import Arrived, Dropped, Event
 from zgen.core.process import ProcessMachine
@@ -98,7 +107,7 @@ class ItemsInOrderOnce(Oracle):
             self.require(index == COMPLETION_INDEX and value == NONE, f"{short(name)} is {value!r}")
         else:
             self.require(not account.plan.raises, f"{short(task)} returned")
-            expected = result_value(task, index, 0)
+            expected = result_value(task, index, 0, account.plan.result_bytes)
             self.require(same(value, expected), f"{short(name)} is {value!r}")
 
 
@@ -124,6 +133,10 @@ class ErrorsNameTheirCause(Oracle):
         plan, story = account.plan, f"{short(task)}: {value!r}, starts {account.starts}"
         starts = len(account.starts)
         if isinstance(value, Parcel):
+            if value.data.startswith(NO_ROOM):
+                self._note("no room")
+                self.require(bool(account.excuses), f"{story}, but there was room")
+                return
             self._note("raised")
             self.require(plan.raises, f"{story}, but the body never raises")
             self.require(count in (None, items_before_raise(account)), f"{story} at item {count}")
@@ -361,6 +374,8 @@ class Promises(Oracle):
         self.executions = ExecutionsAreCounted(cluster)
         self.dead = TheDeadStayDead(cluster)
         self.last_words = LastWordsFirst(cluster)
+        self.store = StoreAnswers(cluster)
+        self.regions = RegionsKept(cluster)
         self.took = self.items.took
         self.got = self.items.got
         self.started = self.executions.started
@@ -370,10 +385,7 @@ class Promises(Oracle):
         self.hangs.require(self.cluster.node_deaths > 0, f"{user.life.name} lost a living node")
 
     def after_step(self, life: Life, event: Event, effects: list[Effect]) -> None:
-        user = self.cluster.drivers.get(life.number)
-        if user is None:
-            worker = self.cluster.workers.get(life.number)
-            user = worker.user if worker is not None else None
+        user = self.cluster.user_of(life)
         if isinstance(event, Arrived):
             sender = self.cluster.world.network.dialler_of(event.connection)
             self.dead.arrived(life, sender, effects)
@@ -383,6 +395,8 @@ class Promises(Oracle):
         for effect in effects:
             if type(effect) is CloseConnection:
                 self.last_words.closed(life, effect.peer)
+        if life is self.cluster.node and isinstance(life.machine, NodeMachine):
+            self.regions.after_node_step(life.machine)
         if user is None or life.dead:
             return
         if isinstance(event, Dropped):

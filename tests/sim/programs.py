@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.sim.store_user import StoreUser
 from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, StreamAdvanced
 from zgen.core.events import (
     DefineTaskFunction,
@@ -19,10 +20,12 @@ from zgen.core.events import (
     TaskSpec,
 )
 from zgen.core.process import ProcessMachine
-from zgen.ids import ObjectId, TaskId, derive_task_id, hash_function, object_id
+from zgen.ids import ObjectId, PeerId, TaskId, derive_task_id, hash_function, object_id
+from zgen.limits import INLINE_BYTES_MAX
 from zgen.sim.world import Life
+from zgen.wire.store import Place
 from zgen.wire.task import STREAMING
-from zgen.wire.value import Parcel, Value
+from zgen.wire.value import Parcel, Stored, Value
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 Ops = list[list[Any]]
 FUNCTION = b"a function that runs scripts"
 FUNCTION_ID = hash_function(FUNCTION)
+#: How the errors of bodies begin.
+RAISED, NO_ROOM = b"raised", b"no room"
+NOWHERE = Place(0, 0, 0, 0, False)
 
 
 @dataclass(slots=True)
@@ -40,16 +46,19 @@ class Plan:
         ops: What its body does, in order: ``["yield", count, delay_ns, size]``, ``["sleep", ns]``,
             ``["raise", attempts]`` (a retryable error below that attempt; -1: always a final one),
             ``["die", attempts]`` (its worker crashes below that attempt), ``["spawn", plan]``
-            (submits a child), ``["gather"]`` (waits for its children).
+            (submits a child), ``["gather"]`` (waits for its children), ``["waste", size]`` (asks
+            for room in shared memory and writes nothing).
         returns: Number of results, or ``STREAMING``.
         retries: How often it may run again.
         cpus: Ten-thousandths of a CPU.
+        result_bytes: Bytes of each result, beyond its name.
     """
 
     ops: Ops
     returns: int = STREAMING
     retries: int = 3
     cpus: int = 10_000
+    result_bytes: int = 0
 
     @property
     def items(self) -> int:
@@ -65,7 +74,7 @@ class Plan:
         return attempts < 0 or 0 <= self.retries < attempts
 
     def to_json(self) -> list[Any]:
-        return [self.ops, self.returns, self.retries, self.cpus]
+        return [self.ops, self.returns, self.retries, self.cpus, self.result_bytes]
 
 
 @dataclass(slots=True)
@@ -78,6 +87,8 @@ class Account:
         owner: Who submitted it.
         starts: Attempts whose body was marked as started, in order.
         ends: Attempts whose body ended.
+        excuses: Attempts that ended since there was no room in shared memory or since an argument
+            in it was lost.
     """
 
     plan: Plan
@@ -85,24 +96,33 @@ class Account:
     owner: Life
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
+    excuses: list[int] = field(default_factory=list)
 
 
 def item_value(task: TaskId, index: int, attempt: int, size: int) -> Value:
-    """Return item ``index``; its first byte tells oracles which attempt made it."""
-    data = bytes([attempt]) + task[:4] + index.to_bytes(3, "big") + bytes(size)
+    """Return item ``index``; its first byte tells oracles which attempt made it.
+
+    A large one is a template: it has yet to be written somewhere.
+    """
+    data = bytes([attempt]) + task[:4] + index.to_bytes(3, "big")
+    if size > INLINE_BYTES_MAX:
+        return Stored(PeerId(b""), 0, NOWHERE, data, (size,))
+    data += bytes(size)
     if index % 7 == 3:
         return Parcel(data, (b"buffer", bytes([index % 256])))
     return data
 
 
-def result_value(task: TaskId, index: int, attempt: int) -> Value:
-    return item_value(task, 1000 + index, attempt, 0)
+def result_value(task: TaskId, index: int, attempt: int, size: int = 0) -> Value:
+    return item_value(task, 1000 + index, attempt, size)
 
 
 def same(value: Value, expected: Value) -> bool:
     """Return whether two values are equal, whatever attempt made them."""
     if isinstance(value, Parcel) and isinstance(expected, Parcel):
         return value.data[1:] == expected.data[1:] and value.buffers == expected.buffers
+    if isinstance(value, Stored) and isinstance(expected, Stored):
+        return value.data[1:] == expected.data[1:] and value.sizes == expected.sizes
     if isinstance(value, bytes) and isinstance(expected, bytes):
         return value[1:] == expected[1:]
     return False
@@ -112,6 +132,8 @@ def attempt_in(value: Value) -> int | None:
     """Return which attempt made a value; None for an error."""
     if isinstance(value, Parcel):
         return None if value.is_error else value.data[0]
+    if isinstance(value, Stored):
+        return value.data[0]
     return value[0] if isinstance(value, bytes) else None
 
 
@@ -130,6 +152,7 @@ class Consumer:
         self.waiting_objects: dict[ObjectId, list[Callable[[Value], None]]] = {}
         self.waiting_streams: dict[TaskId, tuple[int, Callable[[list[ObjectId], bool], None]]] = {}
         self.defined = False
+        self.store = StoreUser(self)
         #: Answer to the last ``TakeItems``.
         self._taken: list[ItemsTaken] = []
 
@@ -242,6 +265,8 @@ class Consumer:
         elif isinstance(effect, StreamAdvanced) and effect.stream in self.waiting_streams:
             count_max, then = self.waiting_streams.pop(effect.stream)
             self.later(0, partial(self.next, effect.stream, count_max, then))
+        else:
+            self.store.perform(effect)
 
     def _tell(self, name: ObjectId, then: Callable[[Value], None]) -> None:
         value = self.owner.refs.value_of(name)

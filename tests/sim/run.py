@@ -7,6 +7,7 @@ from random import Random
 from time import process_time
 
 from tests.sim.cluster import Cluster, Settings
+from tests.sim.memory import Disk
 from tests.sim.programs import Consumer
 from tests.sim.workloads import Program
 from zgen.core import executor
@@ -30,6 +31,22 @@ STROKES = {
     "node": 1500 * MS,
     "zombie": 200 * MS,
 }
+
+
+#: The same for those who write into shared memory just now, or have views of it.
+STORE_STROKES = {"writer": 150 * MS, "reader": 200 * MS}
+
+
+def draw_disk(random: Random) -> Disk:
+    """Return a good disk, or one that fails sometimes or always."""
+    disk = Disk(order_ns_max=random.choice((1, 1, 5, 60)) * MS)
+    if random.random() < 0.15:
+        disk.full = random.choice((0.3, 1.0))
+    if random.random() < 0.1:
+        disk.broken = 0.2
+    if random.random() < 0.1:
+        disk.corrupt = 0.2
+    return disk
 
 
 @dataclass(slots=True)
@@ -75,6 +92,7 @@ class Run:
         self.hardship.every_ns.setdefault("worker", STROKES["worker"])
         self.activities = random.choice((16, 24, 30)) // settings.drivers
         self.window_bytes = random.choice((2_000, 64 << 20, 64 << 20))
+        self.large = self._draw_store(Random(~seed), settings)
         self.cluster = Cluster(seed, settings, trace)
         self.cluster.begin_program = self._begin_program
         self.faults = Faults(
@@ -85,10 +103,25 @@ class Run:
                 "driver": self._driver,
                 "node": self._node,
                 "zombie": self._zombie,
+                "writer": lambda: self._one_of(self.cluster.memory.writers()),
+                "reader": lambda: self._one_of(self.cluster.memory.readers()),
             },
         )
         self.programs: list[Program] = []
         self._looks = 0
+
+    def _draw_store(self, random: Random, settings: Settings) -> int:
+        """Draw shared memory and its hardship; return how many activities use it.
+
+        These dice are others, so that a run differs from one without only by what it does there.
+        """
+        settings.store_bytes = random.choice((1, 1, 2, 3, 64)) << 20
+        settings.disk = draw_disk(random)
+        settings.kill_ns_max = random.choice((1, 1, 30)) * MS
+        for name, mean_ns in STORE_STROKES.items():
+            if random.random() < 0.4:
+                self.hardship.every_ns[name] = mean_ns
+        return random.choice((3, 4, 6)) // settings.drivers
 
     def run(self) -> None:
         """Suffer, heal, end, rest.
@@ -103,6 +136,7 @@ class Run:
         self.faults.begin()
         world.run(SAFETY_NS)
         self.faults.stop()
+        self.cluster.settings.disk = self.cluster.memory.disk = Disk()
         self._revive()
         healed_ns = world.now_ns
         world.run(healed_ns + LIVENESS_NS_MAX, self._all_done)
@@ -112,9 +146,11 @@ class Run:
                 program.user.drop_all()
         world.run(world.now_ns + REST_NS)
         promises.leaks.at_rest()
+        promises.regions.at_rest()
         self.cluster.leave_all()
         world.run(world.now_ns + REST_NS)
         promises.leaks.at_rest()
+        promises.regions.at_rest()
         promises.leaks.require(not self.cluster.living_workers(), "workers outlive their drivers")
 
     def _undone(self) -> list[str]:
@@ -138,7 +174,7 @@ class Run:
 
     def _begin_program(self, user: Consumer) -> None:
         if not any(program.user is user for program in self.programs):
-            self.programs.append(Program(self.cluster, user, self.activities))
+            self.programs.append(Program(self.cluster, user, self.activities, self.large))
 
     # -- strokes -----------------------------------------------------------------------------------
     def _worker(self) -> bool:
@@ -147,6 +183,13 @@ class Run:
             return False
         self.cluster.world.crash(self.cluster.world.random.choice(workers).life)
         return True
+
+    def _one_of(self, lives: list[Life]) -> bool:
+        """A worker among them dies."""
+        workers = [life for life in lives if life.number in self.cluster.workers]
+        if workers:
+            self.cluster.world.crash(self.cluster.world.random.choice(workers))
+        return bool(workers)
 
     def _zombie(self) -> bool:
         """Hold what a worker says, let it die, and let that arrive long afterwards."""
@@ -195,7 +238,7 @@ class Run:
                 continue
             mine = [program for program in self.programs if program.user is user]
             for program in mine:
-                program.left = 0
+                program.stop()
             if any(program.undone() for program in mine):
                 world.at(20 * MS, self._revive)
                 return
@@ -238,6 +281,12 @@ def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
         "starts": run.cluster.promises.executions.starts,
         "items": run.cluster.promises.items.items,
         "errors": sum(run.cluster.promises.errors.kinds.values()),
+        "regions given": run.cluster.counts.get("regions given", 0),
+        "views": run.cluster.counts.get("views opened", 0),
+        "spilled": run.cluster.counts.get("spilled", 0),
+        "restored": run.cluster.counts.get("restored", 0),
+        "regions refused": run.cluster.promises.store.refusals,
+        "regions lost": run.cluster.promises.store.losses,
         "refused from the dead": run.cluster.promises.dead.refused,
     }
     outcome.seconds = process_time() - began

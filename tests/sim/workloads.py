@@ -7,6 +7,7 @@ from random import Random
 
 from tests.sim.cluster import Cluster
 from tests.sim.programs import Consumer, Plan
+from tests.sim.store_workloads import LargeValues
 from zgen.ids import PUT_INDEX_FIRST, ObjectId, TaskId, object_id
 from zgen.limits import MS, US
 from zgen.wire.task import STREAMING
@@ -63,7 +64,7 @@ def draw_cpus(random: Random) -> int:
 class Program:
     """One driver's user: begins activities one after another until told to stop."""
 
-    def __init__(self, cluster: Cluster, user: Consumer, activities: int) -> None:
+    def __init__(self, cluster: Cluster, user: Consumer, activities: int, large: int = 0) -> None:
         self.cluster = cluster
         self.user = user
         self.random = cluster.world.random
@@ -76,6 +77,7 @@ class Program:
         self._begun = 0
         #: References of finished activities that the user keeps for later arguments.
         self.kept: list[ObjectId] = []
+        self.large = LargeValues(self, large)
         user.later(0, self._begin_more)
 
     def undone(self) -> list[str]:
@@ -84,8 +86,12 @@ class Program:
             return []
         who = self.user.life.name
         return [f"{who}: {what}" for what in self.active.values()] + (
-            [f"{who}: {self.left} activities to begin"] if self.left else []
+            [f"{who}: {self.left} activities to begin"] if self.left or self.large.left else []
         )
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self.left = self.large.left = 0
 
     def _begin_more(self) -> None:
         if self.left and len(self.active) < ACTIVE_COUNT_MAX:
@@ -93,21 +99,24 @@ class Program:
             self._begun += 1
             kinds = (self._stream, self._stream, self._stream, self._task, self._burst, self._chain)
             self.random.choice(kinds)(str(self._begun))
-        if self.left:
+        if self.large.left and self.random.random() < 0.5:
+            self._begun += 1
+            self.large.begin_one(str(self._begun))
+        if self.left or self.large.left:
             self.user.later(self.random.randrange(8 * MS), self._begin_more)
 
-    def _submit(self, plan: Plan, slots: tuple[ObjectId, ...] = ()) -> TaskId:
+    def submit(self, plan: Plan, slots: tuple[ObjectId, ...] = ()) -> TaskId:
         task = self.user.submit(plan, self.parent, self.submitted, slots)
         self.submitted += 1
         return task
 
-    def _done(self, number: str) -> None:
+    def done(self, number: str) -> None:
         del self.active[number]
 
     # -- activities --------------------------------------------------------------------------------
     def _stream(self, number: str) -> None:
         """Read a stream: to its end, or until interest is lost; ``completed()`` sometimes."""
-        stream = self._submit(draw_stream(self.random), self._slots())
+        stream = self.submit(draw_stream(self.random), self.slots())
         self.active[number] = f"stream {self.cluster.world.trace.show(stream)}"
         give_up = self.random.choice((None, None, None, 0, 3, 10))
         keep = self.random.random() < 0.3
@@ -119,11 +128,11 @@ class Program:
             def completed(value: Value) -> None:
                 self.cluster.promises.got(self.user, name, value)
                 self.user.drop([name])
-                self._done(key)
+                self.done(key)
 
             if self.random.random() < 0.3:
                 plan = draw_task(self.random, 2)
-                after = self._submit(plan, (name, *self._slots()))
+                after = self.submit(plan, (name, *self.slots()))
                 self._results(f"{number} after", [(after, plan)])
 
             self.user.get(name, completed)
@@ -140,7 +149,7 @@ class Program:
                 self.user.drop(mine, (stream,) if ended or gives_up else ())
                 mine.clear()
             if ended or gives_up:
-                self._done(number)
+                self.done(number)
                 return
             self.user.later(self.random.choice((0, 200 * US, 2 * MS, 5 * MS)), read)
 
@@ -155,12 +164,12 @@ class Program:
     def _task(self, number: str) -> None:
         """Submit one task and get its results, or forget them."""
         plan = draw_task(self.random)
-        self._results(number, [(self._submit(plan, self._slots()), plan)])
+        self._results(number, [(self.submit(plan, self.slots()), plan)])
 
     def _burst(self, number: str) -> None:
         """Submit many short tasks at once and get all results."""
         plan = Plan([], 1, draw_retries(self.random), draw_cpus(self.random))
-        tasks = [self._submit(plan) for _ in range(self.random.choice((5, 10, 20)))]
+        tasks = [self.submit(plan) for _ in range(self.random.choice((5, 10, 20)))]
         self._results(number, [(task, plan) for task in tasks])
 
     def _chain(self, number: str) -> None:
@@ -168,13 +177,13 @@ class Program:
         self.puts += 1
         put = object_id(self.parent[0], PUT_INDEX_FIRST + self.puts)
         self.user.put(put, b"put" + bytes(self.random.randrange(20)))
-        before: tuple[ObjectId, ...] = (put, *self._slots())
+        before: tuple[ObjectId, ...] = (put, *self.slots())
         dropped: list[ObjectId] = [put]
         results: list[ObjectId] = []
         last: tuple[TaskId, Plan] | None = None
         for _ in range(self.random.choice((1, 2, 4))):
             plan = draw_task(self.random, 2)
-            task = self._submit(plan, before)
+            task = self.submit(plan, before)
             before = (*results[:1], object_id(task, plan.returns - 1), object_id(task, 0))
             dropped += results
             last = (task, plan)
@@ -183,7 +192,7 @@ class Program:
         self.user.drop(dropped)
         self._results(number, [last])
 
-    def _slots(self) -> tuple[ObjectId, ...]:
+    def slots(self) -> tuple[ObjectId, ...]:
         """Return arguments for a task: results that the user still holds, sometimes."""
         if self.kept and self.random.random() < 0.3:
             return tuple(self.random.choices(self.kept, k=self.random.choice((1, 1, 2))))
@@ -197,7 +206,7 @@ class Program:
 
             def forget() -> None:
                 self.user.drop(names)
-                self._done(number)
+                self.done(number)
 
             self.user.later(self.random.randrange(10 * MS), forget)
             return
@@ -205,15 +214,18 @@ class Program:
         self.active[number] = f"results {self.cluster.world.trace.show(names[0])}"
 
         def got(name: ObjectId, value: Value) -> None:
-            nonlocal waits
             self.cluster.promises.got(self.user, name, value)
+            self.user.store.read([name], 0, partial(read, name))
+
+        def read(name: ObjectId) -> None:
+            nonlocal waits
             waits -= 1
             if len(self.kept) < 4:
                 self.kept.append(name)
             else:
                 self.user.drop([name])
             if not waits:
-                self._done(number)
+                self.done(number)
 
         for name in names:
             self.user.get(name, partial(got, name))

@@ -21,6 +21,7 @@ from zgen.exceptions import (
     ObjectLostError,
     ObjectReconstructionFailedError,
     ObjectStoreFullError,
+    OutOfDiskError,
     OutOfMemoryError,
     ReplayMismatchError,
     StreamClosedError,
@@ -224,7 +225,11 @@ def test_every_error_survives_a_pickle_and_a_copy_with_what_was_set_on_it(
         (TaskCancelledError("0123456789", "by hand"), ["by hand"]),
         (CapacityError("ITEMS_COUNT_MAX"), ["ITEMS_COUNT_MAX"]),
         (CapacityError("X", "too many items"), ["too many items"]),
-        (ObjectStoreFullError("10 bytes", (("0a", 9),)), ["10 bytes"]),
+        (
+            ObjectStoreFullError("10 bytes", (("worker 7", 9, 2),)),
+            ["10 bytes", "9 bytes in 2 objects: worker 7", "object_store_memory", "drop"],
+        ),
+        (OutOfDiskError("10 bytes", (("worker 7", 9, 2),)), ["10 bytes", "worker 7", "free disk"]),
         (InternalError("the story"), ["the story", "please report"]),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, ZgenError) else "",
@@ -242,7 +247,9 @@ def test_a_crash_without_output_shows_no_empty_tail() -> None:
 
 def test_fields_are_kept_beside_the_sentence() -> None:
     assert ObjectReconstructionFailedError("0a", "why", "put").reason == "put"
-    assert ObjectStoreFullError("m", (("0a", 9),)).largest_holders == (("0a", 9),)
+    for full in (ObjectStoreFullError, OutOfDiskError):
+        assert full("m", (("0a", 9, 1),)).largest_holders == (("0a", 9, 1),)
+        assert "holders" not in str(full("m"))
     assert ActorDiedError("a1").actor_id == "a1"
     assert StreamClosedError("work").task_name == "work"
 

@@ -6,7 +6,7 @@ shows is all there is.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from zgen.core import events as ev
 from zgen.core.deadlines import earliest
@@ -24,6 +24,10 @@ from zgen.wire.codec import decode, encode
 from zgen.wire.lease import LeaseGranted, ProcessDown, WorkerReady
 from zgen.wire.store import AskEvict, RegionsHeld, RegionsLeased, RegionsRefused
 from zgen.wire.value import Stored
+
+
+#: Events that, if they have no effect, leave every deadline as it is.
+_WITHOUT_DEADLINE: Final = (ev.Yielded, ev.PutObject, ev.WantRegion, ev.OpenView)
 
 
 class ProcessMachine:
@@ -94,10 +98,14 @@ class ProcessMachine:
         store = self.store
         if store.dropped or store.regions.changed:
             store.settle(wanted)
-        if wanted:
+        if not wanted:
+            # A yield waits on a busy line, whose tick ``_on_yielded`` has seen to.
+            if type(event) in _WITHOUT_DEADLINE:
+                return wanted
+        elif type(event) is ev.TakeItems:
+            return wanted
+        else:
             wanted = self._post(wanted, now_ns)
-        elif type(event) is ev.Yielded:
-            return wanted  # it waits on a busy line, whose tick ``_on_yielded`` has seen to
         self._refresh_deadline()
         return wanted
 

@@ -122,6 +122,10 @@ class RegionStock:
         if asked is not None and asked.want is None:
             ahead.asked = False
         ahead.regions.extend(regions)
+        excess = len(ahead.regions) - REGIONS_AHEAD_COUNT_MAX
+        if excess > 0:
+            reached("more regions leased ahead than are kept")
+            self._return([ahead.regions.popleft().region for _ in range(excess)], out)
 
     def on_refused(self, message: RegionsRefused, out: list[Effect]) -> None:
         """The node has no room."""
@@ -199,7 +203,7 @@ class RegionStock:
         """Assert the invariants of the stock."""
         for owner, ahead in self.ahead.items():
             assert owner in self.deadlines, "regions leased ahead, and nobody looks how long"
-            assert len(ahead.regions) <= 2 * REGIONS_AHEAD_COUNT_MAX, f"{len(ahead.regions)} ahead"
+            assert len(ahead.regions) <= REGIONS_AHEAD_COUNT_MAX, f"{len(ahead.regions)} ahead"
             for leased in ahead.regions:
                 assert leased.region not in self.writing, f"region {leased.region} is in hand"
 

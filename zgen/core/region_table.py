@@ -252,12 +252,11 @@ class RegionTable:
         """Assert that every region is needed or about to be let go, and waited for if not held."""
         needless = dict.fromkeys(self._needless)
         for number, region in self.regions.items():
-            story = f"region {number}: {region}"
-            assert min(region.views, region.pending) >= 0, story
-            assert region.is_needed or region.asked or number in needless, story
-            assert region.place is None or not region.openers, story
+            assert min(region.views, region.pending) >= 0, (number, region)
+            assert region.is_needed or region.asked or number in needless, (number, region)
+            assert region.place is None or not region.openers, (number, region)
             waited = bool(region.openers or (region.pending and region.place is None))
-            assert not waited or region.asked or region.lost or self.node is None, story
+            assert not waited or region.asked or region.lost or self.node is None, (number, region)
 
     def _ask(self, number: int, region: Region) -> None:
         if not region.asked:

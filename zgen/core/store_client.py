@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from zgen.core.effects import Effect, ViewRefused
-from zgen.core.events import OpenView, RegionUnused, WantRegion
+from zgen.core.events import OpenView, WantRegion
 from zgen.core.region_stock import RegionStock
 from zgen.core.region_table import RegionTable
 from zgen.ids import PeerId
@@ -58,10 +58,6 @@ class StoreClient:
             self.stock.refuse(event, "the owner of the value is dead", out)
         else:
             self.stock.want(event, now_ns, out)
-
-    def unused(self, event: RegionUnused, out: list[Effect]) -> None:
-        """Return a region that no value will name."""
-        self.stock.unused(event.region, out)
 
     def open(self, event: OpenView, value: Value | None, out: list[Effect]) -> None:
         """Open a view of a value, which may have turned into something else meanwhile."""

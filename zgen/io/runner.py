@@ -13,16 +13,17 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
 from zgen.core.events import Event, TaskEnded, Yielded
-from zgen.ids import FunctionId, TaskId, hash_function
+from zgen.ids import NO_STREAM, FunctionId, PeerId, StreamId, TaskId, hash_function
 from zgen.io import serializer
+from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
 from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
-from zgen.wire.value import NONE, Value
+from zgen.wire.value import NONE, Stored, Value
 
 #: Layout of the started-marks: lease id, pushes started under it.
 _MARK: Final = struct.Struct("=16sQ")
@@ -50,6 +51,22 @@ class TaskContext:
         self.waits = 0
 
 
+class Objects(Protocol):
+    """Shared memory, as what runs tasks needs it."""
+
+    def store(self, large: Large, owner: PeerId, stream: StreamId) -> Stored:
+        """Write a value; it must be reported, or its region goes back as unused."""
+
+    def unused(self, region: int) -> None:
+        """Give a region back that no value will name."""
+
+    def view(self, value: Stored) -> Any:
+        """Return the object in a value for which a view is counted; the view goes if that fails."""
+
+    def give_back(self, region: int) -> None:
+        """Take back a view that is counted and will not be made."""
+
+
 class Runner:
     """The main thread of a worker between and during tasks.
 
@@ -64,6 +81,7 @@ class Runner:
         post: Callable[[Event], list[Effect]],
         wait: Callable[[Waiter], bool],
         marks_fd: int,
+        objects: Objects,
     ) -> None:
         """Report to ``post``; ``marks_fd`` is the memory that outlives this process, or -1."""
         self.context: TaskContext | None = None
@@ -71,6 +89,7 @@ class Runner:
         self.ready = Waiter()
         self._post = post
         self._wait = wait
+        self._objects = objects
         self._held: Waiter | None = None
         #: Function -> its pickle, until it is first called. Added by ``LearnFunction``.
         self._payloads: dict[FunctionId, bytes] = {}
@@ -119,23 +138,64 @@ class Runner:
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
 
     def _call(self, start: StartTask) -> Any:
-        task = start.task
-        function = self._functions.get(task.function)
+        function = self._functions.get(start.task.function)
         if function is None:
-            payload = self._payloads[task.function]
-            assert hash_function(payload) == task.function, "a function unlike its hash"
-            function = self._functions[task.function] = serializer.load_function(payload)
-            del self._payloads[task.function]
+            function = self._load(start)
         if start.arguments == b"":
             return function()
+        values = self._values_of(start.slots) if start.slots else None
         args, kwargs = serializer.deserialize(start.arguments)
-        if start.slots:
-            values = [serializer.deserialize(value) for value in start.slots]
+        if values is not None:
             args = tuple([values[a.index] if type(a) is serializer.Slot else a for a in args])
             kwargs = {
                 k: values[v.index] if type(v) is serializer.Slot else v for k, v in kwargs.items()
             }
         return function(*args, **kwargs)
+
+    def _load(self, start: StartTask) -> Callable[..., Any]:
+        task = start.task
+        try:
+            payload = self._payloads[task.function]
+            assert hash_function(payload) == task.function, "a function unlike its hash"
+            function = self._functions[task.function] = serializer.load_function(payload)
+        except BaseException:
+            self._give_back(start.slots)
+            raise
+        del self._payloads[task.function]
+        return function
+
+    def _values_of(self, slots: tuple[Value, ...]) -> list[Any]:
+        """Return the objects of referenced arguments: one view of each that is in shared memory."""
+        values: list[Any] = []
+        for index, value in enumerate(slots):
+            try:
+                if isinstance(value, Stored):
+                    values.append(self._objects.view(value))
+                else:
+                    values.append(serializer.deserialize(value))
+            except BaseException:
+                self._give_back(slots[index + 1 :])
+                raise
+        return values
+
+    def _give_back(self, slots: tuple[Value, ...]) -> None:
+        """Take back the views that are counted for arguments and will not be made."""
+        for value in slots:
+            if isinstance(value, Stored):
+                self._objects.give_back(value.region)
+
+    def _pack(self, start: StartTask, result: Any, stream: StreamId = NO_STREAM) -> Value:
+        """Return what is reported of a result or an item, large ones from shared memory."""
+        packed = serializer.serialize(result)
+        if type(packed) is Large:
+            return self._objects.store(packed, start.owner, stream)
+        return packed
+
+    def _discard(self, values: list[Value]) -> None:
+        """Give back the regions of results that will not be reported."""
+        for value in values:
+            if isinstance(value, Stored):
+                self._objects.unused(value.region)
 
     def _run_function(self, start: StartTask) -> tuple[int, tuple[Value, ...]]:
         try:
@@ -158,7 +218,7 @@ class Runner:
         values: list[Value] = []
         try:
             for item in itertools.islice(body, count):
-                values.append(serializer.serialize(item))  # noqa: PERF401  # kept if it raises
+                values.append(self._pack(start, item))  # noqa: PERF401  # kept if it raises
             if len(values) < count:
                 raise ValueError(f"num_returns={count}, but {name}() yielded {len(values)} values")
             for _ in body:
@@ -169,6 +229,7 @@ class Runner:
         except BaseException as error:
             outcome, failure = self._failure(start, error)
             if outcome == OUTCOME_RETRY:
+                self._discard(values)
                 return outcome, failure
             values += failure * (count - len(values))
         finally:
@@ -178,7 +239,7 @@ class Runner:
     def _results(self, start: StartTask, result: Any) -> tuple[Value, ...]:
         count = start.task.returns_count
         if count == 1:
-            return (NONE if result is None else serializer.serialize(result),)
+            return (NONE if result is None else self._pack(start, result),)
         if count == 0:
             return ()
         try:
@@ -189,7 +250,14 @@ class Runner:
         if len(results) != count:
             text = f"{start.task.name}() returned {len(results)} values"
             raise ValueError(f"num_returns={count}, but {text}")
-        return tuple([serializer.serialize(value) for value in results])
+        values: list[Value] = []
+        try:
+            for result in results:
+                values.append(self._pack(start, result))  # noqa: PERF401  # given back if it raises
+        except BaseException:
+            self._discard(values)
+            raise
+        return tuple(values)
 
     def _run_generator(self, start: StartTask) -> None:
         task, attempt = start.task.task, start.task.attempt
@@ -203,7 +271,10 @@ class Runner:
                 text = f"{start.task.name}() returned {kind}, not a generator"
                 raise ValueError(f'num_returns="streaming", but {text}')
             for item in itertools.islice(body, ITEMS_COUNT_MAX):
-                post(Yielded(task, attempt, serialize(item)))
+                packed = serialize(item)
+                if type(packed) is Large:
+                    packed = self._objects.store(packed, start.owner, task)
+                post(Yielded(task, attempt, packed))
                 if self._held is not None:
                     self._wait_for_release()
             for _ in body:

@@ -1,9 +1,9 @@
 """cloudpickle, out-of-band buffers, errors as values; the one import of cloudpickle.
 
-Rules of this file: objects become ``Value`` and back. Exact builtin scalars and numpy arrays go
-through
-the C pickler alone; everything else through cloudpickle, since the C pickler writes functions and
-classes of ``__main__`` by reference without complaint, and no worker can load those.
+Rules of this file: objects become ``Value`` or ``Large`` and back. Exact builtin scalars, small
+containers of nothing else and numpy arrays go through the C pickler alone; everything else through
+cloudpickle, since the C pickler writes functions and classes of ``__main__`` by reference without
+complaint, and no worker can load those.
 """
 
 import importlib.util
@@ -11,12 +11,14 @@ import io
 import pickle
 import sys
 import traceback
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
 
 from zgen.exceptions import (
     GetTimeoutError,
     NodeDiedError,
+    ObjectLostError,
     ReplayMismatchError,
     StreamClosedError,
     SystemFailure,
@@ -25,16 +27,53 @@ from zgen.exceptions import (
     ZgenError,
 )
 from zgen.ids import short
+from zgen.limits import INLINE_BYTES_MAX
 from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Value
 
 _PLAIN: Final = frozenset({int, float, str, bytes, bool, complex})
+#: Elements of a container that are looked at one by one; a larger one costs less than it does in
+#: cloudpickle.
+_LOOKED_AT_MAX: Final = 32
+#: How deep containers in containers are looked at: the arguments of a call, and what is in them.
+_DEPTH_MAX: Final = 5
 #: Buffers smaller than this stay inside the pickle.
 _BUFFER_BYTES_MIN: Final = 4 << 10
 #: Out-of-band buffers of one value; further ones stay inside the pickle.
 _BUFFERS_COUNT_MAX: Final = 256
 
+#: The pickles of large ``bytes`` and ``bytearray``, whose content is the buffer: it is copied once
+#: on each side, and not into a pickle before.
+_BYTES: Final = b"\x80\x05cbuiltins\nbytes\n\x97\x85R."
+_BYTEARRAY: Final = b"\x80\x05cbuiltins\nbytearray\n\x97\x85R."
+
 #: The way back from plain bytes, which is all that most values are.
 loads: Final = pickle.loads
+
+
+@final
+@dataclass(slots=True)
+class Large:
+    """A value with more than ``INLINE_BYTES_MAX`` bytes, to be written into shared memory.
+
+    Attributes:
+        data: The pickle, without its out-of-band buffers; empty if it is the first of the parts.
+        parts: Views of memory that others may have, in order.
+    """
+
+    data: bytes
+    parts: list[memoryview]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Bytes of each part."""
+        return tuple([part.nbytes for part in self.parts])
+
+    def copied(self) -> Parcel | bytes:
+        """Return the same value with copies of its parts, for where there is no shared memory."""
+        if self.data:
+            return Parcel(self.data, tuple([bytes(part) for part in self.parts]))
+        data, *buffers = [bytes(part) for part in self.parts]
+        return Parcel(data, tuple(buffers)) if buffers else data
 
 
 class Slot:
@@ -55,6 +94,11 @@ class Slot:
         return Slot, (self.index,)
 
 
+#: What the C pickler does as cloudpickle does, and containers that are looked into.
+_ATOMS: Final = frozenset({*_PLAIN, type(None), Slot})
+_CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
+
+
 def _cloudpickle() -> Any:
     """Import it on first use: the commonest values need none of it, and it takes its time."""
     import cloudpickle
@@ -67,8 +111,8 @@ def preload() -> None:
     _cloudpickle()
 
 
-def serialize(value: Any) -> Value:
-    """Return ``value`` as bytes, or as bytes with copies of its large buffers.
+def serialize(value: Any) -> Value | Large:
+    """Return ``value`` as bytes, or as bytes with copies of its buffers, or as what is too large.
 
     Raises:
         NestedRefError: A reference lies inside it.
@@ -76,26 +120,75 @@ def serialize(value: Any) -> Value:
     """
     kind = type(value)
     if kind in _PLAIN:
-        return pickle.dumps(value, 5)
+        if kind is bytes and len(value) > INLINE_BYTES_MAX:
+            return Large(_BYTES, [memoryview(value)])
+        data = pickle.dumps(value, 5)
+        if len(data) <= INLINE_BYTES_MAX:
+            return data
+        if kind is bytes:
+            return Large(_BYTES, [memoryview(value)])
+        return Large(b"", [memoryview(data)])
     if value is None:
         return NONE
-    buffers: list[bytes] = []
+    if kind in _CONTAINERS and _is_plain(value, kind, _DEPTH_MAX):
+        data = pickle.dumps(value, 5)
+        return data if len(data) <= INLINE_BYTES_MAX else Large(b"", [memoryview(data)])
+    return _serialize_with_buffers(value, kind)
+
+
+def _serialize_with_buffers(value: Any, kind: type) -> Value | Large:
+    if kind is bytearray and len(value) > INLINE_BYTES_MAX:
+        return Large(_BYTEARRAY, [memoryview(value)])
+    buffers: list[memoryview] = []
 
     def keep_inside(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < _BUFFER_BYTES_MIN or len(buffers) >= _BUFFERS_COUNT_MAX:
             return True
-        buffers.append(bytes(raw))
+        buffers.append(raw)
         return False
 
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and kind is numpy.ndarray and not value.dtype.hasobject:
+    data: bytes | memoryview
+    if _is_plain_array(value, kind):
         data = pickle.dumps(value, 5, buffer_callback=keep_inside)
     else:
         file = io.BytesIO()
         _cloudpickle().Pickler(file, protocol=5, buffer_callback=keep_inside).dump(value)
-        data = file.getvalue()
-    return Parcel(data, tuple(buffers)) if buffers else data
+        data = file.getbuffer()
+    if len(data) > INLINE_BYTES_MAX:
+        return Large(b"", [memoryview(data), *buffers])
+    data = bytes(data)
+    if len(data) + sum([buffer.nbytes for buffer in buffers]) > INLINE_BYTES_MAX:
+        return Large(data, buffers)
+    return Parcel(data, tuple([bytes(buffer) for buffer in buffers])) if buffers else data
+
+
+def _is_plain(value: Any, kind: type, depth: int) -> bool:
+    """Return whether a builtin container holds nothing but what the C pickler does right."""
+    if len(value) > _LOOKED_AT_MAX or not depth:
+        return False
+    if kind is dict:
+        return all(map(_ATOMS.__contains__, map(type, value))) and _are_plain(value.values(), depth)
+    return _are_plain(value, depth)
+
+
+def _are_plain(values: Any, depth: int) -> bool:
+    for value in values:
+        kind = type(value)
+        if kind in _ATOMS:
+            continue
+        if kind not in _CONTAINERS or not _is_plain(value, kind, depth - 1):
+            return False
+    return True
+
+
+def _is_plain_array(value: Any, kind: type) -> bool:
+    """Return whether ``value`` is a numpy array of numbers, dates or texts and nothing else."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or kind is not getattr(numpy, "ndarray", None):
+        return False
+    dtype = value.dtype
+    return not dtype.hasobject and dtype.names is None and dtype.metadata is None
 
 
 def deserialize(value: Value) -> Any:
@@ -110,6 +203,17 @@ def deserialize(value: Value) -> Any:
     if isinstance(value, Parcel) and not value.is_error:
         return pickle.loads(value.data, buffers=value.buffers)
     raise error_of(value)
+
+
+def deserialize_parts(data: bytes, parts: Sequence[memoryview]) -> Any:
+    """Return the object whose parts lie in shared memory; what looks at them keeps them.
+
+    Raises:
+        Exception: Whatever unpickling it raises.
+    """
+    if data:
+        return pickle.loads(data, buffers=parts)
+    return pickle.loads(parts[0], buffers=parts[1:])
 
 
 def error_of(value: Value) -> BaseException:
@@ -226,6 +330,8 @@ def _error_of_fault(fault: Fault) -> BaseException:
         refusal = SystemFailure(f"{fault.name}() was refused: {fault.reason}")
         refusal.may_have_run = False
         return refusal
+    if fault.kind is FaultKind.OBJECT_LOST:
+        return ObjectLostError(fault.name, fault.reason)
     if fault.kind is FaultKind.SHUT_DOWN:
         return StreamClosedError(fault.name, "zgen was shut down before this was ready")
     assert fault.cause is not None, fault

@@ -22,7 +22,8 @@ from zgen.exceptions import NodeStartError
 from zgen.ids import ID_BYTES, PeerId
 from zgen.io import folders
 from zgen.io.clock import now_ns
-from zgen.limits import MS, NODE_START_NS, SECOND
+from zgen.io.unlinked import open_unlinked
+from zgen.limits import MS, NODE_START_NS, SECOND, STORE_BYTES_MIN
 from zgen.wire.session import Address
 
 WORKER_MAIN: Final = "zgen.runtime.worker_main:run"
@@ -118,6 +119,8 @@ def start_node(
     num_cpus: float | None = None,
     resources: dict[str, float] | None = None,
     *,
+    object_store_memory: int | None = None,
+    object_spilling_directory: str | None = None,
     embedded: bool = True,
     worker_main: str = WORKER_MAIN,
     prestart: bool = True,
@@ -128,6 +131,10 @@ def start_node(
     Args:
         num_cpus: Its CPUs; by default as many as this process may use.
         resources: Its other resources, by name.
+        object_store_memory: Bytes that its objects may take in shared memory; by default a share of
+            the memory that it may use.
+        object_spilling_directory: Where those go that it has no room for; by default the folder of
+            temporary files.
         embedded: False for one that drivers find by ``find_node``.
         worker_main: ``module:function`` that its workers run.
         prestart: Whether it starts workers before they are asked for.
@@ -135,7 +142,8 @@ def start_node(
 
     Raises:
         NodeStartError: It did not become ready; the message ends with what its processes said.
-        ValueError: A resource is negative, or CPU is among ``resources``.
+        ValueError: A resource is negative, CPU is among ``resources``, the memory is too little, or
+            nothing can be written to the folder.
     """
     peer = os.urandom(ID_BYTES)
     folder = folders.node_folder(folders.runtime_folder(), peer)
@@ -147,6 +155,8 @@ def start_node(
         "log_to_file": embedded,
         "worker_main": worker_main,
         "prestart": prestart,
+        "store_bytes": _store_bytes(object_store_memory),
+        "spill_folder": _spill_folder(object_spilling_directory),
     }
     log_fd = os.memfd_create("zgen-log", os.MFD_CLOEXEC) if embedded else os.dup(2)
     try:
@@ -226,6 +236,27 @@ def _amounts(num_cpus: float | None, resources: dict[str, float]) -> dict[str, f
         if not 0 <= amount < 1e12:
             raise ValueError(f"{name}={amount} is no amount of a resource")
     return {name: float(amount) for name, amount in amounts.items()}
+
+
+def _store_bytes(given: int | None) -> int | None:
+    if given is not None and not STORE_BYTES_MIN <= given < 1 << 62:
+        raise ValueError(
+            f"object_store_memory must be at least {STORE_BYTES_MIN} bytes, got {given}"
+        )
+    return given
+
+
+def _spill_folder(given: str | None) -> str | None:
+    """Return an absolute path of a folder in which files can be made."""
+    if given is None:
+        return None
+    try:
+        os.close(open_unlinked(given))
+    except OSError as error:
+        raise ValueError(
+            f"object_spilling_directory={given!r}: no file can be made there: {error.strerror}"
+        ) from None
+    return os.path.abspath(given)
 
 
 def _spawn(config: dict[str, Any], log_fd: int) -> tuple[int, int, int]:

@@ -35,7 +35,9 @@ from zgen.io.loop import Loop
 from zgen.io.recorder import recorder_from_environment
 from zgen.io.runner import Runner, TaskContext
 from zgen.io.waiter import Waiter
-from zgen.limits import DROP_DELAY_NS, SECOND
+from zgen.limits import DROP_DELAY_NS, REGION_SOON_NS, SECOND
+from zgen.runtime.objects import LargeObjects
+from zgen.runtime.slab_keeper import SlabKeeper
 from zgen.runtime.waits import Waits
 from zgen.wire.value import Fault, FaultKind
 
@@ -50,6 +52,13 @@ dropped_streams: Final[deque[StreamId]] = deque()
 current: "Runtime | None" = None
 #: Whether this process was forked from one that had a runtime.
 forked: bool = False
+
+
+def kick() -> None:
+    """Wake the sleeping I/O thread for the first of a burst of drops."""
+    runtime = current
+    if runtime is not None and runtime.loop.asleep:
+        runtime.loop.wake()
 
 
 class Answer(Waiter):
@@ -74,6 +83,7 @@ class Runtime:
         machine: What decides.
         loop: What steps it.
         waits: Who waits.
+        objects: What is written and read in shared memory.
         job: Job of this process.
         runner: What runs tasks; None in a driver.
         root: Names of what this process submits outside any task.
@@ -118,8 +128,19 @@ class Runtime:
         self.loop = Loop(
             self.machine, self._mailbox, self._perform, self._perform_inside, self._recorder
         )
+        self.objects = LargeObjects(
+            self.loop, folder, kick, self._wait_for_memory, self.refuse_if_lost
+        )
         self.runner = (
-            Runner(self.loop.post, self.loop.wait, marks_fd) if marks_fd is not None else None
+            Runner(self.loop.post, self.loop.wait, marks_fd, self.objects)
+            if marks_fd is not None
+            else None
+        )
+        self._regions = self.machine.store.regions.regions
+        self._keeper = (
+            SlabKeeper(self._regions, self.loop.lock, self.objects.keep, self.objects.let_go)
+            if marks_fd is None
+            else None
         )
         self._drop_seen_ns: int | None = None
         self._print_lock = threading.Lock()
@@ -184,6 +205,20 @@ class Runtime:
                 if context.waits == 0 and context is self.context and not self.loop.broken:
                     self.loop.post(BodyBlocked(False))
 
+    def _wait_for_memory(self, waiter: Waiter, deadline_ns: int | None) -> bool:
+        """Wait for shared memory; give the CPU of a running task away if that takes long.
+
+        Most answers come at once, and who waits for room may wait for tasks that want a CPU.
+        """
+        if self.blocks_task():
+            soon_ns = clock.now_ns() + REGION_SOON_NS
+            if deadline_ns is None or soon_ns < deadline_ns:
+                if self.loop.wait(waiter, soon_ns) or self.closed:
+                    return waiter.done
+                with self.blocked():
+                    return self.loop.wait(waiter, deadline_ns)
+        return self.loop.wait(waiter, deadline_ns)
+
     def ask_node(self, timeout_s: float) -> str | None:
         """Return the node's state as JSON, or None if it does not answer in time.
 
@@ -200,7 +235,7 @@ class Runtime:
 
     def drain_drops(self) -> int | None:
         """Release what was dropped at least ``DROP_DELAY_NS`` ago; return when to look again."""
-        if not (dropped_objects or dropped_streams):
+        if not (dropped_objects or dropped_streams or self.objects.dropped):
             self._drop_seen_ns = None
             return None
         now_ns = clock.now_ns()
@@ -217,8 +252,10 @@ class Runtime:
         """Release everything that was dropped so far."""
         objects = [dropped_objects.popleft() for _ in range(len(dropped_objects))]
         streams = [dropped_streams.popleft() for _ in range(len(dropped_streams))]
-        if objects or streams:
-            self.loop.post(Dropped(tuple(objects), tuple(streams)))
+        dropped_views = self.objects.dropped
+        views = [dropped_views.popleft() for _ in range(len(dropped_views))]
+        if objects or streams or views:
+            self.loop.post(Dropped(tuple(objects), tuple(streams), tuple(views)))
 
     def close(self, reason: str) -> None:
         """End this runtime; what was pending fails, what is held can still be read."""
@@ -235,11 +272,23 @@ class Runtime:
             for stream in [name for name, record in streams.streams.items() if not record.ended]:
                 streams.fail(stream, fault)
             self.waits.finish_all()
+            self.objects.finish_all()
+        self.objects.close()
         if self._recorder is not None:
             self._recorder.close()
 
+    def keep_slabs(self) -> None:
+        """Keep the slabs of what this driver has put, as of what has come to it."""
+        if self._keeper is not None:
+            with self.loop.lock:
+                self._keeper.look()
+
     def _perform_inside(self, effect: Effect) -> bool:
         if self.waits.perform(effect):
+            if self._regions and self._keeper is not None:
+                self._keeper.look()
+            return True
+        if self.objects.perform_inside(effect):
             return True
         return self.runner.perform(effect) if self.runner is not None else False
 
@@ -266,6 +315,8 @@ class Runtime:
             self.left.finish()
         elif isinstance(effect, Exit) and self.on_exit is not None:
             self.on_exit(effect.reason)
+        else:
+            self.objects.perform(effect)
 
     def _print(self, effect: PrintLines) -> None:
         stream = sys.stderr if effect.is_error else sys.stdout

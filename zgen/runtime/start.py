@@ -8,7 +8,7 @@ import atexit
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from zgen.core.events import Join, Leave, ProcessExited, RegisterDriver
 from zgen.core.identity import Identity
@@ -93,45 +93,35 @@ _starting: Final = threading.Lock()
 
 
 def start_driver(
-    address: str | None = None,
-    num_cpus: float | None = None,
-    resources: dict[str, float] | None = None,
-    *,
-    log_to_driver: bool = True,
+    address: str | None = None, *, log_to_driver: bool = True, **settings: Any
 ) -> Driver:
     """Join a node, or start an embedded one, and make this process its driver.
 
     Args:
         address: None to start a node of its own; ``"auto"`` for this machine's; or a node's
             address.
-        num_cpus: CPUs of the embedded node; by default as many as this process may use.
-        resources: Other resources of the embedded node, by name.
         log_to_driver: Whether the output of workers is shown here.
+        settings: Of the node that is started, as ``spawn.start_node`` takes them.
 
     Raises:
         RuntimeError: This process is a driver already.
         NodeStartError: The node could not be started or joined.
-        ValueError: An amount is negative.
+        ValueError: A setting makes no sense.
     """
     with _starting:
         if driver is not None:
             raise RuntimeError("zgen was initialised by another thread meanwhile")
-        return _start_driver(address, num_cpus, resources, log_to_driver)
+        return _start_driver(address, settings, log_to_driver)
 
 
-def _start_driver(
-    address: str | None,
-    num_cpus: float | None,
-    resources: dict[str, float] | None,
-    log_to_driver: bool,
-) -> Driver:
+def _start_driver(address: str | None, settings: dict[str, Any], log_to_driver: bool) -> Driver:
     from zgen.io import spawn
 
     interrupts = Interrupts()
     try:
         started: spawn.NodeProcess | None = None
         if address is None:
-            started = spawn.start_node(num_cpus, resources, look=interrupts.deliver)
+            started = spawn.start_node(**settings, look=interrupts.deliver)
             node, pidfd = started.facts, started.daemon_pidfd
         else:
             node = spawn.find_node(None if address == "auto" else address)
@@ -185,7 +175,7 @@ def ensure() -> Runtime:
             raise RuntimeError("zgen was called by a destructor while the interpreter ends")
         with _starting:
             if process.current is None:
-                _start_driver(None, None, None, log_to_driver=True)
+                _start_driver(None, {}, log_to_driver=True)
     return process.require()
 
 

@@ -8,14 +8,14 @@ from zgen.core.events import Join
 from zgen.core.identity import Identity
 from zgen.exceptions import InternalError
 from zgen.ids import JobId, PeerId
-from zgen.io import mailbox, serializer
+from zgen.io import mailbox, serializer, shared_memory
 from zgen.io.folders import endpoint_of
 from zgen.io.release import PYTHON, RELEASE
 from zgen.runtime import process
 from zgen.wire.session import Address
 
 #: Loaded before the zygote forks, for all workers at once.
-PRELOADED: Final = (mailbox,)
+PRELOADED: Final = (mailbox, shared_memory)
 serializer.preload()
 
 #: Exit status of a worker whose machine failed.

@@ -29,7 +29,12 @@ from zgen.core.events import (
 from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
 from zgen.ids import ID_BYTES, LeaseId, PeerId, short
-from zgen.limits import LEASES_COUNT_MAX, LOG_BACKLOG_BYTES_MAX, PRESTART_COUNT_MAX
+from zgen.limits import (
+    LEASES_COUNT_MAX,
+    LOG_BACKLOG_BYTES_MAX,
+    PRESTART_COUNT_MAX,
+    STORE_BYTES_MIN,
+)
 from zgen.wire.lease import (
     EndJob,
     JobRegistered,
@@ -52,6 +57,7 @@ from zgen_node.core.node_report import node_report
 from zgen_node.core.peers import Peers
 from zgen_node.core.resources import CPU, UNIT, amount_of, shape_fault
 from zgen_node.core.staffing import Staffing
+from zgen_node.core.storage import Storage
 from zgen_node.core.worker_pool import WorkerState
 
 #: Stands in a ``ProcessDown`` of a process that served no lease.
@@ -61,7 +67,7 @@ WORKER_INCARNATION: Final = 1
 
 
 class NodeMachine:
-    """One node: its lines, jobs, workers and leases as one machine.
+    """One node: its lines, jobs, workers, leases and objects as one machine.
 
     Attributes:
         next_deadline_ns: When ``TimerDue`` is wanted, or None.
@@ -70,10 +76,20 @@ class NodeMachine:
         jobs: What drivers registered.
         pool: Worker processes.
         leases: Requests and grants.
+        storage: Objects in shared memory.
     """
 
-    def __init__(self, identity: Identity, total: Shape, prestart: bool = True) -> None:
-        """Start with ``total`` free; with ``prestart``, jobs get workers before they ask."""
+    def __init__(
+        self,
+        identity: Identity,
+        total: Shape,
+        prestart: bool = True,
+        store_bytes: int = STORE_BYTES_MIN,
+    ) -> None:
+        """Start with ``total`` and ``store_bytes`` of shared memory free.
+
+        With ``prestart``, jobs get workers before they ask.
+        """
         self.next_deadline_ns: int | None = None
         self.lines_closing = False
         self._peers = Peers(identity)
@@ -82,6 +98,7 @@ class NodeMachine:
         self.jobs = self._staffing.jobs
         self.pool = self._staffing.pool
         self.leases = self._staffing.leases
+        self.storage = Storage(self._peers, self._staffing, store_bytes)
         self._address = identity.address
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
@@ -97,6 +114,7 @@ class NodeMachine:
             WorkerSpawned: self._on_worker_spawned,
             WorkerExited: self._on_worker_exited,
             WorkerPrinted: self._on_worker_printed,
+            **self.storage.handlers,
         }
         self._messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             RegisterJob: self._on_register_job,
@@ -106,6 +124,7 @@ class NodeMachine:
             WorkerReady: self._on_worker_ready,
             WorkerBlocked: self._on_worker_blocked,
             QueryNode: self._on_query_node,
+            **self.storage.messages,
         }
 
     def step(self, event: Event, now_ns: int) -> list[Effect]:
@@ -120,6 +139,7 @@ class NodeMachine:
                 self._join(lease, asked)
             if placed is not None:
                 self.leases.ask_back(asked)  # after the grants: none returns what it has not got
+            self.storage.rooms.place(now_ns, asked)
         out = self._peers.send(asked, now_ns)
         self.next_deadline_ns = min(
             (
@@ -128,6 +148,7 @@ class NodeMachine:
                     self.session.deadlines.next_ns,
                     self.leases.deadlines.next_ns,
                     self.pool.deadlines.next_ns,
+                    self.storage.rooms.next_deadline_ns,
                 )
                 if next_ns is not None
             ),
@@ -140,6 +161,7 @@ class NodeMachine:
         """Assert every invariant, of each table and between them."""
         self._peers.check()
         self._staffing.check()
+        self.storage.check()
         for lease in self.leases.all():
             assert not self._peers.is_down(lease.owner), f"lease {short(lease.lease)} of the dead"
         for worker in self.pool.all():
@@ -176,7 +198,7 @@ class NodeMachine:
             self._staffing.end_job(job, f"driver gone: {gone.reason}", now_ns, out)
             out.append(UnwatchProcess(peer, gone.incarnation))
         pid = job.pid if job is not None else 0
-        self._peers.down(_driver_down(peer, gone.incarnation, pid, gone.reason), now_ns, out)
+        self._down(_driver_down(peer, gone.incarnation, pid, gone.reason), now_ns, out)
 
     def _on_connection_lost(self, event: ConnectionLost, now_ns: int, out: list[Effect]) -> None:
         peer = event.peer
@@ -186,6 +208,7 @@ class NodeMachine:
     def _on_timer_due(self, event: TimerDue, now_ns: int, out: list[Effect]) -> None:
         self.session.on_timer(now_ns, out)
         self._staffing.on_timer(now_ns, out)
+        self.storage.on_timer(now_ns, out)
 
     def _on_inbox_drained(self, event: InboxDrained, now_ns: int, out: list[Effect]) -> None:
         for peer in self.session.on_drained(now_ns):
@@ -195,7 +218,18 @@ class NodeMachine:
         self._leaving = True
         self.session.leave(event.reason, now_ns, out)
 
+    def _down(self, down: ProcessDown, now_ns: int, out: list[Effect]) -> bool:
+        """Note a death; return whether its watchers were told at once."""
+        self.storage.died(down.peer, now_ns, out)
+        told: list[Effect] = []
+        at_once = self._peers.down(down, now_ns, told)
+        if at_once:
+            self.storage.told(down.peer, out)
+        out.extend(told)
+        return at_once
+
     def _tell_down(self, peer: PeerId, out: list[Effect]) -> None:
+        self.storage.told(peer, out)
         self._peers.tell(peer, out)
         if self.pool.get(peer) is not None:
             self.pool.bury(peer)
@@ -226,6 +260,7 @@ class NodeMachine:
             self._peers.refuse("end of another's job", short(peer), out)
             return
         self._staffing.end_job(job, "job over", now_ns, out)
+        self.storage.died(peer, now_ns, out)
         out.append(UnwatchProcess(peer, job.incarnation))
 
     def _on_process_exited(self, event: ProcessExited, now_ns: int, out: list[Effect]) -> None:
@@ -235,7 +270,7 @@ class NodeMachine:
             return
         self._staffing.end_job(job, f"driver died: {event.reason}", now_ns, out)
         down = _driver_down(event.peer, event.incarnation, job.pid, event.reason)
-        self._peers.down(down, now_ns, out)
+        self._down(down, now_ns, out)
 
     # -- leases ------------------------------------------------------------------------------------
     def _on_request_lease(
@@ -333,7 +368,7 @@ class NodeMachine:
             event.lease,
             event.started,
         )
-        if self._peers.down(down, now_ns, out):
+        if self._down(down, now_ns, out):
             self.pool.bury(worker.worker)
 
     def _on_worker_printed(self, event: WorkerPrinted, now_ns: int, out: list[Effect]) -> None:
@@ -355,7 +390,8 @@ class NodeMachine:
 
     # -- tools -------------------------------------------------------------------------------------
     def _on_query_node(self, peer: PeerId, said: QueryNode, now_ns: int, out: list[Effect]) -> None:
-        state = node_report(self._address, self._staffing, self.session.counts, now_ns)
+        counts = self.session.counts
+        state = node_report(self._address, self._staffing, self.storage, counts, now_ns)
         out.append(Send(peer, NodeReport(said.query, state)))
 
 

@@ -13,10 +13,13 @@ from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease, LeaseTable
 from zgen_node.core.resources import amount_text
 from zgen_node.core.staffing import Staffing
+from zgen_node.core.storage import Storage
 from zgen_node.core.worker_pool import Worker
 
 
-def node_report(address: Address, staffing: Staffing, counts: dict[str, int], now_ns: int) -> str:
+def node_report(
+    address: Address, staffing: Staffing, storage: Storage, counts: dict[str, int], now_ns: int
+) -> str:
     """Return the JSON text of a ``NodeReport``."""
     leases = staffing.leases
     state = {
@@ -28,6 +31,7 @@ def node_report(address: Address, staffing: Staffing, counts: dict[str, int], no
         "jobs": [_job(job, now_ns) for job in staffing.jobs],
         "workers": [_worker(worker, now_ns) for worker in staffing.pool.all()],
         "leases": [_lease(lease, leases, now_ns) for lease in leases.all()],
+        "store": storage.report(),
         "counts": dict(sorted(counts.items())),
     }
     return json.dumps(state)

@@ -21,6 +21,8 @@ class DaemonConfig:
             standard error.
         worker_main: ``module:function`` that a worker runs.
         prestart: Whether workers are started before they are asked for.
+        store_bytes: Capacity for objects in shared memory; None for a share of the memory.
+        spill_folder: Where objects go that it has no room for; None for that of temporary files.
     """
 
     __slots__ = (
@@ -30,6 +32,8 @@ class DaemonConfig:
         "peer",
         "prestart",
         "resources",
+        "spill_folder",
+        "store_bytes",
         "worker_main",
     )
 
@@ -42,6 +46,8 @@ class DaemonConfig:
         self.log_to_file: bool = given["log_to_file"]
         self.worker_main: str = given["worker_main"]
         self.prestart: bool = given["prestart"]
+        self.store_bytes: int | None = given["store_bytes"]
+        self.spill_folder: str | None = given["spill_folder"]
 
     @classmethod
     def parse(cls, text: str) -> "DaemonConfig":

@@ -1,6 +1,7 @@
-"""What Python's standard library lacks of Linux: prctl, descendants, killing all of them."""
+"""What Python's standard library lacks of Linux: prctl, fallocate, descendants, killing them."""
 
 import ctypes
+import errno
 import os
 import select
 import signal
@@ -13,7 +14,13 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
-_prctl: Final = ctypes.CDLL(None, use_errno=True).prctl
+_FALLOC_FL_KEEP_SIZE: Final = 1
+_FALLOC_FL_PUNCH_HOLE: Final = 2
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_prctl: Final = _libc.prctl
+_fallocate: Final = _libc.fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 def _set(option: int, value: int | bytes) -> None:
@@ -37,6 +44,35 @@ def die_with(parent: int) -> None:
 def name_process(name: str) -> None:
     """Set what ``ps`` and ``top`` show of this process; at most 15 bytes."""
     _set(_PR_SET_NAME, name.encode())
+
+
+def reserve(descriptor: int, offset: int, size_bytes: int) -> None:
+    """Take the room on its device that a part of a file needs; nothing where that is unknown.
+
+    Raises:
+        OSError: There is no such room.
+    """
+    try:
+        _allocate(descriptor, 0, offset, size_bytes)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+
+
+def punch_hole(descriptor: int, offset: int, size_bytes: int) -> None:
+    """Give a part of a file, or of a memfd, back to its device; it reads as zeros from then on.
+
+    Raises:
+        OSError: The file system cannot.
+    """
+    _allocate(descriptor, _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, offset, size_bytes)
+
+
+def _allocate(descriptor: int, mode: int, offset: int, size_bytes: int) -> None:
+    while _fallocate(descriptor, mode, offset, size_bytes) != 0:
+        number = ctypes.get_errno()
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
 
 
 def is_dead(pidfd: int) -> bool:

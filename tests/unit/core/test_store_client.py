@@ -201,12 +201,12 @@ def test_a_value_stays_while_a_task_needs_it_as_an_argument() -> None:
 
 def test_items_are_taken_and_what_is_not_taken_goes_with_the_generator() -> None:
     bench = owner(streams=("s",))
-    bench.say(WORKER, items("s", 0, 7, 8, 9))
-    (taken,) = those(bench.step(TakeItems(S, 1)), ItemsTaken)
+    bench.say(WORKER, ReportItems(S, 0, 0, (entry(7), b"small", entry(8), entry(9))))
+    (taken,) = those(bench.step(TakeItems(S, 2)), ItemsTaken)
     assert isinstance(taken, ItemsTaken)
     closed = bench.step(Dropped((), (S,)))
     assert closed == [Send(WORKER, CloseStream(S, 0)), released(8, 9)]
-    assert bench.say(WORKER, items("s", 3, 10)) == [released(10)]
+    assert bench.say(WORKER, items("s", 4, 10)) == [released(10)]
     assert bench.step(Dropped(taken.objects, ())) == [released(7)]
 
 
@@ -304,7 +304,7 @@ def test_nothing_is_written_without_a_node_and_what_is_held_can_be_read() -> Non
 
 # -- writers and readers -------------------------------------------------------------------------
 def reading(name: str, *numbers: int, returns: int = 1) -> PushedTask:
-    slots = tuple(entry(number) for number in numbers)
+    slots = (*[entry(number) for number in numbers], b"small")
     return PushedTask(task(name), 0, FUNCTION, name, returns, b"args", slots, b"")
 
 
@@ -319,9 +319,9 @@ def test_a_task_starts_when_its_arguments_are_held_and_lets_go_with_the_last_vie
     push = PushTasks(L, 0, (reading("a", 7), reading("b", 7), pushed("c")))
     assert bench.say(DRIVER, push) == [Send(NODE, HoldRegions(1, (7,)))]
     start = started(bench.say(NODE, held(1, 7)))
-    assert (start.owner, start.slots) == (DRIVER, (stored(7),))
+    assert (start.owner, start.slots) == (DRIVER, (stored(7), b"small"))
     start = started(bench.step(TaskEnded(task("a"), 0, OUTCOME_VALUE, (b"v",))))
-    assert start.slots == (stored(7),)
+    assert start.slots == (stored(7), b"small")
     bench.step(TaskEnded(task("b"), 0, OUTCOME_VALUE, (b"v",)))
     assert bench.step(Dropped((), (), (7,))) == [], "the other view is still there"
     assert bench.step(Dropped((), (), (7,))) == [Send(NODE, UnholdRegions((7,)))]
@@ -347,7 +347,7 @@ def test_a_lost_argument_is_a_fault_that_the_body_meets() -> None:
     bench = worker_bench()
     bench.say(DRIVER, PushTasks(L, 0, (reading("a", 7),)))
     start = started(bench.say(NODE, RegionsHeld(1, (), (7,), "gone")))
-    assert start.slots == (Fault(FaultKind.OBJECT_LOST, "", "gone"),)
+    assert start.slots == (Fault(FaultKind.OBJECT_LOST, "", "gone"), b"small")
 
 
 def test_yields_and_results_name_the_regions_that_they_were_written_into() -> None:

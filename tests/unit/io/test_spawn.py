@@ -9,6 +9,7 @@ import pytest
 
 from zgen.exceptions import NodeStartError
 from zgen.io import folders, spawn
+from zgen.limits import STORE_BYTES_MIN
 
 
 @pytest.mark.parametrize("amounts", [{"gpu": -1.0}, {"gpu": float("nan")}, {"gpu": float("inf")}])
@@ -20,6 +21,23 @@ def test_amounts_that_are_none_are_refused(amounts: dict[str, float]) -> None:
 def test_cpus_are_said_in_one_place() -> None:
     with pytest.raises(ValueError, match="num_cpus"):
         spawn.start_node(1, {"CPU": 2.0})
+
+
+@pytest.mark.parametrize("size_bytes", [-1, 0, STORE_BYTES_MIN - 1, 1 << 62])
+def test_a_store_of_no_sensible_size_is_refused(size_bytes: int) -> None:
+    with pytest.raises(ValueError, match=f"object_store_memory .* got {size_bytes}"):
+        spawn.start_node(1, object_store_memory=size_bytes)
+
+
+def test_a_folder_to_spill_to_that_is_missing_is_refused(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing")
+    with pytest.raises(ValueError, match=f"object_spilling_directory='{missing}': .*No such file"):
+        spawn.start_node(1, object_spilling_directory=missing)
+
+
+def test_a_folder_to_spill_to_that_cannot_be_written_to_is_refused() -> None:
+    with pytest.raises(ValueError, match="object_spilling_directory='/sys'"):
+        spawn.start_node(1, object_spilling_directory="/sys")
 
 
 def _publish(root: Path, peer: bytes, embedded: bool) -> int:

@@ -17,7 +17,7 @@ from zgen.core.events import (
 )
 from zgen.core.identity import Identity
 from zgen.ids import JobId, LeaseId, PeerId
-from zgen.limits import QUIET_LINE_NS
+from zgen.limits import QUIET_LINE_NS, STORE_BYTES_MIN
 from zgen.wire.codec import (
     FLAG_BODY,
     FLAG_UNSEQUENCED,
@@ -70,10 +70,17 @@ class Bench:
     Every step is followed by ``check()``; peers acknowledge at once what reaches them.
     """
 
-    def __init__(self, cpus: float = 2, prestart: bool = False, more: Shape = ()) -> None:
+    def __init__(
+        self,
+        cpus: float = 2,
+        prestart: bool = False,
+        more: Shape = (),
+        store_bytes: int = STORE_BYTES_MIN,
+    ) -> None:
         address = Address(NODE, 1, "ipc://node")
         total = tuple(sorted((*cpu(cpus), *more)))
-        self.machine = NodeMachine(Identity(address, PYTHON, RELEASE), total, prestart)
+        identity = Identity(address, PYTHON, RELEASE)
+        self.machine = NodeMachine(identity, total, prestart, store_bytes)
         self.now_ns = 1_000
         self.addresses: dict[PeerId, Address] = {}
         self._sent: dict[PeerId, int] = {}

@@ -1,0 +1,353 @@
+"""Map slabs of shared memory, write regions and view them, tell of each view that went.
+
+Rules of this file: it moves bytes and knows where slabs are mapped. Who may write or look where is
+the machine's to say, and counted there.
+
+Theory of operation. A slab is mapped whole, once for reading and once for writing, and stays mapped
+for as long as something refers to its ``_Slab``: a view, a write under way, ``keep``, or the list
+of those that were used last. So nothing is unmapped under a view, whoever ends first, and
+``__del__`` of the last view may unmap without any lock. A region whose pages all exist is written
+through the map. One that has none is written by ``pwrite``: where memory ends, that fails, and a
+map would kill the process.
+"""
+
+import ctypes
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+from weakref import WeakValueDictionary
+
+from zgen.io.descriptors import Descriptors
+from zgen.limits import SLABS_UNUSED_COUNT_MAX
+from zgen.wire.store import Place
+from zgen.wire.value import ALIGNMENT, room_bytes
+
+#: What is written where nothing of the value lies.
+_ZEROES: Final = memoryview(bytes(256 << 10))
+#: Buffers of one ``pwritev``; the kernel takes 1024.
+_PIECES_COUNT_MAX: Final = 256
+#: Smaller parts are copied with the GIL, which is not worth the trade then.
+_ALONE_BYTES_MIN: Final = 32 << 10
+
+_PROT_READ: Final = 1
+_PROT_WRITE: Final = 2
+_MAP_SHARED: Final = 1
+_PYBUF_SIMPLE: Final = 0
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_mmap: Final = _libc.mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+)
+_munmap: Final = _libc.munmap
+_munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_FAILED: Final = ctypes.c_void_p(-1).value
+
+
+class _Map:
+    """A piece of address space and its descriptor, which go with this.
+
+    Attributes:
+        address: Where it begins.
+        fd: Descriptor to write what has no pages yet; -1 for a map to read.
+    """
+
+    __slots__ = ("_size_bytes", "_unmap", "address", "fd")
+
+    def __init__(self, fd: int, size_bytes: int, *, write: bool) -> None:
+        """Map it; ``fd`` is closed, now or at the end.
+
+        Raises:
+            OSError: There is no room for the map.
+        """
+        self._unmap = _munmap
+        self._size_bytes = size_bytes
+        self.address = 0
+        self.fd = fd
+        protection = _PROT_READ | _PROT_WRITE if write else _PROT_READ
+        address = _mmap(None, size_bytes, protection, _MAP_SHARED, fd, 0)
+        if address == _FAILED:
+            number = ctypes.get_errno()
+            raise OSError(number, f"a slab of {size_bytes} bytes: {os.strerror(number)}")
+        self.address = address
+        if not write:
+            self.fd = -1
+            os.close(fd)
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Unmap and close it; anywhere, also inside a lock."""
+        if self.address:
+            self._unmap(self.address, self._size_bytes)
+        if self.fd >= 0:
+            close(self.fd)
+
+
+class _Slab:
+    """A slab in this process's memory, mapped until nothing refers to this.
+
+    No destructor of its own: a weak reference finds an object while its ``__del__`` runs.
+
+    Attributes:
+        address: Where it begins.
+        fd: Descriptor to write what has no pages yet; -1 for one that is read.
+    """
+
+    __slots__ = ("__weakref__", "_map", "address", "fd")
+
+    def __init__(self, mapped: _Map) -> None:
+        """Keep the map."""
+        self._map = mapped
+        self.address = mapped.address
+        self.fd = mapped.fd
+
+
+class _View(ctypes.Array):  # type: ignore[type-arg]  # it is no generic at run time
+    """One view of a region, alive for as long as a memoryview of it, or what was made of that.
+
+    One class for all lengths, since each class would stay for ever: slices bound what is seen.
+    """
+
+    _type_ = ctypes.c_ubyte
+    _length_ = 1 << 46
+
+    region: int
+    slab: _Slab | None = None
+    tell: Callable[[int], None]
+
+    def __del__(self) -> None:
+        """Tell that the view went; anywhere, also inside a lock."""
+        if self.slab is not None:
+            self.tell(self.region)
+
+
+class SharedMemory:
+    """The slabs of one node as one process uses them; from any thread.
+
+    Attributes:
+        dropped: Region of each view that went, until the I/O thread takes them. ``__del__`` appends
+            from anywhere; nobody else does more than ``popleft``.
+    """
+
+    def __init__(
+        self, folder: str, kick: Callable[[], None], dropped: deque[int] | None = None
+    ) -> None:
+        """Map nothing yet.
+
+        Args:
+            folder: Session folder of the node.
+            kick: Wakes the I/O thread for the first of a burst of drops; takes no lock.
+            dropped: Where regions of views that went are noted.
+        """
+        self.dropped: deque[int] = deque() if dropped is None else dropped
+        self._kick = kick
+        self._descriptors = Descriptors(folder)
+        #: Guards the tables below, which no destructor touches.
+        self._lock = threading.Lock()
+        #: (slab, whether it is written) -> slab. Added by ``_map``; removed when nothing refers to
+        #: it.
+        self._mapped: WeakValueDictionary[tuple[int, bool], _Slab] = WeakValueDictionary()
+        #: Those that were used last, the oldest first. Added by ``_map``, removed by younger ones.
+        self._recent: dict[tuple[int, bool], _Slab] = {}
+        #: Slabs that stay mapped for reading. Added by ``keep``; removed by ``let_go``.
+        self._kept: dict[int, _Slab] = {}
+        self._closed = False
+
+    def write(self, place: Place, parts: Sequence[memoryview]) -> None:
+        """Write a value into a region that this process was given.
+
+        Args:
+            place: Where it lies.
+            parts: The value, laid out one behind the other at multiples of ``ALIGNMENT``.
+
+        Raises:
+            OSError: Memory has no room, or the slab could not be opened. What lies in the region
+                is undefined then.
+            NodeDiedError: The node is gone.
+            ObjectLostError: The node has no such slab.
+        """
+        assert room_bytes([part.nbytes for part in parts]) <= place.room, place
+        slab = self._map(place, write=True)
+        if place.is_warm:
+            address = slab.address + place.offset
+            for part in parts:
+                _copy(address, part)
+                address += -part.nbytes // ALIGNMENT * -ALIGNMENT
+        else:
+            _write_all(slab.fd, place.offset, _pieces(parts, place.room))
+
+    def views(self, region: int, place: Place, sizes: Sequence[int]) -> list[memoryview]:
+        """Make the one view that was counted for the caller; it is dropped, too, if that fails.
+
+        Args:
+            region: Its number.
+            place: Where it lies for as long as it is looked at.
+            sizes: Bytes of each part.
+
+        Returns:
+            The parts, read-only. The view goes when nothing refers to any of them.
+
+        Raises:
+            OSError: The slab could not be opened or mapped.
+            NodeDiedError: The node is gone, and the slab was not mapped before.
+            ObjectLostError: The node has no such slab.
+        """
+        try:
+            assert room_bytes(sizes) <= place.room, place
+            slab = self._map(place, write=False)
+            view = _View.from_address(slab.address + place.offset)
+        except BaseException:
+            self.drop(region)
+            raise
+        view.region = region
+        view.tell = self.drop
+        view.slab = slab
+        whole = memoryview(view).cast("B").toreadonly()
+        parts: list[memoryview] = []
+        at = 0
+        for size in sizes:
+            parts.append(whole[at : at + size])
+            at += -size // ALIGNMENT * -ALIGNMENT
+        return parts
+
+    def drop(self, region: int) -> None:
+        """Note that a view went, or that one that was counted will not be made."""
+        dropped = self.dropped
+        first = not dropped
+        dropped.append(region)
+        if first or len(dropped) == 1:  # either alone misses a race with another thread
+            self._kick()
+
+    def keep(self, place: Place) -> None:
+        """Map the slab of ``place`` for reading and leave it so until ``let_go``.
+
+        What this process owns there can then be read after the death of the node, too.
+
+        Raises:
+            OSError: It could not be opened or mapped.
+            NodeDiedError: The node is gone.
+            ObjectLostError: The node has no such slab.
+        """
+        slab = self._map(place, write=False)
+        with self._lock:
+            if not self._closed:
+                self._kept[place.slab] = slab
+
+    def let_go(self, slab: int) -> None:
+        """Leave a slab to its views, and to the list of those that were used last."""
+        with self._lock:
+            self._kept.pop(slab, None)
+
+    def mapped_count(self) -> int:
+        """Return how many maps of slabs there are."""
+        return len(self._mapped)
+
+    def close(self) -> None:
+        """Unmap what nobody looks at; what is looked at stays until that ends."""
+        self._descriptors.close()
+        with self._lock:
+            self._closed = True
+            unused = (*self._recent.values(), *self._kept.values())
+            self._recent.clear()
+            self._kept.clear()
+        del unused  # without the lock: unmapping takes its time
+
+    def _map(self, place: Place, *, write: bool) -> _Slab:
+        key = (place.slab, write)
+        with self._lock:
+            slab = self._mapped.get(key)
+        if slab is None:  # two threads may both map it; one of the maps goes at once
+            fd = self._descriptors.fetch(place.slab, write=write)
+            slab = _Slab(_Map(fd, place.slab_bytes, write=write))
+        surplus: list[_Slab] = []
+        with self._lock:
+            slab = self._mapped.setdefault(key, slab)
+            self._recent.pop(key, None)
+            self._recent[key] = slab
+            while len(self._recent) > SLABS_UNUSED_COUNT_MAX:
+                surplus.append(self._recent.pop(next(iter(self._recent))))
+        return slab  # the surplus goes without the lock: unmapping takes its time
+
+
+class _Buffer(ctypes.Structure):
+    """CPython's ``Py_buffer``, which tells the address of memory that may not be written, too."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.c_void_p),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_void_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+_get_buffer: Final = ctypes.pythonapi.PyObject_GetBuffer
+_get_buffer.argtypes = (ctypes.py_object, ctypes.POINTER(_Buffer), ctypes.c_int)
+_release_buffer: Final = ctypes.pythonapi.PyBuffer_Release
+_release_buffer.argtypes = (ctypes.POINTER(_Buffer),)
+_release_buffer.restype = None
+
+
+def _copy(address: int, part: memoryview) -> None:
+    """Copy ``part`` to ``address``; the GIL is free meanwhile if there is much of it."""
+    size = part.nbytes
+    if size < _ALONE_BYTES_MIN:
+        ctypes.memmove(address, bytes(part), size)
+        return
+    buffer = _Buffer()
+    _get_buffer(part, ctypes.byref(buffer), _PYBUF_SIMPLE)
+    try:
+        ctypes.memmove(address, buffer.buf, size)
+    finally:
+        _release_buffer(ctypes.byref(buffer))
+
+
+def _pieces(parts: Sequence[memoryview], room: int) -> "deque[memoryview]":
+    """Return all that lies in a region of ``room`` bytes: the parts, and zeroes elsewhere."""
+    pieces: deque[memoryview] = deque()
+    for part in parts:
+        if part.nbytes:
+            pieces.append(part)
+            pad = -part.nbytes % ALIGNMENT
+            room -= part.nbytes + pad
+            if pad:
+                pieces.append(_ZEROES[:pad])
+    while room:
+        zeroes = _ZEROES[:room]
+        pieces.append(zeroes)
+        room -= len(zeroes)
+    return pieces
+
+
+def _write_all(fd: int, offset: int, pieces: "deque[memoryview]") -> None:
+    """Write all of ``pieces`` at ``offset``, however little is taken at a time."""
+    while pieces:
+        batch = [pieces[index] for index in range(min(len(pieces), _PIECES_COUNT_MAX))]
+        written = _pwritev(fd, batch, offset)
+        if not written:
+            raise OSError("shared memory takes no more")
+        offset += written
+        while written:
+            piece = pieces.popleft()
+            if piece.nbytes > written:
+                pieces.appendleft(piece[written:])
+                break
+            written -= piece.nbytes
+
+
+def _pwritev(fd: int, batch: list[memoryview], offset: int) -> int:
+    """Call the system; EINTR is repeated by Python. Tests take less at a time here."""
+    return os.pwritev(fd, batch, offset)
