@@ -23,6 +23,7 @@ LIFECYCLES = {
     "Task, as its owner sees it": ("zgen.core.task_table", "LEGAL"),
     "Worker, as its node sees it": ("zgen_node.core.worker_pool", "LEGAL"),
     "Lease, as its node sees it": ("zgen_node.core.lease_table", "LEGAL"),
+    "Region, as its node sees it": ("zgen_node.core.object_table", "LEGAL"),
 }
 
 

@@ -90,7 +90,7 @@ class Run:
         if random.random() < 0.7:
             self.hardship.every_ns.pop("node", None)
         self.hardship.every_ns.setdefault("worker", STROKES["worker"])
-        self.activities = random.choice((16, 24, 30)) // settings.drivers
+        self.activities = random.choice((15, 22, 28)) // settings.drivers
         self.window_bytes = random.choice((2_000, 64 << 20, 64 << 20))
         self.large = self._draw_store(Random(~seed), settings)
         self.cluster = Cluster(seed, settings, trace)
@@ -115,13 +115,13 @@ class Run:
 
         These dice are others, so that a run differs from one without only by what it does there.
         """
-        settings.store_bytes = random.choice((1, 1, 2, 3, 64)) << 20
+        settings.store_bytes = random.choice((1, 1, 1, 1, 2, 64)) << 20
         settings.disk = draw_disk(random)
         settings.kill_ns_max = random.choice((1, 1, 30)) * MS
         for name, mean_ns in STORE_STROKES.items():
             if random.random() < 0.4:
                 self.hardship.every_ns[name] = mean_ns
-        return random.choice((3, 4, 6)) // settings.drivers
+        return random.choice((2, 4, 6)) // settings.drivers
 
     def run(self) -> None:
         """Suffer, heal, end, rest.

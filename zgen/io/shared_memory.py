@@ -34,6 +34,9 @@ _ALONE_BYTES_MIN: Final = 32 << 10
 _PROT_READ: Final = 1
 _PROT_WRITE: Final = 2
 _MAP_SHARED: Final = 1
+_MAP_PRIVATE: Final = 2
+_MAP_ANONYMOUS: Final = 0x20
+_REMAP_THERE: Final = 1 | 2  # MREMAP_MAYMOVE, MREMAP_FIXED
 _PYBUF_SIMPLE: Final = 0
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -46,6 +49,15 @@ _mmap.argtypes = (
     ctypes.c_int,
     ctypes.c_int,
     ctypes.c_int64,
+)
+_mremap: Final = _libc.mremap
+_mremap.restype = ctypes.c_void_p
+_mremap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_void_p,
 )
 _munmap: Final = _libc.munmap
 _munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
@@ -120,12 +132,12 @@ class _View(ctypes.Array):  # type: ignore[type-arg]  # it is no generic at run 
 
     region: int
     slab: _Slab | None = None
-    tell: Callable[[int], None]
+    memory: "SharedMemory"
 
     def __del__(self) -> None:
         """Tell that the view went; anywhere, also inside a lock."""
         if self.slab is not None:
-            self.tell(self.region)
+            self.memory.forget(id(self), self.region)
 
 
 class SharedMemory:
@@ -159,6 +171,9 @@ class SharedMemory:
         #: Slabs that stay mapped for reading. Added by ``keep``; removed by ``let_go``.
         self._kept: dict[int, _Slab] = {}
         self._closed = False
+        #: Id of an open view -> address and bytes of its region. Added by ``views``; removed by its
+        #: end. Both are single operations, which need no lock.
+        self._open: dict[int, tuple[int, int]] = {}
 
     def write(self, place: Place, parts: Sequence[memoryview]) -> None:
         """Write a value into a region that this process was given.
@@ -207,8 +222,9 @@ class SharedMemory:
             self.drop(region)
             raise
         view.region = region
-        view.tell = self.drop
+        view.memory = self
         view.slab = slab
+        self._open[id(view)] = (slab.address + place.offset, place.room)
         whole = memoryview(view).cast("B").toreadonly()
         parts: list[memoryview] = []
         at = 0
@@ -224,6 +240,30 @@ class SharedMemory:
         dropped.append(region)
         if first or len(dropped) == 1:  # either alone misses a race with another thread
             self._kick()
+
+    def forget(self, view: int, region: int) -> None:
+        """Note that a view that was made went."""
+        self._open.pop(view, None)
+        self.drop(region)
+
+    def detach(self) -> None:
+        """Put copies of their own in the place of all regions that are viewed, at once for each.
+
+        For a process that leaves a node which lives on, and will use those regions again. Views
+        that are made meanwhile are not taken care of.
+
+        Raises:
+            OSError: There is no memory for the copies.
+        """
+        for address, room in dict.fromkeys(list(self._open.values())):
+            flags = _MAP_PRIVATE | _MAP_ANONYMOUS
+            copy = _mmap(None, room, _PROT_READ | _PROT_WRITE, flags, -1, 0)
+            if copy != _FAILED:
+                ctypes.memmove(copy, address, room)
+                if _mremap(copy, room, room, _REMAP_THERE, address) != _FAILED:
+                    continue
+                _munmap(copy, room)
+            raise OSError(ctypes.get_errno(), f"no copy of a region of {room} bytes")
 
     def keep(self, place: Place) -> None:
         """Map the slab of ``place`` for reading and leave it so until ``let_go``.

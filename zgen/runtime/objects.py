@@ -10,6 +10,7 @@ finds nobody and is given back by ``perform``.
 """
 
 import itertools
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -35,6 +36,8 @@ from zgen.wire.value import Stored, room_bytes
 
 if TYPE_CHECKING:  # ctypes is loaded with the first large value, not with the package
     from zgen.io.shared_memory import SharedMemory
+
+log: Final = logging.getLogger("zgen")
 
 
 class Reply(Waiter):
@@ -225,6 +228,14 @@ class LargeObjects:
     def let_go(self, slab: int) -> None:
         """Leave a slab to its views."""
         self.memory.let_go(slab)
+
+    def detach(self) -> None:
+        """Let what is viewed outlive the use of its node, which goes on without this process."""
+        if self._memory is not None:
+            try:
+                self._memory.detach()
+            except OSError as error:
+                log.error("arrays from shared memory may change from now on: %s", error)
 
     def finish_all(self) -> None:
         """End every wait, answered or not: the runtime is over. Process lock."""

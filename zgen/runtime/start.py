@@ -70,6 +70,7 @@ class Driver:
                 runtime.release_drops()
                 runtime.ask_node(_LAST_LINES_S)
                 if self._started is None:
+                    runtime.objects.detach()
                     runtime.loop.post(Leave("the driver shut down"))
                     runtime.loop.wait(runtime.left, clock.now_ns() + 3 * SECOND)
         except InternalError:

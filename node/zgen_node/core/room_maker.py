@@ -81,13 +81,17 @@ class RoomMaker:
             assert region is not None, f"region {request.region} is to come back, but unknown"
             self.objects.move(region, RegionState.RESTORING, place, "wanted", now_ns)
             out.append(RestoreRegion(region.region, place))
+        full: dict[int, None] = {}  # size classes without room, so that each is tried once
         for request in self.queue.wants():
-            place = self.slabs.take(request.room_bytes, out)
+            size = request.room_bytes
+            place = self.slabs.take(size, out) if size not in full else None
             if place is not None:
                 self._lease(request, place, out)
             elif not request.held_back:
                 self._make_room(request, now_ns, out)
                 return
+            else:
+                full[size] = None
 
     def finish(self, region: Region, now_ns: int, out: list[Effect]) -> bool:
         """Free a region if nobody needs it; return whether nobody does."""

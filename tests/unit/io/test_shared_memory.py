@@ -230,6 +230,25 @@ def test_few_slabs_that_nobody_looks_at_stay_mapped_and_all_others_do(node: Slab
     assert maps_of_memfds() == before
 
 
+def test_a_view_that_is_detached_no_longer_changes_with_the_memory(node: Slabs) -> None:
+    before = maps_of_memfds()
+    memory = make_memory(node)
+    place = node.make(8 * PAGE, offset=2 * PAGE, room=2 * PAGE, warm=True)
+    other = Place(place.slab, 5 * PAGE, PAGE, 8 * PAGE, True)
+    views = [*memory.views(1, place, [2 * PAGE]), *memory.views(1, place, [PAGE, 10])]
+    memory.views(2, other, [4])
+    memory.detach()
+    os.pwrite(node.files[place.slab], b"\xbb" * (8 * PAGE), 0)
+    assert [view[0] for view in views] == [0xAA] * 3
+    assert bytes(views[0]) == b"\xaa" * 2 * PAGE
+    assert bytes(memory.views(3, other, [4])[0]) == b"\xbb" * 4, "that was not viewed"
+    memory.close()
+    assert bytes(views[0]) == b"\xaa" * 2 * PAGE
+    views.clear()
+    assert maps_of_memfds() == before
+    assert not memory._open
+
+
 def test_nothing_is_left_open(node: Slabs) -> None:
     gc.collect()
     before = len(os.listdir("/proc/self/fd"))
