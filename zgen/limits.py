@@ -169,6 +169,8 @@ DRAIN_COUNT_MAX: Final = 64
 LEAD_LOOK_NS: Final = 2 * MS
 #: Dropped references gather this long before they are released together.
 DROP_DELAY_NS: Final = 5 * MS
+#: And at most so many of them in one step.
+DROPPED_COUNT_MAX: Final = 16_384
 #: The slow poll that backs up every wake-up.
 SLOW_POLL_NS: Final = 1 * SECOND
 

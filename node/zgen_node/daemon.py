@@ -15,25 +15,27 @@ from collections import deque
 from contextlib import suppress
 
 from zgen.core.effects import (
-    CloseSlab,
-    CreateSlab,
     Effect,
     Exit,
-    ForgetSpilled,
     JobKnown,
     JobOver,
     KillWorker,
     Left,
-    PunchRegion,
     Report,
-    RestoreRegion,
     SpawnWorker,
-    SpillRegion,
     UnwatchProcess,
     WatchProcess,
 )
 from zgen.core.events import Event, Leave
 from zgen.core.identity import Identity
+from zgen.core.store_effects import (
+    CloseSlab,
+    CreateSlab,
+    ForgetSpilled,
+    PunchRegion,
+    RestoreRegion,
+    SpillRegion,
+)
 from zgen.ids import PeerId, short
 from zgen.io import folders
 from zgen.io.loop import Loop

@@ -7,7 +7,7 @@ import enum
 from pathlib import Path
 from typing import Any
 
-from zgen.core import effects, events
+from zgen.core import effects, events, store_effects, store_events
 from zgen.core.identity import Identity
 from zgen.core.machine import Machine
 from zgen.core.process import ProcessMachine
@@ -20,7 +20,7 @@ def readable_classes() -> dict[str, Any]:
     """Return every class that the repr of an event or of a machine may name."""
     said = {
         name: each
-        for module in (events, effects, value)
+        for module in (events, store_events, effects, store_effects, value)
         for name, each in vars(module).items()
         if dataclasses.is_dataclass(each) or isinstance(each, enum.EnumMeta)
     }

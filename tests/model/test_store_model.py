@@ -16,17 +16,25 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.unit.node.fakes import DRIVER
 from tests.unit.node.store_bench import MB, STREAM, StoreBench
 from zgen.core.effects import (
+    Effect,
+    Send,
+    SpawnWorker,
+)
+from zgen.core.events import (
+    ProcessExited,
+)
+from zgen.core.store_effects import (
     CloseSlab,
     CreateSlab,
-    Effect,
     ForgetSpilled,
     PunchRegion,
     RestoreRegion,
-    Send,
-    SpawnWorker,
     SpillRegion,
 )
-from zgen.core.events import ProcessExited, RegionRestored, RegionSpilled
+from zgen.core.store_events import (
+    RegionRestored,
+    RegionSpilled,
+)
 from zgen.ids import NO_STREAM, PeerId
 from zgen.limits import REGION_WARM_NS, SECOND, STORE_FULL_NS
 from zgen.wire.lease import ProcessDown

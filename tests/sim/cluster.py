@@ -86,6 +86,7 @@ class Settings:
         kill_ns_max: The longest that a worker lives that its node kills.
         store_bytes: Shared memory of the node.
         disk: How bad its disk is.
+        write_ns_max: The longest that writing into memory takes.
     """
 
     cpus: int = 20_000
@@ -97,6 +98,7 @@ class Settings:
     kill_ns_max: int = 1 * MS
     store_bytes: int = 1 << 30
     disk: Disk = field(default_factory=Disk)
+    write_ns_max: int = 400 * US
 
 
 class Cluster:

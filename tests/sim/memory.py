@@ -13,15 +13,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zgen.core.effects import (
+    Effect,
+)
+from zgen.core.store_effects import (
     CloseSlab,
     CreateSlab,
-    Effect,
     ForgetSpilled,
     PunchRegion,
     RestoreRegion,
     SpillRegion,
 )
-from zgen.core.events import RegionRestored, RegionSpilled
+from zgen.core.store_events import (
+    RegionRestored,
+    RegionSpilled,
+)
 from zgen.limits import MS, US
 from zgen.sim.oracle import Oracle
 from zgen.sim.world import Life, World
@@ -93,6 +98,7 @@ class Claim:
         place: Where.
         content: What lies there, or will.
         views: How many views; 0 for a writer.
+        owner: For whom it is written; None for views.
     """
 
     life: Life
@@ -100,6 +106,7 @@ class Claim:
     place: Place
     content: bytes
     views: int
+    owner: Life | None = None
 
 
 def overlap(one: Place, slab: int, offset: int, room: int) -> bool:
@@ -149,8 +156,8 @@ class Memory(Oracle):
         }
 
     # -- what processes do -------------------------------------------------------------------------
-    def give(self, life: Life, region: int, place: Place, content: bytes) -> None:
-        """A writer is given a region."""
+    def give(self, life: Life, owner: Life, region: int, place: Place, content: bytes) -> None:
+        """A writer is given a region for a value of ``owner``."""
         self._free_of_claims(place, f"region {region} given to {life.name}")
         slab = self._slab(place.slab, f"region {region} given to {life.name}")
         area = slab.areas.get(place.offset)
@@ -160,7 +167,7 @@ class Memory(Oracle):
                 f"region {region} is called warm and has no pages: SIGBUS",
             )
         self._count("regions given")
-        self.claims[life.number, region] = Claim(life, region, place, content, 0)
+        self.claims[life.number, region] = Claim(life, region, place, content, 0, owner)
 
     def begin_write(self, life: Life, region: int) -> None:
         """A writer begins to write what it said."""
@@ -204,6 +211,11 @@ class Memory(Oracle):
     def writers(self) -> list[Life]:
         """Return who writes just now."""
         return [claim.life for claim in self.claims.values() if not claim.views]
+
+    def owners(self) -> list[Life]:
+        """Return for whom others write just now."""
+        claims = self.claims.values()
+        return [each.owner for each in claims if each.owner and each.owner is not each.life]
 
     def readers(self) -> list[Life]:
         """Return who has views."""

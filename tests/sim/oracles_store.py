@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zgen.core.effects import RegionRefused
 from zgen.core.process import ProcessMachine
+from zgen.core.store_effects import (
+    RegionRefused,
+)
 from zgen.ids import ObjectId, short
 from zgen.limits import STORE_FULL_NS
 from zgen.sim.oracle import Kind, Oracle

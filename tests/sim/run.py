@@ -11,7 +11,7 @@ from tests.sim.memory import Disk
 from tests.sim.programs import Consumer
 from tests.sim.workloads import Program
 from zgen.core import executor
-from zgen.limits import MS, SECOND
+from zgen.limits import MS, SECOND, US
 from zgen.sim.faults import Faults, draw_hardship
 from zgen.sim.oracle import Kind, Marks, SimulationFailure
 from zgen.sim.trace import Trace
@@ -33,8 +33,8 @@ STROKES = {
 }
 
 
-#: The same for those who write into shared memory just now, or have views of it.
-STORE_STROKES = {"writer": 150 * MS, "reader": 200 * MS}
+#: The same for those who write into shared memory just now, have views of it, or are written for.
+STORE_STROKES = {"writer": 150 * MS, "reader": 200 * MS, "owner": 300 * MS}
 
 
 def draw_disk(random: Random) -> Disk:
@@ -104,6 +104,7 @@ class Run:
                 "node": self._node,
                 "zombie": self._zombie,
                 "writer": lambda: self._one_of(self.cluster.memory.writers()),
+                "owner": self._owner,
                 "reader": lambda: self._one_of(self.cluster.memory.readers()),
             },
         )
@@ -117,7 +118,8 @@ class Run:
         """
         settings.store_bytes = random.choice((1, 1, 1, 1, 2, 64)) << 20
         settings.disk = draw_disk(random)
-        settings.kill_ns_max = random.choice((1, 1, 30)) * MS
+        settings.write_ns_max = random.choice((400, 400, 400, 60_000)) * US
+        settings.kill_ns_max = random.choice((1, 1, 150)) * MS
         for name, mean_ns in STORE_STROKES.items():
             if random.random() < 0.4:
                 self.hardship.every_ns[name] = mean_ns
@@ -205,8 +207,15 @@ class Run:
         world.at(random.randrange(60 * MS), world.crash, (life,))
         return True
 
-    def _driver(self) -> bool:
-        lives = [user.life for user in self.cluster.drivers.values() if not user.life.dead]
+    def _owner(self) -> bool:
+        """Somebody for whom another process writes just now dies."""
+        lives = [life for life in self.cluster.memory.owners() if not life.dead]
+        workers = [life for life in lives if life.number in self.cluster.workers]
+        return self._one_of(workers) if workers else self._driver(lives)
+
+    def _driver(self, lives: list[Life] | None = None) -> bool:
+        if lives is None:
+            lives = [user.life for user in self.cluster.drivers.values() if not user.life.dead]
         if not lives:
             return False
         life = self.cluster.world.random.choice(lives)

@@ -7,10 +7,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zgen.core.effects import Effect, RegionGiven, RegionRefused, ViewOpened, ViewRefused
-from zgen.core.events import Dropped, OpenView, RegionUnused, WantRegion
+from zgen.core.effects import (
+    Effect,
+)
+from zgen.core.events import (
+    Dropped,
+)
+from zgen.core.store_effects import (
+    RegionGiven,
+    RegionRefused,
+    ViewOpened,
+    ViewRefused,
+)
+from zgen.core.store_events import (
+    OpenView,
+    RegionUnused,
+    WantRegion,
+)
 from zgen.ids import ObjectId, PeerId, TaskId
-from zgen.limits import US
 from zgen.sim.world import Life
 from zgen.wire.value import Stored, room_bytes
 
@@ -20,7 +34,6 @@ if TYPE_CHECKING:
     from tests.sim.programs import Consumer
 
 NO_STREAM = TaskId(bytes(16))
-WRITE_NS_MAX = 400 * US
 
 Written = Callable[[Stored | None], None]
 Opened = Callable[[int | None], None]
@@ -130,32 +143,33 @@ class StoreUser:
         self.user.post(Dropped((), (), tuple(regions)))
 
     def read(self, names: list[ObjectId], hold_ns: int, then: Callable[[], None]) -> None:
-        """Look at what lies in shared memory of these, for a while, then go on."""
+        """Look at what lies in shared memory of these, one after the other, then go on."""
         left = [name for name in names if type(self.user.owner.refs.value_of(name)) is Stored]
-        regions: list[int] = []
 
-        def next_one(region: int | None) -> None:
-            if region is not None:
-                regions.append(region)
+        def next_one() -> None:
             if left:
-                self.open(left.pop(), next_one)
-            elif regions:
-                self.user.later(hold_ns, end)
+                self.open(left.pop(), opened)
             else:
                 then()
 
-        def end() -> None:
-            self.close(regions)
-            then()
+        def opened(region: int | None) -> None:
+            if region is None:
+                next_one()
+            else:
+                self.user.later(hold_ns, partial(looked, region))
 
-        next_one(None)
+        def looked(region: int) -> None:
+            self.close([region])
+            next_one()
+
+        next_one()
 
     # -- what the machine tells --------------------------------------------------------------------
     def perform(self, effect: Effect) -> None:
         if isinstance(effect, RegionGiven):
             want = self.wants.pop(effect.request)
             life, template = self.user.life, want.template
-            self.memory.give(life, effect.region, effect.place, template.data)
+            self.memory.give(life, want.owns, effect.region, effect.place, template.data)
             value = Stored(effect.node, effect.region, effect.place, template.data, template.sizes)
             self.user.later(0, partial(self._write, value, want.then))
         elif isinstance(effect, RegionRefused):
@@ -182,4 +196,5 @@ class StoreUser:
             self.memory.end_write(self.user.life, value.region)
             then(value)
 
-        self.user.later(self.user.cluster.world.random.randrange(WRITE_NS_MAX), written)
+        cluster = self.user.cluster
+        self.user.later(cluster.world.random.randrange(cluster.settings.write_ns_max), written)

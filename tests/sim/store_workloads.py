@@ -235,7 +235,7 @@ class Reader:
         #: Views kept open behind the cursor.
         self.window = min(fits, random.choice((0, 1, 3)))
         #: Whether the references of what is read are kept up to the end.
-        self.keeps = random.random() < 0.2
+        self.keeps = random.random() < 0.4
         self.views: deque[int] = deque()
         self.refs: list[ObjectId] = []
         self.seen = 0

@@ -7,10 +7,10 @@ it.
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from zgen.core.store_effects import StoreEffect
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId
-from zgen.wire.store import Holder, Place
 from zgen.wire.task import PushedTask
-from zgen.wire.value import Fault, Stored, Value
+from zgen.wire.value import Value
 
 #: Lease and first push of a message that carries tasks: what its sender is told of if it never
 #: arrives.
@@ -201,69 +201,6 @@ class NodeLost:
     reason: str
 
 
-# -- shared memory ---------------------------------------------------------------------------------
-@dataclass(slots=True)
-class RegionGiven:
-    """Answer to ``WantRegion``.
-
-    Attributes:
-        request: Which request.
-        node: Node of the region.
-        region: Number of the region.
-        place: Where it lies.
-    """
-
-    request: int
-    node: PeerId
-    region: int
-    place: Place
-
-
-@dataclass(slots=True)
-class RegionRefused:
-    """Answer to ``WantRegion``: there is no room, or no node.
-
-    Attributes:
-        request: Which request.
-        reason: One of ``wire.store``'s ``REFUSED_`` numbers.
-        text: For people.
-        holders: The largest holders, the largest first.
-    """
-
-    request: int
-    reason: int
-    text: str
-    holders: tuple[Holder, ...]
-
-
-@dataclass(slots=True)
-class ViewOpened:
-    """Answer to ``OpenView``: one view is counted for whoever asked, who now makes one.
-
-    Attributes:
-        request: Which request.
-        value: The value.
-        place: Where its region lies now, for as long as the view is there.
-    """
-
-    request: int
-    value: Stored
-    place: Place
-
-
-@dataclass(slots=True)
-class ViewRefused:
-    """Answer to ``OpenView``: the value is gone.
-
-    Attributes:
-        request: Which request.
-        fault: Why.
-    """
-
-    request: int
-    fault: Fault
-
-
 # -- executor --------------------------------------------------------------------------------------
 @dataclass(slots=True)
 class LearnFunction:
@@ -336,82 +273,6 @@ class KillWorker:
 
 
 @dataclass(slots=True)
-class CreateSlab:
-    """Make a slab of shared memory, without pages. Done before anybody is told of it.
-
-    Attributes:
-        slab: Its number.
-        size_bytes: Its bytes.
-    """
-
-    slab: int
-    size_bytes: int
-
-
-@dataclass(slots=True)
-class PunchRegion:
-    """Give the pages of a part of a slab back to the machine; what lies there is lost.
-
-    Attributes:
-        slab: The slab.
-        offset: Bytes from its start.
-        size_bytes: How many.
-    """
-
-    slab: int
-    offset: int
-    size_bytes: int
-
-
-@dataclass(slots=True)
-class CloseSlab:
-    """Forget a slab; maps of it stay.
-
-    Attributes:
-        slab: Its number.
-    """
-
-    slab: int
-
-
-@dataclass(slots=True)
-class SpillRegion:
-    """Write a region to disk; ``RegionSpilled`` follows. Nobody writes into it meanwhile.
-
-    Attributes:
-        region: Its number.
-        place: Where it lies.
-    """
-
-    region: int
-    place: Place
-
-
-@dataclass(slots=True)
-class RestoreRegion:
-    """Read a region back from disk, and forget it there; ``RegionRestored`` follows.
-
-    Attributes:
-        region: Its number.
-        place: Where it goes; nobody looks there meanwhile.
-    """
-
-    region: int
-    place: Place
-
-
-@dataclass(slots=True)
-class ForgetSpilled:
-    """Forget a region on disk.
-
-    Attributes:
-        region: Its number.
-    """
-
-    region: int
-
-
-@dataclass(slots=True)
 class WatchProcess:
     """Step ``ProcessExited`` when this process of another parent dies, at once if it is dead.
 
@@ -468,7 +329,8 @@ class JobOver:
 
 
 Effect: TypeAlias = (
-    OpenConnection
+    StoreEffect
+    | OpenConnection
     | CloseConnection
     | Transmit
     | Send
@@ -482,22 +344,12 @@ Effect: TypeAlias = (
     | JobReady
     | NodeAnswered
     | NodeLost
-    | RegionGiven
-    | RegionRefused
-    | ViewOpened
-    | ViewRefused
     | LearnFunction
     | StartTask
     | HoldBody
     | ReleaseBody
     | SpawnWorker
     | KillWorker
-    | CreateSlab
-    | PunchRegion
-    | CloseSlab
-    | SpillRegion
-    | RestoreRegion
-    | ForgetSpilled
     | WatchProcess
     | UnwatchProcess
     | JobKnown

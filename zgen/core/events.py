@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from zgen.core.store_events import StoreEvent
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.wire.lease import Shape
 from zgen.wire.session import Address
@@ -207,52 +208,6 @@ class Dropped:
 
 
 @dataclass(slots=True)
-class WantRegion:
-    """A value is to be written into shared memory; ``RegionGiven`` or ``RegionRefused`` follows.
-
-    What is given ends as the region of a value that is put, yielded or returned, or in a
-    ``RegionUnused``.
-
-    Attributes:
-        request: Number of the request, never used again by this process.
-        owner: Who will own the value: this process for what it puts.
-        stream: Stream that it is an item of, or zeroes.
-        size_bytes: Bytes that it takes.
-    """
-
-    request: int
-    owner: PeerId
-    stream: StreamId
-    size_bytes: int
-
-
-@dataclass(slots=True)
-class RegionUnused:
-    """A region that was given will not be the region of any value.
-
-    Attributes:
-        region: Its number.
-    """
-
-    region: int
-
-
-@dataclass(slots=True)
-class OpenView:
-    """The user wants to read an object that lies in shared memory.
-
-    ``ViewOpened`` or ``ViewRefused`` follows, in the same step unless its node must be asked.
-
-    Attributes:
-        request: Number of the request, never used again by this process.
-        object: The object; it has a ``Stored`` value and a reference.
-    """
-
-    request: int
-    object: ObjectId
-
-
-@dataclass(slots=True)
 class AskNode:
     """Somebody wants to know the node's state; ``NodeAnswered`` follows.
 
@@ -360,34 +315,6 @@ class WorkerExited:
 
 
 @dataclass(slots=True)
-class RegionSpilled:
-    """The disk took a region in, or could not.
-
-    Attributes:
-        region: Its number.
-        failure: Why not, for people; empty if it did.
-        is_disk_full: Whether it could not because the disk is full.
-    """
-
-    region: int
-    failure: str
-    is_disk_full: bool
-
-
-@dataclass(slots=True)
-class RegionRestored:
-    """A region came back from disk, or could not.
-
-    Attributes:
-        region: Its number.
-        failure: Why not, for people; empty if it did.
-    """
-
-    region: int
-    failure: str
-
-
-@dataclass(slots=True)
 class WorkerPrinted:
     """A worker printed whole lines.
 
@@ -405,7 +332,8 @@ class WorkerPrinted:
 
 
 Event: TypeAlias = (
-    Arrived
+    StoreEvent
+    | Arrived
     | ConnectionUp
     | ConnectionLost
     | TimerDue
@@ -419,9 +347,6 @@ Event: TypeAlias = (
     | TakeItems
     | RefCompletion
     | Dropped
-    | WantRegion
-    | RegionUnused
-    | OpenView
     | AskNode
     | ProcessExited
     | Yielded
@@ -430,6 +355,4 @@ Event: TypeAlias = (
     | WorkerSpawned
     | WorkerExited
     | WorkerPrinted
-    | RegionSpilled
-    | RegionRestored
 )

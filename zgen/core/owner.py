@@ -71,7 +71,7 @@ from zgen.wire.task import (
     TasksDone,
     TasksReturned,
 )
-from zgen.wire.value import Fault, FaultKind, Stored, Value, is_error, unpack
+from zgen.wire.value import Fault, FaultKind, Stored, Value, is_error, stored_count, unpack
 
 
 class Owner:
@@ -272,10 +272,13 @@ class Owner:
     ) -> None:
         values, _ = unpack(message.entries, message.buffers)
         stream = message.stream
-        for value in values:
-            if type(value) is Stored:
-                self._regions.own(value, stream)
-        if self.streams.report(stream, message.attempt, message.first_index, values, now_ns):
+        stored = stored_count(values)
+        if stored:
+            for value in values:
+                if type(value) is Stored:
+                    self._regions.own(value, stream)
+        first = message.first_index
+        if self.streams.report(stream, message.attempt, first, values, now_ns, stored):
             out.append(StreamAdvanced(stream))
 
     def _on_report_end(
@@ -308,9 +311,7 @@ class Owner:
         try:
             for outcome in message.outcomes:
                 values, at = unpack(outcome.entries, message.buffers, at)
-                needless = [value for value in values if type(value) is Stored]
-                for value in needless:
-                    self._regions.own(value)
+                needless = self._own(values)
                 try:
                     entry = self._accept(sender, outcome.task, outcome.attempt)
                     if entry is not None:
@@ -323,6 +324,13 @@ class Owner:
             self.settlement.settle(results, now_ns, out)
             for shape in shapes:
                 self.placement.pump(shape, now_ns, out)
+
+    def _own(self, values: list[Value]) -> list[Stored]:
+        """Own those of ``values`` that lie in shared memory, and return them."""
+        stored = [value for value in values if type(value) is Stored]
+        for value in stored:
+            self._regions.own(value)
+        return stored
 
     def _results_of(
         self,

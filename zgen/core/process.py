@@ -18,6 +18,7 @@ from zgen.core.owner import Owner
 from zgen.core.session import Session
 from zgen.core.store_client import MESSAGES as STORE_MESSAGES
 from zgen.core.store_client import StoreClient
+from zgen.core.store_events import OpenView, RegionUnused, WantRegion
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
 from zgen.wire.codec import decode, encode
@@ -25,9 +26,8 @@ from zgen.wire.lease import LeaseGranted, ProcessDown, WorkerReady
 from zgen.wire.store import AskEvict, RegionsHeld, RegionsLeased, RegionsRefused
 from zgen.wire.value import Stored
 
-
 #: Events that, if they have no effect, leave every deadline as it is.
-_WITHOUT_DEADLINE: Final = (ev.Yielded, ev.PutObject, ev.WantRegion, ev.OpenView)
+_WITHOUT_DEADLINE: Final = (ev.Yielded, ev.PutObject, WantRegion, OpenView)
 
 
 class ProcessMachine:
@@ -74,9 +74,9 @@ class ProcessMachine:
             ev.TakeItems: lambda e, now, out: self.owner.take(e, now, out),
             ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
             ev.Dropped: self._on_dropped,
-            ev.WantRegion: self._on_want_region,
-            ev.RegionUnused: lambda e, now, out: self.store.stock.unused(e.region, out),
-            ev.OpenView: self._on_open_view,
+            WantRegion: self._on_want_region,
+            RegionUnused: lambda e, now, out: self.store.stock.unused(e.region, out),
+            OpenView: self._on_open_view,
             ev.AskNode: lambda e, now, out: self.owner.placement.ask_node(e.query, out),
             ev.ProcessExited: self._on_process_exited,
         }
@@ -215,12 +215,12 @@ class ProcessMachine:
         if event.views:
             self.store.regions.drop_views(event.views)
 
-    def _on_want_region(self, event: ev.WantRegion, now_ns: int, out: list[Effect]) -> None:
+    def _on_want_region(self, event: WantRegion, now_ns: int, out: list[Effect]) -> None:
         me = self.session.identity.address.peer
         is_known = event.owner == me or self.session.knows(event.owner)
         self.store.want(event, is_known=is_known, now_ns=now_ns, out=out)
 
-    def _on_open_view(self, event: ev.OpenView, now_ns: int, out: list[Effect]) -> None:
+    def _on_open_view(self, event: OpenView, now_ns: int, out: list[Effect]) -> None:
         record = self.owner.refs.records.get(event.object)
         self.store.open(event, record.value if record is not None else None, out)
 

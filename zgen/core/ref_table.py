@@ -87,7 +87,9 @@ class RefTable:
         record.pins -= 1
         assert record.pins >= 0, f"object {short(name)} was unpinned too often"
         if not record.pins and not record.local:
-            self._delete(name, record)
+            del self.records[name]
+            if type(record.value) is Stored:
+                self.dropped.append(record.value)
 
     def drop_all(self, names: Iterable[ObjectId]) -> None:
         """Count one user reference less for each name; unknown ones are of an earlier life."""
@@ -99,7 +101,9 @@ class RefTable:
             record.local -= 1
             if record.local == 0:
                 if not record.pins:
-                    self._delete(name, record)
+                    del records[name]
+                    if type(record.value) is Stored:
+                        self.dropped.append(record.value)
             else:
                 assert record.local > 0, f"object {short(name)} was dropped too often"
 
@@ -122,8 +126,3 @@ class RefTable:
         for name, record in self.records.items():
             assert min(record.local, record.pins) >= 0, short(name)
             assert record.local or record.pins, f"object {short(name)} is held by nobody"
-
-    def _delete(self, name: ObjectId, record: OwnedRef) -> None:
-        del self.records[name]
-        if type(record.value) is Stored:
-            self.dropped.append(record.value)

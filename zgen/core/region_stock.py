@@ -14,9 +14,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from zgen.core.deadlines import Deadlines
-from zgen.core.effects import Effect, RegionGiven, RegionRefused, Send
-from zgen.core.events import WantRegion
+from zgen.core.effects import (
+    Effect,
+    Send,
+)
 from zgen.core.marks import reached
+from zgen.core.store_effects import (
+    RegionGiven,
+    RegionRefused,
+)
+from zgen.core.store_events import (
+    WantRegion,
+)
 from zgen.ids import PeerId
 from zgen.limits import REGIONS_AHEAD_BYTES_MAX, REGIONS_AHEAD_COUNT_MAX, REGIONS_AHEAD_NS
 from zgen.wire.store import (

@@ -13,8 +13,15 @@ at its owner, when no value names it any more.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from zgen.core.effects import Effect, Send, ViewOpened, ViewRefused
+from zgen.core.effects import (
+    Effect,
+    Send,
+)
 from zgen.core.marks import reached
+from zgen.core.store_effects import (
+    ViewOpened,
+    ViewRefused,
+)
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, StreamId
 from zgen.wire.store import (

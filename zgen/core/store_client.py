@@ -7,10 +7,18 @@ a region is the owner's and the executor's to say.
 from collections.abc import Iterable
 from typing import Final
 
-from zgen.core.effects import Effect, ViewRefused
-from zgen.core.events import OpenView, WantRegion
+from zgen.core.effects import (
+    Effect,
+)
 from zgen.core.region_stock import RegionStock
 from zgen.core.region_table import RegionTable
+from zgen.core.store_effects import (
+    ViewRefused,
+)
+from zgen.core.store_events import (
+    OpenView,
+    WantRegion,
+)
 from zgen.ids import PeerId
 from zgen.wire.store import (
     AskEvict,

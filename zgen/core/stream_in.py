@@ -20,7 +20,7 @@ from zgen.core.marks import reached
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import StreamId, short
 from zgen.limits import CONSUMER_IDLE_NS, ITEMS_COUNT_MAX
-from zgen.wire.value import NONE, Fault, FaultKind, Stored, Value, is_error
+from zgen.wire.value import NONE, Fault, FaultKind, Stored, Value, is_error, stored_count
 
 
 @dataclass(slots=True)
@@ -88,8 +88,17 @@ class StreamsIn:
         first_index: int,
         values: list[Value],
         now_ns: int,
+        stored: int = 0,
     ) -> bool:
         """Take in reported items; return whether there is something new for the user.
+
+        Args:
+            stream: The stream.
+            attempt: Execution that reports them.
+            first_index: Position of the first.
+            values: The items.
+            now_ns: The time.
+            stored: How many of them lie in shared memory.
 
         Raises:
             RemoteProtocolError: They do not follow what this attempt reported before.
@@ -124,8 +133,8 @@ class StreamsIn:
         if fresh < len(values):
             self._drop(values[:-fresh])
             values = values[-fresh:]
+            stored = stored_count(values)
         record.unread.extend(values)
-        stored = len([value for value in values if type(value) is Stored])
         if stored:
             if not record.stored:
                 record.moved_ns = now_ns
@@ -183,7 +192,7 @@ class StreamsIn:
             values = [unread.popleft() for _ in range(count_max)]
         record.taken += len(values)
         if record.stored:
-            record.stored -= len([value for value in values if type(value) is Stored])
+            record.stored -= stored_count(values)
             record.moved_ns = now_ns
         return first, values, record.ended and not unread
 
@@ -222,7 +231,7 @@ class StreamsIn:
         """Assert the invariants of every stream."""
         for stream, record in self.streams.items():
             assert record.position <= record.known, f"stream {short(stream)}: {record}"
-            stored = len([value for value in record.unread if type(value) is Stored])
+            stored = stored_count(record.unread)
             assert stored == record.stored, f"stream {short(stream)}: {record}"
             if record.handle:
                 errors = 1 if record.unread and is_error(record.unread[-1]) else 0

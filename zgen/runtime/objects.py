@@ -16,8 +16,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from zgen.core.effects import Effect, RegionGiven, RegionRefused, ViewOpened, ViewRefused
-from zgen.core.events import OpenView, RegionUnused, WantRegion
+from zgen.core.effects import (
+    Effect,
+)
+from zgen.core.store_effects import (
+    RegionGiven,
+    RegionRefused,
+    ViewOpened,
+    ViewRefused,
+)
+from zgen.core.store_events import (
+    OpenView,
+    RegionUnused,
+    WantRegion,
+)
 from zgen.exceptions import (
     CapacityError,
     GetTimeoutError,

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from zgen.core.effects import (
     Effect,
@@ -35,11 +35,13 @@ from zgen.io.loop import Loop
 from zgen.io.recorder import recorder_from_environment
 from zgen.io.runner import Runner, TaskContext
 from zgen.io.waiter import Waiter
-from zgen.limits import DROP_DELAY_NS, REGION_SOON_NS, SECOND
+from zgen.limits import DROP_DELAY_NS, DROPPED_COUNT_MAX, REGION_SOON_NS, SECOND
 from zgen.runtime.objects import LargeObjects
 from zgen.runtime.slab_keeper import SlabKeeper
 from zgen.runtime.waits import Waits
 from zgen.wire.value import Fault, FaultKind
+
+T = TypeVar("T")
 
 log: Final = logging.getLogger("zgen")
 
@@ -250,12 +252,10 @@ class Runtime:
 
     def release_drops(self) -> None:
         """Release everything that was dropped so far."""
-        objects = [dropped_objects.popleft() for _ in range(len(dropped_objects))]
-        streams = [dropped_streams.popleft() for _ in range(len(dropped_streams))]
         dropped_views = self.objects.dropped
-        views = [dropped_views.popleft() for _ in range(len(dropped_views))]
-        if objects or streams or views:
-            self.loop.post(Dropped(tuple(objects), tuple(streams), tuple(views)))
+        while dropped_objects or dropped_streams or dropped_views:  # others step in between
+            objects, streams = _drained(dropped_objects), _drained(dropped_streams)
+            self.loop.post(Dropped(objects, streams, _drained(dropped_views)))
 
     def close(self, reason: str) -> None:
         """End this runtime; what was pending fails, what is held can still be read."""
@@ -329,6 +329,11 @@ class Runtime:
                 stream.flush()
             except Exception:
                 return  # the program closed its output, or put something of its own in its place
+
+
+def _drained(dropped: deque[T]) -> tuple[T, ...]:
+    """Take out what was dropped first, ``DROPPED_COUNT_MAX`` at most."""
+    return tuple([dropped.popleft() for _ in range(min(len(dropped), DROPPED_COUNT_MAX))])
 
 
 def require() -> Runtime:

@@ -11,9 +11,19 @@ something up. A disk that fails is left alone for ``DISK_AGAIN_NS``, and nobody 
 """
 
 from zgen.core.deadlines import earliest
-from zgen.core.effects import Effect, ForgetSpilled, RestoreRegion, Send, SpillRegion
-from zgen.core.events import RegionSpilled
+from zgen.core.effects import (
+    Effect,
+    Send,
+)
 from zgen.core.marks import reached
+from zgen.core.store_effects import (
+    ForgetSpilled,
+    RestoreRegion,
+    SpillRegion,
+)
+from zgen.core.store_events import (
+    RegionSpilled,
+)
 from zgen.ids import NO_STREAM
 from zgen.limits import (
     DISK_AGAIN_NS,

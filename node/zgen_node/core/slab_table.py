@@ -15,8 +15,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from zgen.core.effects import CloseSlab, CreateSlab, Effect, PunchRegion
+from zgen.core.effects import (
+    Effect,
+)
 from zgen.core.marks import reached
+from zgen.core.store_effects import (
+    CloseSlab,
+    CreateSlab,
+    PunchRegion,
+)
 from zgen.limits import REGION_SHARED_BYTES_MAX, REGION_WARM_NS, SLAB_BYTES
 from zgen.wire.store import Place
 

@@ -13,9 +13,18 @@ told, before it on the same line, so that all its reports have been taken in by 
 from collections.abc import Callable
 from typing import Any, Final
 
-from zgen.core.effects import Effect, ForgetSpilled, Send
-from zgen.core.events import RegionRestored, RegionSpilled
+from zgen.core.effects import (
+    Effect,
+    Send,
+)
 from zgen.core.marks import reached
+from zgen.core.store_effects import (
+    ForgetSpilled,
+)
+from zgen.core.store_events import (
+    RegionRestored,
+    RegionSpilled,
+)
 from zgen.ids import PeerId, short
 from zgen.limits import ARRAY_COUNT_MAX, HOLDERS_COUNT_MAX, SECOND, STORE_FULL_NS
 from zgen.wire.store import (

@@ -14,8 +14,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from zgen.core.effects import ForgetSpilled, RestoreRegion, SpillRegion
-from zgen.core.events import RegionRestored, RegionSpilled
+from zgen.core.store_effects import (
+    ForgetSpilled,
+    RestoreRegion,
+    SpillRegion,
+)
+from zgen.core.store_events import (
+    RegionRestored,
+    RegionSpilled,
+)
 from zgen.limits import SECOND, SPILL_STOP_NS
 from zgen_node.io.processes import Watcher
 

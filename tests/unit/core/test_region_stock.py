@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from tests.unit.core.names import ME, NODE, OTHER_WORKER, task
-from zgen.core.effects import Effect, RegionGiven, RegionRefused, Send
-from zgen.core.events import WantRegion
+from zgen.core.effects import (
+    Effect,
+    Send,
+)
 from zgen.core.region_stock import RegionStock
+from zgen.core.store_effects import (
+    RegionGiven,
+    RegionRefused,
+)
+from zgen.core.store_events import (
+    WantRegion,
+)
 from zgen.ids import PeerId, StreamId
 from zgen.limits import MS, REGIONS_AHEAD_NS
 from zgen.wire.store import (

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.core.names import NODE, task
-from zgen.core.effects import Effect, Send, ViewOpened, ViewRefused
+from zgen.core.effects import (
+    Effect,
+    Send,
+)
 from zgen.core.region_table import RegionTable
+from zgen.core.store_effects import (
+    ViewOpened,
+    ViewRefused,
+)
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import StreamId
 from zgen.wire.store import (

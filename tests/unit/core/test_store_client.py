@@ -23,26 +23,30 @@ from tests.unit.core.test_process import GRANT
 from zgen.core.effects import (
     Effect,
     ItemsTaken,
-    RegionGiven,
-    RegionRefused,
     Send,
     StartTask,
-    ViewOpened,
-    ViewRefused,
 )
 from zgen.core.events import (
     BodyBlocked,
     DefineTaskFunction,
     Dropped,
-    OpenView,
     PutObject,
     RefCompletion,
-    RegionUnused,
     SubmitTask,
     TakeItems,
     TaskEnded,
-    WantRegion,
     Yielded,
+)
+from zgen.core.store_effects import (
+    RegionGiven,
+    RegionRefused,
+    ViewOpened,
+    ViewRefused,
+)
+from zgen.core.store_events import (
+    OpenView,
+    RegionUnused,
+    WantRegion,
 )
 from zgen.ids import StreamId
 from zgen.limits import CONSUMER_IDLE_NS, REGIONS_AHEAD_NS

@@ -6,8 +6,18 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from tests.unit.node.fakes import DRIVER, NODE, Bench
-from zgen.core.effects import Effect, RestoreRegion, Send, SpillRegion
-from zgen.core.events import RegionRestored, RegionSpilled
+from zgen.core.effects import (
+    Effect,
+    Send,
+)
+from zgen.core.store_effects import (
+    RestoreRegion,
+    SpillRegion,
+)
+from zgen.core.store_events import (
+    RegionRestored,
+    RegionSpilled,
+)
 from zgen.ids import NO_STREAM, PeerId, StreamId, derive_worker_id
 from zgen.wire.store import (
     HoldRegions,

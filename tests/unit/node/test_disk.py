@@ -13,8 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.unit.node.polled import Polled, nothing_left_open
-from zgen.core.effects import ForgetSpilled, RestoreRegion, SpillRegion
-from zgen.core.events import RegionRestored, RegionSpilled
+from zgen.core.store_effects import (
+    ForgetSpilled,
+    RestoreRegion,
+    SpillRegion,
+)
+from zgen.core.store_events import (
+    RegionRestored,
+    RegionSpilled,
+)
 from zgen.limits import SPILL_CHUNK_BYTES
 from zgen.wire.store import Place
 from zgen_node.io import disk as disk_module

@@ -9,7 +9,13 @@ from tests.unit.node.store_bench import (
     spills,
     told,
 )
-from zgen.core.effects import CreateSlab, PunchRegion, Send
+from zgen.core.effects import (
+    Send,
+)
+from zgen.core.store_effects import (
+    CreateSlab,
+    PunchRegion,
+)
 from zgen.ids import NO_STREAM
 from zgen.limits import EVICT_AGAIN_NS, STORE_FULL_NS
 from zgen.wire.store import (

@@ -1,6 +1,13 @@
 import pytest
 
-from zgen.core.effects import CloseSlab, CreateSlab, Effect, PunchRegion
+from zgen.core.effects import (
+    Effect,
+)
+from zgen.core.store_effects import (
+    CloseSlab,
+    CreateSlab,
+    PunchRegion,
+)
 from zgen.limits import INLINE_BYTES_MAX, REGION_SHARED_BYTES_MAX, REGION_WARM_NS, SLAB_BYTES
 from zgen.wire.store import Place
 from zgen_node.core.slab_table import PAGE_BYTES, SlabTable, size_class

@@ -13,8 +13,17 @@ from tests.unit.node.store_bench import (
     spills,
     told,
 )
-from zgen.core.effects import CloseSlab, CreateSlab, ForgetSpilled, PunchRegion, Send, SpillRegion
+from zgen.core.effects import (
+    Send,
+)
 from zgen.core.events import Leave, ProcessExited
+from zgen.core.store_effects import (
+    CloseSlab,
+    CreateSlab,
+    ForgetSpilled,
+    PunchRegion,
+    SpillRegion,
+)
 from zgen.ids import PeerId
 from zgen.limits import DISK_AGAIN_NS, EVICT_AGAIN_NS, STORE_BYTES_MIN, STORE_FULL_NS
 from zgen.wire.lease import EndJob, NodeReport, ProcessDown, QueryNode

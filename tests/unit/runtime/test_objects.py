@@ -10,8 +10,24 @@ import numpy
 import pytest
 
 from tests.unit.io.slabs import Slabs, make_memory, slabs
-from zgen.core.effects import Effect, Left, RegionGiven, RegionRefused, ViewOpened, ViewRefused
-from zgen.core.events import Event, OpenView, RegionUnused, WantRegion
+from zgen.core.effects import (
+    Effect,
+    Left,
+)
+from zgen.core.events import (
+    Event,
+)
+from zgen.core.store_effects import (
+    RegionGiven,
+    RegionRefused,
+    ViewOpened,
+    ViewRefused,
+)
+from zgen.core.store_events import (
+    OpenView,
+    RegionUnused,
+    WantRegion,
+)
 from zgen.exceptions import (
     GetTimeoutError,
     NodeDiedError,

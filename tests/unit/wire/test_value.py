@@ -141,9 +141,10 @@ def test_parts_begin_at_multiples_of_the_alignment() -> None:
 
 @pytest.mark.parametrize("cut", [0, 20, 70])
 def test_a_stored_value_that_is_cut_off_is_refused(cut: int) -> None:
-    ((flag, data, count),) = pack([STORED], [])  # type: ignore[misc]  # it is no plain entry
+    (entry,) = pack([STORED], [])
+    assert not isinstance(entry, bytes)
     with pytest.raises(RemoteProtocolError, match="cut off"):
-        unpack([(flag, data[:cut], count)], Buffers(()))
+        unpack([(entry[0], entry[1][:cut], entry[2])], Buffers(()))
 
 
 @pytest.mark.parametrize(
