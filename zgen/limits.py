@@ -38,6 +38,10 @@ CONNECTIONS_COUNT_MAX: Final = 16_384
 #: Failed dials in a row after which a node forgets a peer that is neither its driver nor its
 #: worker.
 REDIALS_FAILED_MAX: Final = 12
+#: Lives that were declared dead and are still remembered, so that they stay dead.
+FENCED_COUNT_MAX: Final = 65_536
+#: Messages that wait for a slow connection; what comes on top is lost as on a wire, and sent again.
+OUTBOX_COUNT_MAX: Final = 65_536
 
 # -- wire ------------------------------------------------------------------------------------------
 #: Bytes of one message body, and of one buffer frame.
@@ -74,6 +78,8 @@ TAKE_COUNT_MAX: Final = 64
 # -- leases ----------------------------------------------------------------------------------------
 #: Requests of one resource shape that an owner keeps open at a time.
 LEASE_REQUESTS_OPEN_MAX: Final = 4
+#: Resource shapes that an owner remembers; beyond it those without work are forgotten.
+IDLE_POOLS_COUNT_MAX: Final = 256
 #: An idle lease is kept this long for the next task of its shape.
 LEASE_LINGER_NS: Final = 100 * MS
 #: A lease that others want is not refilled after this long.
@@ -132,6 +138,10 @@ LEAD_LOOK_NS: Final = 2 * MS
 DROP_DELAY_NS: Final = 5 * MS
 #: The slow poll that backs up every wake-up.
 SLOW_POLL_NS: Final = 1 * SECOND
+
+# -- stories ---------------------------------------------------------------------------------------
+#: Moves that one entity's state machine remembers, for people.
+STORY_COUNT_MAX: Final = 16
 
 # -- logs ------------------------------------------------------------------------------------------
 LOG_TAIL_LINES: Final = 20

@@ -13,7 +13,6 @@ next task unless the node said that others wait; a wanted one is not refilled be
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
@@ -21,6 +20,7 @@ from zgen.core.marks import reached
 from zgen.ids import FunctionId, JobId, LeaseId, PeerId, TaskId, derive_lease_id, short
 from zgen.limits import (
     BATCH_COUNT_MAX,
+    IDLE_POOLS_COUNT_MAX,
     LEASE_LINGER_NS,
     LEASE_REQUESTS_OPEN_MAX,
     LEASE_TERM_NS,
@@ -96,10 +96,6 @@ class Assignment:
     first_push: int
     tasks: list[TaskId]
     returns_seen: int
-
-
-#: Most shapes kept without work before the oldest idle ones are forgotten.
-IDLE_POOLS_COUNT_MAX: Final = 256
 
 
 class LeaseClient:

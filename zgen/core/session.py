@@ -19,7 +19,6 @@ drops.
 """
 
 from enum import Enum
-from typing import Final
 
 from zgen.core.backoff import backoff_ns
 from zgen.core.deadlines import Deadlines
@@ -41,6 +40,7 @@ from zgen.limits import (
     ACK_AFTER_COUNT,
     ACK_DELAY_NS,
     CONNECTIONS_COUNT_MAX,
+    FENCED_COUNT_MAX,
     FLUSH_AT_EXIT_NS,
     QUIET_LINE_NS,
     RECONNECT_FIRST_NS,
@@ -66,10 +66,6 @@ class Due(Enum):
     REDIAL = "redial"
     QUIET = "quiet"
     LEAVE = "leave"
-
-
-#: Lives that were declared dead and are still remembered, so that they stay dead.
-FENCED_COUNT_MAX: Final = 65_536
 
 
 class Session:

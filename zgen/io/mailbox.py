@@ -23,6 +23,7 @@ import zmq
 
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event
 from zgen.ids import PeerId
+from zgen.limits import OUTBOX_COUNT_MAX
 
 _MONITORED: Final = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -34,9 +35,6 @@ _MONITORED: Final = (
 _HANDSHAKE_IVL_MS: Final = 3_000
 _BACKLOG_COUNT: Final = 1_024
 _SOCKETS_COUNT_MAX: Final = 16_384
-#: Frames' messages that wait for a slow connection; what comes on top is lost like on a wire, and
-#: resent.
-_WAITING_COUNT_MAX: Final = 65_536
 _HEARTBEAT_IVL_MS: Final = 1_000
 _HEARTBEAT_TIMEOUT_MS: Final = 3_000
 
@@ -135,7 +133,7 @@ class Mailbox:
         if outbox is None or outbox.epoch != epoch:
             return
         if outbox.waiting:
-            if len(outbox.waiting) < _WAITING_COUNT_MAX:
+            if len(outbox.waiting) < OUTBOX_COUNT_MAX:
                 outbox.waiting.append(frames)
             return
         try:
