@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from zgen.ids import LeaseId, PeerId, TaskId, short
+from zgen.ids import LeaseId, PeerId, StreamId, TaskId, short
 from zgen.wire.task import PushedTask
 from zgen.wire.value import Value
 
@@ -32,6 +32,7 @@ class Waiting:
         task: The task.
         arguments: Its pickled arguments.
         slots: Values of its referenced arguments.
+        closed: Whether its owner wants none of its items.
     """
 
     owner: PeerId
@@ -40,6 +41,7 @@ class Waiting:
     task: PushedTask
     arguments: Value
     slots: tuple[Value, ...]
+    closed: bool = False
 
 
 #: (owner, lease) -> task and attempt of what goes back.
@@ -80,6 +82,12 @@ class Admission:
     def push(self, tasks: Iterable[Waiting]) -> None:
         """Queue tasks."""
         self.queue.extend(tasks)
+
+    def close(self, owner: PeerId, stream: StreamId, attempt: int) -> None:
+        """Note that the owner of a queued stream wants none of its items."""
+        for waiting in self.queue:
+            which = (waiting.owner, waiting.task.task, waiting.task.attempt)
+            waiting.closed = waiting.closed or which == (owner, stream, attempt)
 
     def start_next(self, now_ns: int) -> Waiting | None:
         """Start the next task, or return None if one runs or none waits."""

@@ -152,6 +152,10 @@ class StreamsIn:
         record.taken += len(values)
         return first, values, record.ended and not unread
 
+    def is_read(self, stream: StreamId) -> bool:
+        """Return whether the user still holds the generator of a stream that has not ended."""
+        return self.streams[stream].handle
+
     def is_ready(self, stream: StreamId) -> bool:
         """Return whether ``next`` would not block."""
         record = self.streams[stream]
