@@ -240,6 +240,12 @@ class WorkerCrashedError(SystemFailure):
         """Say how the worker ended, what it printed last, and what to do next."""
         end = f"signal {self.signal}" if self.signal is not None else f"exit code {self.exit_code}"
         tail = f"\nlast lines of the worker:\n{self.log_tail}" if self.log_tail else ""
+        if not self.may_have_run:
+            return (
+                f"worker pid={self.pid} died of {end} before it began {self.task_name}(), and so "
+                f"did every one before it; nothing of the task ran: see what kills workers on the "
+                f"node, then call it again{tail}"
+            )
         times = "once" if self.attempts == 1 else f"{self.attempts} times"
         return (
             f"worker pid={self.pid} died of {end} while it ran {self.task_name}(), which was "

@@ -68,6 +68,8 @@ LINE_TICK_NS: Final = 1 * MS
 MAX_RETRIES_DEFAULT: Final = 3
 RETRY_DELAY_FIRST_NS: Final = 50 * MS
 RETRY_DELAY_NS_MAX: Final = 1 * SECOND
+#: Workers in a row that may die before they begin a task, at no cost to it; then it fails.
+WORKERS_LOST_COUNT_MAX: Final = 16
 #: Items of one stream, as in Ray.
 ITEMS_COUNT_MAX: Final = 100_000_000
 #: Fixed results of one task.
