@@ -324,6 +324,21 @@ class JobOver:
     job: JobId
 
 
+@dataclass(slots=True)
+class FlushLines:
+    """Hand on all that workers have printed, unfinished lines too; ``LinesFlushed`` follows.
+
+    Attributes:
+        workers: Whose output.
+        peer: Who asked.
+        query: Number of the question.
+    """
+
+    workers: tuple[PeerId, ...]
+    peer: PeerId
+    query: int
+
+
 Effect: TypeAlias = (
     OpenConnection
     | CloseConnection
@@ -349,4 +364,5 @@ Effect: TypeAlias = (
     | UnwatchProcess
     | JobKnown
     | JobOver
+    | FlushLines
 )

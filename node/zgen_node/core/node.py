@@ -12,7 +12,14 @@ and a worker of the end of its owners, so that both close their lines.
 from collections.abc import Callable
 from typing import Any, Final
 
-from zgen.core.effects import Effect, JobKnown, Send, UnwatchProcess, WatchProcess
+from zgen.core.effects import (
+    Effect,
+    FlushLines,
+    JobKnown,
+    Send,
+    UnwatchProcess,
+    WatchProcess,
+)
 from zgen.core.events import (
     Arrived,
     ConnectionLost,
@@ -20,6 +27,7 @@ from zgen.core.events import (
     Event,
     InboxDrained,
     Leave,
+    LinesFlushed,
     ProcessExited,
     TimerDue,
     WorkerExited,
@@ -97,6 +105,7 @@ class NodeMachine:
             WorkerSpawned: self._on_worker_spawned,
             WorkerExited: self._on_worker_exited,
             WorkerPrinted: self._on_worker_printed,
+            LinesFlushed: self._on_lines_flushed,
         }
         self._messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             RegisterJob: self._on_register_job,
@@ -355,8 +364,20 @@ class NodeMachine:
 
     # -- tools -------------------------------------------------------------------------------------
     def _on_query_node(self, peer: PeerId, said: QueryNode, now_ns: int, out: list[Effect]) -> None:
+        job = self.jobs.of_driver(peer)
+        workers = self.pool.of_job(job.job) if job is not None else []
+        if workers:
+            names = tuple(worker.worker for worker in workers)
+            out.append(FlushLines(names, peer, said.query))  # the answer comes behind their lines
+        else:
+            self._report(peer, said.query, now_ns, out)
+
+    def _on_lines_flushed(self, event: LinesFlushed, now_ns: int, out: list[Effect]) -> None:
+        self._report(event.peer, event.query, now_ns, out)
+
+    def _report(self, peer: PeerId, query: int, now_ns: int, out: list[Effect]) -> None:
         state = node_report(self._address, self._staffing, self.session.counts, now_ns)
-        out.append(Send(peer, NodeReport(said.query, state)))
+        out.append(Send(peer, NodeReport(query, state)))
 
 
 def _driver_down(peer: PeerId, incarnation: int, pid: int, reason: str) -> ProcessDown:
