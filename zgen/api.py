@@ -109,7 +109,10 @@ def init(
         check_amount(name, amount)
     if process.forked:
         process.require()
-    return Context(start.start_driver(address, num_cpus, amounts, log_to_driver=log_to_driver))
+    started = start.start_driver(address, num_cpus, amounts, log_to_driver=log_to_driver)
+    context = Context(started)
+    started.rest()
+    return context
 
 
 _WITHOUT_MEANING: Final = ("include_dashboard", "logging_level", "configure_logging", "namespace")

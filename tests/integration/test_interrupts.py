@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 
 from tests.integration.replay import Replay, steps_of
+from tests.integration.scripts import run, succeeded
 
 pytestmark = pytest.mark.integration
 
@@ -147,6 +148,41 @@ def test_under_asyncio_the_second_interrupt_ends_a_call_that_the_first_could_not
         started.interrupt(1)
         assert_whole(started.end(), 1)
     assert max(started.took_s) < SEEN_WITHIN_S
+
+
+@pytest.mark.parametrize("calls_zgen", [False, True])
+def test_asyncio_cancels_its_main_task_in_a_program_that_began_with_init(
+    calls_zgen: bool, tmp_path: Path
+) -> None:
+    source = f"""
+    import asyncio, os, signal, zgen
+    @zgen.remote
+    def work():
+        return 1
+    async def main():
+        if {calls_zgen}:
+            zgen.get(work.remote())
+        os.kill(os.getpid(), signal.SIGINT)
+        print("went on", flush=True)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            print("cancelled", flush=True)
+            raise
+    zgen.init(num_cpus=1)
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    zgen.shutdown()
+    assert zgen.is_initialized() is False
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        print("once more")
+    """
+    lines = succeeded(run(tmp_path, source)).splitlines()
+    assert lines == ["went on", "cancelled", "interrupted", "once more"]
 
 
 def test_an_interrupt_inside_the_last_call_for_long_still_reaches_the_program(
