@@ -30,9 +30,9 @@ from zgen.runtime import process, start
 
 @zgen.remote
 def ticks(stop: str, told: str) -> Iterator[int]:
-    """Yield numbers in bursts until a file appears; leave their count in another."""
+    """Yield numbers in bursts until a file appears, 301 at least; leave their count in another."""
     count = 0
-    while not os.path.exists(stop):
+    while count <= 300 or not os.path.exists(stop):
         for _ in range(1 + count % 29):
             yield count
             count += 1
@@ -84,6 +84,7 @@ class Scene:
         self.noted_in: Counter[str] = Counter()
         self.count_noted()
         self.gen = ticks.remote(str(self.folder / "stop"), str(self.folder / "told"))
+        zgen.wait([self.gen])  # its worker runs: interrupts shall fall into a stream that flows
 
     def count_noted(self) -> None:
         """Count by call of zgen which interrupts came inside one, and were only noted there."""

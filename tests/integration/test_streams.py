@@ -13,7 +13,7 @@ import pytest
 
 import zgen
 from tests.integration.conftest import held
-from tests.integration.gates import Gate, seconds_since
+from tests.integration.gates import LATE_S, Gate, seconds_since
 from tests.integration.watching import wait_until
 from zgen.exceptions import GetTimeoutError
 from zgen.runtime.process import Runtime
@@ -84,9 +84,7 @@ def test_calls_return_before_anything_runs(gate: Gate) -> None:
         gate.wait()
         yield 1
 
-    began = time.monotonic()
-    streams = [waits.remote() for _ in range(10)]
-    assert seconds_since(began) < 1
+    streams = [waits.remote() for _ in range(10)]  # had they waited, nobody would open the gate
     assert all(isinstance(stream, zgen.ObjectRefGenerator) for stream in streams)
     gate.open()
     assert [values(stream) for stream in streams] == [[1]] * 10
@@ -293,7 +291,7 @@ def test_next_with_a_timeout_raises_in_time_and_goes_on_from_there(gate: Gate) -
     began = time.monotonic()
     with pytest.raises(GetTimeoutError):
         stream.next(timeout=0.2)
-    assert 0.2 <= seconds_since(began) < 0.3
+    assert 0.2 <= seconds_since(began) < 0.2 + LATE_S
     with pytest.raises(TimeoutError):
         stream.next(timeout=0)
     gate.open()
