@@ -1,8 +1,7 @@
 """Fences, each with its removal and the seed that turns red without it; read by scripts/mutants.py.
 
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
-``late``
-tests/sim/late_reports.py.
+``late`` tests/sim/late_reports.py.
 """
 
 from __future__ import annotations
@@ -140,7 +139,7 @@ MUTANTS = (
         "        line.closing_seen_ns = None\n        ready: list",
         "        ready: list",
         "cluster",
-        44,
+        27,
     ),
     Mutant(
         "the started mark tells what may not run again",
@@ -231,7 +230,7 @@ MUTANTS = (
         "values if fresh == len(values) else values[-fresh:]",
         "values",
         "cluster",
-        0,
+        3,
     ),
     Mutant(
         "a task that may not run again ends its stream",
