@@ -2,8 +2,7 @@
 
 It prints ``seen N`` when the next interrupt may come (N have been seen), and one JSON object at its
 end. Nothing of its own bookkeeping can be torn: a reference that ``for`` has assigned is in hand,
-and
-is put aside after an interrupt if it was not before.
+and is put aside after an interrupt if it was not before.
 """
 
 from __future__ import annotations
@@ -297,7 +296,7 @@ def submitting(scene: Scene) -> None:
     assert runtime is not None
     kept = {each.binary() for each in scene.refs}
     deadline = time.monotonic() + 10
-    while left := [name for name in runtime.machine.owner.refs.records if name not in kept]:
+    while left := [name for name in list(runtime.machine.owner.refs.records) if name not in kept]:
         assert time.monotonic() < deadline, f"{len(left)} objects are held by nobody in hand"
         time.sleep(0.01)
 

@@ -227,10 +227,13 @@ def test_what_waits_for_busy_cpus_says_so_and_runs_in_the_end(tmp_path: Path, ga
     held = hold.remote()
     zgen.wait([held], timeout=1)
     other = hold.options(num_cpus=0.5).remote()
+    print("asked", flush=True)
     print(zgen.get([held, other]))
     """
     with start(tmp_path, source) as process:
+        assert process.stdout is not None
         assert process.stderr is not None
+        assert process.stdout.readline() == "asked\n"
         began = time.monotonic()
         line = process.stderr.readline()
         assert seconds_since(began) < 8
