@@ -30,8 +30,7 @@
     └── InternalError                 an invariant broke
 
 Errors carry fields; the sentence is computed from them. All of them pickle. ``may_have_run`` is
-False
-only where it is certain that nothing ran, so that repeating the call is safe.
+False only where it is certain that nothing ran, so that repeating the call is safe.
 """
 
 import types
@@ -76,8 +75,7 @@ class TaskError(ZgenError):
 
     Attributes:
         cause: The exception that user code raised first, or a ``ZgenError`` with its text if that
-            does not
-            pickle; never a ``TaskError``, however many tasks it came through.
+            does not pickle; never a ``TaskError``, however many tasks it came through.
         function_name: Name of the remote function.
         remote_traceback: The traceback as text, as it stood in the worker.
         pid: Process id of the worker.

@@ -1,8 +1,7 @@
 """Every bound, with its unit in its name.
 
 Reaching a bound is an event with a typed outcome, never a surprise; nothing in zgen grows past a
-number
-that does not stand here.
+number that does not stand here.
 """
 
 from typing import Final

@@ -3,12 +3,10 @@
 Rules of this file: tasks are ids in a queue; what they are is not known here, but for their shape.
 
 Theory of operation. Each resource shape has a pool: a queue, open requests, and leases in hand. A
-lease
-takes up to ``depth`` tasks ahead; the depth doubles while the shape's tasks are short and falls to
-one at
-the first long one, since what queues behind a long task waits for nothing. An idle lease lingers
-for the
-next task unless the node said that others wait; a wanted one is not refilled beyond its term.
+lease takes up to ``depth`` tasks ahead; the depth doubles while the shape's tasks are short and
+falls to one at the first long one, since what queues behind a long task waits for nothing. An idle
+lease lingers for the next task unless the node said that others wait; a wanted one is not refilled
+beyond its term.
 """
 
 from collections import deque

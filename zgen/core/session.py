@@ -1,18 +1,13 @@
 """All lines of one process: hello, incarnation fence, connections, resend, quiet lines.
 
 Rules of this file: who speaks and whether it may; where lines are dialled. What messages mean is
-not
-known here: bodies go up and down as frames.
+not known here: bodies go up and down as frames.
 
 Theory of operation. Each side opens its own send-only connection, so a line has two independent
-halves.
-A hello binds a connection to one life of one peer; data on a connection that never said hello is
-from a
-stranger and dropped. A life that was declared dead is fenced: its hellos and data are refused. A
-DOWN
-that overtook data is held back until the line is quiet: two looks at an empty inbox,
-``QUIET_LINE_NS``
-apart, with nothing from the peer between.
+halves. A hello binds a connection to one life of one peer; data on a connection that never said
+hello is from a stranger and dropped. A life that was declared dead is fenced: its hellos and data
+are refused. A DOWN that overtook data is held back until the line is quiet: two looks at an empty
+inbox, ``QUIET_LINE_NS`` apart, with nothing from the peer between.
 
 Source: the Harmony pattern of the zguide; fresh routing ids because ROUTER handover steals or
 drops.

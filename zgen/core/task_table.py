@@ -1,15 +1,12 @@
 """Life of a submitted task: arguments, attempts, retries, end.
 
 Rules of this file: how often a task may run, and what fails it. Where it runs and what its results
-are
-is not known here.
+are is not known here.
 
 Theory of operation. What a task is doing and which attempt counts are two fields. The attempt grows
 *before* anything is submitted again, so that an outcome of the old one is refused whenever it
-arrives.
-An attempt that certainly never started costs nothing and keeps its number. Every path out of the
-table
-goes through ``finish``, whose caller must end what hangs on the task.
+arrives. An attempt that certainly never started costs nothing and keeps its number. Every path out
+of the table goes through ``finish``, whose caller must end what hangs on the task.
 """
 
 from dataclasses import dataclass, field

@@ -2,13 +2,11 @@
 
 Rules of this file: it moves frames and tells of connections; it decides nothing. The inbox and the
 monitors belong to the receive lock, every outbox to the process lock (see ``io/loop.py``); what
-crosses
-from one to the other goes through ``_handed_over`` and the wake-up descriptor.
+crosses from one to the other goes through ``_handed_over`` and the wake-up descriptor.
 
 A raw descriptor of a ZeroMQ socket is readable until its commands were processed and is not
-readable
-again before new ones come, so whoever is woken by one reads until EAGAIN, or remembers that it did
-not.
+readable again before new ones come, so whoever is woken by one reads until EAGAIN, or remembers
+that it did not.
 """
 
 import os
