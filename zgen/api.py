@@ -95,6 +95,8 @@ def init(
     unknown = [name for name in others if name not in _WITHOUT_MEANING]
     if unknown:
         raise TypeError(f"init() got an unexpected keyword argument {unknown[0]!r}")
+    if process.forked:
+        process.require()
     if process.current is not None:
         if ignore_reinit_error and start.driver is not None:
             return Context(start.driver)
@@ -102,8 +104,7 @@ def init(
             "zgen.init() was called already; call zgen.shutdown() first, or pass "
             "ignore_reinit_error=True"
         )
-    if address == "local":
-        address = None
+    address = None if address == "local" else address
     settings: dict[str, Any] = {
         "num_cpus": num_cpus,
         "resources": {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})},
@@ -111,9 +112,10 @@ def init(
         "object_spilling_directory": object_spilling_directory,
     }
     _check_settings(address, **settings)
-    if process.forked:
-        process.require()
-    return Context(start.start_driver(address, log_to_driver=log_to_driver, **settings))
+    started = start.start_driver(address, log_to_driver=log_to_driver, **settings)
+    context = Context(started)
+    started.rest()
+    return context
 
 
 _WITHOUT_MEANING: Final = ("include_dashboard", "logging_level", "configure_logging", "namespace")

@@ -30,8 +30,7 @@
     └── InternalError                 an invariant broke
 
 Errors carry fields; the sentence is computed from them. All of them pickle. ``may_have_run`` is
-False
-only where it is certain that nothing ran, so that repeating the call is safe.
+False only where it is certain that nothing ran, so that repeating the call is safe.
 """
 
 import types
@@ -76,8 +75,7 @@ class TaskError(ZgenError):
 
     Attributes:
         cause: The exception that user code raised first, or a ``ZgenError`` with its text if that
-            does not
-            pickle; never a ``TaskError``, however many tasks it came through.
+            does not pickle; never a ``TaskError``, however many tasks it came through.
         function_name: Name of the remote function.
         remote_traceback: The traceback as text, as it stood in the worker.
         pid: Process id of the worker.
@@ -240,6 +238,12 @@ class WorkerCrashedError(SystemFailure):
         """Say how the worker ended, what it printed last, and what to do next."""
         end = f"signal {self.signal}" if self.signal is not None else f"exit code {self.exit_code}"
         tail = f"\nlast lines of the worker:\n{self.log_tail}" if self.log_tail else ""
+        if not self.may_have_run:
+            return (
+                f"worker pid={self.pid} died of {end} before it began {self.task_name}(), and so "
+                f"did every one before it; nothing of the task ran: see what kills workers on the "
+                f"node, then call it again{tail}"
+            )
         times = "once" if self.attempts == 1 else f"{self.attempts} times"
         return (
             f"worker pid={self.pid} died of {end} while it ran {self.task_name}(), which was "

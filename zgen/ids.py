@@ -1,10 +1,8 @@
 """Id types and their derivation.
 
 Every id is opaque bytes: 16 of them, 20 for an object (its task's id and a four-byte index). Task
-and
-object ids are derived, never drawn, so an attempt that runs again names its children and its
-results as
-the first one did, and children of different attempts never share a name.
+and object ids are derived, never drawn, so an attempt that runs again names its children and its
+results as the first one did, and children of different attempts never share a name.
 """
 
 from hashlib import blake2b

@@ -1,8 +1,7 @@
 """Every bound, with its unit in its name.
 
 Reaching a bound is an event with a typed outcome, never a surprise; nothing in zgen grows past a
-number
-that does not stand here.
+number that does not stand here.
 """
 
 from typing import Final
@@ -38,6 +37,10 @@ CONNECTIONS_COUNT_MAX: Final = 16_384
 #: Failed dials in a row after which a node forgets a peer that is neither its driver nor its
 #: worker.
 REDIALS_FAILED_MAX: Final = 12
+#: Lives that were declared dead and are still remembered, so that they stay dead.
+FENCED_COUNT_MAX: Final = 65_536
+#: Messages that wait for a slow connection; what comes on top is lost as on a wire, and sent again.
+OUTBOX_COUNT_MAX: Final = 65_536
 
 # -- wire ------------------------------------------------------------------------------------------
 #: Bytes of one message body, and of one buffer frame.
@@ -64,6 +67,8 @@ LINE_TICK_NS: Final = 1 * MS
 MAX_RETRIES_DEFAULT: Final = 3
 RETRY_DELAY_FIRST_NS: Final = 50 * MS
 RETRY_DELAY_NS_MAX: Final = 1 * SECOND
+#: Workers in a row that may die before they begin a task, at no cost to it; then it fails.
+WORKERS_LOST_COUNT_MAX: Final = 16
 #: Items of one stream, as in Ray.
 ITEMS_COUNT_MAX: Final = 100_000_000
 #: Fixed results of one task.
@@ -113,6 +118,8 @@ SPILL_STOP_NS: Final = 300 * MS
 # -- leases ----------------------------------------------------------------------------------------
 #: Requests of one resource shape that an owner keeps open at a time.
 LEASE_REQUESTS_OPEN_MAX: Final = 4
+#: Resource shapes that an owner remembers; beyond it those without work are forgotten.
+IDLE_POOLS_COUNT_MAX: Final = 256
 #: An idle lease is kept this long for the next task of its shape.
 LEASE_LINGER_NS: Final = 100 * MS
 #: A lease that others want is not refilled after this long.
@@ -173,6 +180,10 @@ DROP_DELAY_NS: Final = 5 * MS
 DROPPED_COUNT_MAX: Final = 16_384
 #: The slow poll that backs up every wake-up.
 SLOW_POLL_NS: Final = 1 * SECOND
+
+# -- stories ---------------------------------------------------------------------------------------
+#: Moves that one entity's state machine remembers, for people.
+STORY_COUNT_MAX: Final = 16
 
 # -- logs ------------------------------------------------------------------------------------------
 LOG_TAIL_LINES: Final = 20

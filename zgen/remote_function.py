@@ -34,8 +34,7 @@ class TaskOptions:
 
     Attributes:
         num_returns: ``"streaming"``, a number of results, or None for streaming where the function
-            is a
-            generator function and 1 elsewhere.
+            is a generator function and 1 elsewhere.
         num_cpus: CPUs that it holds while it runs; 1 by default.
         num_gpus: GPUs likewise.
         memory: Bytes of memory likewise, as an accounting unit.
@@ -179,8 +178,7 @@ class RemoteFunction(Generic[P, R]):
 
         Returns:
             An ``ObjectRefGenerator`` for a streaming function; else a reference, a list of
-            references
-            where ``num_returns`` is not 1, or None where it is 0.
+            references where ``num_returns`` is not 1, or None where it is 0.
 
         Raises:
             TypeError: The arguments do not fit the function.

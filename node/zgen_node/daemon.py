@@ -17,6 +17,7 @@ from contextlib import suppress
 from zgen.core.effects import (
     Effect,
     Exit,
+    FlushLines,
     JobKnown,
     JobOver,
     KillWorker,
@@ -26,7 +27,7 @@ from zgen.core.effects import (
     UnwatchProcess,
     WatchProcess,
 )
-from zgen.core.events import Event, Leave
+from zgen.core.events import Event, Leave, LinesFlushed
 from zgen.core.identity import Identity
 from zgen.core.store_effects import (
     CloseSlab,
@@ -244,6 +245,10 @@ class Daemon:
                 self._processes.know_job(effect)
             case JobOver(job):
                 self._processes.forget_job(job)
+            case FlushLines(workers, peer, query):
+                for name in workers:
+                    self._logs.flush(name)
+                self._post(LinesFlushed(peer, query))
             case Report(level, text):
                 _log(level, text)
             case Left():

@@ -1,7 +1,8 @@
 """Worker output to files and drivers.
 
 Reads the workers' pipes, cuts them into lines, hands those on, and keeps the last ones of each
-worker for the error that tells of its death.
+worker for the error that tells of its death. What has no end yet waits for it until somebody asks
+for everything, as a driver does before it leaves.
 """
 
 import os
@@ -67,6 +68,15 @@ class Logs:
         for pipe in output.pipes:
             os.set_blocking(pipe.descriptor, False)
             self._watcher.watch(pipe.descriptor, partial(self._on_readable, worker, pipe))
+
+    def flush(self, worker: PeerId) -> None:
+        """Hand on what a worker has written until now; an unfinished line counts as a line."""
+        output = self._outputs.get(worker)
+        if output is None:
+            return
+        for pipe in output.pipes:
+            self._read(worker, output, pipe, _READS_MAX)
+            self._hand_on(worker, output, pipe, _lines(pipe.partial, at_end=True))
 
     def finish(self, worker: PeerId) -> str:
         """Take what is left in a dead worker's pipes, forget them, and return its last lines."""

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Final
 
 from tests.integration.watching import wait_until
+
+#: How late a thread may wake on a loaded machine. Less than a slow poll takes (one second), so that
+#: a wake-up that was lost is still seen.
+LATE_S: Final = 0.8
 
 
 class Gate:

@@ -2,8 +2,7 @@
 
 It prints ``seen N`` when the next interrupt may come (N have been seen), and one JSON object at its
 end. Nothing of its own bookkeeping can be torn: a reference that ``for`` has assigned is in hand,
-and
-is put aside after an interrupt if it was not before.
+and is put aside after an interrupt if it was not before.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from zgen.runtime import process, start
 
 @zgen.remote
 def ticks(stop: str, told: str) -> Iterator[int]:
-    """Yield numbers in bursts until a file appears; leave their count in another."""
+    """Yield numbers in bursts until a file appears, 301 at least; leave their count in another."""
     count = 0
-    while not os.path.exists(stop):
+    while count <= 300 or not os.path.exists(stop):
         for _ in range(1 + count % 29):
             yield count
             count += 1
@@ -84,6 +83,7 @@ class Scene:
         self.noted_in: Counter[str] = Counter()
         self.count_noted()
         self.gen = ticks.remote(str(self.folder / "stop"), str(self.folder / "told"))
+        zgen.wait([self.gen])  # its worker runs: interrupts shall fall into a stream that flows
 
     def count_noted(self) -> None:
         """Count by call of zgen which interrupts came inside one, and were only noted there."""
@@ -296,7 +296,7 @@ def submitting(scene: Scene) -> None:
     assert runtime is not None
     kept = {each.binary() for each in scene.refs}
     deadline = time.monotonic() + 10
-    while left := [name for name in runtime.machine.owner.refs.records if name not in kept]:
+    while left := [name for name in list(runtime.machine.owner.refs.records) if name not in kept]:
         assert time.monotonic() < deadline, f"{len(left)} objects are held by nobody in hand"
         time.sleep(0.01)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,13 +170,19 @@ def test_an_idle_node_uses_no_processor() -> None:
     talker.register()
     talker.hear(JobRegistered)
     try:
-        time.sleep(1.0)  # what its start still had to do
+        wait_until(partial(_rests, node.folder), 20.0, "what its start still had to do is done")
         before = _ticks(node.folder)
         time.sleep(2.0)
         assert _ticks(node.folder) - before <= 2  # of 10 ms, over all of its processes
     finally:
         talker.abandon()
         node.stop()
+
+
+def _rests(folder: str) -> bool:
+    before = _ticks(folder)
+    time.sleep(0.5)
+    return _ticks(folder) == before
 
 
 def _ticks(folder: str) -> int:

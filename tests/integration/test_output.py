@@ -62,6 +62,32 @@ def test_everything_that_was_printed_is_shown_before_shutdown_returns(tmp_path: 
     assert [len(unprefixed(part)) for part in parts] == [20, 20, 20, 0]
 
 
+def test_a_line_without_an_end_is_shown_before_shutdown_returns(tmp_path: Path) -> None:
+    source = """
+    import sys, zgen
+    @zgen.remote
+    def speak():
+        print("said", end="")
+        sys.stderr.write("complained")
+    @zgen.remote
+    def tell():
+        print("told", end="")
+        yield
+        print("more", end="")
+    zgen.init(num_cpus=1)
+    zgen.get(speak.remote())
+    zgen.shutdown()
+    print("shut down")
+    zgen.init(num_cpus=1)
+    zgen.get(list(tell.remote()))
+    zgen.shutdown()
+    """
+    done = run(tmp_path, source)
+    first, second = done.stdout.split("shut down\n")
+    assert [unprefixed(first), unprefixed(second)] == [["said"], ["toldmore"]]
+    assert unprefixed(done.stderr) == ["complained"]
+
+
 def test_prints_are_shown_at_the_end_of_a_program_that_forgets_to_shut_down(
     tmp_path: Path,
 ) -> None:
@@ -201,10 +227,13 @@ def test_what_waits_for_busy_cpus_says_so_and_runs_in_the_end(tmp_path: Path, ga
     held = hold.remote()
     zgen.wait([held], timeout=1)
     other = hold.options(num_cpus=0.5).remote()
+    print("asked", flush=True)
     print(zgen.get([held, other]))
     """
     with start(tmp_path, source) as process:
+        assert process.stdout is not None
         assert process.stderr is not None
+        assert process.stdout.readline() == "asked\n"
         began = time.monotonic()
         line = process.stderr.readline()
         assert seconds_since(began) < 8

@@ -13,7 +13,7 @@ import pytest
 
 import zgen
 from tests.integration.conftest import held
-from tests.integration.gates import Gate, seconds_since
+from tests.integration.gates import LATE_S, Gate, seconds_since
 from tests.integration.watching import wait_until
 from zgen.exceptions import GetTimeoutError
 from zgen.runtime.process import Runtime
@@ -84,9 +84,7 @@ def test_calls_return_before_anything_runs(gate: Gate) -> None:
         gate.wait()
         yield 1
 
-    began = time.monotonic()
-    streams = [waits.remote() for _ in range(10)]
-    assert seconds_since(began) < 1
+    streams = [waits.remote() for _ in range(10)]  # had they waited, nobody would open the gate
     assert all(isinstance(stream, zgen.ObjectRefGenerator) for stream in streams)
     gate.open()
     assert [values(stream) for stream in streams] == [[1]] * 10
@@ -293,7 +291,7 @@ def test_next_with_a_timeout_raises_in_time_and_goes_on_from_there(gate: Gate) -
     began = time.monotonic()
     with pytest.raises(GetTimeoutError):
         stream.next(timeout=0.2)
-    assert 0.2 <= seconds_since(began) < 0.3
+    assert 0.2 <= seconds_since(began) < 0.2 + LATE_S
     with pytest.raises(TimeoutError):
         stream.next(timeout=0)
     gate.open()
@@ -399,16 +397,14 @@ def test_dropping_a_generator_frees_what_was_not_taken(runtime: Runtime, gate: G
     wait_until(lambda: owner.streams.streams[name].known == 1000, 10, "everything is reported")
     del stream
     gc.collect()
-    wait_until(
-        lambda: [each for each in owner.refs.records if each not in before] == [kept.binary()],
-        10,
-        "only the reference that was taken is left",
-    )
-    wait_until(
-        lambda: name not in owner.streams.streams or not owner.streams.streams[name].unread,
-        10,
-        "what was not taken is freed",
-    )
+
+    def is_left_alone() -> bool:
+        with runtime.loop.lock:  # the I/O thread takes out what was dropped
+            record = owner.streams.streams.get(name)
+            left = [each for each in owner.refs.records if each not in before]
+        return left == [kept.binary()] and (record is None or not record.unread)
+
+    wait_until(is_left_alone, 10, "only the reference that was taken is left")
     assert zgen.get(kept) == 0
     gate.open()
     wait_until(lambda: not owner.streams.streams and not owner.tasks.entries, 10, "the task ended")
@@ -461,7 +457,12 @@ def test_values_are_freed_while_a_stream_is_consumed(runtime: Runtime) -> None:
     for ref in stream:
         zgen.get(ref)
     del ref
-    wait_until(lambda: runtime.machine.owner.refs.bytes_held() == 0, 10, "nothing is held")
+
+    def is_freed() -> bool:
+        with runtime.loop.lock:
+            return runtime.machine.owner.refs.bytes_held() == 0
+
+    wait_until(is_freed, 10, "nothing is held")
 
 
 # -- generators and threads ------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import zgen
-from tests.integration.gates import Gate, seconds_since
+from tests.integration.gates import LATE_S, Gate, seconds_since
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -204,11 +204,11 @@ def test_a_thousand_generators_at_once() -> None:
 
 # -- timeouts --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("make", [after, wait_then_fail], ids=["reference", "generator"])
-def test_a_timeout_is_kept_to_a_tenth_of_a_second(gate: Gate, make: Any) -> None:
+def test_a_timeout_is_kept(gate: Gate, make: Any) -> None:
     pending = make.remote(gate)
     began = time.monotonic()
     assert zgen.wait([pending], timeout=0.2) == ([], [pending])
-    assert 0.2 <= seconds_since(began) < 0.3
+    assert 0.2 <= seconds_since(began) < 0.2 + LATE_S
     gate.open()
 
 
@@ -217,7 +217,7 @@ def test_timeout_zero_only_looks(gate: Gate) -> None:
     began = time.monotonic()
     for _ in range(20):
         assert zgen.wait(pending, num_returns=2, timeout=0) == ([], pending)
-    assert seconds_since(began) < 0.2
+    assert seconds_since(began) < LATE_S
     gate.open()
 
 

@@ -1,8 +1,7 @@
 """An owner alone, whose workers die and are heard of long afterwards.
 
 Behind a session this cannot happen: its fence refuses the dead. Here is no session, so that the
-fences of
-the tables themselves are tried: attempts, streams, ends.
+fences of the tables themselves are tried: attempts, streams, ends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Fences, each with its removal and the seed that turns red without it; read by scripts/mutants.py.
 
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
-``late``
-tests/sim/late_reports.py.
+``late`` tests/sim/late_reports.py.
 """
 
 from __future__ import annotations
@@ -39,6 +38,12 @@ PROCESS = "zgen/core/process.py"
 OWNER = "zgen/core/owner.py"
 TASKS = "zgen/core/task_table.py"
 STREAMS = "zgen/core/stream_in.py"
+STOCK = "zgen/core/region_stock.py"
+REGIONS = "zgen/core/region_table.py"
+STORE = "zgen/core/store_client.py"
+OBJECTS = "node/zgen_node/core/object_table.py"
+ROOMS = "node/zgen_node/core/room_maker.py"
+SLABS = "node/zgen_node/core/slab_table.py"
 
 MUTANTS = (
     # -- session -----------------------------------------------------------------------------------
@@ -140,7 +145,7 @@ MUTANTS = (
         "        line.closing_seen_ns = None\n        ready: list",
         "        ready: list",
         "cluster",
-        44,
+        27,
     ),
     Mutant(
         "the started mark tells what may not run again",
@@ -231,7 +236,7 @@ MUTANTS = (
         "values if fresh == len(values) else values[-fresh:]",
         "values",
         "cluster",
-        0,
+        3,
     ),
     Mutant(
         "a task that may not run again ends its stream",
@@ -297,6 +302,142 @@ MUTANTS = (
         STREAMS,
         " or (not record.handle and count > record.position)",
         "",
+        "cluster",
+        0,
+    ),
+    # -- shared memory -----------------------------------------------------------------------------
+    Mutant(
+        "what a view looks at is not released",
+        "P3",
+        REGIONS,
+        "self.named or self.views or",
+        "self.named or",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "what a view looks at is not given up",
+        "P3",
+        REGIONS,
+        "and not (region.views or region.openers or region.pending)",
+        "and not (region.openers or region.pending)",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "what a waiting task needs is not let go",
+        "P3",
+        REGIONS,
+        "self.views or self.pending or",
+        "self.views or",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "what a dead writer left is released by its owner",
+        "P3",
+        REGIONS,
+        "        if needless and self.node is not None:\n",
+        "        if False:\n",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "what the dead wrote is released when their line is quiet",
+        "P1",
+        STORE,
+        "        if is_quiet:\n            self._release",
+        "        if True:\n            self._release",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "what is written when its owner dies goes back when it is written",
+        "P3",
+        STOCK,
+        "            if region in self.writing:\n",
+        "            if False:\n",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "what is leased for the dead goes back",
+        "P3",
+        STOCK,
+        '            reached("regions leased for nobody returned")\n            self._return([leased.region for leased in regions], out)\n',
+        "",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "the region of a replayed item is released",
+        "P3",
+        STREAMS,
+        '            reached("replayed items dropped")\n            self._drop(values)\n',
+        "",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a released region lies where it is while anybody holds it",
+        "P3",
+        OBJECTS,
+        "self.is_released and not self.holders and",
+        "self.is_released and",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "the holds of the dead end",
+        "P3",
+        OBJECTS,
+        "            self.unhold(touched[number], peer)\n        for number in list(self._owned",
+        "            pass\n        for number in list(self._owned",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "what is held is not spilled",
+        "P3",
+        OBJECTS,
+        "        free = not region.holders and not region.is_released\n",
+        "        free = not region.is_released\n",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a region that is held again stays in memory",
+        "P3",
+        ROOMS,
+        "        if region.holders:\n            reached",
+        "        if False:\n            reached",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "the disk forgets what is over",
+        "P3",
+        ROOMS,
+        "            out.append(ForgetSpilled(region.region))\n        else:",
+        "            pass\n        else:",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a room that was written in part is not called warm",
+        "P3",
+        SLABS,
+        "        if place.is_warm or is_written:\n",
+        "        if True:\n",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "an orphan is freed only when its writer answers",
+        "P3",
+        OBJECTS,
+        "            if region.writer == peer or region.writer_dead:\n                region.writer_dead",
+        "            if True:\n                region.writer_dead",
         "cluster",
         0,
     ),

@@ -11,7 +11,7 @@ from tests.sim.memory import Disk
 from tests.sim.programs import Consumer
 from tests.sim.workloads import Program
 from zgen.core import executor
-from zgen.limits import MS, SECOND, US
+from zgen.limits import MS, SECOND
 from zgen.sim.faults import Faults, draw_hardship
 from zgen.sim.oracle import Kind, Marks, SimulationFailure
 from zgen.sim.trace import Trace
@@ -118,11 +118,12 @@ class Run:
         """
         settings.store_bytes = random.choice((1, 1, 1, 1, 2, 64)) << 20
         settings.disk = draw_disk(random)
-        settings.write_ns_max = random.choice((400, 400, 400, 60_000)) * US
-        settings.kill_ns_max = random.choice((1, 1, 150)) * MS
         for name, mean_ns in STORE_STROKES.items():
             if random.random() < 0.4:
                 self.hardship.every_ns[name] = mean_ns
+        if random.random() < 0.2:  # writers that outlive their owners, and write meanwhile
+            settings.kill_ns_max, settings.write_ns_max = 150 * MS, 60 * MS
+            self.hardship.every_ns["owner"] = STORE_STROKES["owner"] // 3
         return random.choice((2, 4, 6)) // settings.drivers
 
     def run(self) -> None:

@@ -211,6 +211,10 @@ def test_every_error_survives_a_pickle_and_a_copy_with_what_was_set_on_it(
         ),
         (WorkerCrashedError("work", 42, 1), ["pid=42", "exit code 1", "once", "max_retries"]),
         (
+            WorkerCrashedError("work", 42, None, 9, attempts=0, may_have_run=False),
+            ["pid=42", "signal 9", "before it began work()", "nothing of the task ran"],
+        ),
+        (
             NodeDiedError("0123456789", "killed"),
             ["node 01234567 died", "killed", "initialise it again"],
         ),

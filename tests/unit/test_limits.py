@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 
+import zgen.core
+import zgen_node.core
 from zgen import limits
 from zgen.ids import ITEM_INDEX_FIRST, PUT_INDEX_FIRST
 
@@ -60,6 +66,8 @@ def test_a_time_lies_between_a_millisecond_and_a_minute(name: str) -> None:
         ("TAKE_COUNT_MAX", "ITEMS_COUNT_MAX"),
         ("PIPELINE_DEPTH_MAX", "BATCH_COUNT_MAX"),
         ("LOG_LINE_BYTES_MAX", "LOG_BACKLOG_BYTES_MAX"),
+        # who is refused for being dead is not forgotten before those that may still dial
+        ("CONNECTIONS_COUNT_MAX", "FENCED_COUNT_MAX"),
         ("WORKERS_COUNT_MAX", "CONNECTIONS_COUNT_MAX"),
     ],
 )
@@ -70,3 +78,11 @@ def test_one_bound_lies_below_the_other(smaller: str, larger: str) -> None:
 def test_items_and_returns_have_indices_below_those_of_put_objects() -> None:
     assert ITEM_INDEX_FIRST + limits.ITEMS_COUNT_MAX < PUT_INDEX_FIRST
     assert limits.RETURNS_COUNT_MAX < PUT_INDEX_FIRST
+
+
+@pytest.mark.parametrize("package", [zgen.core, zgen_node.core], ids=lambda p: p.__name__)
+def test_no_machine_has_a_bound_of_its_own(package: ModuleType) -> None:
+    sources = sorted(Path(package.__path__[0]).glob("*.py"))
+    assert sources
+    bounds = re.compile(r"^_?[A-Z_]+_(?:COUNT|BYTES|NS)_MAX\b.*=", re.MULTILINE)
+    assert not {s.name: found for s in sources if (found := bounds.findall(s.read_text()))}

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from zgen.ids import LeaseId, PeerId, TaskId, short
+from zgen.ids import LeaseId, PeerId, StreamId, TaskId, short
 from zgen.wire.task import PushedTask
 from zgen.wire.value import Value
 
@@ -33,6 +33,7 @@ class Waiting:
         arguments: Its pickled arguments.
         slots: Values of its referenced arguments.
         missing: Regions of them that are not held yet.
+        closed: Whether its owner wants none of its items.
     """
 
     owner: PeerId
@@ -42,6 +43,7 @@ class Waiting:
     arguments: Value
     slots: tuple[Value, ...]
     missing: dict[int, None] = field(default_factory=dict)
+    closed: bool = False
 
 
 class Admission:
@@ -78,6 +80,12 @@ class Admission:
     def push(self, tasks: Iterable[Waiting]) -> None:
         """Queue tasks."""
         self.queue.extend(tasks)
+
+    def close(self, owner: PeerId, stream: StreamId, attempt: int) -> None:
+        """Note that the owner of a queued stream wants none of its items."""
+        for waiting in self.queue:
+            which = (waiting.owner, waiting.task.task, waiting.task.attempt)
+            waiting.closed = waiting.closed or which == (owner, stream, attempt)
 
     def start_next(self, now_ns: int) -> Waiting | None:
         """Start the next task; return None if one runs, none waits, or it misses regions."""

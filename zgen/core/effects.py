@@ -328,6 +328,21 @@ class JobOver:
     job: JobId
 
 
+@dataclass(slots=True)
+class FlushLines:
+    """Hand on all that workers have printed, unfinished lines too; ``LinesFlushed`` follows.
+
+    Attributes:
+        workers: Whose output.
+        peer: Who asked.
+        query: Number of the question.
+    """
+
+    workers: tuple[PeerId, ...]
+    peer: PeerId
+    query: int
+
+
 Effect: TypeAlias = (
     StoreEffect
     | OpenConnection
@@ -354,4 +369,5 @@ Effect: TypeAlias = (
     | UnwatchProcess
     | JobKnown
     | JobOver
+    | FlushLines
 )

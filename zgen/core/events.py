@@ -316,12 +316,12 @@ class WorkerExited:
 
 @dataclass(slots=True)
 class WorkerPrinted:
-    """A worker printed whole lines.
+    """A worker printed lines.
 
     Attributes:
         worker: Which one.
         is_error: True for standard error.
-        lines: The lines, without their ends.
+        lines: The lines, without their ends; the last one may be unfinished.
         dropped: Lines lost before these.
     """
 
@@ -329,6 +329,19 @@ class WorkerPrinted:
     is_error: bool
     lines: tuple[str, ...]
     dropped: int
+
+
+@dataclass(slots=True)
+class LinesFlushed:
+    """What the workers of ``FlushLines`` had printed until then was handed on.
+
+    Attributes:
+        peer: Who asked.
+        query: Number of the question.
+    """
+
+    peer: PeerId
+    query: int
 
 
 Event: TypeAlias = (
@@ -355,4 +368,5 @@ Event: TypeAlias = (
     | WorkerSpawned
     | WorkerExited
     | WorkerPrinted
+    | LinesFlushed
 )

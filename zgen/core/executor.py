@@ -157,7 +157,9 @@ class Executor:
         self, sender: PeerId, message: CloseStream, now_ns: int, out: list[Effect]
     ) -> None:
         record = self.reports.streams.get(message.stream)
-        if record is not None and record.owner == sender:
+        if record is None:
+            self.admission.close(sender, message.stream, message.attempt)
+        elif record.owner == sender:
             self.reports.close(message.stream, message.attempt)
 
     def _start_next(self, now_ns: int, out: list[Effect]) -> None:
@@ -166,6 +168,8 @@ class Executor:
             return
         if started.task.returns_count == STREAMING:
             self.reports.open(started.task.task, started.task.attempt, started.owner)
+            if started.closed:
+                self.reports.close(started.task.task, started.task.attempt)
         slots = started.slots
         if slots:
             begin = self._store.regions.begin

@@ -3,17 +3,14 @@
 Rules of this file: tasks are ids in a queue; what they are is not known here, but for their shape.
 
 Theory of operation. Each resource shape has a pool: a queue, open requests, and leases in hand. A
-lease
-takes up to ``depth`` tasks ahead; the depth doubles while the shape's tasks are short and falls to
-one at
-the first long one, since what queues behind a long task waits for nothing. An idle lease lingers
-for the
-next task unless the node said that others wait; a wanted one is not refilled beyond its term.
+lease takes up to ``depth`` tasks ahead; the depth doubles while the shape's tasks are short and
+falls to one at the first long one, since what queues behind a long task waits for nothing. An idle
+lease lingers for the next task unless the node said that others wait; a wanted one is not refilled
+beyond its term.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
@@ -21,6 +18,7 @@ from zgen.core.marks import reached
 from zgen.ids import FunctionId, JobId, LeaseId, PeerId, TaskId, derive_lease_id, short
 from zgen.limits import (
     BATCH_COUNT_MAX,
+    IDLE_POOLS_COUNT_MAX,
     LEASE_LINGER_NS,
     LEASE_REQUESTS_OPEN_MAX,
     LEASE_TERM_NS,
@@ -96,10 +94,6 @@ class Assignment:
     first_push: int
     tasks: list[TaskId]
     returns_seen: int
-
-
-#: Most shapes kept without work before the oldest idle ones are forgotten.
-IDLE_POOLS_COUNT_MAX: Final = 256
 
 
 class LeaseClient:

@@ -3,11 +3,11 @@
 from collections import deque
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from zgen.limits import STORY_COUNT_MAX
 
 S = TypeVar("S", bound=Enum)
-
-STORY_COUNT_MAX: Final = 16
 
 
 class Lifecycle(Generic[S]):

@@ -1,16 +1,12 @@
 """One peer's line: order, exactly once, resend, acknowledgement.
 
 Rules of this file: a line knows sequence numbers and frames, nothing of hellos, connections to
-others or
-what the frames mean. Its owner, ``session``, opens connections and keeps deadlines.
+others or what the frames mean. Its owner, ``session``, opens connections and keeps deadlines.
 
 Theory of operation. What is sent gets the next sequence number and is kept until a cumulative ack
-covers
-it. On a fresh connection everything kept is sent again; on a timeout only the oldest, since its ack
-will
-jump over what arrived behind it. What arrives is delivered when it is the next in order; what lies
-ahead
-waits, what lies behind is a repetition and only renews the ack.
+covers it. On a fresh connection everything kept is sent again; on a timeout only the oldest, since
+its ack will jump over what arrived behind it. What arrives is delivered when it is the next in
+order; what lies ahead waits, what lies behind is a repetition and only renews the ack.
 """
 
 from collections import deque
@@ -162,8 +158,7 @@ class Line:
         """Return when the oldest message that left should leave again, or None.
 
         Large messages get the time that they need at a modest rate: sending them again while they
-        are
-        on their way would only lengthen it.
+        are on their way would only lengthen it.
         """
         if not self.kept or self.kept[0].sent_ns is None:
             return None

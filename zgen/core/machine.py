@@ -12,8 +12,8 @@ slower
 true.
 
 A machine has no clock, socket, thread or dice; the same events give the same effects in every
-process.
-An exception out of ``step`` means that its state is not to be trusted: never step it again.
+process. An exception out of ``step`` means that its state is not to be trusted: never step it
+again.
 """
 
 from typing import Protocol

@@ -1,8 +1,7 @@
 """Coverage marks: rare branches say that they were reached, and the simulator asserts it.
 
 Outside the simulator there is no collector and a mark costs one comparison. A mark never changes
-what
-a machine does.
+what a machine does.
 """
 
 from collections.abc import Callable

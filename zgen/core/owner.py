@@ -226,11 +226,10 @@ class Owner:
                 )
             again: list[TaskId] = []
             for task, push in held.in_flight.items():
-                if push >= begun:
-                    self.tasks.on_not_started(task, self.tasks.entries[task].attempt, now_ns)
-                    again.append(task)
-                else:
+                if push < begun:
                     self.settlement.crash(task, held.pid, down or reason, now_ns, out)
+                elif self.settlement.lose(task, held.pid, down or reason, now_ns, out):
+                    again.append(task)
             self.placement.requeue(held.shape, again)
         for shape in shapes:
             self.placement.pump(shape, now_ns, out)

@@ -15,6 +15,7 @@ from zgen.core.deadlines import Deadlines, earliest
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import RegisterDriver, TaskSpec
 from zgen.core.lease_client import Assignment, Held, LeaseClient
+from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_table import TaskEntry, TaskTable
@@ -31,6 +32,7 @@ from zgen.wire.lease import (
     Shape,
 )
 from zgen.wire.schema import Buffers
+from zgen.wire.stream import CloseStream
 from zgen.wire.task import STREAMING, DefineFunction, PushedTask, PushTasks
 from zgen.wire.value import Value, pack, size_bytes
 
@@ -206,12 +208,16 @@ class Placement:
         pushed: list[PushedTask] = []
         buffers: list[bytes] = []
         size = 0
+        closed: list[CloseStream] = []
         first_push = assignment.first_push
         for task in assignment.tasks:
             entry = self._tasks.on_pushed(task, assignment.lease, now_ns)
             spec = entry.spec
             if spec.returns_count == STREAMING:
                 self._streams.begin_attempt(task, entry.attempt)
+                if not self._streams.is_read(task):
+                    reached("stream pushed that nobody reads")
+                    closed.append(CloseStream(task, entry.attempt))
             if self.leases.teach(assignment.worker, spec.function):
                 out.append(
                     Send(
@@ -228,6 +234,7 @@ class Placement:
             size += added
             pushed.append(_pushed_task(spec, entry.attempt, slots, buffers))
         self._send(assignment, first_push, pushed, buffers, out)
+        out.extend([Send(assignment.worker, message) for message in closed])
 
     @property
     def next_deadline_ns(self) -> int | None:

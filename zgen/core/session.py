@@ -1,25 +1,19 @@
 """All lines of one process: hello, incarnation fence, connections, resend, quiet lines.
 
 Rules of this file: who speaks and whether it may; where lines are dialled. What messages mean is
-not
-known here: bodies go up and down as frames.
+not known here: bodies go up and down as frames.
 
 Theory of operation. Each side opens its own send-only connection, so a line has two independent
-halves.
-A hello binds a connection to one life of one peer; data on a connection that never said hello is
-from a
-stranger and dropped. A life that was declared dead is fenced: its hellos and data are refused. A
-DOWN
-that overtook data is held back until the line is quiet: two looks at an empty inbox,
-``QUIET_LINE_NS``
-apart, with nothing from the peer between.
+halves. A hello binds a connection to one life of one peer; data on a connection that never said
+hello is from a stranger and dropped. A life that was declared dead is fenced: its hellos and data
+are refused. A DOWN that overtook data is held back until the line is quiet: two looks at an empty
+inbox, ``QUIET_LINE_NS`` apart, with nothing from the peer between.
 
 Source: the Harmony pattern of the zguide; fresh routing ids because ROUTER handover steals or
 drops.
 """
 
 from enum import Enum
-from typing import Final
 
 from zgen.core.backoff import backoff_ns
 from zgen.core.deadlines import Deadlines
@@ -41,6 +35,7 @@ from zgen.limits import (
     ACK_AFTER_COUNT,
     ACK_DELAY_NS,
     CONNECTIONS_COUNT_MAX,
+    FENCED_COUNT_MAX,
     FLUSH_AT_EXIT_NS,
     QUIET_LINE_NS,
     RECONNECT_FIRST_NS,
@@ -66,10 +61,6 @@ class Due(Enum):
     REDIAL = "redial"
     QUIET = "quiet"
     LEAVE = "leave"
-
-
-#: Lives that were declared dead and are still remembered, so that they stay dead.
-FENCED_COUNT_MAX: Final = 65_536
 
 
 class Session:

@@ -77,14 +77,24 @@ class Settlement:
         reached("worker died under a task")
         if self.retry(task, "its worker died", now_ns):
             return
-        entry = self._tasks.entries[task]
-        name, attempts = entry.spec.name, entry.started
-        if isinstance(down, str):
-            fault = Fault(FaultKind.NODE_DIED, name, down, attempts=attempts)
-        else:
-            end = (down.exit_code, down.signal)
-            fault = Fault(FaultKind.WORKER_CRASHED, name, down.log_tail, pid, *end, attempts)
+        fault = self._death_under(self._tasks.entries[task], pid, down)
         self.fail(task, fault, now_ns, "its worker died", out)
+
+    def lose(
+        self, task: TaskId, pid: int, down: ProcessDown | str, now_ns: int, out: list[Effect]
+    ) -> bool:
+        """The worker died before it began a task: return whether that goes back into the queue.
+
+        It fails when too many workers in a row died so; the arguments are those of ``crash``.
+        """
+        if self._tasks.on_lost(task, now_ns):
+            return True
+        reached("task failed that no worker lived to begin")
+        entry = self._tasks.entries[task]
+        fault = self._death_under(entry, pid, down)
+        fault.may_have_run = entry.started > 0
+        self.fail(task, fault, now_ns, "its workers died before they began it", out)
+        return False
 
     def fail(self, task: TaskId, fault: Fault, now_ns: int, cause: str, out: list[Effect]) -> None:
         """End a task with an error, whatever it was doing."""
@@ -126,6 +136,14 @@ class Settlement:
                 work.extend(self._abandon_for_argument(task, value, now_ns, out))
         if ready:
             out.append(ObjectsReady(tuple(ready)))
+
+    @staticmethod
+    def _death_under(entry: TaskEntry, pid: int, down: ProcessDown | str) -> Fault:
+        name, attempts = entry.spec.name, entry.started
+        if isinstance(down, str):
+            return Fault(FaultKind.NODE_DIED, name, down, attempts=attempts)
+        end = (down.exit_code, down.signal)
+        return Fault(FaultKind.WORKER_CRASHED, name, down.log_tail, pid, *end, attempts)
 
     def _abandon_for_argument(
         self, task: TaskId, error: Value, now_ns: int, out: list[Effect]

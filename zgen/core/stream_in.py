@@ -206,6 +206,10 @@ class StreamsIn:
             record is not None and record.stored > 0 and now_ns - record.moved_ns < CONSUMER_IDLE_NS
         )
 
+    def is_read(self, stream: StreamId) -> bool:
+        """Return whether the user still holds the generator of a stream that has not ended."""
+        return self.streams[stream].handle
+
     def is_ready(self, stream: StreamId) -> bool:
         """Return whether ``next`` would not block."""
         record = self.streams[stream]

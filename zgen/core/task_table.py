@@ -1,15 +1,12 @@
 """Life of a submitted task: arguments, attempts, retries, end.
 
 Rules of this file: how often a task may run, and what fails it. Where it runs and what its results
-are
-is not known here.
+are is not known here.
 
 Theory of operation. What a task is doing and which attempt counts are two fields. The attempt grows
 *before* anything is submitted again, so that an outcome of the old one is refused whenever it
-arrives.
-An attempt that certainly never started costs nothing and keeps its number. Every path out of the
-table
-goes through ``finish``, whose caller must end what hangs on the task.
+arrives. An attempt that certainly never started costs nothing and keeps its number. Every path out
+of the table goes through ``finish``, whose caller must end what hangs on the task.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +18,7 @@ from zgen.core.events import TaskSpec
 from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.ids import LeaseId, ObjectId, TaskId, short
-from zgen.limits import RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX
+from zgen.limits import RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX, WORKERS_LOST_COUNT_MAX
 
 
 class Doing(Enum):
@@ -53,6 +50,7 @@ class TaskEntry:
         attempt: The only attempt whose outcome counts.
         retries_left: How often it may run again; -1 for ever.
         started: Executions that may have begun.
+        lost: Workers in a row that died before they began it.
         missing: Arguments without a value yet. Added at submission; removed as they settle.
         lease: Lease that it was pushed under, while it is pushed.
     """
@@ -62,6 +60,7 @@ class TaskEntry:
     retries_left: int
     attempt: int = 0
     started: int = 0
+    lost: int = 0
     missing: dict[ObjectId, None] = field(default_factory=dict)
     lease: LeaseId | None = None
 
@@ -129,10 +128,19 @@ class TaskTable:
         entry.doing.move(Doing.WAITING_LEASE, now_ns, "never started")
         return True
 
+    def on_lost(self, task: TaskId, now_ns: int) -> bool:
+        """The worker died before it began; return whether the task goes back into the queue."""
+        entry = self.entries[task]
+        entry.lost += 1
+        return entry.lost < WORKERS_LOST_COUNT_MAX and self.on_not_started(
+            task, entry.attempt, now_ns
+        )
+
     def retry(self, task: TaskId, now_ns: int, cause: str) -> int | None:
         """An attempt failed; return when the next one is due, or None without a budget."""
         entry = self.entries[task]
         entry.started += 1
+        entry.lost = 0
         if entry.retries_left == 0:
             return None
         if entry.retries_left > 0:

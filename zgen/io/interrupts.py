@@ -8,7 +8,8 @@ thread is woken; the wrapped handler runs on the next entry or in a wait, with n
 nothing taken. A call that has moved a cursor returns its item first. Where neither an entry nor a
 wait follows, the I/O thread repeats the interrupt by a signal of its own until it meets code that
 is not zgen's; so a noted interrupt is delivered once, whoever comes first, and a fresh SIGINT is
-never mistaken for a repeated one.
+never mistaken for a repeated one. Between ``init`` and the first call that steps or waits the
+wrapped handler is put back: ``asyncio.run`` installs its own only where it finds Python's.
 """
 
 import signal
@@ -69,8 +70,19 @@ class Interrupts:
             return
         if self.noted:
             self.deliver()
+        self.wrap()
+
+    def wrap(self) -> None:
+        """Wrap the installed handler, unless that is done; delivers nothing."""
+        if threading.get_ident() != self._main or self.closed:
+            return
         if getsignal(signal.SIGINT) is not self._handler:
             self._wrap()
+
+    def rest(self) -> None:
+        """Put the wrapped handler back until the next entry, for those that look for their own."""
+        if threading.get_ident() == self._main and self._handler is not None:
+            self._put_back(self._handler)
 
     def deliver(self) -> None:
         """Call the wrapped handler for a noted interrupt; main thread, nothing taken, no lock held.
@@ -93,8 +105,7 @@ class Interrupts:
         self.closed = True
         if self._handler is None or threading.get_ident() != self._main:
             return
-        if getsignal(signal.SIGINT) is self._handler:
-            signal.signal(signal.SIGINT, self._handler.wrapped)
+        self._put_back(self._handler)
         signal.signal(REPEAT_SIGNAL, signal.SIG_IGN)
         if self.noted:
             self.deliver()
@@ -122,6 +133,11 @@ class Interrupts:
         signal.signal(REPEAT_SIGNAL, self._on_repeat)
         self._handler = handler
         signal.signal(signal.SIGINT, handler)
+
+    @staticmethod
+    def _put_back(handler: _Handler) -> None:
+        if getsignal(signal.SIGINT) is handler:
+            signal.signal(signal.SIGINT, handler.wrapped)
 
     def _on_repeat(self, signum: int, frame: FrameType | None) -> None:
         if self.noted and self._handler is not None and not _inside_zgen(frame):

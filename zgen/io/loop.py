@@ -59,8 +59,7 @@ class Loop:
         broken: Story of the step that failed, or empty.
         on_broken: Called by the I/O thread when it finds that the machine failed.
         rescues: Events that only a look without a wake-up found. A bug, and counted to be seen:
-            tests
-            fail when there is one.
+            tests fail when there is one.
     """
 
     def __init__(
@@ -214,8 +213,7 @@ class Loop:
 
         Args:
             before_sleep: Called by the leader before it sleeps, with the receive lock only; returns
-                when
-                it wants to be called again, or None.
+                when it wants to be called again, or None.
         """
         self._before_sleep = before_sleep
         self._thread = threading.Thread(target=self._run_thread, name="zgen-io", daemon=True)

@@ -2,13 +2,11 @@
 
 Rules of this file: it moves frames and tells of connections; it decides nothing. The inbox and the
 monitors belong to the receive lock, every outbox to the process lock (see ``io/loop.py``); what
-crosses
-from one to the other goes through ``_handed_over`` and the wake-up descriptor.
+crosses from one to the other goes through ``_handed_over`` and the wake-up descriptor.
 
 A raw descriptor of a ZeroMQ socket is readable until its commands were processed and is not
-readable
-again before new ones come, so whoever is woken by one reads until EAGAIN, or remembers that it did
-not.
+readable again before new ones come, so whoever is woken by one reads until EAGAIN, or remembers
+that it did not.
 """
 
 import os
@@ -23,6 +21,7 @@ import zmq
 
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event
 from zgen.ids import PeerId
+from zgen.limits import OUTBOX_COUNT_MAX
 
 _MONITORED: Final = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -34,9 +33,6 @@ _MONITORED: Final = (
 _HANDSHAKE_IVL_MS: Final = 3_000
 _BACKLOG_COUNT: Final = 1_024
 _SOCKETS_COUNT_MAX: Final = 16_384
-#: Frames' messages that wait for a slow connection; what comes on top is lost like on a wire, and
-#: resent.
-_WAITING_COUNT_MAX: Final = 65_536
 _HEARTBEAT_IVL_MS: Final = 1_000
 _HEARTBEAT_TIMEOUT_MS: Final = 3_000
 
@@ -135,7 +131,7 @@ class Mailbox:
         if outbox is None or outbox.epoch != epoch:
             return
         if outbox.waiting:
-            if len(outbox.waiting) < _WAITING_COUNT_MAX:
+            if len(outbox.waiting) < OUTBOX_COUNT_MAX:
                 outbox.waiting.append(frames)
             return
         try:

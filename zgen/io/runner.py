@@ -135,6 +135,7 @@ class Runner:
             self.context = None
 
     def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
+        _flush_output()  # before its owner hears of the end, and leaves perhaps
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
 
     def _call(self, start: StartTask) -> Any:
@@ -315,6 +316,15 @@ def _exit(leaving: SystemExit) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _flush_output() -> None:
+    """Let go what the body printed without an end of line; it may have replaced the streams."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except Exception:
+        return
 
 
 def _close(body: Generator[Any, None, Any] | None) -> None:

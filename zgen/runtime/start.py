@@ -57,11 +57,18 @@ class Driver:
         self._pidfd = pidfd
         self._pid = os.getpid()
 
+    def rest(self) -> None:
+        """Leave SIGINT alone until the first call: the program may begin with ``asyncio.run``."""
+        if self.runtime.loop.interrupts is not None:
+            self.runtime.loop.interrupts.rest()
+
     def stop(self) -> None:
         """End the runtime; end the node too if it was started for this driver."""
         global driver  # the driver of the one runtime
         if os.getpid() != self._pid or driver is not self:
             return
+        if self.runtime.loop.interrupts is not None:
+            self.runtime.loop.interrupts.wrap()
         driver = None
         atexit.unregister(self.stop)  # which would keep everything that it owned
         runtime = self.runtime

@@ -1,8 +1,7 @@
 """Blocking waits for objects and streams.
 
 Rules of this file: who waits for what, and for how many of it. It reads the owner's tables under
-the
-process lock and changes nothing in them.
+the process lock and changes nothing in them.
 """
 
 from collections.abc import Iterable

@@ -1,9 +1,9 @@
 """Seeded hardship: swarm options, and what breaks when.
 
 Theory of operation. A run does not suffer everything: each seed switches a random part of the
-hardships
-on (a swarm), since one that is always on hides what only shows without it. Strokes (cuts, crashes,
-pauses) fall at random times on random processes until ``stop``, which also heals the network.
+hardships on (a swarm), since one that is always on hides what only shows without it. Strokes (cuts,
+crashes, pauses) fall at random times on random processes until ``stop``, which also heals the
+network.
 """
 
 from collections.abc import Callable

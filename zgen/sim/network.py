@@ -1,16 +1,12 @@
 """Connections between simulated processes: loss, repetition, delay, reordering, partition.
 
 Rules of this file: a connection is one-way and belongs to its dialler, as in ``zgen.io``; the
-receiver
-sees a routing id that is fresh for every connection. What frames mean is not known here.
+receiver sees a routing id that is fresh for every connection. What frames mean is not known here.
 
 Theory of operation. A connection is bound to the life that listens when it is dialled, so nothing
-sent to
-a dead life reaches the one that took its endpoint. Messages of one connection arrive in order,
-unless the
-reordering hardship takes one out of the line. What is in flight when a connection breaks arrives or
-not,
-each message by a throw of its own: harder than TCP, which loses a tail.
+sent to a dead life reaches the one that took its endpoint. Messages of one connection arrive in
+order, unless the reordering hardship takes one out of the line. What is in flight when a connection
+breaks arrives or not, each message by a throw of its own: harder than TCP, which loses a tail.
 """
 
 from collections.abc import Callable

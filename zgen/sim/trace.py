@@ -1,10 +1,8 @@
 """One line per event and effect; digest of a whole run; lines that people can read.
 
 Theory of operation. Every event and effect goes into the digest by its ``repr``, so that two runs
-with
-equal digests did the same things at the same times. Only the last ones are kept as objects, and
-they
-are made readable when somebody asks.
+with equal digests did the same things at the same times. Only the last ones are kept as objects,
+and they are made readable when somebody asks.
 """
 
 from collections import deque

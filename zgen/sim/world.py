@@ -1,18 +1,13 @@
 """Virtual time, processes, crash and pause, run-until, digest.
 
 Rules of this file: the world drives machines as ``zgen.core.machine`` says and knows no kind of
-process;
-what an effect beyond connections and exits does is its process's own performer's affair.
+process; what an effect beyond connections and exits does is its process's own performer's affair.
 
 Theory of operation. All that will happen lies in one heap of (time, tie-breaker, action). A
-process's
-events are stepped when they come, or wait in its inbox while it is paused. Its clock is the world's
-plus
-an offset of its own, so that no two agree. After every step the machine's invariants are checked,
-its
-effects are performed in order, a look at the empty inbox is told if it is wanted, and its next
-deadline is
-armed. One seed makes one history.
+process's events are stepped when they come, or wait in its inbox while it is paused. Its clock is
+the world's plus an offset of its own, so that no two agree. After every step the machine's
+invariants are checked, its effects are performed in order, a look at the empty inbox is told if it
+is wanted, and its next deadline is armed. One seed makes one history.
 """
 
 import heapq

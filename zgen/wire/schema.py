@@ -1,10 +1,8 @@
 """``@message``, kinds, field checks, version.
 
 Rules of this file: a message is an array ``[kind, field, …]`` in declaration order; fields are only
-ever
-appended, with defaults; kinds are never used twice. A field of type ``Buffers`` comes last and
-travels
-as frames of its own. What does not fit its declaration is a ``RemoteProtocolError``.
+ever appended, with defaults; kinds are never used twice. A field of type ``Buffers`` comes last and
+travels as frames of its own. What does not fit its declaration is a ``RemoteProtocolError``.
 """
 
 import sys

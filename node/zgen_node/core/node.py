@@ -12,7 +12,13 @@ and a worker of the end of its owners, so that both close their lines.
 from collections.abc import Callable
 from typing import Any, Final
 
-from zgen.core.effects import Effect, JobKnown, Send, UnwatchProcess, WatchProcess
+from zgen.core.effects import (
+    Effect,
+    JobKnown,
+    Send,
+    UnwatchProcess,
+    WatchProcess,
+)
 from zgen.core.events import (
     Arrived,
     ConnectionLost,
@@ -23,7 +29,6 @@ from zgen.core.events import (
     ProcessExited,
     TimerDue,
     WorkerExited,
-    WorkerPrinted,
     WorkerSpawned,
 )
 from zgen.core.identity import Gone, Identity
@@ -31,7 +36,6 @@ from zgen.core.marks import reached
 from zgen.ids import ID_BYTES, LeaseId, PeerId, short
 from zgen.limits import (
     LEASES_COUNT_MAX,
-    LOG_BACKLOG_BYTES_MAX,
     PRESTART_COUNT_MAX,
     STORE_BYTES_MIN,
 )
@@ -40,8 +44,6 @@ from zgen.wire.lease import (
     JobRegistered,
     LeaseGranted,
     LeaseRefused,
-    LogLines,
-    NodeReport,
     ProcessDown,
     QueryNode,
     RegisterJob,
@@ -53,7 +55,7 @@ from zgen.wire.lease import (
 )
 from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease
-from zgen_node.core.node_report import node_report
+from zgen_node.core.output import Output
 from zgen_node.core.peers import Peers
 from zgen_node.core.resources import CPU, UNIT, amount_of, shape_fault
 from zgen_node.core.staffing import Staffing
@@ -99,7 +101,7 @@ class NodeMachine:
         self.pool = self._staffing.pool
         self.leases = self._staffing.leases
         self.storage = Storage(self._peers, self._staffing, store_bytes)
-        self._address = identity.address
+        self._output = Output(identity.address, self._peers, self._staffing, self.storage)
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
         self._leaving = False
@@ -113,8 +115,8 @@ class NodeMachine:
             ProcessExited: self._on_process_exited,
             WorkerSpawned: self._on_worker_spawned,
             WorkerExited: self._on_worker_exited,
-            WorkerPrinted: self._on_worker_printed,
             **self.storage.handlers,
+            **self._output.handlers,
         }
         self._messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             RegisterJob: self._on_register_job,
@@ -123,7 +125,7 @@ class NodeMachine:
             ReturnLease: self._on_return_lease,
             WorkerReady: self._on_worker_ready,
             WorkerBlocked: self._on_worker_blocked,
-            QueryNode: self._on_query_node,
+            QueryNode: self._output.on_query,
             **self.storage.messages,
         }
 
@@ -370,29 +372,6 @@ class NodeMachine:
         )
         if self._down(down, now_ns, out):
             self.pool.bury(worker.worker)
-
-    def _on_worker_printed(self, event: WorkerPrinted, now_ns: int, out: list[Effect]) -> None:
-        worker = self.pool.get(event.worker)
-        job = self.jobs.get(worker.job) if worker is not None else None
-        if worker is None or job is None:
-            reached("lines of a worker without a driver dropped")
-            return
-        size_bytes = sum(len(line.encode(errors="replace")) for line in event.lines)
-        waiting_bytes = self.session.item_bytes_unacked(job.driver)
-        if waiting_bytes and waiting_bytes + size_bytes > LOG_BACKLOG_BYTES_MAX:
-            reached("lines for a slow driver dropped")
-            job.lines_dropped += event.dropped + len(event.lines)
-            return
-        dropped = job.lines_dropped + event.dropped
-        job.lines_dropped = 0
-        lines = LogLines(worker.pid, event.is_error, event.lines, dropped)
-        out.append(Send(job.driver, lines, item_bytes=size_bytes))
-
-    # -- tools -------------------------------------------------------------------------------------
-    def _on_query_node(self, peer: PeerId, said: QueryNode, now_ns: int, out: list[Effect]) -> None:
-        counts = self.session.counts
-        state = node_report(self._address, self._staffing, self.storage, counts, now_ns)
-        out.append(Send(peer, NodeReport(said.query, state)))
 
 
 def _driver_down(peer: PeerId, incarnation: int, pid: int, reason: str) -> ProcessDown:

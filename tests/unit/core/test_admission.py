@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.core.names import ME, lease, peer, pushed, task
 from zgen.core.admission import Admission, Waiting
+from zgen.ids import PeerId
 
 L, M = lease("l"), lease("m")
 OTHER = peer("other")
@@ -84,6 +85,30 @@ def test_the_queue_of_a_dead_owner_goes_and_that_of_others_stays() -> None:
     admission.drop_owner(ME)
     assert list(admission.queue) == [waiting("c", 0, OTHER, M)]
     assert admission.running == waiting("a")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "attempt"), [(OTHER, "b", 0), (ME, "c", 0), (ME, "b", 1)]
+)
+def test_only_its_owner_closes_a_queued_stream_and_only_this_attempt(
+    owner: PeerId, name: str, attempt: int
+) -> None:
+    admission = queued("a", "b")
+    admission.close(owner, task(name), attempt)
+    admission.end(task("a"), 0)
+    started = admission.start_next(8)
+    assert started is not None
+    assert not started.closed
+
+
+def test_a_queued_stream_that_was_closed_twice_starts_closed() -> None:
+    admission = queued("a", "b")
+    for _ in range(2):
+        admission.close(ME, task("b"), 0)
+    admission.end(task("a"), 0)
+    started = admission.start_next(8)
+    assert started is not None
+    assert started.closed
 
 
 def test_check_finds_idleness_beside_work_and_work_behind_a_blocked_task() -> None:

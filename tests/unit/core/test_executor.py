@@ -173,6 +173,21 @@ def test_a_generator_that_raised_reports_its_error_with_the_end() -> None:
     assert worker.ended("s", Parcel(b"error", (), True), outcome=OUTCOME_ERROR) == [Send(ME, end)]
 
 
+def test_a_stream_that_was_closed_while_it_waited_reports_its_end_alone() -> None:
+    worker = Worker()
+    worker.push(pushed("a"), pushed("s", returns=STREAMING), pushed("t", returns=STREAMING))
+    worker.hear(CloseStream(task("s"), 0))
+    worker.ended("a", b"value")
+    worker.yields("s", b"item")
+    assert worker.ended("s") == [
+        Send(ME, ReportEnd(task("s"), 0, 1, OUTCOME_VALUE, 0, ())),
+        start("t", 2, returns=STREAMING),
+    ]
+    assert worker.yields("t", b"read") + worker.timer(LINE_TICK_NS) == [
+        Send(ME, ReportItems(task("t"), 0, 0, (b"read",)), None, 4)
+    ]
+
+
 def test_only_its_owner_closes_a_stream() -> None:
     worker = Worker()
     worker.push(pushed("s", returns=STREAMING))

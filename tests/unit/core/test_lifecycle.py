@@ -6,7 +6,8 @@ from enum import Enum
 
 import pytest
 
-from zgen.core.lifecycle import STORY_COUNT_MAX, Lifecycle, diagram
+from zgen.core.lifecycle import Lifecycle, diagram
+from zgen.limits import STORY_COUNT_MAX
 
 
 class Lamp(Enum):

@@ -39,7 +39,14 @@ from zgen.ids import COMPLETION_INDEX, item_ids
 from zgen.wire.lease import LogLines, NodeReport
 from zgen.wire.schema import Buffers
 from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
-from zgen.wire.task import OUTCOME_ERROR, OUTCOME_VALUE, STREAMING, TasksDone
+from zgen.wire.task import (
+    OUTCOME_ERROR,
+    OUTCOME_RETRY,
+    OUTCOME_VALUE,
+    STREAMING,
+    TasksDone,
+    TasksReturned,
+)
 from zgen.wire.value import NONE, Fault, FaultKind, Parcel
 
 S = task("s")
@@ -105,9 +112,32 @@ def test_a_stream_that_is_dropped_before_it_is_pushed_runs_and_leaves_nothing() 
     bench = OwnerBench()
     bench.submit(stream_spec("s"))
     assert bench.drop(streams=(S,)) == []
-    assert bench.grant()[-1] == push(0, pushed("s", returns=STREAMING))
+    assert bench.grant()[-2:] == [
+        push(0, pushed("s", returns=STREAMING)),
+        Send(WORKER, CloseStream(S, 0)),
+    ]
     bench.end("s", 0)
     assert bench.is_empty()
+
+
+def test_the_producer_of_a_retry_hears_that_nobody_reads_the_stream_any_more() -> None:
+    bench = OwnerBench().running(stream_spec("s", retries=1))
+    bench.end("s", 0, ERROR_ENTRY, kind=OUTCOME_RETRY)
+    assert bench.drop(streams=(S,)) == []
+    assert bench.advance(0) == [
+        push(1, pushed("s", attempt=1, returns=STREAMING)),
+        Send(WORKER, CloseStream(S, 1)),
+    ]
+    bench.end("s", 7, attempt=1)
+    assert bench.is_empty()
+
+
+def test_a_stream_that_is_handed_back_is_pushed_with_the_same_word() -> None:
+    bench = OwnerBench().running(spec("a"), stream_spec("s"))
+    assert bench.drop(streams=(S,)) == [Send(WORKER, CloseStream(S, 0))]
+    bench.hear(WORKER, TasksReturned(asked(), ((S, 0),)))
+    done = bench.done(outcome("a", b"value"))
+    assert done[-1] == Send(WORKER, CloseStream(S, 0))
 
 
 def test_the_end_of_a_stream_makes_room_for_the_next_task() -> None:

@@ -30,7 +30,7 @@ from tests.unit.core.names import (
 from zgen.core.effects import ObjectsReady, Send, StreamAdvanced
 from zgen.core.task_table import Doing
 from zgen.ids import COMPLETION_INDEX
-from zgen.limits import RETRY_DELAY_FIRST_NS
+from zgen.limits import RETRY_DELAY_FIRST_NS, WORKERS_LOST_COUNT_MAX
 from zgen.wire.lease import LeaseRefused, ProcessDown, ReturnLease
 from zgen.wire.task import OUTCOME_RETRY
 from zgen.wire.value import Fault, FaultKind
@@ -225,6 +225,44 @@ def test_a_worker_that_last_worked_under_another_lease_had_begun_nothing_of_this
     bench = OwnerBench().running(spec("a"))
     bench.down(WORKER, killed(lease_number=9, started=5))
     assert (bench.state("a"), bench.attempt("a")) == (Doing.WAITING_LEASE, 0)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_task_fails_when_too_many_workers_in_a_row_die_before_they_begin_it(known: bool) -> None:
+    bench = OwnerBench()
+    bench.submit(spec("a", retries=-1))
+    for number in range(1, WORKERS_LOST_COUNT_MAX + 1):
+        assert bench.state("a") is Doing.WAITING_LEASE
+        bench.grant(number)
+        if known:
+            bench.down(WORKER, killed(number, started=0))
+        else:
+            bench.down(WORKER, None, [(asked(number), 0)])
+    assert bench.state("a") is None
+    if known:
+        fault = Fault(FaultKind.WORKER_CRASHED, "a", "last words", PID, -1, 9, attempts=0)
+    else:
+        fault = Fault(FaultKind.NODE_DIED, "a", "it is gone", attempts=0)
+    fault.may_have_run = False
+    assert bench.value(result("a")) == fault
+
+
+def test_a_start_begins_the_count_of_lost_workers_anew_and_is_remembered() -> None:
+    bench = OwnerBench()
+    bench.submit(stream_spec("s", retries=1))
+    for number in range(1, WORKERS_LOST_COUNT_MAX):
+        bench.grant(number)
+        bench.down(WORKER, killed(number, started=0))
+    bench.grant(WORKERS_LOST_COUNT_MAX)
+    bench.down(WORKER, killed(WORKERS_LOST_COUNT_MAX, started=1))
+    assert (bench.state("s"), bench.attempt("s")) == (Doing.WAITING_RETRY, 1)
+    bench.advance(0)
+    for number in range(WORKERS_LOST_COUNT_MAX + 1, 2 * WORKERS_LOST_COUNT_MAX + 1):
+        assert bench.state("s") is Doing.WAITING_LEASE
+        bench.grant(number)
+        bench.down(WORKER, killed(number, started=0))
+    fault = Fault(FaultKind.WORKER_CRASHED, "s", "last words", PID, -1, 9, attempts=1)
+    assert list(bench.owner.streams.streams[task("s")].unread) == [fault]
 
 
 @pytest.mark.parametrize(("first_unsent", "begun"), [(0, 0), (1, 1), (3, 3), (None, 3)])

@@ -61,6 +61,38 @@ def test_a_handler_that_is_put_back_is_wrapped_as_before() -> None:
     interrupts.close()
 
 
+def test_at_rest_the_programs_own_handler_is_installed_and_it_is_wrapped_at_the_next_entry() -> (
+    None
+):
+    calls: list[str] = []
+    first, second = noting(calls, "first"), noting(calls, "second")
+    install(first)
+    interrupts = Interrupts()
+    interrupts.rest()
+    assert install(second) is first
+    interrupts.rest()
+    assert signal.getsignal(signal.SIGINT) is second
+    interrupts.enter()
+    assert signal.getsignal(signal.SIGINT) is not second
+    signal.raise_signal(signal.SIGINT)
+    interrupts.close()
+    assert calls == ["second"]
+    assert signal.getsignal(signal.SIGINT) is second
+
+
+def test_what_was_noted_before_the_rest_is_delivered_at_the_next_entry() -> None:
+    calls: list[str] = []
+    install(noting(calls, "handled"))
+    interrupts = Interrupts()
+    interrupts.noted = True
+    interrupts.rest()
+    interrupts.wrap()
+    assert calls == []
+    interrupts.enter()
+    assert calls == ["handled"]
+    interrupts.close()
+
+
 def test_a_handler_left_by_a_runtime_that_another_thread_ended_is_seen_through() -> None:
     calls: list[str] = []
     first = noting(calls, "first")

@@ -97,6 +97,17 @@ def test_a_line_without_an_end_is_told_at_the_end(desk: Desk) -> None:
     assert desk.lines() == ["done", "no end"]
 
 
+def test_a_line_without_an_end_is_told_when_everything_is_asked_for(desk: Desk) -> None:
+    desk.write(b"done\nno end")
+    os.write(desk.stderr, b"not read yet")
+    desk.logs.flush(WORKER)
+    assert desk.lines() == ["done", "no end", "not read yet"]
+    desk.logs.flush(WORKER)
+    desk.write(b" of it\n")
+    assert desk.lines()[3:] == [" of it"]
+    desk.finish()
+
+
 def test_what_was_not_read_before_the_death_is_read_then(desk: Desk) -> None:
     os.write(desk.stdout, b"last words\n")
     assert desk.finish() == "last words"
@@ -129,4 +140,6 @@ def test_a_closed_output_is_forgotten_and_the_other_goes_on(desk: Desk) -> None:
 
 def test_nothing_is_known_of_a_worker_that_was_never_attached(desk: Desk) -> None:
     assert desk.logs.finish(PeerId(b"x" * 16)) == ""
+    desk.logs.flush(PeerId(b"x" * 16))
+    assert desk.posted == []
     desk.finish()

@@ -18,6 +18,7 @@ from tests.unit.node.fakes import (
 )
 from zgen.core.effects import (
     Effect,
+    FlushLines,
     JobKnown,
     JobOver,
     KillWorker,
@@ -31,6 +32,7 @@ from zgen.core.events import (
     InboxDrained,
     Join,
     Leave,
+    LinesFlushed,
     ProcessExited,
     WorkerPrinted,
     WorkerSpawned,
@@ -360,6 +362,16 @@ def test_lines_of_an_unknown_worker_or_of_a_job_that_is_over_go_nowhere() -> Non
     assert bench.step(WorkerPrinted(SECOND_WORKER, False, ("lost",), 0)) == []
     bench.say(DRIVER, EndJob(JOB))
     assert bench.step(WorkerPrinted(FIRST, False, ("lost",), 0)) == []
+
+
+def test_a_driver_is_answered_behind_all_that_its_workers_printed() -> None:
+    bench = leased()
+    assert bench.say(DRIVER, QueryNode(9)) == [FlushLines((FIRST,), DRIVER, 9)]
+    [lines] = messages(bench.step(WorkerPrinted(FIRST, False, ("no end",), 0)))
+    assert lines == LogLines(100, False, ("no end",), 0)
+    [answer] = messages(bench.step(LinesFlushed(DRIVER, 9)))
+    assert isinstance(answer, NodeReport)
+    assert answer.query == 9
 
 
 # -- the rest --------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.unit.node.fakes import DRIVER, JOB, NO_LEASE, NODE, SIGKILL, Bench, ask, cpu, lease, peer
-from zgen.core.effects import CloseConnection, Effect, Report, Send, UnwatchProcess
+from zgen.core.effects import CloseConnection, Effect, FlushLines, Report, Send, UnwatchProcess
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, InboxDrained
 from zgen.ids import derive_worker_id
 from zgen.limits import REDIALS_FAILED_MAX, SECOND
@@ -190,7 +190,7 @@ def test_what_is_no_message_is_counted_and_harms_nothing() -> None:
         "malformed message": 1,
         "unexpected message": 1,
     }
-    assert len(messages(bench.say(DRIVER, QueryNode(1)))) == 1
+    assert bench.say(DRIVER, QueryNode(1)) == [FlushLines((WORKER,), DRIVER, 1)]
 
 
 def test_refusals_are_reported_ever_more_rarely_and_in_few_words() -> None:
