@@ -280,13 +280,13 @@ def test_memory_is_used_again(runtime: Runtime) -> None:
 # -- deaths ----------------------------------------------------------------------------------------
 def die_when_writing() -> None:
     """Let the next write into shared memory kill this process, half done."""
-    from zgen.io import shared_memory
+    from zgen.io import copying
 
     def die(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    for name in ("_copy", "_write_all"):
-        setattr(shared_memory, name, die)
+    for name in ("copy", "write_all"):
+        setattr(copying, name, die)
 
 
 def test_a_worker_that_dies_while_it_writes_leaves_nothing() -> None:

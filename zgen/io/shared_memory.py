@@ -19,17 +19,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
+from zgen.io import copying
 from zgen.io.descriptors import Descriptors
 from zgen.limits import SLABS_UNUSED_COUNT_MAX
 from zgen.wire.store import Place
 from zgen.wire.value import ALIGNMENT, room_bytes
-
-#: What is written where nothing of the value lies.
-_ZEROES: Final = memoryview(bytes(256 << 10))
-#: Buffers of one ``pwritev``; the kernel takes 1024.
-_PIECES_COUNT_MAX: Final = 256
-#: Smaller parts are copied with the GIL, which is not worth the trade then.
-_ALONE_BYTES_MIN: Final = 32 << 10
 
 _PROT_READ: Final = 1
 _PROT_WRITE: Final = 2
@@ -37,7 +31,6 @@ _MAP_SHARED: Final = 1
 _MAP_PRIVATE: Final = 2
 _MAP_ANONYMOUS: Final = 0x20
 _REMAP_THERE: Final = 1 | 2  # MREMAP_MAYMOVE, MREMAP_FIXED
-_PYBUF_SIMPLE: Final = 0
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _mmap: Final = _libc.mmap
@@ -193,10 +186,10 @@ class SharedMemory:
         if place.is_warm:
             address = slab.address + place.offset
             for part in parts:
-                _copy(address, part)
+                copying.copy(address, part)
                 address += -part.nbytes // ALIGNMENT * -ALIGNMENT
         else:
-            _write_all(slab.fd, place.offset, _pieces(parts, place.room))
+            copying.write_all(slab.fd, place.offset, copying.pieces(parts, place.room))
 
     def views(self, region: int, place: Place, sizes: Sequence[int]) -> list[memoryview]:
         """Make the one view that was counted for the caller; it is dropped, too, if that fails.
@@ -314,80 +307,3 @@ class SharedMemory:
             while len(self._recent) > SLABS_UNUSED_COUNT_MAX:
                 surplus.append(self._recent.pop(next(iter(self._recent))))
         return slab  # the surplus goes without the lock: unmapping takes its time
-
-
-class _Buffer(ctypes.Structure):
-    """CPython's ``Py_buffer``, which tells the address of memory that may not be written, too."""
-
-    _fields_ = (
-        ("buf", ctypes.c_void_p),
-        ("obj", ctypes.c_void_p),
-        ("len", ctypes.c_ssize_t),
-        ("itemsize", ctypes.c_ssize_t),
-        ("readonly", ctypes.c_int),
-        ("ndim", ctypes.c_int),
-        ("format", ctypes.c_void_p),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("suboffsets", ctypes.c_void_p),
-        ("internal", ctypes.c_void_p),
-    )
-
-
-_get_buffer: Final = ctypes.pythonapi.PyObject_GetBuffer
-_get_buffer.argtypes = (ctypes.py_object, ctypes.POINTER(_Buffer), ctypes.c_int)
-_release_buffer: Final = ctypes.pythonapi.PyBuffer_Release
-_release_buffer.argtypes = (ctypes.POINTER(_Buffer),)
-_release_buffer.restype = None
-
-
-def _copy(address: int, part: memoryview) -> None:
-    """Copy ``part`` to ``address``; the GIL is free meanwhile if there is much of it."""
-    size = part.nbytes
-    if size < _ALONE_BYTES_MIN:
-        ctypes.memmove(address, bytes(part), size)
-        return
-    buffer = _Buffer()
-    _get_buffer(part, ctypes.byref(buffer), _PYBUF_SIMPLE)
-    try:
-        ctypes.memmove(address, buffer.buf, size)
-    finally:
-        _release_buffer(ctypes.byref(buffer))
-
-
-def _pieces(parts: Sequence[memoryview], room: int) -> "deque[memoryview]":
-    """Return all that lies in a region of ``room`` bytes: the parts, and zeroes elsewhere."""
-    pieces: deque[memoryview] = deque()
-    for part in parts:
-        if part.nbytes:
-            pieces.append(part)
-            pad = -part.nbytes % ALIGNMENT
-            room -= part.nbytes + pad
-            if pad:
-                pieces.append(_ZEROES[:pad])
-    while room:
-        zeroes = _ZEROES[:room]
-        pieces.append(zeroes)
-        room -= len(zeroes)
-    return pieces
-
-
-def _write_all(fd: int, offset: int, pieces: "deque[memoryview]") -> None:
-    """Write all of ``pieces`` at ``offset``, however little is taken at a time."""
-    while pieces:
-        batch = [pieces[index] for index in range(min(len(pieces), _PIECES_COUNT_MAX))]
-        written = _pwritev(fd, batch, offset)
-        if not written:
-            raise OSError("shared memory takes no more")
-        offset += written
-        while written:
-            piece = pieces.popleft()
-            if piece.nbytes > written:
-                pieces.appendleft(piece[written:])
-                break
-            written -= piece.nbytes
-
-
-def _pwritev(fd: int, batch: list[memoryview], offset: int) -> int:
-    """Call the system; EINTR is repeated by Python. Tests take less at a time here."""
-    return os.pwritev(fd, batch, offset)

@@ -19,7 +19,7 @@ from random import Random
 from typing import Any, Final, TypeAlias
 
 from zgen.core.effects import CloseConnection, Effect, Exit, Left, OpenConnection, Transmit
-from zgen.core.events import Event, InboxDrained, TimerDue
+from zgen.core.events import Arrived, Event, InboxDrained, TimerDue
 from zgen.core.machine import Machine
 from zgen.ids import PeerId
 from zgen.limits import SECOND
@@ -36,6 +36,8 @@ ACTS_COUNT_MAX: Final = 200_000
 
 _TIMER: Final = TimerDue()
 _DRAINED: Final = InboxDrained()
+#: Events that break nothing if nothing follows from them; what they did break, the next step shows.
+_QUIET: Final = (InboxDrained, TimerDue, Arrived)
 
 
 @dataclass(slots=True, eq=False)
@@ -232,7 +234,7 @@ class World:
         machine = life.machine
         try:
             effects = machine.step(event, now_ns + life.clock_offset_ns)
-            if effects or event is not _DRAINED:  # a look that moved nothing broke nothing
+            if effects or type(event) not in _QUIET:
                 machine.check()
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.io.slabs import Slabs, make_memory, slabs
 from zgen.exceptions import NodeDiedError
-from zgen.io import shared_memory
+from zgen.io import copying
 from zgen.limits import SLABS_UNUSED_COUNT_MAX
 from zgen.wire.store import Place
 from zgen.wire.value import ALIGNMENT, room_bytes
@@ -59,7 +59,7 @@ def test_what_was_written_is_viewed(node: Slabs, parts: tuple[bytes, ...], warm:
 
 
 def test_the_whole_room_of_a_fresh_region_is_written_and_nothing_beside_it(node: Slabs) -> None:
-    size = 5 * len(shared_memory._ZEROES)
+    size = 5 * len(copying._ZEROES)
     place = node.make(3 * size, offset=size, room=size)
     make_memory(node).write(place, views_of(b"v" * 100, b"w"))
     written = b"v" * 100 + bytes(28) + b"w"
@@ -84,7 +84,7 @@ def test_a_system_that_takes_little_at_a_time_is_asked_until_all_is_written(
         calls.append(offset)
         return os.pwrite(fd, b"".join(batch)[:777], offset)
 
-    monkeypatch.setattr(shared_memory, "_pwritev", little)
+    monkeypatch.setattr(copying, "_pwritev", little)
     place = node.make(4 * PAGE, offset=PAGE, room=2 * PAGE)
     memory = make_memory(node)
     memory.write(place, views_of(*parts))
@@ -100,7 +100,7 @@ def test_memory_that_ends_is_an_error_and_not_a_signal(
     def full(fd: int, batch: list[memoryview], offset: int) -> int:
         raise OSError(failure, os.strerror(failure))
 
-    monkeypatch.setattr(shared_memory, "_pwritev", full)
+    monkeypatch.setattr(copying, "_pwritev", full)
     with pytest.raises(OSError, match=os.strerror(failure)):
         make_memory(node).write(node.make(PAGE), views_of(b"v"))
 
@@ -108,7 +108,7 @@ def test_memory_that_ends_is_an_error_and_not_a_signal(
 def test_a_system_that_takes_nothing_is_not_asked_for_ever(
     node: Slabs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_memory, "_pwritev", lambda fd, batch, offset: 0)
+    monkeypatch.setattr(copying, "_pwritev", lambda fd, batch, offset: 0)
     with pytest.raises(OSError, match="takes no more"):
         make_memory(node).write(node.make(PAGE), views_of(b"v"))
 

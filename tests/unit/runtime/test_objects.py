@@ -37,7 +37,7 @@ from zgen.exceptions import (
     StreamClosedError,
 )
 from zgen.ids import NO_STREAM, ObjectId, PeerId
-from zgen.io import shared_memory
+from zgen.io import copying
 from zgen.io.loop import Loop
 from zgen.io.serializer import Large, serialize
 from zgen.io.waiter import Waiter
@@ -172,7 +172,7 @@ def test_a_refusal_after_the_death_of_the_node_says_that(world: World) -> None:
 def test_a_region_that_cannot_be_written_goes_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_memory, "_pwritev", lambda fd, batch, offset: 0)
+    monkeypatch.setattr(copying, "_pwritev", lambda fd, batch, offset: 0)
     with pytest.raises(ObjectStoreFullError, match="the machine has no memory"):
         written(world, warm=False)
     assert world.unused() == [1]
