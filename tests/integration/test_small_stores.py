@@ -120,7 +120,7 @@ def test_a_producer_runs_ahead_of_a_slow_consumer_by_what_the_store_holds(tmp_pa
 
 def test_a_stream_whose_producer_waits_for_room_can_be_abandoned() -> None:
     zgen.init(num_cpus=1, object_store_memory=64 * MIB)
-    gen = arrays.remote(10_000, MIB)
+    gen = arrays.remote(300, MIB)
     for number in range(20):
         assert_is_item(zgen.get(next(gen)), number, MIB)
     wait_until(lambda: store()["waiting"] > 0, 10, "the producer waits")
@@ -156,11 +156,11 @@ def test_a_full_store_is_one_error_at_a_yield_and_at_a_return(
         return numpy.full(16 * MIB, 6, numpy.uint8)
 
     began = time.monotonic()
-    gen, returned = yields.remote(str(caught.path), str(finished.path)), returns.remote()
+    gen = yields.remote(str(caught.path), str(finished.path))
     assert zgen.get(next(gen)) == "small"
     second = zgen.get(next(gen))
     assert (second == 5).all()
-    failed = next(gen)
+    returned, failed = returns.remote(), next(gen)
     errors = []
     for ref in (failed, returned):
         with pytest.raises(ObjectStoreFullError, match="for 2 s") as error:

@@ -136,7 +136,7 @@ MUTANTS = (
         "if not self.session.hold_down(peer, now_ns):",
         "if True:",
         "cluster",
-        3,
+        18,
     ),
     Mutant(
         "a quiet line means that nothing came between two looks",
@@ -145,7 +145,7 @@ MUTANTS = (
         "        line.closing_seen_ns = None\n        ready: list",
         "        ready: list",
         "cluster",
-        27,
+        36,
     ),
     Mutant(
         "the started mark tells what may not run again",
@@ -163,7 +163,7 @@ MUTANTS = (
         "begun = down.started if down.lease == lease else 0",
         "begun = held.pushes",
         "cluster",
-        1,
+        0,
     ),
     Mutant(
         "nothing starts that was pushed before its owner heard of a hand-back",
@@ -172,7 +172,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        144,
+        364,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -199,7 +199,7 @@ MUTANTS = (
         '            if peer in self._downs:\n                reached("message of the dead',
         '            if False:\n                reached("message of the dead',
         "cluster",
-        138,
+        40,
     ),
     # -- attempts ----------------------------------------------------------------------------------
     Mutant(
@@ -233,10 +233,10 @@ MUTANTS = (
         "what a replay repeats is dropped by index",
         "P1",
         STREAMS,
-        "values if fresh == len(values) else values[-fresh:]",
-        "values",
+        "        if fresh < len(values):\n",
+        "        if False:\n",
         "cluster",
-        3,
+        4,
     ),
     Mutant(
         "a task that may not run again ends its stream",
@@ -245,7 +245,7 @@ MUTANTS = (
         "        self._streams.fail(task, fault)\n",
         "",
         "cluster",
-        2,
+        0,
     ),
     # -- references and leases ---------------------------------------------------------------------
     Mutant(
@@ -253,6 +253,8 @@ MUTANTS = (
         "P3",
         "zgen/core/ref_table.py",
         '            reached("late result of a freed reference dropped")\n'
+        "            if type(value) is Stored:\n"
+        "                self.dropped.append(value)\n"
         "            return False\n",
         "            record = self.records[name] = OwnedRef(None, 0)\n",
         "cluster",
@@ -285,13 +287,13 @@ MUTANTS = (
         "        elif self.leases.set_blocked(lease, said.blocked, now_ns):",
         "        elif False:",
         "cluster",
-        6,
+        2,
     ),
     Mutant(
         "an item wakes whoever waits for it",
         "P2",
         OWNER,
-        "            out.append(StreamAdvanced(message.stream))\n",
+        "            out.append(StreamAdvanced(stream))\n",
         "            pass\n",
         "cluster",
         0,
@@ -322,7 +324,7 @@ MUTANTS = (
         "and not (region.views or region.openers or region.pending)",
         "and not (region.openers or region.pending)",
         "cluster",
-        0,
+        11,
     ),
     Mutant(
         "what a waiting task needs is not let go",
@@ -331,7 +333,7 @@ MUTANTS = (
         "self.views or self.pending or",
         "self.views or",
         "cluster",
-        0,
+        6,
     ),
     Mutant(
         "what a dead writer left is released by its owner",
@@ -349,7 +351,7 @@ MUTANTS = (
         "        if is_quiet:\n            self._release",
         "        if True:\n            self._release",
         "cluster",
-        0,
+        135,
     ),
     Mutant(
         "what is written when its owner dies goes back when it is written",
@@ -358,16 +360,17 @@ MUTANTS = (
         "            if region in self.writing:\n",
         "            if False:\n",
         "cluster",
-        0,
+        18,
     ),
     Mutant(
         "what is leased for the dead goes back",
         "P3",
         STOCK,
-        '            reached("regions leased for nobody returned")\n            self._return([leased.region for leased in regions], out)\n',
+        '            reached("regions leased for nobody returned")\n'
+        "            self._return([leased.region for leased in regions], out)\n",
         "",
         "cluster",
-        0,
+        34,
     ),
     Mutant(
         "the region of a replayed item is released",
@@ -376,7 +379,7 @@ MUTANTS = (
         '            reached("replayed items dropped")\n            self._drop(values)\n',
         "",
         "cluster",
-        0,
+        2,
     ),
     Mutant(
         "a released region lies where it is while anybody holds it",
@@ -394,7 +397,7 @@ MUTANTS = (
         "            self.unhold(touched[number], peer)\n        for number in list(self._owned",
         "            pass\n        for number in list(self._owned",
         "cluster",
-        0,
+        7,
     ),
     Mutant(
         "what is held is not spilled",
@@ -412,7 +415,7 @@ MUTANTS = (
         "        if region.holders:\n            reached",
         "        if False:\n            reached",
         "cluster",
-        0,
+        50,
     ),
     Mutant(
         "the disk forgets what is over",
@@ -421,7 +424,7 @@ MUTANTS = (
         "            out.append(ForgetSpilled(region.region))\n        else:",
         "            pass\n        else:",
         "cluster",
-        0,
+        2,
     ),
     Mutant(
         "a room that was written in part is not called warm",
@@ -430,15 +433,16 @@ MUTANTS = (
         "        if place.is_warm or is_written:\n",
         "        if True:\n",
         "cluster",
-        0,
+        3,
     ),
     Mutant(
         "an orphan is freed only when its writer answers",
         "P3",
         OBJECTS,
-        "            if region.writer == peer or region.writer_dead:\n                region.writer_dead",
+        "            if region.writer == peer or region.writer_dead:\n"
+        "                region.writer_dead",
         "            if True:\n                region.writer_dead",
         "cluster",
-        0,
+        18,
     ),
 )

@@ -39,13 +39,13 @@ STORE_STROKES = {"writer": 150 * MS, "reader": 200 * MS, "owner": 300 * MS}
 
 def draw_disk(random: Random) -> Disk:
     """Return a good disk, or one that fails sometimes or always."""
-    disk = Disk(order_ns_max=random.choice((1, 1, 5, 60)) * MS)
+    disk = Disk(order_ns_max=random.choice((1, 5, 60)) * MS)
     if random.random() < 0.15:
         disk.full = random.choice((0.3, 1.0))
     if random.random() < 0.1:
         disk.broken = 0.2
-    if random.random() < 0.1:
-        disk.corrupt = 0.2
+    if random.random() < 0.25:
+        disk.corrupt = 0.5
     return disk
 
 
@@ -90,7 +90,7 @@ class Run:
         if random.random() < 0.7:
             self.hardship.every_ns.pop("node", None)
         self.hardship.every_ns.setdefault("worker", STROKES["worker"])
-        self.activities = random.choice((15, 22, 28)) // settings.drivers
+        self.activities = random.choice((14, 20, 26)) // settings.drivers
         self.window_bytes = random.choice((2_000, 64 << 20, 64 << 20))
         self.large = self._draw_store(Random(~seed), settings)
         self.cluster = Cluster(seed, settings, trace)
@@ -139,7 +139,8 @@ class Run:
         self.faults.begin()
         world.run(SAFETY_NS)
         self.faults.stop()
-        self.cluster.settings.disk = self.cluster.memory.disk = Disk()
+        healed = Disk(corrupt=self.cluster.settings.disk.corrupt)  # what it took is not healed
+        self.cluster.settings.disk = self.cluster.memory.disk = healed
         self._revive()
         healed_ns = world.now_ns
         world.run(healed_ns + LIVENESS_NS_MAX, self._all_done)

@@ -62,10 +62,12 @@ class Asked:
     Attributes:
         owner: Whose values it is for.
         want: Who waits for the first region of it; None if nobody does.
+        is_ahead: Whether it is for more than who waits.
     """
 
     owner: PeerId
     want: WantRegion | None
+    is_ahead: bool
 
 
 class RegionStock:
@@ -109,13 +111,16 @@ class RegionStock:
         ahead.wanted_ns = now_ns
         self.deadlines.set_if_unset(event.owner, now_ns + REGIONS_AHEAD_NS)
         leased = _take_fitting(ahead.regions, size_bytes)
-        if leased is None:
-            self._ask(event, event, 1 + ahead.depth, out)
-            return
-        self._give(event, leased, out)
+        if leased is not None:
+            self._give(event, leased, out)
+        lacking = 0
         if not ahead.asked and 2 * len(ahead.regions) < ahead.depth:
+            lacking = ahead.depth - len(ahead.regions)
             ahead.asked = True
-            self._ask(event, None, ahead.depth, out)
+        if leased is None:
+            self._ask(event, event, lacking, out)
+        elif lacking:
+            self._ask(event, None, lacking, out)
 
     def on_leased(self, message: RegionsLeased, out: list[Effect]) -> None:
         """The node leased regions."""
@@ -128,7 +133,7 @@ class RegionStock:
             reached("regions leased for nobody returned")
             self._return([leased.region for leased in regions], out)
             return
-        if asked is not None and asked.want is None:
+        if asked is not None and asked.is_ahead:
             ahead.asked = False
         ahead.regions.extend(regions)
         excess = len(ahead.regions) - REGIONS_AHEAD_COUNT_MAX
@@ -141,11 +146,12 @@ class RegionStock:
         asked = self._asked.pop(message.request, None)
         if asked is None:
             reached("refusal of a region that nobody wants")
-        elif asked.want is None:
+            return
+        ahead = self.ahead.get(asked.owner)
+        if asked.is_ahead and ahead is not None:
+            ahead.asked = False
+        if asked.want is None:
             reached("nothing to lease ahead")
-            ahead = self.ahead.get(asked.owner)
-            if ahead is not None:
-                ahead.asked = False
         else:
             refused = RegionRefused(
                 asked.want.request, message.reason, message.text, message.holders
@@ -217,11 +223,12 @@ class RegionStock:
                 assert leased.region not in self.writing, f"region {leased.region} is in hand"
 
     def _ask(
-        self, like: WantRegion, want: WantRegion | None, count: int, out: list[Effect]
+        self, like: WantRegion, want: WantRegion | None, lacking: int, out: list[Effect]
     ) -> None:
         assert self.node is not None, "asked without a node"
         self._requests += 1
-        self._asked[self._requests] = Asked(like.owner, want)
+        self._asked[self._requests] = Asked(like.owner, want, lacking > 0)
+        count = lacking + (want is not None)
         message = WantRegions(self._requests, like.owner, like.stream, like.size_bytes, count)
         out.append(Send(self.node, message))
 

@@ -16,7 +16,7 @@ from zgen.core.store_events import (
     WantRegion,
 )
 from zgen.ids import PeerId, StreamId
-from zgen.limits import MS, REGIONS_AHEAD_NS
+from zgen.limits import MS, REGIONS_AHEAD_COUNT_MAX, REGIONS_AHEAD_NS
 from zgen.wire.store import (
     REFUSED_DISK,
     REFUSED_FULL,
@@ -87,9 +87,9 @@ def test_who_writes_often_gets_more_and_more_ahead_and_waits_no_more() -> None:
     assert writer.want() == [asked(2, count=2)]
     assert writer.lease(2, leased(2), leased(3)) == [given(2, 2)]
     assert writer.want() == [given(3, 3), asked(3, count=3)]
-    assert writer.want() == [asked(4, count=8)], "what is asked ahead is not there yet"
+    assert writer.want() == [asked(4)], "what is asked ahead is not there yet"
     assert writer.lease(3, leased(4), leased(5), leased(6)) == []
-    assert writer.want() == [given(5, 4), asked(5, count=15)]
+    assert writer.want() == [given(5, 4), asked(5, count=13)]
     assert writer.want() == [given(6, 5)], "one request ahead is open"
 
 
@@ -129,6 +129,20 @@ def test_what_was_leased_ahead_and_is_not_used_goes_back() -> None:
     assert writer.do("on_timer", due_ns) == [returned(3)]
     assert writer.stock.deadlines.next_ns is None
     assert writer.lease(2, leased(8)) == [returned(8)], "nobody uses what comes too late"
+
+
+def test_more_than_is_ever_kept_ahead_goes_back() -> None:
+    writer = Writer()
+    writer.want()
+    writer.lease(1, leased(1))
+    for _ in range(4):
+        writer.want()
+    writer.lease(2, leased(2), leased(3))
+    writer.now_ns += REGIONS_AHEAD_NS
+    writer.do("on_timer", writer.now_ns)
+    assert writer.want() == [asked(6)], "what was asked ahead is forgotten, and comes"
+    many = [leased(number) for number in range(10, 10 + REGIONS_AHEAD_COUNT_MAX + 2)]
+    assert writer.lease(6, *many) == [given(6, 10), returned(11)]
 
 
 def test_what_is_not_written_goes_back() -> None:

@@ -23,7 +23,12 @@ def copied() -> tuple[bytes, bytes]:
 def test_a_large_part_is_copied_whole_by_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[threading.Thread] = []
     start = threading.Thread.start
-    monkeypatch.setattr(threading.Thread, "start", lambda self: (started.append(self), start(self)))
+
+    def note(self: threading.Thread) -> None:
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", note)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(3))
     room, expected = copied()
     assert room == expected

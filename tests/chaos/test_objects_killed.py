@@ -1,0 +1,283 @@
+"""SIGKILL of readers, writers, owners and daemons of shared memory: nothing left, nothing reused.
+
+The checker of all of them: views with a known pattern stay open while the node is made to write
+another pattern wherever it may, and must not change.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy
+import pytest
+
+import zgen
+from tests.chaos.hangman import Hangman, await_kill, mark
+from tests.integration.gates import Gate
+from tests.integration.memories import (
+    MIB,
+    daemon,
+    node_report,
+    reuse_everything,
+    slab_bytes,
+    store,
+    wait_for_no_memory,
+    wait_for_no_regions,
+)
+from tests.integration.watching import is_alive, marked, wait_until
+from zgen.exceptions import NodeDiedError, ObjectLostError, WorkerCrashedError, ZgenError
+from zgen.runtime import process, start
+
+CAPACITY: Final = 48 * MIB
+
+
+@pytest.fixture
+def spill_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "spilled"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def node(spill_folder: Path) -> Iterator[None]:
+    """A node of two CPUs and a small store, that is empty at the end if it lives."""
+    zgen.init(
+        num_cpus=2, object_store_memory=CAPACITY, object_spilling_directory=str(spill_folder)
+    )
+    try:
+        yield
+        assert process.current is not None
+        if is_alive(daemon()):
+            wait_for_no_regions()
+        with process.current.loop.lock:
+            process.current.machine.check()
+    finally:
+        zgen.shutdown()
+    assert list(spill_folder.iterdir()) == []
+
+
+@pytest.fixture
+def hangman(tmp_path: Path) -> Iterator[Hangman]:
+    with Hangman(tmp_path) as started:
+        yield started
+
+
+class Kept:
+    """Views of the driver, each full of its own number, that nobody may change."""
+
+    def __init__(self, size: int = MIB) -> None:
+        refs = [zgen.put(numpy.full(size, number, numpy.uint8)) for number in range(4)]
+        self.views = dict(enumerate(zgen.get(refs)))
+
+    def assert_unchanged(self) -> None:
+        reuse_everything(CAPACITY)
+        wait_for_regions(len(self.views))
+        reuse_everything(CAPACITY, 0x55)
+        for number, view in self.views.items():
+            assert (view == number).all()
+
+
+def wait_for_regions(count: int) -> None:
+    wait_until(lambda: store()["regions"] == count, 10, f"{count} regions are left")
+
+
+def worker_pids() -> list[int]:
+    return [worker["pid"] for worker in node_report()["workers"]]
+
+
+def kill(pid: int) -> None:
+    assert is_alive(pid)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), 5, f"{pid} dead")
+
+
+@zgen.remote(max_retries=0)
+def keeps_looking(array: Any, number: int, seen: str, look: str, told: str) -> None:
+    """Look at the argument, and again when told to; then stay."""
+    mark(seen, str(os.getpid()))
+    Gate(Path(look)).wait()
+    mark(told, "unchanged" if (array == number).all() else "changed")
+    time.sleep(60)
+
+
+def test_a_reader_killed_with_views_open_leaves_nothing(tmp_path: Path) -> None:
+    seen, told, look = tmp_path / "seen", tmp_path / "told", Gate(tmp_path / "look")
+    kept = Kept()
+    ref = zgen.put(numpy.full(8 * MIB, 7, numpy.uint8))
+    done = keeps_looking.remote(ref, 7, str(seen), str(look.path), str(told))
+    wait_until(seen.exists, 20, "the reader looks")
+    del ref
+    kept.assert_unchanged()
+    wait_for_regions(len(kept.views) + 1)
+    look.open()
+    wait_until(told.exists, 20, "the reader has looked again")
+    assert told.read_text() == "unchanged\n"
+    kill(int(seen.read_text()))
+    with pytest.raises(WorkerCrashedError):
+        zgen.get(done)
+    wait_for_regions(len(kept.views))
+    kept.assert_unchanged()
+    del kept
+    wait_for_no_memory()
+
+
+def stop_halfway(name: str, fifo: str) -> None:
+    """Have this process killed when half of the next value lies in shared memory."""
+    from zgen.io import shared_memory
+
+    def half_a_copy(address: int, part: memoryview) -> None:
+        copy(address, part[: part.nbytes // 2])
+        await_kill(fifo)
+
+    def half_a_write(fd: int, batch: list[memoryview], offset: int) -> int:
+        write(fd, [batch[0][: batch[0].nbytes // 2]], offset)
+        await_kill(fifo)
+        return 0
+
+    copy, write = shared_memory._copy, shared_memory._pwritev
+    replacement = {"_copy": half_a_copy, "_pwritev": half_a_write}[name]
+    setattr(shared_memory, name, replacement)
+
+
+@zgen.remote(max_retries=1)
+def dies_in_a_write(count: int, kill_at: int, name: str, log: str, fifo: str) -> Iterator[Any]:
+    for number in range(count):
+        if mark(log, str(number)) == 1 and number == kill_at:
+            stop_halfway(name, fifo)
+        yield numpy.full(2 * MIB, 100 + number, numpy.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "kill_at"), [("_pwritev", 0), ("_copy", 25)], ids=["fresh", "warm"]
+)
+def test_a_stream_whose_writer_is_killed_half_way_goes_on_without_a_gap(
+    name: str, kill_at: int, hangman: Hangman, tmp_path: Path
+) -> None:
+    kept, log = Kept(), tmp_path / "log"
+    gen = dies_in_a_write.remote(40, kill_at, name, str(log), hangman.fifo)
+    count, last = 0, None
+    for number, ref in enumerate(gen):
+        last = zgen.get(ref)
+        assert last.nbytes == 2 * MIB
+        assert (last == 100 + number).all()
+        count += 1
+    assert count == 40
+    assert len(hangman.killed) == 1
+    assert [int(line) for line in log.read_text().split()] == [*range(kill_at + 1), *range(40)]
+    del ref, gen
+    wait_for_regions(len(kept.views) + 1)
+    kept.assert_unchanged()
+    assert (last == 139).all()
+    del last, kept
+    wait_for_no_memory()
+
+
+def test_a_writer_killed_in_the_middle_of_the_systems_own_write_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    size, log = 40 * MIB, tmp_path / "log"
+
+    @zgen.remote(max_retries=1)
+    def writes(log: str) -> Any:
+        array = numpy.full(size, 9, numpy.uint8)
+        mark(log, str(os.getpid()))
+        return array
+
+    for _ in range(10):
+        log.unlink(missing_ok=True)
+        ref = writes.remote(str(log))
+        wait_until(log.exists, 20, "it writes")
+        pid = int(log.read_text().split()[0])
+        deadline = time.monotonic() + 2
+        while slab_bytes(daemon()) < MIB and time.monotonic() < deadline:
+            pass
+        os.kill(pid, signal.SIGKILL)
+        written = slab_bytes(daemon())
+        assert (zgen.get(ref) == 9).all()
+        if MIB <= written < size and len(log.read_text().split()) == 2:
+            break
+        del ref
+        wait_for_no_memory()
+    else:
+        pytest.fail("no write was hit in its middle")
+    del ref
+    wait_for_no_memory()
+
+
+@zgen.remote(max_retries=0, num_cpus=0)
+def owns(seen: str, look: str, told: str, owner: str) -> None:
+    """Put a value, have another task look at it, and stay."""
+    ref = zgen.put(numpy.full(8 * MIB, 3, numpy.uint8))
+    mark(owner, str(os.getpid()))
+    zgen.get(keeps_looking.options(num_cpus=0).remote(ref, 3, seen, look, told))
+
+
+def test_an_owner_killed_while_another_task_looks_leaves_nothing(tmp_path: Path) -> None:
+    seen, told, owner = (tmp_path / name for name in ("seen", "told", "owner"))
+    look = Gate(tmp_path / "look")
+    kept = Kept()
+    done = owns.remote(str(seen), str(look.path), str(told), str(owner))
+    wait_until(seen.exists, 20, "the other task looks")
+    reader, victim = int(seen.read_text()), int(owner.read_text())
+    assert reader != victim
+    kill(victim)
+    with pytest.raises(WorkerCrashedError):
+        zgen.get(done)
+    if is_alive(reader):
+        kept.assert_unchanged()
+        look.open()
+        wait_until(lambda: told.exists() or not is_alive(reader), 20, "the reader looked or died")
+        assert not told.exists() or told.read_text() == "unchanged\n"
+    wait_until(lambda: not is_alive(reader), 10, "a task without an owner ends")
+    wait_for_regions(len(kept.views))
+    kept.assert_unchanged()
+
+
+def test_views_outlive_the_daemon_and_nothing_else_does(spill_folder: Path) -> None:
+    @zgen.remote
+    def arrays(count: int) -> Iterator[Any]:
+        for number in range(count):
+            yield numpy.full(MIB, 200 + number, numpy.uint8)
+
+    kept = Kept()
+    spilled = [zgen.put(numpy.full(MIB, n, numpy.uint8)) for n in range(60)]
+    streamed = zgen.get(list(arrays.remote(5)))
+    assert store()["spilled_regions"] > 10
+    assert start.driver is not None
+    folder, pids = start.driver.node.folder, [daemon(), *worker_pids()]
+    below = [pid for pid in marked(folder) if pid != os.getpid()]
+    assert set(pids) <= set(below)
+    kill(pids[0])
+    wait_until(lambda: not any(map(is_alive, below)), 5, "the node is gone")
+    wait_until(lambda: not os.path.exists(folder), 5, "its folder is gone")
+    assert list(spill_folder.iterdir()) == []
+    for number, view in kept.views.items():
+        assert (view == number).all()
+    for number, view in enumerate(streamed):
+        assert (view == 200 + number).all()
+
+    def is_noticed() -> bool:
+        try:
+            zgen.put(numpy.zeros(MIB, numpy.uint8))
+        except NodeDiedError:
+            return True
+        return False
+
+    wait_until(is_noticed, 5, "a writer is told")
+    outcomes = []
+    for number, ref in enumerate(spilled):
+        try:
+            assert (zgen.get(ref, timeout=5) == number).all()
+            outcomes.append("right")
+        except (NodeDiedError, ObjectLostError) as error:
+            assert isinstance(error, ZgenError)
+            outcomes.append("lost")
+    assert "lost" in outcomes  # what was on disk is
+    zgen.shutdown()
+    for number, view in kept.views.items():
+        assert (view == number).all()
