@@ -86,6 +86,7 @@ class World:
         oracles: Who looks at every step.
         mourners: Who is told of every death, with its reason.
         timer_late_ns_max: How late a timer may fire.
+        checks_every: After how many steps of a life its invariants are checked.
         acts_left: What may still happen before the run is called a livelock.
     """
 
@@ -102,6 +103,7 @@ class World:
         self.oracles: list[Oracle] = []
         self.mourners: list[Mourner] = []
         self.timer_late_ns_max = 0
+        self.checks_every = 1
         self.acts_left = ACTS_COUNT_MAX
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._ties = 0
@@ -234,7 +236,8 @@ class World:
         machine = life.machine
         try:
             effects = machine.step(event, now_ns + life.clock_offset_ns)
-            if effects or type(event) not in _QUIET:
+            is_quiet = not effects and type(event) in _QUIET
+            if not is_quiet and life.steps % self.checks_every == 0:
                 machine.check()
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
