@@ -30,8 +30,10 @@ from tests.integration.memories import (
     wait_for_no_regions,
 )
 from tests.integration.watching import is_alive, marked, wait_until
-from zgen.exceptions import NodeDiedError, ObjectLostError, WorkerCrashedError, ZgenError
+from zgen.exceptions import NodeDiedError, ObjectLostError, WorkerCrashedError
 from zgen.runtime import process, start
+
+pytestmark = pytest.mark.chaos
 
 CAPACITY: Final = 48 * MIB
 
@@ -46,16 +48,13 @@ def spill_folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def node(spill_folder: Path) -> Iterator[None]:
     """A node of two CPUs and a small store, that is empty at the end if it lives."""
-    zgen.init(
-        num_cpus=2, object_store_memory=CAPACITY, object_spilling_directory=str(spill_folder)
-    )
+    zgen.init(num_cpus=2, object_store_memory=CAPACITY, object_spilling_directory=str(spill_folder))
     try:
         yield
-        assert process.current is not None
-        if is_alive(daemon()):
+        if process.current is not None:
             wait_for_no_regions()
-        with process.current.loop.lock:
-            process.current.machine.check()
+            with process.current.loop.lock:
+                process.current.machine.check()
     finally:
         zgen.shutdown()
     assert list(spill_folder.iterdir()) == []
@@ -74,9 +73,10 @@ class Kept:
         refs = [zgen.put(numpy.full(size, number, numpy.uint8)) for number in range(4)]
         self.views = dict(enumerate(zgen.get(refs)))
 
-    def assert_unchanged(self) -> None:
+    def assert_unchanged(self, others: int = 0) -> None:
+        """Have all else used again, twice; ``others`` is how many regions others look at."""
         reuse_everything(CAPACITY)
-        wait_for_regions(len(self.views))
+        wait_for_regions(len(self.views) + others)
         reuse_everything(CAPACITY, 0x55)
         for number, view in self.views.items():
             assert (view == number).all()
@@ -112,8 +112,7 @@ def test_a_reader_killed_with_views_open_leaves_nothing(tmp_path: Path) -> None:
     done = keeps_looking.remote(ref, 7, str(seen), str(look.path), str(told))
     wait_until(seen.exists, 20, "the reader looks")
     del ref
-    kept.assert_unchanged()
-    wait_for_regions(len(kept.views) + 1)
+    kept.assert_unchanged(1)
     look.open()
     wait_until(told.exists, 20, "the reader has looked again")
     assert told.read_text() == "unchanged\n"
@@ -128,7 +127,7 @@ def test_a_reader_killed_with_views_open_leaves_nothing(tmp_path: Path) -> None:
 
 def stop_halfway(name: str, fifo: str) -> None:
     """Have this process killed when half of the next value lies in shared memory."""
-    from zgen.io import shared_memory
+    from zgen.io import copying
 
     def half_a_copy(address: int, part: memoryview) -> None:
         copy(address, part[: part.nbytes // 2])
@@ -139,9 +138,9 @@ def stop_halfway(name: str, fifo: str) -> None:
         await_kill(fifo)
         return 0
 
-    copy, write = shared_memory._copy, shared_memory._pwritev
-    replacement = {"_copy": half_a_copy, "_pwritev": half_a_write}[name]
-    setattr(shared_memory, name, replacement)
+    copy, write = copying.copy, copying._pwritev
+    replacement = {"copy": half_a_copy, "_pwritev": half_a_write}[name]
+    setattr(copying, name, replacement)
 
 
 @zgen.remote(max_retries=1)
@@ -153,14 +152,15 @@ def dies_in_a_write(count: int, kill_at: int, name: str, log: str, fifo: str) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "kill_at"), [("_pwritev", 0), ("_copy", 25)], ids=["fresh", "warm"]
+    ("name", "kill_at"), [("_pwritev", 0), ("copy", 25)], ids=["fresh", "warm"]
 )
 def test_a_stream_whose_writer_is_killed_half_way_goes_on_without_a_gap(
     name: str, kill_at: int, hangman: Hangman, tmp_path: Path
 ) -> None:
     kept, log = Kept(), tmp_path / "log"
     gen = dies_in_a_write.remote(40, kill_at, name, str(log), hangman.fifo)
-    count, last = 0, None
+    count = 0
+    last: Any = None
     for number, ref in enumerate(gen):
         last = zgen.get(ref)
         assert last.nbytes == 2 * MIB
@@ -170,8 +170,7 @@ def test_a_stream_whose_writer_is_killed_half_way_goes_on_without_a_gap(
     assert len(hangman.killed) == 1
     assert [int(line) for line in log.read_text().split()] == [*range(kill_at + 1), *range(40)]
     del ref, gen
-    wait_for_regions(len(kept.views) + 1)
-    kept.assert_unchanged()
+    kept.assert_unchanged(1)
     assert (last == 139).all()
     del last, kept
     wait_for_no_memory()
@@ -199,14 +198,12 @@ def test_a_writer_killed_in_the_middle_of_the_systems_own_write_leaves_nothing(
         os.kill(pid, signal.SIGKILL)
         written = slab_bytes(daemon())
         assert (zgen.get(ref) == 9).all()
-        if MIB <= written < size and len(log.read_text().split()) == 2:
-            break
         del ref
         wait_for_no_memory()
+        if MIB <= written < size and len(log.read_text().split()) == 2:
+            break
     else:
         pytest.fail("no write was hit in its middle")
-    del ref
-    wait_for_no_memory()
 
 
 @zgen.remote(max_retries=0, num_cpus=0)
@@ -228,11 +225,6 @@ def test_an_owner_killed_while_another_task_looks_leaves_nothing(tmp_path: Path)
     kill(victim)
     with pytest.raises(WorkerCrashedError):
         zgen.get(done)
-    if is_alive(reader):
-        kept.assert_unchanged()
-        look.open()
-        wait_until(lambda: told.exists() or not is_alive(reader), 20, "the reader looked or died")
-        assert not told.exists() or told.read_text() == "unchanged\n"
     wait_until(lambda: not is_alive(reader), 10, "a task without an owner ends")
     wait_for_regions(len(kept.views))
     kept.assert_unchanged()
@@ -274,8 +266,7 @@ def test_views_outlive_the_daemon_and_nothing_else_does(spill_folder: Path) -> N
         try:
             assert (zgen.get(ref, timeout=5) == number).all()
             outcomes.append("right")
-        except (NodeDiedError, ObjectLostError) as error:
-            assert isinstance(error, ZgenError)
+        except (NodeDiedError, ObjectLostError):
             outcomes.append("lost")
     assert "lost" in outcomes  # what was on disk is
     zgen.shutdown()

@@ -1,4 +1,4 @@
-"""Twenty small programs that use zgen in different ways, each asserting what it gets."""
+"""Twenty-one small programs that use zgen in different ways, each asserting what it gets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import numpy
 import pytest
 
 import zgen
@@ -17,6 +18,8 @@ from zgen.exceptions import GetTimeoutError, TaskError, WorkerCrashedError
 
 #: Longer than what fits into a body of a message.
 BIG_BYTES: Final = 200_000
+#: What the store of the node has room for that they run on.
+STORE_BYTES: Final = 32 << 20
 
 
 def begin(path: str) -> int:
@@ -224,6 +227,26 @@ def big_items(folder: Path) -> None:
     assert zgen.get(size.remote(zgen.put(bytearray(BIG_BYTES)))) == BIG_BYTES
 
 
+def large_objects(folder: Path) -> None:
+    @zgen.remote
+    def arrays(count: int) -> Iterator[Any]:
+        for number in range(count):
+            yield numpy.full(1 << 20, number, numpy.uint8)
+
+    @zgen.remote
+    def total(*parts: Any) -> int:
+        return sum(int(part.sum()) for part in parts)
+
+    ref = zgen.put(numpy.ones(1 << 20, numpy.uint8))
+    assert zgen.get([total.remote(ref, ref) for _ in range(3)]) == [2 << 20] * 3
+    items = list(arrays.remote(STORE_BYTES >> 20))  # so that some are spilled, and come back
+    assert [int(zgen.get(item)[-1]) for item in items] == list(range(len(items)))
+    assert zgen.get(total.remote(items[0], items[5], ref)) == 6 << 20
+    view = zgen.get(items[7])
+    del items, ref
+    assert (view == 7).all()
+
+
 def two_shapes(folder: Path) -> None:
     @zgen.remote(num_cpus=2)
     def wide() -> str:
@@ -260,5 +283,6 @@ PROGRAMS: Final[tuple[Callable[[Path], None], ...]] = (
     puts,
     waits_and_drops,
     big_items,
+    large_objects,
     two_shapes,
 )

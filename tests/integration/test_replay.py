@@ -8,7 +8,7 @@ import pytest
 
 import zgen
 from tests.integration import leaks
-from tests.integration.programs import PROGRAMS
+from tests.integration.programs import PROGRAMS, STORE_BYTES
 from tests.integration.replay import Replay, steps_of
 
 pytestmark = pytest.mark.integration
@@ -22,7 +22,7 @@ def records(own_runtime_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     folder, before = tmp_path_factory.mktemp("records"), leaks.Snapshot.take()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZGEN_RECORD", str(folder))
-        with zgen.init(num_cpus=2, resources={"thing": 2}):
+        with zgen.init(num_cpus=2, resources={"thing": 2}, object_store_memory=STORE_BYTES):
             for program in PROGRAMS:
                 program(tmp_path_factory.mktemp(program.__name__))
     assert not leaks.left_behind(before)
@@ -34,7 +34,7 @@ def of_role(records: Path, role: str) -> list[Path]:
 
 
 def test_every_process_was_recorded(records: Path) -> None:
-    assert len(PROGRAMS) == 20
+    assert len(PROGRAMS) == 21
     assert len(of_role(records, "driver")) == 1
     assert len(of_role(records, "daemon")) == 1
     # Three of them were killed, so there were at least that many and two that served on.
@@ -63,6 +63,12 @@ def test_a_record_with_a_step_less_does_not_replay(records: Path, role: str) -> 
     dropped = told[0]  # an arrival after which something was done
     less = Replay(made_by, steps[:dropped] + steps[dropped + 1 :])
     assert less.first_other is not None
+
+
+def test_regions_were_spilled_and_came_back(records: Path) -> None:
+    _, steps = steps_of(of_role(records, "daemon")[0])
+    for effect in ("SpillRegion(", "RestoreRegion("):
+        assert any(effect in step for step in steps)
 
 
 def test_a_changed_effect_is_noticed(records: Path) -> None:

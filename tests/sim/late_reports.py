@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from tests.sim.programs import FUNCTION, FUNCTION_ID, attempt_in, item_value, same
+from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, Send, StreamAdvanced
 from zgen.core.events import SubmitTask, TakeItems, TaskSpec
 from zgen.core.owner import Owner
@@ -106,7 +107,7 @@ class LateReports(Oracle):
                 self.require(
                     self.repeats or worker in self.dead, f"a living worker's {message} was refused"
                 )
-        if (due_ns := self.owner.next_deadline_ns) is not None and due_ns <= self.now_ns:
+        if (due_ns := earliest(self.owner.deadlines)) is not None and due_ns <= self.now_ns:
             self.owner.on_timer(self.now_ns, out)
         self.perform(out)
         self.owner.check()

@@ -15,6 +15,7 @@ from tests.sim.programs import (
     result_value,
     same,
 )
+from zgen.core.deadlines import earliest
 from zgen.core.effects import CloseConnection, Effect, Report, StartTask, StreamAdvanced
 from zgen.core.events import Arrived, Dropped, Event
 from zgen.core.process import ProcessMachine
@@ -237,7 +238,7 @@ class NothingLeaks(Oracle):
         for pool in owner.placement.leases.pools.values():
             self._empty(life, "queued tasks", pool.queue)
             self._empty(life, "requests", pool.open)
-        self._empty(life, "deadlines", owner.next_deadline_ns or ())
+        self._empty(life, "deadlines", earliest(owner.deadlines) or ())
         if machine.executor is not None:
             self._empty(life, "waiting pushes", machine.executor.admission.queue)
             self._empty(life, "running", machine.executor.admission.running or ())

@@ -1,17 +1,10 @@
 """Keyed deadlines; next one due."""
 
 import heapq
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections.abc import Hashable, Iterable
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
-
-
-def earliest(one_ns: int | None, other_ns: int | None) -> int | None:
-    """Return the earlier of two deadlines, either of which may be none."""
-    if one_ns is None or other_ns is None:
-        return one_ns if other_ns is None else other_ns
-    return one_ns if one_ns < other_ns else other_ns
 
 
 class Deadlines(Generic[K]):
@@ -51,6 +44,12 @@ class Deadlines(Generic[K]):
         if self._at.pop(key, None) is not None:
             self._settle()
 
+    def clear_all(self) -> None:
+        """Forget every deadline."""
+        self._at.clear()
+        self._heap.clear()
+        self.next_ns = None
+
     def pop_due(self, now_ns: int) -> list[K]:
         """Remove and return the keys that are due, earliest first."""
         due: list[K] = []
@@ -75,3 +74,13 @@ class Deadlines(Generic[K]):
             self._heap = heap = [entry for entry in heap if self._at.get(entry[2]) == entry[0]]
             heapq.heapify(heap)
         self.next_ns = heap[0][0] if heap else None
+
+
+def earliest(several: Iterable[Deadlines[Any]]) -> int | None:
+    """Return the earliest deadline of all of these, or None."""
+    next_ns: int | None = None
+    for deadlines in several:
+        at_ns = deadlines.next_ns
+        if at_ns is not None and (next_ns is None or at_ns < next_ns):
+            next_ns = at_ns
+    return next_ns

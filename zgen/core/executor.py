@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from zgen.core.admission import Admission, Waiting
-from zgen.core.deadlines import Deadlines, earliest
+from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
 from zgen.core.marks import reached
@@ -45,9 +45,9 @@ class Executor:
         }
 
     @property
-    def next_deadline_ns(self) -> int | None:
+    def all_deadlines(self) -> tuple[Deadlines[Any], ...]:
         """When ``on_timer`` is wanted."""
-        return earliest(self.deadlines.next_ns, self.reports.deadlines.next_ns)
+        return self.deadlines, self.reports.deadlines
 
     def handles(self, message_class: type) -> bool:
         """Return whether messages of this class are for the executor side."""

@@ -259,7 +259,7 @@ class LeaseClient:
         self.held.clear()
         self._asked.clear()
         self._taught.clear()
-        self.deadlines = Deadlines()
+        self.deadlines.clear_all()
 
     def check(self) -> None:
         """Assert the invariants of pools and leases."""

@@ -15,7 +15,7 @@ reported before comes first.
 from collections.abc import Callable
 from typing import Any
 
-from zgen.core.deadlines import earliest
+from zgen.core.deadlines import Deadlines
 from zgen.core.effects import (
     Effect,
     ItemsTaken,
@@ -101,9 +101,10 @@ class Owner:
         }
 
     @property
-    def next_deadline_ns(self) -> int | None:
+    def deadlines(self) -> tuple[Deadlines[Any], ...]:
         """When ``on_timer`` is wanted."""
-        return earliest(self.settlement.deadlines.next_ns, self.placement.next_deadline_ns)
+        placement = self.placement
+        return self.settlement.deadlines, placement.deadlines, placement.leases.deadlines
 
     def handles(self, message_class: type) -> bool:
         """Return whether messages of this class are for the owner side."""

@@ -11,7 +11,7 @@ one
 ends in a pump. A function travels to a worker once, in front of the first task that names it.
 """
 
-from zgen.core.deadlines import Deadlines, earliest
+from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import RegisterDriver, TaskSpec
 from zgen.core.lease_client import Assignment, Held, LeaseClient
@@ -82,7 +82,7 @@ class Placement:
     def leave_node(self) -> None:
         """The node is gone: forget what waited or was in flight and place nothing any more."""
         self.node = None
-        self.deadlines = Deadlines()
+        self.deadlines.clear_all()
         self.leases.clear()
 
     # -- tasks -------------------------------------------------------------------------------------
@@ -235,11 +235,6 @@ class Placement:
             pushed.append(_pushed_task(spec, entry.attempt, slots, buffers))
         self._send(assignment, first_push, pushed, buffers, out)
         out.extend([Send(assignment.worker, message) for message in closed])
-
-    @property
-    def next_deadline_ns(self) -> int | None:
-        """When ``on_timer`` is wanted."""
-        return earliest(self.deadlines.next_ns, self.leases.deadlines.next_ns)
 
     @staticmethod
     def _send(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from zgen.core import events as ev
-from zgen.core.deadlines import earliest
+from zgen.core.deadlines import Deadlines, earliest
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
 from zgen.core.identity import Gone, Identity
@@ -53,6 +53,12 @@ class ProcessMachine:
         #: Peer -> what is known of its death while its line falls quiet. Removed when the DOWN is
         #: acted on.
         self._downs: dict[PeerId, tuple[ProcessDown | None, str]] = {}
+        self._deadlines: tuple[Deadlines[Any], ...] = (
+            self.session.deadlines,
+            *self.owner.deadlines,
+            self.store.stock.deadlines,
+            *(self.executor.all_deadlines if self.executor is not None else ()),
+        )
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             ev.Arrived: self._on_arrived,
             ev.ConnectionUp: lambda e, now, out: self.session.on_connection_up(
@@ -71,7 +77,7 @@ class ProcessMachine:
             ),
             ev.SubmitTask: lambda e, now, out: self.owner.submit(e, now, out),
             ev.PutObject: self._on_put,
-            ev.TakeItems: lambda e, now, out: self.owner.take(e, now, out),
+            ev.TakeItems: self.owner.take,
             ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
             ev.Dropped: self._on_dropped,
             WantRegion: self._on_want_region,
@@ -106,7 +112,7 @@ class ProcessMachine:
             return wanted
         else:
             wanted = self._post(wanted, now_ns)
-        self._refresh_deadline()
+        self.next_deadline_ns = earliest(self._deadlines)
         return wanted
 
     def check(self) -> None:
@@ -129,13 +135,6 @@ class ProcessMachine:
             else:
                 effects.append(effect)
         return effects
-
-    def _refresh_deadline(self) -> None:
-        next_ns = earliest(self.session.deadlines.next_ns, self.owner.next_deadline_ns)
-        next_ns = earliest(next_ns, self.store.next_deadline_ns)
-        if self.executor is not None:
-            next_ns = earliest(next_ns, self.executor.next_deadline_ns)
-        self.next_deadline_ns = next_ns
 
     def _on_arrived(self, event: ev.Arrived, now_ns: int, out: list[Effect]) -> None:
         try:

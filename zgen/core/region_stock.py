@@ -199,7 +199,7 @@ class RegionStock:
         wants = [asked.want for asked in self._asked.values() if asked.want is not None]
         self._asked.clear()
         self.ahead.clear()
-        self.deadlines = Deadlines()
+        self.deadlines.clear_all()
         for want in wants:
             self.refuse(want, "the node is gone", out)
 

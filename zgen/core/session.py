@@ -13,7 +13,7 @@ Source: the Harmony pattern of the zguide; fresh routing ids because ROUTER hand
 drops.
 """
 
-from enum import Enum
+from enum import IntEnum
 
 from zgen.core.backoff import backoff_ns
 from zgen.core.deadlines import Deadlines
@@ -53,14 +53,14 @@ from zgen.wire.codec import (
 from zgen.wire.session import Address, Goodbye, Hello
 
 
-class Due(Enum):
+class Due(IntEnum):
     """What a deadline of a line is for."""
 
-    ACK = "ack"
-    RESEND = "resend"
-    REDIAL = "redial"
-    QUIET = "quiet"
-    LEAVE = "leave"
+    ACK = 1
+    RESEND = 2
+    REDIAL = 3
+    QUIET = 4
+    LEAVE = 5
 
 
 class Session:

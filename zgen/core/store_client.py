@@ -50,11 +50,6 @@ class StoreClient:
         #: Dead writer -> regions that it had for us, until its line is quiet.
         self._orphans: dict[PeerId, list[int]] = {}
 
-    @property
-    def next_deadline_ns(self) -> int | None:
-        """When ``on_timer`` is wanted."""
-        return self.stock.deadlines.next_ns
-
     def join(self, node: PeerId) -> None:
         """Use the shared memory of this node from now on."""
         self.stock.node = self.regions.node = node

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from zgen.core.effects import (
     Effect,
     Exit,
+    ItemsTaken,
     JobReady,
     Left,
     NodeAnswered,
@@ -284,6 +285,8 @@ class Runtime:
                 self._keeper.look()
 
     def _perform_inside(self, effect: Effect) -> bool:
+        if type(effect) is ItemsTaken:
+            return True  # who wanted them reads it off what the step returned
         if self.waits.perform(effect):
             if self._regions and self._keeper is not None:
                 self._keeper.look()

@@ -68,8 +68,9 @@ class RoomMaker:
     @property
     def next_deadline_ns(self) -> int | None:
         """When ``on_timer`` is wanted, or None."""
-        due_ns = earliest(self.slabs.next_deadline_ns, self.queue.deadlines.next_ns)
-        return earliest(earliest(due_ns, self.evictions.deadlines.next_ns), self._disk_again_ns)
+        due_ns = earliest((self.queue.deadlines, self.evictions.deadlines))
+        several = (due_ns, self.slabs.next_deadline_ns, self._disk_again_ns)
+        return min([each_ns for each_ns in several if each_ns is not None], default=None)
 
     def changed(self) -> None:
         """Have the next ``place`` look again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.unit.core.names import FUNCTION, JOB, ME, NODE, ONE, PAYLOAD, WORKER, task
+from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, Send
 from zgen.core.events import Dropped, PutObject, RefCompletion, SubmitTask, TakeItems, TaskSpec
 from zgen.core.owner import Owner
@@ -137,7 +138,7 @@ class OwnerBench:
         """Let time pass and every deadline on the way be kept."""
         until_ns = self.now_ns + by_ns
         out: list[Effect] = []
-        while (due_ns := self.owner.next_deadline_ns) is not None and due_ns <= until_ns:
+        while (due_ns := earliest(self.owner.deadlines)) is not None and due_ns <= until_ns:
             self.now_ns = max(self.now_ns, due_ns)
             self.owner.on_timer(self.now_ns, out)
             self._checked(out)

@@ -9,11 +9,23 @@ from zgen.core.deadlines import Deadlines, earliest
 
 
 def test_the_earlier_of_two_deadlines_wins_and_none_is_never() -> None:
-    assert earliest(None, None) is None
-    assert earliest(3, None) == 3
-    assert earliest(None, 4) == 4
-    assert earliest(3, 4) == 3
-    assert earliest(4, 3) == 3
+    one, other = Deadlines[str](), Deadlines[str]()
+    assert earliest(()) is None
+    assert earliest((one, other)) is None
+    one.set("a", 3)
+    assert earliest((one, other)) == 3
+    other.set("b", 4)
+    assert earliest((one, other)) == earliest((other, one)) == 3
+
+
+def test_all_are_forgotten_together() -> None:
+    deadlines = Deadlines[str]()
+    deadlines.set("a", 3)
+    deadlines.clear_all()
+    assert deadlines.next_ns is None
+    assert deadlines.pop_due(9) == []
+    deadlines.set("a", 5)
+    assert deadlines.next_ns == 5
 
 
 def test_what_is_due_comes_once_and_earliest_first() -> None:

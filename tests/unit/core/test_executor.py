@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.core.names import FUNCTION, ME, NODE, PAYLOAD, lease, peer, pushed, task
+from zgen.core.deadlines import earliest
 from zgen.core.effects import (
     Effect,
     HoldBody,
@@ -93,7 +94,7 @@ class Worker:
         return out
 
     def due(self) -> int | None:
-        return self.executor.next_deadline_ns
+        return earliest(self.executor.all_deadlines)
 
 
 def start(name: str, push: int = 0, returns: int = 1) -> StartTask:

@@ -23,6 +23,7 @@ from tests.unit.core.names import (
     stream_spec,
     task,
 )
+from zgen.core.deadlines import earliest
 from zgen.core.effects import (
     Effect,
     ItemsTaken,
@@ -220,7 +221,7 @@ def test_when_the_node_dies_all_that_runs_fails_and_what_is_held_can_be_got() ->
     assert bench.value(result("b")) == argument
     assert bench.take("s") == [ItemsTaken(S, item_ids(S, 0, 2), True)]
     assert [bench.value(name) for name in item_ids(S, 0, 2)] == [b"item", NODE_LOST]
-    assert bench.owner.next_deadline_ns is None
+    assert earliest(bench.owner.deadlines) is None
 
 
 def test_after_the_death_of_the_node_every_call_fails_at_once() -> None:

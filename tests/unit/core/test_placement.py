@@ -22,6 +22,7 @@ from tests.unit.core.names import (
     task,
     those,
 )
+from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, JobReady, ObjectsReady, Report, Send
 from zgen.core.events import RegisterDriver
 from zgen.core.task_table import Doing
@@ -195,7 +196,7 @@ def test_an_idle_lease_is_returned_after_a_while() -> None:
     bench.done(outcome("a", b"value"))
     assert bench.advance(LEASE_LINGER_NS - 1) == []
     assert bench.advance(1) == [GIVEN_BACK]
-    assert bench.owner.next_deadline_ns is None
+    assert earliest(bench.owner.deadlines) is None
 
 
 def test_idle_leases_are_returned_when_the_node_wants_them() -> None:

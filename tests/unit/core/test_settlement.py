@@ -27,6 +27,7 @@ from tests.unit.core.names import (
     task,
     those,
 )
+from zgen.core.deadlines import earliest
 from zgen.core.effects import ObjectsReady, Send, StreamAdvanced
 from zgen.core.task_table import Doing
 from zgen.ids import COMPLETION_INDEX
@@ -138,7 +139,7 @@ def test_an_error_that_may_be_retried_begins_another_attempt_at_the_same_worker(
     bench = OwnerBench().running(spec("a", retries=1))
     assert bench.done(retriable("a")) == []
     assert bench.state("a") is Doing.WAITING_RETRY
-    assert bench.owner.next_deadline_ns == bench.now_ns
+    assert earliest(bench.owner.deadlines) == bench.now_ns
     assert bench.advance(0) == [push(1, pushed("a", attempt=1))]
     assert bench.done(retriable("a")) == [], "it is of the old attempt"
     assert bench.done(retriable("a", attempt=1)) == [ObjectsReady((result("a"),))]
@@ -170,7 +171,7 @@ def test_the_end_of_the_node_leaves_no_retry_behind() -> None:
     bench = OwnerBench().running(spec("a", retries=1))
     bench.done(retriable("a"))
     bench.down(NODE)
-    assert bench.owner.next_deadline_ns is None
+    assert earliest(bench.owner.deadlines) is None
     value = bench.value(result("a"))
     assert isinstance(value, Fault)
     assert value.kind is FaultKind.NODE_DIED
