@@ -89,18 +89,20 @@ REGIONS_AHEAD_BYTES_MAX: Final = 32 << 20
 REGIONS_AHEAD_NS: Final = 100 * MS
 #: Free memory stays warm for this long.
 REGION_WARM_NS: Final = 2 * SECOND
+#: No more of it is given back to the machine in one step, which takes about 15 ms.
+COOL_STEP_BYTES: Final = 64 << 20
 #: A writer that finds the store full gets an error after this long without any room made.
 STORE_FULL_NS: Final = 10 * SECOND
 #: An owner that had nothing to give up is asked again after this long.
 EVICT_AGAIN_NS: Final = 100 * MS
-#: An owner is asked for at least this part of the capacity, so that it is not asked for each item.
-EVICT_SHARE: Final = 16
+#: An owner is asked for at least one of so many parts of the capacity, not for each item.
+EVICT_PARTS_COUNT: Final = 16
 #: A stream whose consumer took nothing for this long no longer holds its producer back: it spills.
 CONSUMER_IDLE_NS: Final = 5 * SECOND
 #: A disk that was full is tried again after this long.
 DISK_AGAIN_NS: Final = 1 * SECOND
 #: Share of the machine's memory that a node's store may take, and the least that makes sense.
-STORE_SHARE: Final = 0.3
+STORE_PERCENT: Final = 30
 STORE_BYTES_MIN: Final = 1 << 20
 #: Largest holders that an error names.
 HOLDERS_COUNT_MAX: Final = 5

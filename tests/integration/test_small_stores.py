@@ -27,7 +27,7 @@ from tests.integration.memories import (
 )
 from tests.integration.watching import wait_until
 from zgen.exceptions import ObjectStoreFullError
-from zgen.limits import SECOND
+from zgen.limits import EVICT_AGAIN_NS, SECOND
 from zgen.runtime import process
 
 
@@ -116,6 +116,18 @@ def test_a_producer_runs_ahead_of_a_slow_consumer_by_what_the_store_holds(tmp_pa
     assert 32 < ahead_most <= capacity // MIB + 2
     assert slabs_most + max(0, after - before) <= 1.2 * capacity
     wait_for_no_regions()
+
+
+def test_nothing_is_spilled_for_a_stream_though_one_look_would_take_all_there_is() -> None:
+    zgen.init(num_cpus=1, object_store_memory=16 * MIB)
+    gen = arrays.remote(30, MIB)
+    wait_until(lambda: store()["waiting"] > 0, 10, "the producer waits")
+    for number, ref in enumerate(gen):
+        assert_is_item(zgen.get(ref), number, MIB)
+        assert store()["spilled_bytes"] == 0
+        # Owners are asked anew for room meanwhile.
+        time.sleep(1.5 * EVICT_AGAIN_NS / SECOND if number < 12 else 0)
+    assert number == 29
 
 
 def test_a_stream_whose_producer_waits_for_room_can_be_abandoned() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import zgen
-from zgen.limits import STORE_BYTES_MIN, STORE_SHARE
+from zgen.limits import STORE_BYTES_MIN, STORE_PERCENT
 
 
 def facts_of(context: zgen.api.Context) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def test_the_store_is_a_share_of_the_memory_by_default() -> None:
     with zgen.init(num_cpus=1) as context:
         facts = facts_of(context)
     machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert STORE_BYTES_MIN <= facts["store_bytes"] <= STORE_SHARE * machine_bytes
+    assert STORE_BYTES_MIN <= facts["store_bytes"] <= STORE_PERCENT / 100 * machine_bytes
     assert facts["spill_folder"] is None
 
 

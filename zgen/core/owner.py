@@ -153,12 +153,10 @@ class Owner:
     def take(self, event: TakeItems, now_ns: int, out: list[Effect]) -> None:
         """Turn the next items of a stream into references."""
         stream = event.stream
-        has_stored = self.streams.streams[stream].stored
         position, values, ended = self.streams.take(stream, event.count_max, now_ns)
-        if has_stored:
-            for value in values:
-                if type(value) is Stored:
-                    self._regions.take(value)
+        last = values[-1] if values else None
+        if type(last) is Stored:  # no other one is
+            self._regions.take(last)
         names = item_ids(stream, position, len(values))
         self.refs.create_all(names, values)
         out.append(ItemsTaken(stream, names, ended))

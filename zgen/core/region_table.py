@@ -117,14 +117,12 @@ class RegionTable:
     def open(self, request: int, value: Stored, out: list[Effect]) -> None:
         """Count one more view of an owned region, as soon as it is held."""
         region = self.regions[value.region]
-        if region.lost:
-            out.append(ViewRefused(request, _lost(region.lost)))
-        elif region.place is not None:
+        if region.place is not None:
             region.views += 1
             out.append(ViewOpened(request, value, region.place))
         elif self.node is None:
-            out.append(ViewRefused(request, _lost("its node died")))
-        else:
+            out.append(ViewRefused(request, _lost(region.lost or "its node died")))
+        else:  # also one that did not come back when it was asked for last: there may be room now
             reached("view of a region that was given up")
             region.openers.append((request, value))
             self._ask(value.region, region)
@@ -216,6 +214,7 @@ class RegionTable:
             if region is None:
                 raise RemoteProtocolError(f"region {leased.region} was not asked for")
             region.asked = False
+            region.lost = ""
             region.place = leased.place
             for request, value in region.openers:
                 region.views += 1
@@ -235,17 +234,27 @@ class RegionTable:
     def leave_node(self, out: list[Effect]) -> None:
         """The node is gone; what is held can still be read."""
         self.node = None
-        for region in self.regions.values():
+        for number, region in self.regions.items():
             region.asked = False
             if region.openers:
                 self._lose(region, "its node died", out)
+            self._look(number, region)
 
     def flush(self, out: list[Effect]) -> None:
         """Tell the node what this step wants held, and what it lets go."""
         self.changed = False
         if self._wanted:
-            wanted, self._wanted = self._wanted, []
-            if self.node is not None:
+            wanted: list[int] = []
+            for number in self._wanted:
+                region = self.regions[number]
+                if region.is_needed:
+                    wanted.append(number)
+                else:
+                    reached("hold that nobody needs any more not asked for")
+                    region.asked = False
+                    self._needless.append(number)
+            self._wanted.clear()
+            if wanted and self.node is not None:
                 self._requests += 1
                 out.append(Send(self.node, HoldRegions(self._requests, tuple(wanted))))
         if self._needless:

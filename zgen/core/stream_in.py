@@ -177,7 +177,9 @@ class StreamsIn:
         self._end(stream, self.streams[stream], error, error)
 
     def take(self, stream: StreamId, count_max: int, now_ns: int) -> tuple[int, list[Value], bool]:
-        """Hand out items from the cursor.
+        """Hand out items from the cursor, none behind the first in shared memory.
+
+        So a producer without room is held back by what its consumer has not come to yet.
 
         Returns:
             Position of the first, the values, and whether nothing will ever follow them.
@@ -185,7 +187,9 @@ class StreamsIn:
         record = self.streams[stream]
         first = record.taken
         unread = record.unread
-        if len(unread) <= count_max:
+        if record.stored:
+            values = _until_stored(unread, count_max)
+        elif len(unread) <= count_max:
             values = list(unread)
             unread.clear()
         else:
@@ -263,3 +267,13 @@ class StreamsIn:
         elif error is not None:
             record.unread.append(error)
         return completion
+
+
+def _until_stored(unread: deque[Value], count_max: int) -> list[Value]:
+    """Take out the first values, at most one of them in shared memory, which is the last then."""
+    values: list[Value] = []
+    while unread and len(values) < count_max:
+        values.append(unread.popleft())
+        if type(values[-1]) is Stored:
+            break
+    return values

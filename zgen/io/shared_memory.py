@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
+from zgen.exceptions import StreamClosedError
 from zgen.io import copying
 from zgen.io.descriptors import Descriptors
 from zgen.limits import SLABS_UNUSED_COUNT_MAX
@@ -156,6 +157,10 @@ class SharedMemory:
         self._descriptors = Descriptors(folder)
         #: Guards the tables below, which no destructor touches.
         self._lock = threading.Lock()
+        #: Writes and new views that are under way, and whether no other may begin.
+        self._under_way_count = 0
+        self._detached = False
+        self._quiet = threading.Condition(self._lock)
         #: (slab, whether it is written) -> slab. Added by ``_map``; removed when nothing refers to
         #: it.
         self._mapped: WeakValueDictionary[tuple[int, bool], _Slab] = WeakValueDictionary()
@@ -164,9 +169,9 @@ class SharedMemory:
         #: Slabs that stay mapped for reading. Added by ``keep``; removed by ``let_go``.
         self._kept: dict[int, _Slab] = {}
         self._closed = False
-        #: Id of an open view -> address and bytes of its region. Added by ``views``; removed by its
-        #: end. Both are single operations, which need no lock.
-        self._open: dict[int, tuple[int, int]] = {}
+        #: Id of an open view -> slab, address and bytes of its region. Added by ``views``; removed
+        #: by its end. Both are single operations, which need no lock.
+        self._open: dict[int, tuple[_Slab, int, int]] = {}
 
     def write(self, place: Place, parts: Sequence[memoryview]) -> None:
         """Write a value into a region that this process was given.
@@ -180,16 +185,21 @@ class SharedMemory:
                 is undefined then.
             NodeDiedError: The node is gone.
             ObjectLostError: The node has no such slab.
+            StreamClosedError: This process has left the node.
         """
         assert room_bytes([part.nbytes for part in parts]) <= place.room, place
         slab = self._map(place, write=True)
-        if place.is_warm:
-            address = slab.address + place.offset
-            for part in parts:
-                copying.copy(address, part)
-                address += -part.nbytes // ALIGNMENT * -ALIGNMENT
-        else:
-            copying.write_all(slab.fd, place.offset, copying.pieces(parts, place.room))
+        self._begin()
+        try:
+            if place.is_warm:
+                address = slab.address + place.offset
+                for part in parts:
+                    copying.copy(address, part)
+                    address += -part.nbytes // ALIGNMENT * -ALIGNMENT
+            else:
+                copying.write_all(slab.fd, place.offset, copying.pieces(parts, place.room))
+        finally:
+            self._end()
 
     def views(self, region: int, place: Place, sizes: Sequence[int]) -> list[memoryview]:
         """Make the one view that was counted for the caller; it is dropped, too, if that fails.
@@ -206,18 +216,14 @@ class SharedMemory:
             OSError: The slab could not be opened or mapped.
             NodeDiedError: The node is gone, and the slab was not mapped before.
             ObjectLostError: The node has no such slab.
+            StreamClosedError: This process has left the node.
         """
         try:
             assert room_bytes(sizes) <= place.room, place
-            slab = self._map(place, write=False)
-            view = _View.from_address(slab.address + place.offset)
+            view = self._view(region, place, self._map(place, write=False))
         except BaseException:
             self.drop(region)
             raise
-        view.region = region
-        view.memory = self
-        view.slab = slab
-        self._open[id(view)] = (slab.address + place.offset, place.room)
         whole = memoryview(view).cast("B").toreadonly()
         parts: list[memoryview] = []
         at = 0
@@ -242,13 +248,18 @@ class SharedMemory:
     def detach(self) -> None:
         """Put copies of their own in the place of all regions that are viewed, at once for each.
 
-        For a process that leaves a node which lives on, and will use those regions again. Views
-        that are made meanwhile are not taken care of.
+        For a process that leaves a node which lives on, and will use those regions again. It waits
+        for writes that are under way; none begins after them, and no view is made.
 
         Raises:
             OSError: There is no memory for the copies.
         """
-        for address, room in dict.fromkeys(list(self._open.values())):
+        with self._quiet:
+            self._detached = True
+            while self._under_way_count:
+                self._quiet.wait()
+        viewed = dict.fromkeys(list(self._open.values()))  # keeps their slabs mapped meanwhile
+        for _, address, room in viewed:
             flags = _MAP_PRIVATE | _MAP_ANONYMOUS
             copy = _mmap(None, room, _PROT_READ | _PROT_WRITE, flags, -1, 0)
             if copy != _FAILED:
@@ -291,6 +302,31 @@ class SharedMemory:
             self._recent.clear()
             self._kept.clear()
         del unused  # without the lock: unmapping takes its time
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._detached:
+                raise StreamClosedError("", "zgen was shut down meanwhile")
+            self._under_way_count += 1
+
+    def _end(self) -> None:
+        with self._lock:
+            self._under_way_count -= 1
+            if not self._under_way_count:
+                self._quiet.notify_all()
+
+    def _view(self, region: int, place: Place, slab: _Slab) -> _View:
+        self._begin()
+        try:
+            address = slab.address + place.offset
+            view = _View.from_address(address)
+            view.region = region
+            view.memory = self
+            self._open[id(view)] = (slab, address, place.room)
+            view.slab = slab
+            return view
+        finally:
+            self._end()
 
     def _map(self, place: Place, *, write: bool) -> _Slab:
         key = (place.slab, write)

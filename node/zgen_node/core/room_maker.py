@@ -28,7 +28,7 @@ from zgen.ids import NO_STREAM
 from zgen.limits import (
     DISK_AGAIN_NS,
     EVICT_AGAIN_NS,
-    EVICT_SHARE,
+    EVICT_PARTS_COUNT,
     REGIONS_AHEAD_BYTES_MAX,
     REGIONS_AHEAD_COUNT_MAX,
     STORE_FULL_NS,
@@ -220,6 +220,6 @@ class RoomMaker:
         owner = self.evictions.next_owner(request.owner, self.objects.owners())
         if owner is not None:
             self.evictions.ask(owner, request.key, now_ns)
-            size_bytes = max(short_bytes, self.slabs.capacity_bytes // EVICT_SHARE)
+            size_bytes = max(short_bytes, self.slabs.capacity_bytes // EVICT_PARTS_COUNT)
             stream = request.stream if owner == request.owner else NO_STREAM
             out.append(Send(owner, AskEvict(size_bytes, stream)))

@@ -24,7 +24,7 @@ from zgen.core.store_effects import (
     CreateSlab,
     PunchRegion,
 )
-from zgen.limits import REGION_SHARED_BYTES_MAX, REGION_WARM_NS, SLAB_BYTES
+from zgen.limits import COOL_STEP_BYTES, REGION_SHARED_BYTES_MAX, REGION_WARM_NS, SLAB_BYTES
 from zgen.wire.store import Place
 
 PAGE_BYTES: Final = 4096
@@ -74,7 +74,7 @@ class SlabTable:
         #: Warm room -> when it was freed, the longest free first.
         self._warm: OrderedDict[_Room, int] = OrderedDict()
         #: Size class -> its warm rooms, the longest free first.
-        self._warm_of: dict[int, dict[_Room, None]] = {}
+        self._warm_of: dict[int, OrderedDict[_Room, None]] = {}
 
     @property
     def next_deadline_ns(self) -> int | None:
@@ -129,19 +129,21 @@ class SlabTable:
         if place.is_warm or is_written:
             room = (place.slab, place.offset)
             self._warm[room] = now_ns
-            self._warm_of.setdefault(place.room, {})[room] = None
+            self._warm_of.setdefault(place.room, OrderedDict())[room] = None
             self.warm_bytes += place.room
             return
         reached("fresh room freed that may be written in part")
         self._refresh(self._slabs[place.slab], [place.offset], out)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
-        """Cool the rooms that stayed free for long."""
+        """Cool the rooms that stayed free for long, in steps that keep nobody waiting."""
         due: list[_Room] = []
+        due_bytes = 0
         for room, freed_ns in self._warm.items():
-            if freed_ns + REGION_WARM_NS > now_ns:
+            if freed_ns + REGION_WARM_NS > now_ns or due_bytes >= COOL_STEP_BYTES:
                 break
             due.append(room)
+            due_bytes += self._slabs[room[0]].room_bytes
         self._cool(due, out)
 
     def check(self) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from zgen.limits import STORE_BYTES_MIN, STORE_SHARE
+from zgen.limits import STORE_BYTES_MIN, STORE_PERCENT
 
 _PAGE_BYTES: Final = 4096
 
 
 def default_store_bytes() -> int:
     """Return a node's capacity for objects where nobody says how much it shall be."""
-    wanted = int(memory_bytes() * STORE_SHARE)
+    wanted = int(memory_bytes() * STORE_PERCENT / 100)
     return max(STORE_BYTES_MIN, wanted // _PAGE_BYTES * _PAGE_BYTES)
 
 

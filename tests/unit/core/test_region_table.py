@@ -147,8 +147,21 @@ def test_what_the_node_has_lost_cannot_be_read_and_is_released_in_the_end() -> N
     process.do("open", 1, stored(7))
     gone = RegionsHeld(1, (), (7,), "the disk lied")
     assert process.do("on_held", gone) == [ViewRefused(1, lost("the disk lied"))]
-    assert process.do("open", 2, stored(7)) == [ViewRefused(2, lost("the disk lied"))]
     assert process.do("disown", stored(7)) == [Send(NODE, ReleaseRegions((7,)))]
+
+
+def test_what_did_not_come_back_for_want_of_room_is_asked_for_again() -> None:
+    process = Process(7)
+    process.do("evict", ROOM, False)
+    process.do("open", 1, stored(7))
+    process.do("on_held", RegionsHeld(1, (), (7,), "no room"))
+    assert process.do("open", 2, stored(7)) == [Send(NODE, HoldRegions(2, (7,)))]
+    assert process.do("on_held", held(7)) == [ViewOpened(2, stored(7), place(7, ROOM))]
+    process.do("evict", ROOM, False)
+    process.do("drop_views", (7,))
+    process.do("evict", ROOM, False)
+    process.do("leave_node")
+    assert process.do("open", 3, stored(7)) == [ViewRefused(3, lost("its node died"))]
 
 
 @pytest.mark.parametrize("answer", [held(9), RegionsHeld(1, (), (9,), "gone")])
@@ -188,8 +201,18 @@ def test_a_reader_holds_a_region_before_its_task_starts_and_lets_go_with_the_las
 def test_a_task_that_goes_back_before_its_region_is_held_lets_go_after_the_answer() -> None:
     process = Process()
     process.table.borrow(stored(7))
-    assert process.do("unborrow", stored(7)) == [Send(NODE, HoldRegions(1, (7,)))]
+    out: list[Effect] = []
+    process.table.flush(out)
+    assert out == [Send(NODE, HoldRegions(1, (7,)))]
+    assert process.do("unborrow", stored(7)) == []
     assert process.do("on_held", held(7)) == [Send(NODE, UnholdRegions((7,)))]
+
+
+def test_a_task_that_goes_back_at_once_asks_for_nothing() -> None:
+    process = Process()
+    assert not process.table.borrow(stored(7))
+    assert process.do("unborrow", stored(7)) == []
+    assert not process.table.regions
 
 
 def test_a_lost_argument_is_a_fault_and_leaves_nothing_behind() -> None:
@@ -226,6 +249,15 @@ def test_what_is_held_can_be_read_after_the_node_died_and_the_rest_cannot() -> N
     assert process.do("open", 3, stored(7)) == [ViewOpened(3, stored(7), place(7))]
     assert process.do("open", 4, stored(8)) == [ViewRefused(4, lost("its node died"))]
     assert process.do("disown", stored(8)) == []
+
+
+def test_nothing_stays_of_what_was_dropped_while_the_dead_node_was_asked_for_it() -> None:
+    process = Process(7)
+    process.do("evict", ROOM, False)
+    process.do("open", 1, stored(7))
+    process.do("disown", stored(7))
+    assert process.do("leave_node") == [ViewRefused(1, lost("its node died"))]
+    assert not process.table.regions
 
 
 def test_what_was_given_up_is_gone_with_the_node() -> None:

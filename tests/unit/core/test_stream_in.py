@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.core.names import task
+from tests.unit.core.names import peer, task
 from zgen.core import stream_in as stream_in_module
 from zgen.core.stream_in import StreamsIn
 from zgen.exceptions import RemoteProtocolError
-from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Value
+from zgen.wire.store import Place
+from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Stored, Value
 
 S = task("stream")
 ERROR = Parcel(b"error", (), True)
@@ -49,6 +50,19 @@ def test_items_are_taken_in_the_order_of_their_reports() -> None:
     assert take(streams, 2) == (0, items("a", "b"), False)
     assert take(streams, 2) == (2, items("c"), False)
     assert take(streams, 2) == (3, [], False)
+
+
+def test_nothing_is_taken_behind_the_first_item_in_shared_memory() -> None:
+    streams, place = opened(), Place(1, 0, 4096, 4096, True)
+    first, last = (Stored(peer("node"), number, place, b"", (9,)) for number in (1, 2))
+    small = items("a", "b", "c", "d")
+    streams.report(S, 0, 0, [*small[:3], first, last, small[3]], 0, 2)
+    assert take(streams, 2) == (0, small[:2], False)
+    assert take(streams) == (2, [small[2], first], False)
+    assert streams.holds_back(S, 0)
+    assert take(streams) == (4, [last], False)
+    assert not streams.holds_back(S, 0)
+    assert take(streams) == (5, small[3:], False)
 
 
 @pytest.mark.parametrize(("attempt", "first_index"), [(0, 0), (0, 3), (0, -1), (1, 2)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
 import os
@@ -13,8 +14,8 @@ import numpy
 import pytest
 
 from tests.unit.io.slabs import Slabs, make_memory, slabs
-from zgen.exceptions import NodeDiedError
-from zgen.io import copying
+from zgen.exceptions import NodeDiedError, StreamClosedError
+from zgen.io import copying, shared_memory
 from zgen.limits import SLABS_UNUSED_COUNT_MAX
 from zgen.wire.store import Place
 from zgen.wire.value import ALIGNMENT, room_bytes
@@ -241,12 +242,68 @@ def test_a_view_that_is_detached_no_longer_changes_with_the_memory(node: Slabs) 
     os.pwrite(node.files[place.slab], b"\xbb" * (8 * PAGE), 0)
     assert [view[0] for view in views] == [0xAA] * 3
     assert bytes(views[0]) == b"\xaa" * 2 * PAGE
-    assert bytes(memory.views(3, other, [4])[0]) == b"\xbb" * 4, "that was not viewed"
+    slab = memory._map(other, write=False)
+    assert ctypes.string_at(slab.address + other.offset, 4) == b"\xbb" * 4, "that was not viewed"
+    del slab
     memory.close()
     assert bytes(views[0]) == b"\xaa" * 2 * PAGE
     views.clear()
     assert maps_of_memfds() == before
     assert not memory._open
+
+
+def test_who_leaves_waits_for_writes_under_way_and_nothing_begins_after(
+    node: Slabs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, left = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(address: int, part: memoryview) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(copying, "copy", slow)
+    memory = make_memory(node)
+    place = node.make(PAGE, warm=True)
+    writer = threading.Thread(target=memory.write, args=(place, views_of(b"v")))
+    writer.start()
+    assert begun.wait(10)
+
+    def leave() -> None:
+        memory.detach()
+        left.set()
+
+    leaver = threading.Thread(target=leave)
+    leaver.start()
+    assert not left.wait(0.05), "its region is used again while it is written"
+    go_on.set()
+    assert left.wait(10)
+    writer.join()
+    leaver.join()
+    with pytest.raises(StreamClosedError, match="shut down"):
+        memory.write(place, views_of(b"v"))
+    with pytest.raises(StreamClosedError, match="shut down"):
+        memory.views(5, place, [1])
+    assert list(memory.dropped) == [5]
+
+
+def test_a_view_that_goes_while_all_are_detached_does_not_take_its_map_along(
+    node: Slabs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = make_memory(node)
+    views = memory.views(1, node.make(PAGE, warm=True), [PAGE])
+    mapped: list[int] = []
+
+    def no_memory(*_: object) -> int | None:
+        views.clear()
+        memory.close()
+        mapped.append(maps_of_memfds())
+        return shared_memory._FAILED
+
+    before = maps_of_memfds()
+    monkeypatch.setattr(shared_memory, "_mmap", no_memory)
+    with pytest.raises(OSError, match="no copy"):
+        memory.detach()
+    assert mapped == [before], "what is to be copied was unmapped"
 
 
 def test_nothing_is_left_open(node: Slabs) -> None:

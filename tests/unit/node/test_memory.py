@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zgen.limits import STORE_BYTES_MIN, STORE_SHARE
+from zgen.limits import STORE_BYTES_MIN, STORE_PERCENT
 from zgen_node.io import memory
 
 MACHINE_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -78,7 +78,7 @@ def test_a_container_that_sees_its_own_group_as_the_root_is_limited_by_it(groups
 def test_this_machine_has_a_sensible_default() -> None:
     size_bytes = memory.default_store_bytes()
     assert size_bytes % 4096 == 0
-    assert STORE_BYTES_MIN <= size_bytes <= MACHINE_BYTES * STORE_SHARE
+    assert STORE_BYTES_MIN <= size_bytes <= MACHINE_BYTES * STORE_PERCENT / 100
 
 
 def test_the_default_is_a_share_and_never_too_little(monkeypatch: pytest.MonkeyPatch) -> None:

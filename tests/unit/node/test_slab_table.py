@@ -8,7 +8,13 @@ from zgen.core.store_effects import (
     CreateSlab,
     PunchRegion,
 )
-from zgen.limits import INLINE_BYTES_MAX, REGION_SHARED_BYTES_MAX, REGION_WARM_NS, SLAB_BYTES
+from zgen.limits import (
+    COOL_STEP_BYTES,
+    INLINE_BYTES_MAX,
+    REGION_SHARED_BYTES_MAX,
+    REGION_WARM_NS,
+    SLAB_BYTES,
+)
 from zgen.wire.store import Place
 from zgen_node.core.slab_table import PAGE_BYTES, SlabTable, size_class
 
@@ -155,6 +161,19 @@ def test_a_room_that_is_free_for_long_is_cooled() -> None:
     rooms.check()
     assert rooms.done() == [PunchRegion(1, 0, SLAB_BYTES), CloseSlab(1)]
     assert rooms.used_bytes == 0
+
+
+def test_much_that_is_free_for_long_is_cooled_in_steps() -> None:
+    rooms = Rooms(256 * MB)
+    count = 2 * COOL_STEP_BYTES // (8 * MB) + 1
+    for place in [rooms.get(8 * MB) for _ in range(count)]:
+        rooms.put(place)
+    left: list[int] = []
+    while rooms.due_ns() is not None:
+        rooms.on_timer(REGION_WARM_NS, rooms.out)
+        rooms.check()
+        left.append(rooms.used_bytes)
+    assert left == [COOL_STEP_BYTES + 8 * MB, 8 * MB, 0]
 
 
 def test_nothing_is_taken_beyond_the_capacity() -> None:
