@@ -172,7 +172,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        364,
+        311,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -333,7 +333,7 @@ MUTANTS = (
         "self.views or self.pending or",
         "self.views or",
         "cluster",
-        6,
+        0,
     ),
     Mutant(
         "what a dead writer left is released by its owner",
