@@ -25,6 +25,7 @@ from zgen.core.store_effects import (
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, StreamId
 from zgen.wire.store import (
+    RELEASED,
     Evict,
     HoldRegions,
     Place,
@@ -227,7 +228,9 @@ class RegionTable:
                 raise RemoteProtocolError(f"region {number} was not asked for")
             region.asked = False
             reached("region lost")
-            self._lose(region, message.reason or "its node has lost it", out)
+            # An owner that asks again for what is gone hears why it went, and not that it is gone.
+            known = region.lost if message.reason == RELEASED else ""
+            self._lose(region, known or message.reason or "its node has lost it", out)
             self._look(number, region)
         return (*[leased.region for leased in message.regions], *message.lost)
 

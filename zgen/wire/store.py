@@ -30,6 +30,9 @@ REFUSED_FULL: Final = 1
 #: The store is full, and so is the disk.
 REFUSED_DISK: Final = 2
 
+#: What a node says of a region that it does not know any more.
+RELEASED: Final = "its owner released it"
+
 
 @record
 class Place:

@@ -31,6 +31,7 @@ from zgen.wire.store import (
     REFUSED_DISK,
     REFUSED_FULL,
     REFUSED_TOO_LARGE,
+    RELEASED,
     Evict,
     Holder,
     HoldRegions,
@@ -53,7 +54,6 @@ from zgen_node.core.worker_pool import WorkerState
 
 STRANGER: Final = "this node knows no such process"
 OWNER_GONE: Final = "the owner of the value is gone"
-RELEASED: Final = "its owner released it"
 ORPHANED: Final = "its owner died"
 
 

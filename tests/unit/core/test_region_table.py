@@ -17,6 +17,7 @@ from zgen.core.store_effects import (
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import StreamId
 from zgen.wire.store import (
+    RELEASED,
     Evict,
     HoldRegions,
     LeasedRegion,
@@ -147,6 +148,9 @@ def test_what_the_node_has_lost_cannot_be_read_and_is_released_in_the_end() -> N
     process.do("open", 1, stored(7))
     gone = RegionsHeld(1, (), (7,), "the disk lied")
     assert process.do("on_held", gone) == [ViewRefused(1, lost("the disk lied"))]
+    process.do("open", 2, stored(7))
+    forgotten = RegionsHeld(2, (), (7,), RELEASED)
+    assert process.do("on_held", forgotten) == [ViewRefused(2, lost("the disk lied"))]
     assert process.do("disown", stored(7)) == [Send(NODE, ReleaseRegions((7,)))]
 
 
