@@ -102,7 +102,7 @@ class LateReports(Oracle):
             if self.repeats and worker != NODE and self.random.random() < 0.3:
                 queue.insert(self.random.randrange(len(queue) + 1), message)
             try:
-                self.owner.on_message(worker, message, self.now_ns, out)
+                self.owner.handlers[type(message)](worker, message, self.now_ns, out)
             except RemoteProtocolError:
                 self.require(
                     self.repeats or worker in self.dead, f"a living worker's {message} was refused"

@@ -28,7 +28,11 @@ LONG: Final = "the running task has become a long one"
 
 
 class Executor:
-    """What one worker runs for others."""
+    """What one worker runs for others.
+
+    Attributes:
+        handlers: What to do about each class of message; each may raise ``RemoteProtocolError``.
+    """
 
     def __init__(self, store: StoreClient) -> None:
         """Start idle; arguments and results may lie in ``store``."""
@@ -38,7 +42,7 @@ class Executor:
         self.deadlines: Deadlines[str] = Deadlines()
         self.holding = False
         self.node: PeerId | None = None
-        self._handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
+        self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             PushTasks: self._on_push_tasks,
             DefineFunction: self._on_define_function,
             CloseStream: self._on_close_stream,
@@ -48,18 +52,6 @@ class Executor:
     def all_deadlines(self) -> tuple[Deadlines[Any], ...]:
         """When ``on_timer`` is wanted."""
         return self.deadlines, self.reports.deadlines
-
-    def handles(self, message_class: type) -> bool:
-        """Return whether messages of this class are for the executor side."""
-        return message_class in self._handlers
-
-    def on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
-        """Absorb one message that ``handles`` accepts.
-
-        Raises:
-            RemoteProtocolError: It does not fit what went before.
-        """
-        self._handlers[type(message)](sender, message, now_ns, out)
 
     def on_items_sent(self, unacked_bytes: int, out: list[Effect]) -> None:
         """Items left: hold the body if its owner's line carries too many bytes already."""

@@ -71,11 +71,15 @@ from zgen.wire.task import (
     TasksDone,
     TasksReturned,
 )
-from zgen.wire.value import Fault, FaultKind, Stored, Value, is_error, stored_count, unpack
+from zgen.wire.value import Fault, FaultKind, Stored, Value, is_error, unpack, unpack_items
 
 
 class Owner:
-    """What one process submitted and owns."""
+    """What one process submitted and owns.
+
+    Attributes:
+        handlers: What to do about each class of message; each may raise ``RemoteProtocolError``.
+    """
 
     def __init__(self, me: PeerId, store: StoreClient) -> None:
         """Start empty and without a node; values may lie in ``store``."""
@@ -86,7 +90,7 @@ class Owner:
         self.placement = Placement(me, self.tasks, self.refs, self.streams)
         self.settlement = Settlement(self.tasks, self.refs, self.streams, self.placement)
         self.node_lost: Fault | None = None
-        self._handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
+        self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             ReportItems: self._on_report_items,
             ReportEnd: self._on_report_end,
             TasksDone: self._on_tasks_done,
@@ -105,18 +109,6 @@ class Owner:
         """When ``on_timer`` is wanted."""
         placement = self.placement
         return self.settlement.deadlines, placement.deadlines, placement.leases.deadlines
-
-    def handles(self, message_class: type) -> bool:
-        """Return whether messages of this class are for the owner side."""
-        return message_class in self._handlers
-
-    def on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
-        """Absorb one message that ``handles`` accepts.
-
-        Raises:
-            RemoteProtocolError: It does not fit what went before.
-        """
-        self._handlers[type(message)](sender, message, now_ns, out)
 
     # -- local events ------------------------------------------------------------------------------
     def submit(self, event: SubmitTask, now_ns: int, out: list[Effect]) -> None:
@@ -268,9 +260,8 @@ class Owner:
     def _on_report_items(
         self, sender: PeerId, message: ReportItems, now_ns: int, out: list[Effect]
     ) -> None:
-        values, _ = unpack(message.entries, message.buffers)
+        values, stored = unpack_items(message.entries, message.buffers)
         stream = message.stream
-        stored = stored_count(values)
         if stored:
             for value in values:
                 if type(value) is Stored:

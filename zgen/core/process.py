@@ -59,6 +59,9 @@ class ProcessMachine:
             self.store.stock.deadlines,
             *(self.executor.all_deadlines if self.executor is not None else ()),
         )
+        self._routes = dict(self.owner.handlers)
+        if self.executor is not None:
+            self._routes.update(self.executor.handlers)
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             ev.Arrived: self._on_arrived,
             ev.ConnectionUp: lambda e, now, out: self.session.on_connection_up(
@@ -95,7 +98,7 @@ class ProcessMachine:
     @property
     def lines_closing(self) -> bool:
         """Whether ``InboxDrained`` is wanted."""
-        return self.session.lines_closing
+        return bool(self.session.closing)
 
     def step(self, event: ev.Event, now_ns: int) -> list[Effect]:
         """Absorb one event and return what is to be done, in order."""
@@ -158,14 +161,13 @@ class ProcessMachine:
 
     def _on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
         kind = type(message)
-        if self.owner.handles(kind):
+        handler = self._routes.get(kind)
+        if handler is not None:
             if kind is LeaseGranted:
                 if self.session.is_fenced(message.worker.peer, message.worker.incarnation):
                     raise RemoteProtocolError("a grant of a dead worker")
                 self.session.dial(message.worker, out)
-            self.owner.on_message(sender, message, now_ns, out)
-        elif self.executor is not None and self.executor.handles(kind):
-            self.executor.on_message(sender, message, now_ns, out)
+            handler(sender, message, now_ns, out)
         elif kind in STORE_MESSAGES:
             if sender != self.node:
                 raise RemoteProtocolError("word of shared memory by a stranger")

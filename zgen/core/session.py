@@ -85,13 +85,13 @@ class Session:
         #: bound.
         self._fenced: dict[PeerId, int] = {}
         #: Lines with a DOWN held back. Added by ``hold_down``; removed when quiet or forgotten.
-        self._closing: dict[PeerId, None] = {}
+        self.closing: dict[PeerId, None] = {}
         self._leaving: str | None = None
 
     @property
     def lines_closing(self) -> bool:
         """Whether looks at an empty inbox should be told."""
-        return bool(self._closing)
+        return bool(self.closing)
 
     def knows(self, peer: PeerId) -> bool:
         """Return whether there is a line to ``peer``."""
@@ -213,20 +213,20 @@ class Session:
             return False
         line.closing = True
         line.closing_seen_ns = None
-        self._closing[peer] = None
+        self.closing[peer] = None
         self.deadlines.set((peer, Due.QUIET), now_ns + QUIET_LINE_NS)
         return True
 
     def on_drained(self, now_ns: int) -> list[PeerId]:
         """Note an empty inbox; return the closing peers whose lines are quiet now."""
         quiet: list[PeerId] = []
-        for peer in list(self._closing):
+        for peer in list(self.closing):
             line = self._lines[peer]
             if line.closing_seen_ns is None:
                 line.closing_seen_ns = now_ns
                 self.deadlines.set((peer, Due.QUIET), now_ns + QUIET_LINE_NS)
             elif now_ns - line.closing_seen_ns >= QUIET_LINE_NS:
-                del self._closing[peer]
+                del self.closing[peer]
                 quiet.append(peer)
         return quiet
 
@@ -236,7 +236,7 @@ class Session:
         if line is None:
             return None
         self._fence(peer, line.address.incarnation)
-        self._closing.pop(peer, None)
+        self.closing.pop(peer, None)
         self._connections = {c: p for c, p in self._connections.items() if p != peer}
         for due in Due:
             self.deadlines.clear((peer, due))
@@ -289,7 +289,7 @@ class Session:
             assert not self.is_fenced(peer, line.address.incarnation), (
                 f"a line to the dead {short(peer)}"
             )
-        for peer in self._closing:
+        for peer in self.closing:
             assert self._lines[peer].closing
 
     def _open(self, line: Line, out: list[Effect]) -> None:

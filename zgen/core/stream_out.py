@@ -23,7 +23,7 @@ from zgen.limits import BATCH_BYTES_MAX, BATCH_COUNT_MAX, LINE_BUSY_NS, LINE_TIC
 from zgen.wire.schema import NO_BUFFERS, Buffers
 from zgen.wire.stream import ReportEnd, ReportItems
 from zgen.wire.task import Outcome, TasksDone
-from zgen.wire.value import Stored, Value, pack, size_bytes
+from zgen.wire.value import Stored, Value, pack, pack_items, size_bytes
 
 
 @dataclass(slots=True)
@@ -221,10 +221,10 @@ class StreamsOut:
         if not waiting:
             return
         buffers: list[bytes] = []
-        entries = pack(waiting, buffers)
+        entries, size = pack_items(waiting, buffers)
         packed = Buffers(tuple(buffers)) if buffers else NO_BUFFERS
         message = ReportItems(stream, record.attempt, record.first, entries, packed)
-        out.append(Send(record.owner, message, None, sum(map(size_bytes, waiting))))
+        out.append(Send(record.owner, message, None, size))
         record.first = record.count
         record.waiting = []
 

@@ -319,7 +319,7 @@ class Loop:
         with self.lock:
             self._stepping = True
             try:
-                if self._mailbox.has_writable:
+                if self._mailbox.writable:
                     self._mailbox.flush()
                 for event in events:
                     self._absorb(event, later)

@@ -92,7 +92,7 @@ class Mailbox:
         #: Connection events found by monitors and not collected yet. Receive lock.
         self._found: list[Event] = []
         #: Outboxes that can send again. Receive lock adds, process lock removes.
-        self._writable: deque[_Outbox] = deque()
+        self.writable: deque[_Outbox] = deque()
         self._inbox_pending = True
         self._monitor_count = 0
         self._closed = False
@@ -146,8 +146,8 @@ class Mailbox:
 
     def flush(self) -> None:
         """Send what waits on connections that can send again."""
-        while self._writable:
-            outbox = self._writable.popleft()
+        while self.writable:
+            outbox = self.writable.popleft()
             if self._outboxes.get(outbox.peer) is not outbox:
                 continue
             try:
@@ -163,17 +163,12 @@ class Mailbox:
             outbox.watched = False
             self._hand_over(partial(self._forget_fd, outbox.fd))
 
-    @property
-    def has_writable(self) -> bool:
-        """Whether ``flush`` has something to do."""
-        return bool(self._writable)
-
     # -- under the receive lock --------------------------------------------------------------------
     def poll(self, timeout_s: float) -> bool:
         """Wait until something is there, at most ``timeout_s``; return whether it is."""
         while self._handed_over:
             self._handed_over.popleft()()
-        there = self._inbox_pending or bool(self._found or self._writable)
+        there = self._inbox_pending or bool(self._found or self.writable)
         ready = self._epoll.poll(0 if there else timeout_s)
         for fd, _ in ready:
             if fd == self._inbox_fd:
@@ -285,9 +280,9 @@ class Mailbox:
         if outbox.socket.closed or not outbox.watched:
             return
         if outbox.fd not in self._readable:
-            self._readable[outbox.fd] = partial(self._writable.append, outbox)
+            self._readable[outbox.fd] = partial(self.writable.append, outbox)
             self._epoll.register(outbox.fd, select.EPOLLIN)
-        self._writable.append(outbox)
+        self.writable.append(outbox)
 
     def _forget_fd(self, fd: int) -> None:
         if self._readable.pop(fd, None) is not None:

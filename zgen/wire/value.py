@@ -132,14 +132,30 @@ def is_error(value: Value) -> bool:
     return isinstance(value, Fault) or (isinstance(value, Parcel) and value.is_error)
 
 
+def unpack_items(entries: Sequence[Entry], buffers: Buffers) -> tuple[list[Value], int]:
+    """Return the values of ``entries``, and how many of them lie in shared memory.
+
+    Raises:
+        RemoteProtocolError: As ``unpack``.
+    """
+    if list(map(type, entries)).count(bytes) == len(entries):
+        return list(entries), 0  # type: ignore[arg-type]  # counted
+    values, _ = unpack(entries, buffers)
+    return values, stored_count(values)
+
+
+def pack_items(values: Sequence[Value], buffers: list[bytes]) -> tuple[tuple[Entry, ...], int]:
+    """Return the entries for ``values`` as ``pack`` does, and how many bytes they hold."""
+    if list(map(type, values)).count(bytes) == len(values):
+        lengths = list(map(len, values))  # type: ignore[arg-type]  # counted
+        if max(lengths, default=0) <= INBODY_BYTES_MAX:
+            return tuple(values), sum(lengths)  # type: ignore[arg-type]  # as above
+    return pack(values, buffers), sum(map(size_bytes, values))
+
+
 def stored_count(values: Iterable[Value]) -> int:
     """Return how many of ``values`` lie in shared memory."""
-    return _count(Stored, values)
-
-
-def _count(kind: type, values: Iterable[object]) -> int:
-    """Count instances of exactly ``kind``, at the pace of C: this is asked of every item."""
-    return list(map(type, values)).count(kind)
+    return list(map(type, values)).count(Stored)
 
 
 def pack(values: Iterable[Value], buffers: list[bytes]) -> tuple[Entry, ...]:
@@ -173,8 +189,6 @@ def unpack(entries: Sequence[Entry], buffers: Buffers, start: int = 0) -> tuple[
     Raises:
         RemoteProtocolError: The entries name more buffers than there are.
     """
-    if _count(bytes, entries) == len(entries):
-        return list(entries), start  # type: ignore[arg-type]  # counted
     values: list[Value] = []
     at = start
     for entry in entries:

@@ -93,10 +93,10 @@ class OwnerBench:
 
     # -- the others --------------------------------------------------------------------------------
     def hear(self, sender: PeerId, message: Any) -> list[Effect]:
-        assert self.owner.handles(type(message))
+        assert type(message) in self.owner.handlers
         out: list[Effect] = []
         try:
-            self.owner.on_message(sender, message, self.now_ns, out)
+            self.owner.handlers[type(message)](sender, message, self.now_ns, out)
         finally:
             self._checked(out)
         return out

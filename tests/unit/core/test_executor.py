@@ -51,10 +51,10 @@ class Worker:
         self.now_ns = 1_000_000_000
 
     def hear(self, message: Any, sender: PeerId = ME) -> list[Effect]:
-        assert self.executor.handles(type(message))
+        assert type(message) in self.executor.handlers
         out: list[Effect] = []
         try:
-            self.executor.on_message(sender, message, self.now_ns, out)
+            self.executor.handlers[type(message)](sender, message, self.now_ns, out)
         finally:
             self.executor.check()
         return out
@@ -154,7 +154,7 @@ def test_the_end_of_what_does_not_run_is_our_bug() -> None:
 
 
 def test_messages_for_others_are_not_handled() -> None:
-    assert not Worker().executor.handles(TasksDone)
+    assert TasksDone not in Worker().executor.handlers
 
 
 # -- streams -------------------------------------------------------------------------------------

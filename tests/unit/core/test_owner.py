@@ -250,7 +250,7 @@ def test_answers_of_the_node_are_handed_on() -> None:
 
 
 def test_messages_for_others_are_not_handled() -> None:
-    assert not OwnerBench().owner.handles(CloseStream)
+    assert CloseStream not in OwnerBench().owner.handlers
 
 
 @pytest.mark.parametrize("broken", ["flight", "elsewhere", "pins", "stream", "queue"])

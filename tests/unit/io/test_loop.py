@@ -40,7 +40,7 @@ class Machine:
 class Silent:
     """A mailbox into which one event came."""
 
-    has_writable = False
+    writable = ()
 
     def __init__(self) -> None:
         self.events: list[Event] = [InboxDrained()]

@@ -24,9 +24,11 @@ from zgen.wire.value import (
     Value,
     is_error,
     pack,
+    pack_items,
     room_bytes,
     size_bytes,
     unpack,
+    unpack_items,
 )
 
 LARGE = bytes(INBODY_BYTES_MAX + 1)
@@ -157,3 +159,15 @@ def test_a_stored_value_that_is_cut_off_is_refused(cut: int) -> None:
 def test_a_stored_value_outside_its_region_is_refused(other: Stored) -> None:
     with pytest.raises(RemoteProtocolError, match="does not fit"):
         unpack(pack([other], []), Buffers(()))
+
+
+@given(given_values=st.lists(st.one_of(values, st.just(STORED)), max_size=5))
+def test_items_are_packed_as_any_values_are(given_values: list[Value]) -> None:
+    buffers: list[bytes] = []
+    others: list[bytes] = []
+    entries, size = pack_items(given_values, buffers)
+    assert (entries, buffers) == (pack(given_values, others), others)
+    assert size == sum(map(size_bytes, given_values))
+    back, stored = unpack_items(entries, Buffers(tuple(buffers)))
+    assert back == unpack(entries, Buffers(tuple(buffers)))[0]
+    assert stored == given_values.count(STORED)
