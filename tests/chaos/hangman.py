@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from tests.integration.watching import wait_until
+
 
 class Hangman:
     """Kills who writes a process id into its FIFO.
@@ -42,8 +44,8 @@ class Hangman:
     def _run(self) -> None:
         with open(self._fd, closefd=False) as victims:
             for line in iter(victims.readline, "0\n"):
-                os.kill(int(line), signal.SIGKILL)
                 self.killed.append(int(line))
+                os.kill(int(line), signal.SIGKILL)
 
 
 def await_kill(fifo: str) -> None:
@@ -52,6 +54,17 @@ def await_kill(fifo: str) -> None:
         victims.write(f"{os.getpid()}\n")
     time.sleep(60)
     raise AssertionError("nobody killed this process")
+
+
+def marks(path: Path) -> list[str]:
+    """The lines that `mark` has written whole; a file that is there may still be empty."""
+    return path.read_text().split("\n")[:-1] if path.exists() else []
+
+
+def await_mark(path: Path, what: str) -> str:
+    """Wait until a file has its first line, and return it."""
+    wait_until(lambda: marks(path) != [], 20, what)
+    return marks(path)[0]
 
 
 def mark(path: str, text: str) -> int:

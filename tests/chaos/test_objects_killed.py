@@ -17,7 +17,7 @@ import numpy
 import pytest
 
 import zgen
-from tests.chaos.hangman import Hangman, await_kill, mark
+from tests.chaos.hangman import Hangman, await_kill, await_mark, mark
 from tests.integration.gates import Gate
 from tests.integration.memories import (
     MIB,
@@ -110,13 +110,12 @@ def test_a_reader_killed_with_views_open_leaves_nothing(tmp_path: Path) -> None:
     kept = Kept()
     ref = zgen.put(numpy.full(8 * MIB, 7, numpy.uint8))
     done = keeps_looking.remote(ref, 7, str(seen), str(look.path), str(told))
-    wait_until(seen.exists, 20, "the reader looks")
+    reader = int(await_mark(seen, "the reader looks"))
     del ref
     kept.assert_unchanged(1)
     look.open()
-    wait_until(told.exists, 20, "the reader has looked again")
-    assert told.read_text() == "unchanged\n"
-    kill(int(seen.read_text()))
+    assert await_mark(told, "the reader has looked again") == "unchanged"
+    kill(reader)
     with pytest.raises(WorkerCrashedError):
         zgen.get(done)
     wait_for_regions(len(kept.views))
@@ -190,8 +189,7 @@ def test_a_writer_killed_in_the_middle_of_the_systems_own_write_leaves_nothing(
     for _ in range(10):
         log.unlink(missing_ok=True)
         ref = writes.remote(str(log))
-        wait_until(log.exists, 20, "it writes")
-        pid = int(log.read_text().split()[0])
+        pid = int(await_mark(log, "it writes"))
         deadline = time.monotonic() + 2
         while slab_bytes(daemon()) < MIB and time.monotonic() < deadline:
             pass
@@ -219,8 +217,8 @@ def test_an_owner_killed_while_another_task_looks_leaves_nothing(tmp_path: Path)
     look = Gate(tmp_path / "look")
     kept = Kept()
     done = owns.remote(str(seen), str(look.path), str(told), str(owner))
-    wait_until(seen.exists, 20, "the other task looks")
-    reader, victim = int(seen.read_text()), int(owner.read_text())
+    reader = int(await_mark(seen, "the other task looks"))
+    victim = int(await_mark(owner, "its owner has named itself"))
     assert reader != victim
     kill(victim)
     with pytest.raises(WorkerCrashedError):
