@@ -8,13 +8,14 @@ for everything, as a driver does before it leaves.
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Final
 
 from zgen.core.events import WorkerPrinted
 from zgen.ids import PeerId
 from zgen.limits import LOG_LINE_BYTES_MAX, LOG_TAIL_LINES
+from zgen.slotted import slotted
 from zgen_node.io.processes import Watcher
 
 _READ_BYTES: Final = 64 << 10
@@ -24,7 +25,7 @@ _READS_MAX: Final = 4
 _LAST_READS_MAX: Final = 64
 
 
-@dataclass(slots=True)
+@slotted
 class _Pipe:
     """One output of one worker.
 
@@ -39,7 +40,7 @@ class _Pipe:
     partial: bytearray = field(default_factory=bytearray)
 
 
-@dataclass(slots=True)
+@slotted
 class _Output:
     """Both outputs of one worker.
 

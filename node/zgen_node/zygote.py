@@ -22,11 +22,11 @@ import sys
 import traceback
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from zgen.io import folders
 from zgen.io.clock import adopt_timezone
+from zgen.slotted import slotted
 from zgen_node.io import linux
 from zgen_node.io.zygote_link import LINK_FD, PACKET_BYTES_MAX
 
@@ -36,7 +36,7 @@ STARTED_FD: Final = 3
 WorkerMain = Callable[[bytes, str, tuple[bytes, int, str], bytes, int], int]
 
 
-@dataclass(slots=True)
+@slotted
 class Order:
     """One worker to be forked.
 

@@ -14,14 +14,15 @@ hand-back: else a mark beyond a task that was handed back would say that it had 
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from zgen.ids import LeaseId, PeerId, StreamId, TaskId, short
+from zgen.slotted import slotted
 from zgen.wire.task import PushedTask
 from zgen.wire.value import Value
 
 
-@dataclass(slots=True)
+@slotted
 class Waiting:
     """A pushed task.
 

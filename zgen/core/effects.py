@@ -4,11 +4,11 @@ Performed in list order. ``Transmit`` may fail in any way a network can; the ses
 it.
 """
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from zgen.core.store_effects import StoreEffect
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId
+from zgen.slotted import slotted
 from zgen.wire.task import PushedTask
 from zgen.wire.value import Value
 
@@ -18,7 +18,7 @@ PushToken: TypeAlias = tuple[LeaseId, int]
 
 
 # -- any process -----------------------------------------------------------------------------------
-@dataclass(slots=True)
+@slotted
 class OpenConnection:
     """Dial a peer; ``ConnectionUp`` or ``ConnectionLost`` of this epoch follows.
 
@@ -33,7 +33,7 @@ class OpenConnection:
     epoch: int
 
 
-@dataclass(slots=True)
+@slotted
 class CloseConnection:
     """Close the connection to a peer and forget it; nothing of this epoch is reported afterwards.
 
@@ -46,7 +46,7 @@ class CloseConnection:
     epoch: int
 
 
-@dataclass(slots=True)
+@slotted
 class Transmit:
     """Send frames on the open connection. Not promised: arrival, order against other epochs, once.
 
@@ -61,7 +61,7 @@ class Transmit:
     frames: list[bytes]
 
 
-@dataclass(slots=True)
+@slotted
 class Send:
     """Hand a message to the session: it arrives once and in order, or its peer is DOWN.
 
@@ -80,7 +80,7 @@ class Send:
     item_bytes: int = 0
 
 
-@dataclass(slots=True)
+@slotted
 class Report:
     """Tell a person. Not promised: that anyone reads it.
 
@@ -93,12 +93,12 @@ class Report:
     text: str
 
 
-@dataclass(slots=True)
+@slotted
 class Left:
     """Everything that had to leave has been acknowledged, or time is up: the process may end."""
 
 
-@dataclass(slots=True)
+@slotted
 class Exit:
     """End this process at once.
 
@@ -110,7 +110,7 @@ class Exit:
 
 
 # -- owner -----------------------------------------------------------------------------------------
-@dataclass(slots=True)
+@slotted
 class ObjectsReady:
     """Wake who waits for these objects.
 
@@ -121,7 +121,7 @@ class ObjectsReady:
     objects: tuple[ObjectId, ...]
 
 
-@dataclass(slots=True)
+@slotted
 class StreamAdvanced:
     """Wake who waits for this stream: it has an item, an error or its end at the cursor.
 
@@ -132,7 +132,7 @@ class StreamAdvanced:
     stream: StreamId
 
 
-@dataclass(slots=True)
+@slotted
 class ItemsTaken:
     """Answer to ``TakeItems``: items from the cursor on now have a local reference each.
 
@@ -147,7 +147,7 @@ class ItemsTaken:
     ended: bool
 
 
-@dataclass(slots=True)
+@slotted
 class PrintLines:
     """Show a worker's output to the user.
 
@@ -164,7 +164,7 @@ class PrintLines:
     dropped: int
 
 
-@dataclass(slots=True)
+@slotted
 class JobReady:
     """The node knows this driver's job.
 
@@ -175,7 +175,7 @@ class JobReady:
     total: tuple[tuple[str, int], ...]
 
 
-@dataclass(slots=True)
+@slotted
 class NodeAnswered:
     """Answer to ``AskNode``; every line that a worker had printed before was handed out before.
 
@@ -188,7 +188,7 @@ class NodeAnswered:
     state: str
 
 
-@dataclass(slots=True)
+@slotted
 class NodeLost:
     """The node is gone; what this process owns can be read, everything else fails.
 
@@ -202,7 +202,7 @@ class NodeLost:
 
 
 # -- executor --------------------------------------------------------------------------------------
-@dataclass(slots=True)
+@slotted
 class LearnFunction:
     """Keep the pickle of a function for the tasks that will name it.
 
@@ -215,7 +215,7 @@ class LearnFunction:
     payload: bytes
 
 
-@dataclass(slots=True)
+@slotted
 class StartTask:
     """Run a body; ``Yielded`` and ``TaskEnded`` follow. One at a time.
 
@@ -237,18 +237,18 @@ class StartTask:
     push: int
 
 
-@dataclass(slots=True)
+@slotted
 class HoldBody:
     """Do not resume the running generator before ``ReleaseBody``."""
 
 
-@dataclass(slots=True)
+@slotted
 class ReleaseBody:
     """Resume the held generator; harmless if none is held."""
 
 
 # -- node ------------------------------------------------------------------------------------------
-@dataclass(slots=True)
+@slotted
 class SpawnWorker:
     """Fork a worker for a job; ``WorkerSpawned`` follows, or ``WorkerExited`` with pid 0.
 
@@ -261,7 +261,7 @@ class SpawnWorker:
     job: JobId
 
 
-@dataclass(slots=True)
+@slotted
 class KillWorker:
     """Kill a worker and what it started; ``WorkerExited`` follows.
 
@@ -272,7 +272,7 @@ class KillWorker:
     worker: PeerId
 
 
-@dataclass(slots=True)
+@slotted
 class WatchProcess:
     """Step ``ProcessExited`` when this process of another parent dies, at once if it is dead.
 
@@ -287,7 +287,7 @@ class WatchProcess:
     pid: int
 
 
-@dataclass(slots=True)
+@slotted
 class UnwatchProcess:
     """Stop watching a process; harmless if it is not watched. Not promised: that no exit comes.
 
@@ -300,7 +300,7 @@ class UnwatchProcess:
     incarnation: int
 
 
-@dataclass(slots=True)
+@slotted
 class JobKnown:
     """Remember a job's environment for the workers to come.
 
@@ -317,7 +317,7 @@ class JobKnown:
     environment: tuple[tuple[str, str], ...]
 
 
-@dataclass(slots=True)
+@slotted
 class JobOver:
     """Forget a job's environment.
 
@@ -328,7 +328,7 @@ class JobOver:
     job: JobId
 
 
-@dataclass(slots=True)
+@slotted
 class FlushLines:
     """Hand on all that workers have printed, unfinished lines too; ``LinesFlushed`` follows.
 

@@ -1,17 +1,17 @@
 """Everything that may happen to a process besides the passing of time."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from zgen.core.store_events import StoreEvent
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
+from zgen.slotted import slotted
 from zgen.wire.lease import Shape
 from zgen.wire.session import Address
 from zgen.wire.value import Value
 
 
 # -- any process -----------------------------------------------------------------------------------
-@dataclass(slots=True)
+@slotted
 class Arrived:
     """Frames came in.
 
@@ -24,7 +24,7 @@ class Arrived:
     frames: list[bytes]
 
 
-@dataclass(slots=True)
+@slotted
 class ConnectionUp:
     """A connection that was opened can send now.
 
@@ -37,7 +37,7 @@ class ConnectionUp:
     epoch: int
 
 
-@dataclass(slots=True)
+@slotted
 class ConnectionLost:
     """A connection broke or was refused.
 
@@ -50,17 +50,17 @@ class ConnectionLost:
     epoch: int
 
 
-@dataclass(slots=True)
+@slotted
 class TimerDue:
     """``next_deadline_ns`` has come."""
 
 
-@dataclass(slots=True)
+@slotted
 class InboxDrained:
     """A look at the inbox found it empty."""
 
 
-@dataclass(slots=True)
+@slotted
 class Leave:
     """This process ends cleanly.
 
@@ -72,7 +72,7 @@ class Leave:
 
 
 # -- owner -----------------------------------------------------------------------------------------
-@dataclass(slots=True)
+@slotted
 class Join:
     """A driver or worker learns of its node.
 
@@ -87,7 +87,7 @@ class Join:
     pid: int
 
 
-@dataclass(slots=True)
+@slotted
 class RegisterDriver:
     """The driver tells its node about its job.
 
@@ -104,7 +104,7 @@ class RegisterDriver:
     environment: tuple[tuple[str, str], ...]
 
 
-@dataclass(slots=True)
+@slotted
 class DefineTaskFunction:
     """A function was pickled and may be named by tasks from now on.
 
@@ -117,7 +117,7 @@ class DefineTaskFunction:
     payload: bytes
 
 
-@dataclass(slots=True)
+@slotted
 class TaskSpec:
     """Everything needed to execute a task again.
 
@@ -144,7 +144,7 @@ class TaskSpec:
     retry_exceptions: bytes
 
 
-@dataclass(slots=True)
+@slotted
 class SubmitTask:
     """The user called ``f.remote()``. Each result starts with one local reference.
 
@@ -155,7 +155,7 @@ class SubmitTask:
     spec: TaskSpec
 
 
-@dataclass(slots=True)
+@slotted
 class PutObject:
     """The user called ``put``. The object starts with one local reference.
 
@@ -168,7 +168,7 @@ class PutObject:
     value: Value
 
 
-@dataclass(slots=True)
+@slotted
 class TakeItems:
     """The user wants the next items of a stream; each taken one gets one local reference.
 
@@ -181,7 +181,7 @@ class TakeItems:
     count_max: int
 
 
-@dataclass(slots=True)
+@slotted
 class RefCompletion:
     """The user called ``completed()``: one more local reference to a stream's completion object.
 
@@ -192,7 +192,7 @@ class RefCompletion:
     stream: StreamId
 
 
-@dataclass(slots=True)
+@slotted
 class Dropped:
     """User references and stream handles went away.
 
@@ -207,7 +207,7 @@ class Dropped:
     views: tuple[int, ...] = ()
 
 
-@dataclass(slots=True)
+@slotted
 class AskNode:
     """Somebody wants to know the node's state; ``NodeAnswered`` follows.
 
@@ -218,7 +218,7 @@ class AskNode:
     query: int
 
 
-@dataclass(slots=True)
+@slotted
 class ProcessExited:
     """The operating system says that a watched process is dead.
 
@@ -234,7 +234,7 @@ class ProcessExited:
 
 
 # -- executor --------------------------------------------------------------------------------------
-@dataclass(slots=True)
+@slotted
 class Yielded:
     """The running body yielded.
 
@@ -249,7 +249,7 @@ class Yielded:
     value: Value
 
 
-@dataclass(slots=True)
+@slotted
 class TaskEnded:
     """The running body ended.
 
@@ -266,7 +266,7 @@ class TaskEnded:
     values: tuple[Value, ...]
 
 
-@dataclass(slots=True)
+@slotted
 class BodyBlocked:
     """The running body began to wait for others, or its wait is over.
 
@@ -278,7 +278,7 @@ class BodyBlocked:
 
 
 # -- node ------------------------------------------------------------------------------------------
-@dataclass(slots=True)
+@slotted
 class WorkerSpawned:
     """The zygote forked a worker.
 
@@ -291,7 +291,7 @@ class WorkerSpawned:
     pid: int
 
 
-@dataclass(slots=True)
+@slotted
 class WorkerExited:
     """A worker is dead.
 
@@ -314,7 +314,7 @@ class WorkerExited:
     started: int
 
 
-@dataclass(slots=True)
+@slotted
 class WorkerPrinted:
     """A worker printed lines.
 
@@ -331,7 +331,7 @@ class WorkerPrinted:
     dropped: int
 
 
-@dataclass(slots=True)
+@slotted
 class LinesFlushed:
     """What the workers of ``FlushLines`` had printed until then was handed on.
 

@@ -1,15 +1,14 @@
 """Who a process is, what it says on a new connection, and what is known of one that ended."""
 
-from dataclasses import dataclass
-
 from zgen.core.effects import PushToken
 from zgen.ids import PeerId
+from zgen.slotted import slotted
 from zgen.wire.codec import FLAG_BODY, FLAG_UNSEQUENCED, encode, encode_header
 from zgen.wire.schema import VERSION_MAX, VERSION_MIN
 from zgen.wire.session import Address, Hello
 
 
-@dataclass(slots=True)
+@slotted
 class Identity:
     """Who this process is and what it speaks.
 
@@ -49,7 +48,7 @@ class Identity:
         return ""
 
 
-@dataclass(slots=True)
+@slotted
 class Gone:
     """A life of a peer that ended, as far as the session can tell.
 

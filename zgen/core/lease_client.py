@@ -10,7 +10,7 @@ beyond its term.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
@@ -27,10 +27,11 @@ from zgen.limits import (
     TASK_LONG_NS,
     TASK_SHORT_NS,
 )
+from zgen.slotted import slotted
 from zgen.wire.lease import LeaseGranted, RequestLease, ReturnLease, Shape
 
 
-@dataclass(slots=True)
+@slotted
 class Held:
     """A granted lease.
 
@@ -57,7 +58,7 @@ class Held:
     returns: int = 0
 
 
-@dataclass(slots=True)
+@slotted
 class Pool:
     """Everything of one resource shape.
 
@@ -77,7 +78,7 @@ class Pool:
     pushed_ns: int = -LINE_BUSY_NS
 
 
-@dataclass(slots=True)
+@slotted
 class Assignment:
     """Tasks that go to one worker now, in order.
 

@@ -10,7 +10,7 @@ order; what lies ahead waits, what lies behind is a repetition and only renews t
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from zgen.core.effects import PushToken
 from zgen.core.marks import reached
@@ -21,11 +21,12 @@ from zgen.limits import (
     RESEND_NS_MAX,
     RESEND_NS_PER_BYTE,
 )
+from zgen.slotted import slotted
 from zgen.wire.codec import FLAG_BODY, Header, encode_header
 from zgen.wire.session import Address
 
 
-@dataclass(slots=True)
+@slotted
 class Kept:
     """A message that is not acknowledged yet.
 
@@ -46,7 +47,7 @@ class Kept:
     sent_ns: int | None = None
 
 
-@dataclass(slots=True)
+@slotted
 class Line:
     """Both directions of the talk with one life of one peer.
 

@@ -12,14 +12,14 @@ the record goes, and with it the value; a value that arrives later finds no reco
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from zgen.core.marks import reached
 from zgen.ids import ObjectId, short
+from zgen.slotted import slotted
 from zgen.wire.value import Stored, Value, size_bytes
 
 
-@dataclass(slots=True)
+@slotted
 class OwnedRef:
     """One object that this process owns.
 

@@ -11,7 +11,7 @@ is written, not before: the node gives it to nobody meanwhile.
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import (
@@ -28,6 +28,7 @@ from zgen.core.store_events import (
 )
 from zgen.ids import PeerId
 from zgen.limits import REGIONS_AHEAD_BYTES_MAX, REGIONS_AHEAD_COUNT_MAX, REGIONS_AHEAD_NS
+from zgen.slotted import slotted
 from zgen.wire.store import (
     REFUSED_FULL,
     LeasedRegion,
@@ -38,7 +39,7 @@ from zgen.wire.store import (
 )
 
 
-@dataclass(slots=True)
+@slotted
 class Ahead:
     """What is leased ahead for values of one owner.
 
@@ -55,7 +56,7 @@ class Ahead:
     asked: bool = False
 
 
-@dataclass(slots=True)
+@slotted
 class Asked:
     """A request that the node has not answered.
 

@@ -11,7 +11,7 @@ at its owner, when no value names it any more.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from zgen.core.effects import (
     Effect,
@@ -24,6 +24,7 @@ from zgen.core.store_effects import (
 )
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, StreamId
+from zgen.slotted import slotted
 from zgen.wire.store import (
     RELEASED,
     Evict,
@@ -36,7 +37,7 @@ from zgen.wire.store import (
 from zgen.wire.value import Fault, FaultKind, Stored
 
 
-@dataclass(slots=True)
+@slotted
 class Region:
     """One region that this process owns or reads.
 

@@ -1,14 +1,14 @@
 """What a machine may ask for about shared memory; part of ``Effect``."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from zgen.ids import PeerId
+from zgen.slotted import slotted
 from zgen.wire.store import Holder, Place
 from zgen.wire.value import Fault, Stored
 
 
-@dataclass(slots=True)
+@slotted
 class RegionGiven:
     """Answer to ``WantRegion``.
 
@@ -25,7 +25,7 @@ class RegionGiven:
     place: Place
 
 
-@dataclass(slots=True)
+@slotted
 class RegionRefused:
     """Answer to ``WantRegion``: there is no room, or no node.
 
@@ -42,7 +42,7 @@ class RegionRefused:
     holders: tuple[Holder, ...]
 
 
-@dataclass(slots=True)
+@slotted
 class ViewOpened:
     """Answer to ``OpenView``: one view is counted for whoever asked, who now makes one.
 
@@ -57,7 +57,7 @@ class ViewOpened:
     place: Place
 
 
-@dataclass(slots=True)
+@slotted
 class ViewRefused:
     """Answer to ``OpenView``: the value is gone.
 
@@ -70,7 +70,7 @@ class ViewRefused:
     fault: Fault
 
 
-@dataclass(slots=True)
+@slotted
 class CreateSlab:
     """Make a slab of shared memory, without pages. Done before anybody is told of it.
 
@@ -83,7 +83,7 @@ class CreateSlab:
     size_bytes: int
 
 
-@dataclass(slots=True)
+@slotted
 class PunchRegion:
     """Give the pages of a part of a slab back to the machine; what lies there is lost.
 
@@ -98,7 +98,7 @@ class PunchRegion:
     size_bytes: int
 
 
-@dataclass(slots=True)
+@slotted
 class CloseSlab:
     """Forget a slab; maps of it stay.
 
@@ -109,7 +109,7 @@ class CloseSlab:
     slab: int
 
 
-@dataclass(slots=True)
+@slotted
 class SpillRegion:
     """Write a region to disk; ``RegionSpilled`` follows. Nobody writes into it meanwhile.
 
@@ -122,7 +122,7 @@ class SpillRegion:
     place: Place
 
 
-@dataclass(slots=True)
+@slotted
 class RestoreRegion:
     """Read a region back from disk, and forget it there; ``RegionRestored`` follows.
 
@@ -135,7 +135,7 @@ class RestoreRegion:
     place: Place
 
 
-@dataclass(slots=True)
+@slotted
 class ForgetSpilled:
     """Forget a region on disk.
 

@@ -1,12 +1,12 @@
 """What may happen to a process about shared memory; part of ``Event``."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from zgen.ids import ObjectId, PeerId, StreamId
+from zgen.slotted import slotted
 
 
-@dataclass(slots=True)
+@slotted
 class WantRegion:
     """A value is to be written into shared memory; ``RegionGiven`` or ``RegionRefused`` follows.
 
@@ -26,7 +26,7 @@ class WantRegion:
     size_bytes: int
 
 
-@dataclass(slots=True)
+@slotted
 class RegionUnused:
     """A region that was given will not be the region of any value.
 
@@ -37,7 +37,7 @@ class RegionUnused:
     region: int
 
 
-@dataclass(slots=True)
+@slotted
 class OpenView:
     """The user wants to read an object that lies in shared memory.
 
@@ -52,7 +52,7 @@ class OpenView:
     object: ObjectId
 
 
-@dataclass(slots=True)
+@slotted
 class RegionSpilled:
     """The disk took a region in, or could not.
 
@@ -67,7 +67,7 @@ class RegionSpilled:
     is_disk_full: bool
 
 
-@dataclass(slots=True)
+@slotted
 class RegionRestored:
     """A region came back from disk, or could not.
 

@@ -14,16 +14,17 @@ by an error that follows what was reported. After it, ``unread`` drains and the 
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from zgen.core.marks import reached
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import StreamId, short
 from zgen.limits import CONSUMER_IDLE_NS, ITEMS_COUNT_MAX
+from zgen.slotted import slotted
 from zgen.wire.value import NONE, Fault, FaultKind, Stored, Value, is_error, stored_count
 
 
-@dataclass(slots=True)
+@slotted
 class InStream:
     """One stream as its owner sees it.
 

@@ -12,7 +12,7 @@ entries of everything on the line.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from zgen.core.deadlines import Deadlines
@@ -20,13 +20,14 @@ from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
 from zgen.ids import PeerId, TaskId
 from zgen.limits import BATCH_BYTES_MAX, BATCH_COUNT_MAX, LINE_BUSY_NS, LINE_TICK_NS
+from zgen.slotted import slotted
 from zgen.wire.schema import NO_BUFFERS, Buffers
 from zgen.wire.stream import ReportEnd, ReportItems
 from zgen.wire.task import Outcome, TasksDone
 from zgen.wire.value import Stored, Value, pack, pack_items, size_bytes
 
 
-@dataclass(slots=True)
+@slotted
 class OutStream:
     """One stream as its producer sees it.
 
@@ -47,7 +48,7 @@ class OutStream:
     closed: bool = False
 
 
-@dataclass(slots=True)
+@slotted
 class ReportLine:
     """What waits for one owner.
 

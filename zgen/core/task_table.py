@@ -9,7 +9,7 @@ arrives. An attempt that certainly never started costs nothing and keeps its num
 of the table goes through ``finish``, whose caller must end what hangs on the task.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Final
 
@@ -19,6 +19,7 @@ from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.ids import LeaseId, ObjectId, TaskId, short
 from zgen.limits import RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX, WORKERS_LOST_COUNT_MAX
+from zgen.slotted import slotted
 
 
 class Doing(Enum):
@@ -40,7 +41,7 @@ LEGAL: Final = {
 }
 
 
-@dataclass(slots=True)
+@slotted
 class TaskEntry:
     """One submitted task.
 

@@ -13,7 +13,7 @@ import os
 import select
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ import zmq
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event
 from zgen.ids import PeerId
 from zgen.limits import OUTBOX_COUNT_MAX
+from zgen.slotted import slotted
 
 _MONITORED: Final = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -37,7 +38,7 @@ _HEARTBEAT_IVL_MS: Final = 1_000
 _HEARTBEAT_TIMEOUT_MS: Final = 3_000
 
 
-@dataclass(slots=True)
+@slotted
 class _Outbox:
     """One open connection to a peer.
 

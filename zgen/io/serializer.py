@@ -12,7 +12,6 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, final
 
 from zgen.exceptions import (
@@ -28,6 +27,7 @@ from zgen.exceptions import (
 )
 from zgen.ids import short
 from zgen.limits import INLINE_BYTES_MAX
+from zgen.slotted import slotted
 from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Value
 
 _PLAIN: Final = frozenset({int, float, str, bytes, bool, complex})
@@ -51,7 +51,7 @@ loads: Final = pickle.loads
 
 
 @final
-@dataclass(slots=True)
+@slotted
 class Large:
     """A value with more than ``INLINE_BYTES_MAX`` bytes, to be written into shared memory.
 

@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from zgen.io import folders
 from zgen.io.clock import now_ns
 from zgen.io.unlinked import open_unlinked
 from zgen.limits import MS, NODE_START_NS, SECOND, STORE_BYTES_MIN
+from zgen.slotted import slotted
 from zgen.wire.session import Address
 
 WORKER_MAIN: Final = "zgen.runtime.worker_main:run"
@@ -34,7 +34,7 @@ _LOG_TAIL_BYTES: Final = 4 << 10
 _LOOK_NS: Final = 50 * MS
 
 
-@dataclass(slots=True)
+@slotted
 class NodeFacts:
     """What a ready node published about itself.
 

@@ -7,13 +7,14 @@ network.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from random import Random
 from typing import Final
 
 from zgen.limits import MS
 from zgen.sim.network import Rates
 from zgen.sim.world import Life, World
+from zgen.slotted import slotted
 
 #: A stroke does something to the world and returns whether it found a victim.
 Stroke = Callable[[], bool]
@@ -22,7 +23,7 @@ PAUSE_NS_MAX: Final = 400 * MS
 BLACKOUT_NS_MAX: Final = 600 * MS
 
 
-@dataclass(slots=True)
+@slotted
 class Hardship:
     """What a run suffers.
 

@@ -18,6 +18,7 @@ from zgen.core.effects import CloseConnection, OpenConnection, Transmit
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event
 from zgen.ids import PeerId
 from zgen.limits import MS, US
+from zgen.slotted import slotted
 
 if TYPE_CHECKING:
     from zgen.sim.world import Life
@@ -31,7 +32,7 @@ NOTICE_NS_MAX: Final = 3 * MS
 DIAL_NS_MAX: Final = 200 * MS
 
 
-@dataclass(slots=True)
+@slotted
 class Rates:
     """How bad the network is. Chances are per message, from 0 to 1.
 
@@ -78,7 +79,7 @@ class Connection:
     arrival_ns: int = 0
 
 
-@dataclass(slots=True)
+@slotted
 class Counts:
     """What happened to messages."""
 

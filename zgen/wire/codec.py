@@ -14,13 +14,13 @@ Frames of one message behind the routing id that ROUTER adds::
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
 
 from zgen.exceptions import RemoteProtocolError
 from zgen.limits import ARRAY_COUNT_MAX, BODY_BYTES_MAX, BUFFERS_COUNT_MAX
+from zgen.slotted import slotted
 from zgen.wire.schema import KINDS, LAYOUTS, Buffers, from_array, to_array
 
 MAGIC: Final = b"zg"
@@ -33,7 +33,7 @@ HEADER_BYTES: Final = _header.size
 _pack: Final = msgpack.Packer(use_bin_type=True, default=to_array).pack
 
 
-@dataclass(slots=True)
+@slotted
 class Header:
     """The fixed part in front of every message; see the table in this module's docstring."""
 

@@ -7,7 +7,7 @@ travels as frames of its own. What does not fit its declaration is a ``RemotePro
 
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from typing import (
     Any,
     Final,
@@ -21,6 +21,7 @@ from typing import (
 
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ID_BYTES, OBJECT_ID_BYTES, ObjectId
+from zgen.slotted import slotted
 
 VERSION_MIN: Final = 1
 VERSION_MAX: Final = 1
@@ -35,7 +36,7 @@ Convert = Callable[[Any], Any]
 _FROZEN: Final = sys.flags.dev_mode
 
 
-@dataclass(slots=True)
+@slotted
 class Layout:
     """How one class lies on the wire.
 
@@ -72,7 +73,7 @@ def message(kind: int) -> Callable[[type[T]], type[T]]:
     def declare(cls: type[T]) -> type[T]:
         if kind in KINDS:
             raise ValueError(f"kind {kind:#x} is taken by {KINDS[kind].cls.__name__}")
-        made = dataclass(slots=True, frozen=_FROZEN)(cls)
+        made = slotted(cls, frozen=_FROZEN)
         KINDS[kind] = LAYOUTS[made] = _lay_out(made, kind)
         return made
 
@@ -82,7 +83,7 @@ def message(kind: int) -> Callable[[type[T]], type[T]]:
 @dataclass_transform(frozen_default=True)
 def record(cls: type[T]) -> type[T]:
     """Declare a class that lies inside messages as an array of its fields."""
-    made = dataclass(slots=True, frozen=_FROZEN)(cls)
+    made = slotted(cls, frozen=_FROZEN)
     LAYOUTS[made] = _lay_out(made, -1)
     return made
 

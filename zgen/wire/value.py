@@ -6,13 +6,13 @@ nothing.
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId
 from zgen.limits import INBODY_BYTES_MAX
+from zgen.slotted import slotted
 from zgen.wire.schema import Buffers, Entry
 from zgen.wire.store import Place
 
@@ -26,7 +26,7 @@ FLAG_STORED: Final = 4
 ALIGNMENT: Final = 64
 
 
-@dataclass(slots=True)
+@slotted
 class Parcel:
     """A value that is more than plain bytes.
 
@@ -41,7 +41,7 @@ class Parcel:
     is_error: bool = False
 
 
-@dataclass(slots=True)
+@slotted
 class Stored:
     """A value whose large parts lie in a region of a node's shared memory.
 
@@ -79,7 +79,7 @@ class FaultKind(Enum):
     OBJECT_LOST = "object lost"
 
 
-@dataclass(slots=True)
+@slotted
 class Fault:
     """An error that a state machine decided on; it becomes an exception where somebody gets it.
 

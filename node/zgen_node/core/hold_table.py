@@ -4,12 +4,11 @@ Rules of this file: requests to hold several regions at once, some of which are 
 region is, and who holds it, is not known here.
 """
 
-from dataclasses import dataclass
-
 from zgen.ids import PeerId
+from zgen.slotted import slotted
 
 
-@dataclass(slots=True)
+@slotted
 class Hold:
     """A request to hold regions.
 

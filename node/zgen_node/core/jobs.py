@@ -9,13 +9,13 @@ A start that succeeds sets the count to nothing.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from zgen.ids import JobId, PeerId
 from zgen.limits import WORKER_START_FAILURES_MAX
+from zgen.slotted import slotted
 
 
-@dataclass(slots=True)
+@slotted
 class Job:
     """One driver's work.
 

@@ -18,7 +18,6 @@ Fences. A lease is named by its owner and never reused; a worker's word about a 
 while it serves that lease.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -28,6 +27,7 @@ from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.ids import JobId, LeaseId, PeerId, short
 from zgen.limits import LEASE_PASSED_MAX, LEASE_WAIT_NOTICE_NS
+from zgen.slotted import slotted
 from zgen.wire.lease import LeaseWaiting, LeaseWanted, RequestLease, Shape
 from zgen_node.core.resources import CPU, Resources, amount_of
 
@@ -53,7 +53,7 @@ _HOLDING: Final = (LeaseState.RESERVED, LeaseState.GRANTED)
 _UNMET: Final = (LeaseState.QUEUED, LeaseState.RESERVED)
 
 
-@dataclass(slots=True)
+@slotted
 class Lease:
     """One request and what became of it.
 

@@ -16,13 +16,14 @@ dead is quiet; until then ``told`` has it.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Final
 
 from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.ids import PeerId
+from zgen.slotted import slotted
 from zgen.wire.store import Place
 
 
@@ -47,7 +48,7 @@ _PLACED: Final = (RegionState.MEMORY, RegionState.SPILLING, RegionState.RESTORIN
 _AT_REST: Final = (RegionState.MEMORY, RegionState.SPILLED)
 
 
-@dataclass(slots=True)
+@slotted
 class Region:
     """Room for one value.
 

@@ -8,15 +8,14 @@ anybody. A request that is *held back* does not: the consumer of its stream has 
 there. It stays so for ``EVICT_AGAIN_NS``, or until its owner gives something up unasked.
 """
 
-from dataclasses import dataclass
-
 from zgen.core.deadlines import Deadlines
 from zgen.ids import NO_STREAM, PeerId, StreamId
 from zgen.limits import EVICT_AGAIN_NS, STORE_FULL_NS
+from zgen.slotted import slotted
 from zgen.wire.store import WantRegions
 
 
-@dataclass(slots=True)
+@slotted
 class Request:
     """Room that somebody waits for.
 

@@ -12,7 +12,6 @@ others still map the slab. A slab of fresh rooms only is closed.
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from zgen.core.effects import (
@@ -25,6 +24,7 @@ from zgen.core.store_effects import (
     PunchRegion,
 )
 from zgen.limits import COOL_STEP_BYTES, REGION_SHARED_BYTES_MAX, REGION_WARM_NS, SLAB_BYTES
+from zgen.slotted import slotted
 from zgen.wire.store import Place
 
 PAGE_BYTES: Final = 4096
@@ -33,7 +33,7 @@ PAGE_BYTES: Final = 4096
 _Room = tuple[int, int]
 
 
-@dataclass(slots=True)
+@slotted
 class Slab:
     """One piece of shared memory.
 

@@ -10,7 +10,6 @@ whatever it says, and only its exit makes it DEAD. A DEAD record stays until its
 workers are used youngest first, so that those beyond need grow old and end.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -20,6 +19,7 @@ from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.ids import JobId, LeaseId, PeerId, derive_worker_id, short
 from zgen.limits import WORKER_IDLE_NS, WORKER_START_NS, WORKERS_COUNT_MAX
+from zgen.slotted import slotted
 
 
 class WorkerState(Enum):
@@ -46,7 +46,7 @@ class WorkerDue(Enum):
     IDLE = "idle"
 
 
-@dataclass(slots=True)
+@slotted
 class Worker:
     """One worker process.
 

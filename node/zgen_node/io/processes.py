@@ -18,7 +18,6 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -28,6 +27,7 @@ from zgen.ids import ID_BYTES, JobId, LeaseId, PeerId
 from zgen.io.clock import now_ns
 from zgen.io.folders import socket_path, unlink_quietly
 from zgen.limits import KILL_NS_MAX, ZYGOTE_FAILURES_MAX, ZYGOTE_ORDERS_OPEN_MAX
+from zgen.slotted import slotted
 from zgen_node.io import linux
 from zgen_node.io.zygote_link import ZygoteLink
 
@@ -59,7 +59,7 @@ class Output(Protocol):
         """Take what is left in a dead worker's pipes, forget them, and return its last lines."""
 
 
-@dataclass(slots=True)
+@slotted
 class _Worker:
     """One worker from the order to the report of its exit.
 
@@ -82,7 +82,7 @@ class _Worker:
     kill_wanted: bool = False
 
 
-@dataclass(slots=True)
+@slotted
 class _Watched:
     """A process of another parent.
 

@@ -13,18 +13,18 @@ import os
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from zgen.io.unlinked import open_unlinked
 from zgen.limits import SPILL_CHUNK_BYTES, SPILL_FILE_BYTES_MAX
+from zgen.slotted import slotted
 from zgen.wire.store import Place
 from zgen_node.io import linux
 
 _BLOCK_BYTES: Final = 4096
 
 
-@dataclass(slots=True)
+@slotted
 class _File:
     """One file.
 
@@ -39,7 +39,7 @@ class _File:
     count: int = 0
 
 
-@dataclass(slots=True)
+@slotted
 class _Spilled:
     """One region on disk.
 
