@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any, Final
 
 import pytest
 
+from tests.integration import leaks
 from tests.integration.gates import LATE_S
 from tests.integration.replay import Replay, steps_of
 from tests.integration.scripts import run, succeeded
+from zgen.io.mailbox import Mailbox
 
 pytestmark = pytest.mark.integration
 
@@ -228,3 +231,30 @@ def test_interrupts_into_init_and_shutdown_leave_nothing_behind(tmp_path: Path) 
         assert started.process.wait(20) == 0
     assert report["init"] > 0, "no interrupt came while init ran"
     assert report["shutdown"] > 0, "no interrupt came while shutdown ran"
+
+
+def test_signals_while_the_sockets_close_leave_no_threads(tmp_path: Path) -> None:
+    """ZeroMQ stops waiting for its threads when a signal comes; nobody asks it a second time."""
+    before, over, caught = leaks.Snapshot.take(), threading.Event(), 0
+
+    def count(signum: int, frame: Any) -> None:
+        nonlocal caught
+        caught += 1
+
+    def disturb() -> None:
+        while not over.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            time.sleep(0)
+
+    usual = signal.signal(signal.SIGUSR1, count)
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    try:
+        for number in range(50):
+            Mailbox(f"ipc://{tmp_path}/{number}").close()
+    finally:
+        over.set()
+        disturber.join()
+        signal.signal(signal.SIGUSR1, usual)
+    assert caught, "no signal came"
+    assert leaks.left_behind(before, 1.0) == []

@@ -11,6 +11,7 @@ that it did not.
 
 import os
 import select
+import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import field
@@ -240,11 +241,19 @@ class Mailbox:
             outbox.monitor.close(0)
         self._outboxes.clear()
         self._inbox.close(0)
-        self._context.destroy(0)
+        self._end_context()
         self._epoll.close()
         os.close(self._wake_fd)
 
     # -- private -----------------------------------------------------------------------------------
+    def _end_context(self) -> None:
+        """End the context and its threads; a signal would end the waiting for them instead."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._context.destroy(0)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def _socket(self, kind: int) -> "zmq.Socket[bytes]":
         made = self._context.socket(kind)
         made.setsockopt(zmq.LINGER, 0)
