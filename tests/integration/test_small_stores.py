@@ -193,3 +193,28 @@ def test_a_full_store_is_one_error_at_a_yield_and_at_a_return(
     assert (zgen.get(returns.remote()) == 6).all()
     del gen, failed, returned, full, at_yield, at_return
     wait_for_no_regions()
+
+
+def test_a_value_on_disk_that_has_no_room_to_come_back_is_no_lost_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", lower_store_full(tmp_path, SECOND))
+    zgen.init(num_cpus=1, object_store_memory=32 * MIB)
+    spilled = zgen.put(numpy.full(8 * MIB, 9, numpy.uint8))
+    views = [zgen.get(zgen.put(numpy.full(7 * MIB, number, numpy.uint8))) for number in range(4)]
+    assert store()["spilled_regions"] == 1
+
+    @zgen.remote
+    def last(array: Any) -> int:
+        return int(array[-1])
+
+    with pytest.raises(ObjectStoreFullError, match="no room to bring a value back"):
+        zgen.get(spilled)
+    with pytest.raises(ObjectStoreFullError, match="no room to bring a value back"):
+        zgen.get(last.remote(spilled))
+    assert [int(view[-1]) for view in views] == [0, 1, 2, 3]
+    del views
+    assert zgen.get(last.remote(spilled)) == 9
+    assert (zgen.get(spilled) == 9).all()
+    del spilled
+    wait_for_no_regions()

@@ -50,6 +50,7 @@ class Region:
         pending: Pushed tasks that need it and have not started.
         asked: Whether its hold is asked for.
         lost: Why it is gone, or empty.
+        is_full: Whether that is for want of room, so that it may come back.
         unread: Stream of which it is an item that nobody has taken, or None.
         openers: Who waits to open a view of it, and of which value.
     """
@@ -62,6 +63,7 @@ class Region:
     pending: int = 0
     asked: bool = False
     lost: str = ""
+    is_full: bool = False
     unread: StreamId | None = None
     openers: list[tuple[int, Stored]] = field(default_factory=list)
 
@@ -123,7 +125,7 @@ class RegionTable:
             region.views += 1
             out.append(ViewOpened(request, value, region.place))
         elif self.node is None:
-            out.append(ViewRefused(request, _lost(region.lost or "its node died")))
+            out.append(ViewRefused(request, _fault(region, "its node died")))
         else:  # also one that did not come back when it was asked for last: there may be room now
             reached("view of a region that was given up")
             region.openers.append((request, value))
@@ -192,7 +194,7 @@ class RegionTable:
         region.pending -= 1
         if region.place is None:
             self._look(value.region, region)
-            return _lost(region.lost)
+            return _fault(region)
         region.views += 1
         return Stored(value.node, value.region, region.place, value.data, value.sizes)
 
@@ -216,7 +218,7 @@ class RegionTable:
             if region is None:
                 raise RemoteProtocolError(f"region {leased.region} was not asked for")
             region.asked = False
-            region.lost = ""
+            region.lost, region.is_full = "", False
             region.place = leased.place
             for request, value in region.openers:
                 region.views += 1
@@ -230,7 +232,9 @@ class RegionTable:
             region.asked = False
             reached("region lost")
             # An owner that asks again for what is gone hears why it went, and not that it is gone.
-            known = region.lost if message.reason == RELEASED else ""
+            is_known = message.reason == RELEASED and not region.is_full
+            known = region.lost if is_known else ""
+            region.is_full = message.is_full
             self._lose(region, known or message.reason or "its node has lost it", out)
             self._look(number, region)
         return (*[leased.region for leased in message.regions], *message.lost)
@@ -313,9 +317,10 @@ class RegionTable:
     def _lose(region: Region, reason: str, out: list[Effect]) -> None:
         region.lost = reason
         for request, _ in region.openers:
-            out.append(ViewRefused(request, _lost(reason)))
+            out.append(ViewRefused(request, _fault(region)))
         region.openers.clear()
 
 
-def _lost(reason: str) -> Fault:
-    return Fault(FaultKind.OBJECT_LOST, "", reason)
+def _fault(region: Region, otherwise: str = "") -> Fault:
+    kind = FaultKind.STORE_FULL if region.is_full else FaultKind.OBJECT_LOST
+    return Fault(kind, "", region.lost or otherwise)

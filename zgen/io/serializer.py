@@ -18,6 +18,7 @@ from zgen.exceptions import (
     GetTimeoutError,
     NodeDiedError,
     ObjectLostError,
+    ObjectStoreFullError,
     ReplayMismatchError,
     StreamClosedError,
     SystemFailure,
@@ -332,6 +333,8 @@ def _error_of_fault(fault: Fault) -> BaseException:
         return refusal
     if fault.kind is FaultKind.OBJECT_LOST:
         return ObjectLostError(fault.name, fault.reason)
+    if fault.kind is FaultKind.STORE_FULL:
+        return ObjectStoreFullError(fault.reason)
     if fault.kind is FaultKind.SHUT_DOWN:
         return StreamClosedError(fault.name, "zgen was shut down before this was ready")
     assert fault.cause is not None, fault

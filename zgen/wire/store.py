@@ -166,12 +166,14 @@ class RegionsHeld:
         regions: Those that are held, and where they lie.
         lost: Numbers of those that are gone.
         reason: Why they are gone, for people.
+        is_full: Whether they are on disk still, and there is no room to bring them back.
     """
 
     request: int
     regions: tuple[LeasedRegion, ...]
     lost: tuple[int, ...]
     reason: str
+    is_full: bool = False
 
 
 @message(0x46)

@@ -19,6 +19,7 @@ class Hold:
         regions: Regions that it named, each once.
         missing: Those among them that are on disk still.
         reason: Why some are lost, for people; empty if none is.
+        is_full: Whether that is for want of room.
     """
 
     key: int
@@ -27,6 +28,7 @@ class Hold:
     regions: tuple[int, ...]
     missing: dict[int, None]
     reason: str
+    is_full: bool = False
 
 
 class HoldTable:
@@ -64,7 +66,7 @@ class HoldTable:
                 self._waiting.setdefault(region, {})[hold.key] = None
         return hold
 
-    def settle(self, region: int, reason: str = "") -> list[Hold]:
+    def settle(self, region: int, reason: str = "", *, is_full: bool = False) -> list[Hold]:
         """Return who waited for a region that is back or, with a reason, lost.
 
         Those that miss nothing any more are forgotten: the caller answers them.
@@ -72,7 +74,8 @@ class HoldTable:
         holds = [self._holds[key] for key in self._waiting.pop(region, {})]
         for hold in holds:
             del hold.missing[region]
-            hold.reason = reason or hold.reason
+            if reason:
+                hold.reason, hold.is_full = reason, is_full
             if not hold.missing:
                 del self._holds[hold.key]
                 self._unlist(hold)

@@ -261,9 +261,9 @@ class Storage:
         if self.rooms.finish(region, now_ns, out):
             self._lose(region.region, RELEASED, out)
 
-    def _lose(self, region: int, reason: str, out: list[Effect]) -> None:
+    def _lose(self, region: int, reason: str, out: list[Effect], *, is_full: bool = False) -> None:
         """Answer those who wait for a region that does not come back."""
-        for hold in self.holds.settle(region, reason):
+        for hold in self.holds.settle(region, reason, is_full=is_full):
             if not hold.missing:
                 self._answer(hold, out)
 
@@ -278,8 +278,10 @@ class Storage:
                 held.append(LeasedRegion(number, region.place))
             else:
                 lost.append(number)
-        reason = hold.reason if lost else ""
-        out.append(Send(hold.peer, RegionsHeld(hold.request, tuple(held), tuple(lost), reason)))
+        answer = RegionsHeld(hold.request, tuple(held), tuple(lost), "")
+        if lost:
+            answer = RegionsHeld(hold.request, tuple(held), tuple(lost), hold.reason, hold.is_full)
+        out.append(Send(hold.peer, answer))
 
     def _give_up(self, request: Request, out: list[Effect]) -> None:
         """Refuse a request that nothing was freed for."""
@@ -292,7 +294,8 @@ class Storage:
         if failed is not None:
             text += f"; spilling failed: {failed.failure}"
         if request.region is not None:
-            self._lose(request.region, f"no room to bring it back from disk: {text}", out)
+            text = f"no room to bring a value back from disk: {text}"
+            self._lose(request.region, text, out, is_full=True)
             return
         reason = REFUSED_DISK if failed is not None and failed.is_disk_full else REFUSED_FULL
         rows = self._objects.holders(HOLDERS_COUNT_MAX)

@@ -158,8 +158,13 @@ def test_what_did_not_come_back_for_want_of_room_is_asked_for_again() -> None:
     process = Process(7)
     process.do("evict", ROOM, False)
     process.do("open", 1, stored(7))
-    process.do("on_held", RegionsHeld(1, (), (7,), "no room"))
+    full = Fault(FaultKind.STORE_FULL, "", "no room")
+    said = process.do("on_held", RegionsHeld(1, (), (7,), "no room", is_full=True))
+    assert said == [ViewRefused(1, full)]
     assert process.do("open", 2, stored(7)) == [Send(NODE, HoldRegions(2, (7,)))]
+    said = process.do("on_held", RegionsHeld(2, (), (7,), RELEASED))
+    assert said == [ViewRefused(2, lost(RELEASED))]  # gone now: the want of room is no reason
+    assert process.do("open", 2, stored(7)) == [Send(NODE, HoldRegions(3, (7,)))]
     assert process.do("on_held", held(7)) == [ViewOpened(2, stored(7), place(7, ROOM))]
     process.do("evict", ROOM, False)
     process.do("drop_views", (7,))

@@ -284,6 +284,7 @@ def test_a_spilled_region_without_room_is_lost_to_its_reader_after_a_while() -> 
     (held,) = told(bench.advance(STORE_FULL_NS), RegionsHeld)
     assert held.lost == (first,)
     assert "no room" in held.reason
+    assert held.is_full
     bench.hold(READER, first)
     assert restores(bench.release(DRIVER, 2)) == [first]
 
