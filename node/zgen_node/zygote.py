@@ -26,6 +26,7 @@ from typing import Any, Final, NoReturn
 
 from zgen.io import folders
 from zgen.io.clock import adopt_timezone
+from zgen.io.descriptors import receive
 from zgen.slotted import slotted
 from zgen_node.io import linux
 from zgen_node.io.zygote_link import LINK_FD, PACKET_BYTES_MAX
@@ -92,7 +93,7 @@ class Zygote:
                 if descriptor != link_fd:
                     self._reap(descriptor)
                     continue
-                packet, descriptors, _, _ = socket.recv_fds(self._link, PACKET_BYTES_MAX, 8)
+                packet, descriptors = receive(self._link, PACKET_BYTES_MAX, 8)
                 if not packet:
                     return None
                 order = Order(**json.loads(packet), descriptors=descriptors)

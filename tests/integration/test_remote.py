@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import operator
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -553,3 +554,15 @@ def test_no_more_tasks_run_at_once_than_there_are_cpus(gate: Gate) -> None:
     assert tally.count == 2
     gate.open()
     assert sorted(zgen.get(refs)) == [1, 2, 3, 4, 5]
+
+
+def test_a_program_that_a_task_starts_inherits_nothing_of_zgen() -> None:
+    @zgen.remote
+    def look() -> str:
+        code = "import os; print(sorted(map(int, os.listdir('/proc/self/fd'))))"
+        command = [sys.executable, "-c", code]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, close_fds=False
+        ).stdout
+
+    assert zgen.get(look.remote()).strip() == "[0, 1, 2, 3]"  # the last is the folder it lists

@@ -84,7 +84,7 @@ class Descriptors:
             if not self._gone:
                 connection = self._socket or self._connect()
                 connection.send(request, socket.MSG_NOSIGNAL)
-                status, descriptors = _receive(connection)
+                status, descriptors = receive(connection, 1, 1)
         except (ConnectionError, FileNotFoundError) as error:
             self._gone = self._gone or str(error)
         finally:
@@ -107,8 +107,17 @@ class Descriptors:
             self._socket = None
 
 
-def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
-    """Return an answer; ``socket.recv_fds`` of Python 3.11 forgets its flags."""
-    room = socket.CMSG_LEN(_FD.size)
-    status, beside, _, _ = connection.recvmsg(1, room, socket.MSG_CMSG_CLOEXEC)
-    return status, [_FD.unpack(data)[0] for _, _, data in beside if len(data) == _FD.size]
+def receive(
+    connection: socket.socket, size_bytes: int, descriptors_count: int
+) -> tuple[bytes, list[int]]:
+    """Return the next packet and the descriptors with it, which no child process inherits.
+
+    ``socket.recv_fds`` of Python 3.11 forgets its flags.
+    """
+    room = socket.CMSG_LEN(descriptors_count * _FD.size)
+    packet, beside, _, _ = connection.recvmsg(size_bytes, room, socket.MSG_CMSG_CLOEXEC)
+    descriptors: list[int] = []
+    for _, _, data in beside:
+        whole = len(data) - len(data) % _FD.size
+        descriptors += [descriptor for (descriptor,) in _FD.iter_unpack(data[:whole])]
+    return packet, descriptors

@@ -15,6 +15,7 @@ import socket
 import sys
 from typing import Any, Final
 
+from zgen.io.descriptors import receive
 from zgen_node.io.config import DaemonConfig
 
 #: Descriptor of the zygote's end.
@@ -51,9 +52,7 @@ class ZygoteLink:
     def receive(self) -> tuple[dict[str, Any], list[int]] | None:
         """Return the next answer with its descriptors, or None if there is none now."""
         try:
-            packet, descriptors, _, _ = socket.recv_fds(
-                self.socket, PACKET_BYTES_MAX, _FDS_COUNT_MAX, socket.MSG_CMSG_CLOEXEC
-            )
+            packet, descriptors = receive(self.socket, PACKET_BYTES_MAX, _FDS_COUNT_MAX)
         except OSError:
             return None
         if not packet:
