@@ -43,7 +43,9 @@ class Layout:
     Attributes:
         kind: Number on the wire, or -1 for a record inside messages.
         names: Field names in order, without the buffers.
-        converts: One check and conversion a field.
+        checks: How each field is checked: its exact type and its length, where that is all there
+            is to it, or 0 for any length; and the function that checks, or that tells what is
+            wrong.
         required: Number of leading fields that have no default.
         buffered: Whether the class ends in a ``Buffers`` field.
     """
@@ -51,7 +53,7 @@ class Layout:
     kind: int
     cls: type
     names: tuple[str, ...]
-    converts: tuple[Convert, ...]
+    checks: tuple[tuple[type | None, int, Convert], ...]
     required: int
     buffered: bool
 
@@ -105,12 +107,17 @@ def from_array(layout: Layout, array: tuple[Any, ...], offset: int) -> list[Any]
         raise RemoteProtocolError(
             f"{layout.cls.__name__} needs {layout.required} fields, got {given}"
         )
+    values: list[Any] = []
     try:
-        return [
-            convert(value) for convert, value in zip(layout.converts, array[offset:], strict=False)
-        ]
+        for value, (kind, length, convert) in zip(array[offset:], layout.checks, strict=False):
+            # Most fields are plain: no call for them.
+            if type(value) is not kind or (length and len(value) != length):  # type: ignore[arg-type]
+                values.append(convert(value))
+            else:
+                values.append(value)
     except RemoteProtocolError as error:
         raise RemoteProtocolError(f"{layout.cls.__name__}: {error}") from None
+    return values
 
 
 def _lay_out(cls: type, kind: int) -> Layout:
@@ -123,7 +130,7 @@ def _lay_out(cls: type, kind: int) -> Layout:
         kind=kind,
         cls=cls,
         names=tuple(field.name for field in plain),
-        converts=tuple(_converter(hints[field.name]) for field in plain),
+        checks=tuple(_check(hints[field.name]) for field in plain),
         required=required,
         buffered=buffered,
     )
@@ -190,6 +197,27 @@ def _entry(value: Any) -> Any:
 Entry = bytes | tuple[int, bytes, int]
 
 
+def _entries(value: Any) -> Any:
+    """Pass an array of entries, most of which are plain bytes."""
+    if type(value) is not tuple:
+        raise RemoteProtocolError(f"expected an array, got {type(value).__name__}")
+    for entry in value:
+        if type(entry) is not bytes:
+            _entry(entry)
+    return value
+
+
+def _check(hint: Any) -> tuple[type | None, int, Convert]:
+    convert = _converter(hint)
+    if hint in (int, bytes, str, bool):
+        return hint, 0, convert
+    if hint is ObjectId:
+        return bytes, OBJECT_ID_BYTES, convert
+    if isinstance(hint, NewType):
+        return bytes, ID_BYTES, convert
+    return None, 0, convert
+
+
 def _converter(hint: Any) -> Convert:
     if hint == Entry:
         return _entry
@@ -203,6 +231,8 @@ def _converter(hint: Any) -> Convert:
         return _exact(hint)
     if get_origin(hint) is tuple:
         arguments = get_args(hint)
+        if arguments == (Entry, Ellipsis):
+            return _entries
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return _array(_converter(arguments[0]))
         return _pair(tuple(_converter(argument) for argument in arguments))

@@ -57,6 +57,7 @@ class Everything:
     entry: Entry
     names: tuple[str, ...]
     pair: tuple[str, int]
+    entries: tuple[Entry, ...]
 
 
 @dataclasses.dataclass
@@ -75,6 +76,7 @@ GOOD: dict[str, Any] = {
     "entry": b"e",
     "names": ("a", "b"),
     "pair": ("a", 1),
+    "entries": (b"e", (1, b"d", 0)),
 }
 
 
@@ -97,7 +99,17 @@ def everything(**changed: Any) -> Any:
 
 def test_fields_come_out_as_they_are_declared() -> None:
     assert everything() == Everything(
-        PEER, OBJECT, 1, "n", b"p", True, Point(1, 2), b"e", ("a", "b"), ("a", 1)
+        PEER,
+        OBJECT,
+        1,
+        "n",
+        b"p",
+        True,
+        Point(1, 2),
+        b"e",
+        ("a", "b"),
+        ("a", 1),
+        (b"e", (1, b"d", 0)),
     )
     assert everything(entry=(1, b"d", 0)).entry == (1, b"d", 0)
     assert everything(names=()).names == ()
@@ -124,6 +136,8 @@ def test_fields_come_out_as_they_are_declared() -> None:
         ("entry", (True, b"d", 0), "an entry"),
         ("entry", (1, b"d", -1), "an entry"),
         ("names", "ab", "an array, got str"),
+        ("entries", [b"e"], "an array, got list"),
+        ("entries", (b"e", "f"), "an entry"),
         ("names", ("a", 1), "expected str"),
         ("pair", ("a",), "array of 2"),
         ("pair", ("a", 1, 2), "array of 2"),
