@@ -68,9 +68,7 @@ def encode(message: Any) -> list[bytes]:
         LookupError: Its class was not declared with ``@message``.
     """
     layout = LAYOUTS[type(message)]
-    array = [layout.kind]
-    array.extend([getattr(message, name) for name in layout.names])
-    body = _pack(array)
+    body = _pack((layout.kind, *layout.read(message)))
     return [body, *message.buffers] if layout.buffered else [body]
 
 

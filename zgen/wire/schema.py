@@ -8,6 +8,7 @@ travels as frames of its own. What does not fit its declaration is a ``RemotePro
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields
+from operator import attrgetter
 from typing import (
     Any,
     Final,
@@ -43,6 +44,7 @@ class Layout:
     Attributes:
         kind: Number on the wire, or -1 for a record inside messages.
         names: Field names in order, without the buffers.
+        read: Returns the fields in that order.
         checks: How each field is checked: its exact type and its length, where that is all there
             is to it, or 0 for any length; and the function that checks, or that tells what is
             wrong.
@@ -53,6 +55,7 @@ class Layout:
     kind: int
     cls: type
     names: tuple[str, ...]
+    read: Callable[[Any], tuple[Any, ...]]
     checks: tuple[tuple[type | None, int, Convert], ...]
     required: int
     buffered: bool
@@ -92,8 +95,7 @@ def record(cls: type[T]) -> type[T]:
 
 def to_array(value: Any) -> tuple[Any, ...]:
     """Return a record's fields in order; the packer calls this for what it does not know."""
-    layout = LAYOUTS[type(value)]
-    return tuple(getattr(value, name) for name in layout.names)
+    return LAYOUTS[type(value)].read(value)
 
 
 def from_array(layout: Layout, array: tuple[Any, ...], offset: int) -> list[Any]:
@@ -125,15 +127,23 @@ def _lay_out(cls: type, kind: int) -> Layout:
     declared = fields(cls)
     buffered = bool(declared) and hints[declared[-1].name] is Buffers
     plain = declared[:-1] if buffered else declared
+    names = tuple(field.name for field in plain)
     required = sum(1 for field in plain if field.default is MISSING)
     return Layout(
         kind=kind,
         cls=cls,
-        names=tuple(field.name for field in plain),
+        names=names,
+        read=_reader(names),
         checks=tuple(_check(hints[field.name]) for field in plain),
         required=required,
         buffered=buffered,
     )
+
+
+def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple([getattr(value, name) for name in names])
 
 
 def _exact(wanted: type) -> Convert:
