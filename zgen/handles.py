@@ -25,6 +25,7 @@ from zgen.io import clock, serializer
 from zgen.io.serializer import Large
 from zgen.limits import SECOND, TAKE_COUNT_MAX
 from zgen.runtime import process
+from zgen.runtime.awaiting import AwaitableRef, AwaitableSteps
 from zgen.runtime.process import Runtime, dropped_objects, dropped_streams, kick
 from zgen.runtime.waits import CountWaiter
 from zgen.wire.value import Stored, Value
@@ -33,7 +34,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class ObjectRef(Generic[T_co]):
+class ObjectRef(AwaitableRef[T_co], Generic[T_co]):
     """A counted handle on one object that this process owns.
 
     Two references to the same object are equal. The object lives as long as one of them does, or a
@@ -98,7 +99,7 @@ class ObjectRef(Generic[T_co]):
         )
 
 
-class ObjectRefGenerator(Generic[T]):
+class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
     """References to the items of a remote generator, in yield order, as it yields them.
 
     Iterate it, or call ``next``: each step blocks until the next item is there and returns its
@@ -107,7 +108,7 @@ class ObjectRefGenerator(Generic[T]):
     remote body runs on to its end. Not thread-safe.
     """
 
-    __slots__ = ("__weakref__", "_cursor", "_ended", "_items", "_runtime", "stream")
+    __slots__ = ("__weakref__", "_cursor", "_ended", "_items", "_runtime", "_turned_ns", "stream")
 
     def __init__(self, stream: StreamId, runtime: Runtime) -> None:
         """Made by zgen only."""
@@ -117,6 +118,7 @@ class ObjectRefGenerator(Generic[T]):
         self._items: list[ObjectRef[T] | None] = []
         self._cursor = 0
         self._ended = False
+        self._turned_ns = 0
 
     def __iter__(self) -> Iterator[ObjectRef[T]]:
         """Return itself."""

@@ -75,6 +75,15 @@ ITEMS_COUNT_MAX: Final = 100_000_000
 RETURNS_COUNT_MAX: Final = 100_000
 #: Ready items that one ``next`` takes over for the following ones.
 TAKE_COUNT_MAX: Final = 64
+#: An event loop gets a turn this often from a consumer who never has to wait.
+LOOP_TURN_NS: Final = 5 * MS
+#: What takes more bytes than this to unpickle is unpickled in a thread when it is awaited.
+LOAD_IN_PLACE_BYTES_MAX: Final = 1 << 20
+#: Bytes that such a thread copies at a time, so that others get their turn in between.
+LOAD_PIECE_BYTES: Final = 1 << 20
+#: Threads that map and unpickle what is awaited, and threads that settle futures.
+LOAD_THREADS_MAX: Final = 4
+FUTURE_THREADS_MAX: Final = 4
 
 # -- shared memory ---------------------------------------------------------------------------------
 #: A value with more bytes than this goes into shared memory; what is not more stays with its owner.

@@ -57,7 +57,7 @@ class Loop:
     Attributes:
         lock: The process lock.
         broken: Story of the step that failed, or empty.
-        on_broken: Called by the I/O thread when it finds that the machine failed.
+        on_broken: Called by the I/O thread when it finds that the machine failed; with no lock.
         rescues: Events that only a look without a wake-up found. A bug, and counted to be seen:
             tests fail when there is one.
     """
@@ -226,6 +226,11 @@ class Loop:
         for waiter in list(self._parked):
             waiter.wake()
 
+    def look(self) -> None:
+        """Let the I/O thread lead now, if nobody does, for who waits elsewhere."""
+        if not self._leader:
+            self._gate.open()
+
     @property
     def asleep(self) -> bool:
         """Whether the leader sleeps, so that who leaves work for it should wake it."""
@@ -367,12 +372,13 @@ class Loop:
                 # Of an effect, too: without this thread nothing would ever be received.
                 told = traceback.format_exc()[:20_000]
                 self.broken = self.broken or told  # type: ignore[redundant-expr]  # set by a step
-                self.on_broken()
-                for waiter in list(self._parked):
-                    waiter.wake()
             finally:
                 self._leader = 0
                 self._receive.release()
+        if self.broken:
+            self.on_broken()
+            for waiter in list(self._parked):
+                waiter.wake()
 
     def _thread_leads(self) -> bool:
         """Return whether the I/O thread may keep the lead that it has."""

@@ -44,8 +44,8 @@ _BUFFERS_COUNT_MAX: Final = 256
 
 #: The pickles of large ``bytes`` and ``bytearray``, whose content is the buffer: it is copied once
 #: on each side, and not into a pickle before.
-_BYTES: Final = b"\x80\x05cbuiltins\nbytes\n\x97\x85R."
-_BYTEARRAY: Final = b"\x80\x05cbuiltins\nbytearray\n\x97\x85R."
+BYTES: Final = b"\x80\x05cbuiltins\nbytes\n\x97\x85R."
+BYTEARRAY: Final = b"\x80\x05cbuiltins\nbytearray\n\x97\x85R."
 
 #: The way back from plain bytes, which is all that most values are.
 loads: Final = pickle.loads
@@ -122,12 +122,12 @@ def serialize(value: Any) -> Value | Large:
     kind = type(value)
     if kind in _PLAIN:
         if kind is bytes and len(value) > INLINE_BYTES_MAX:
-            return Large(_BYTES, [memoryview(value)])
+            return Large(BYTES, [memoryview(value)])
         data = pickle.dumps(value, 5)
         if len(data) <= INLINE_BYTES_MAX:
             return data
         if kind is bytes:
-            return Large(_BYTES, [memoryview(value)])
+            return Large(BYTES, [memoryview(value)])
         return Large(b"", [memoryview(data)])
     if value is None:
         return NONE
@@ -139,7 +139,7 @@ def serialize(value: Any) -> Value | Large:
 
 def _serialize_with_buffers(value: Any, kind: type) -> Value | Large:
     if kind is bytearray and len(value) > INLINE_BYTES_MAX:
-        return Large(_BYTEARRAY, [memoryview(value)])
+        return Large(BYTEARRAY, [memoryview(value)])
     buffers: list[memoryview] = []
 
     def keep_inside(buffer: pickle.PickleBuffer) -> bool:

@@ -289,6 +289,10 @@ class SharedMemory:
         with self._lock:
             self._kept.pop(slab, None)
 
+    def is_mapped(self, place: Place) -> bool:
+        """Return whether the slab of ``place`` can be read without mapping it first."""
+        return (place.slab, False) in self._mapped
+
     def mapped_count(self) -> int:
         """Return how many maps of slabs there are."""
         return len(self._mapped)

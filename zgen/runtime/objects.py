@@ -39,10 +39,11 @@ from zgen.exceptions import (
     StreamClosedError,
 )
 from zgen.ids import ObjectId, PeerId, StreamId
-from zgen.io import serializer
+from zgen.io import loading, serializer
 from zgen.io.loop import Loop
 from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
+from zgen.limits import LOAD_IN_PLACE_BYTES_MAX
 from zgen.wire.store import REFUSED_DISK, Place
 from zgen.wire.value import Stored, room_bytes
 
@@ -159,12 +160,18 @@ class LargeObjects:
         """Give a region back that no value will name."""
         self._loop.post(RegionUnused(region))
 
-    def open(self, name: ObjectId, deadline_ns: int | None) -> Any:
+    def open(
+        self,
+        name: ObjectId,
+        deadline_ns: int | None,
+        load: Callable[[bytes, list[memoryview]], Any] = serializer.deserialize_parts,
+    ) -> Any:
         """Return an object of this process that lies in shared memory; what it shares is read-only.
 
         Args:
             name: The object, with a ``Stored`` value and a reference that stays meanwhile.
             deadline_ns: When to stop waiting for it to be brought back from disk, or None.
+            load: Unpickles its parts.
 
         Raises:
             ObjectLostError: It is gone.
@@ -175,6 +182,50 @@ class LargeObjects:
         """
         request = next(self._numbers)
         answer = self._ask(request, OpenView(request, name), deadline_ns)
+        assert isinstance(answer, (ViewOpened, ViewRefused)), answer
+        return self.opened(name, answer, load)
+
+    def ask_view(self, name: ObjectId, reply: Reply) -> int:
+        """Ask for a view of an object, for who does not block; return the number of the request.
+
+        ``reply`` is finished when the answer is there, which may be at once.
+        """
+        request = next(self._numbers)
+        self._asked[request] = reply
+        try:
+            self._loop.post(OpenView(request, name))
+        except BaseException:
+            self.give_up(request, reply)
+            raise
+        return request
+
+    def give_up(self, request: int, reply: Reply) -> None:
+        """Take a request back; an answer that came meanwhile goes back too."""
+        self._forget(request)
+        if reply.answer is not None:
+            self.perform(reply.answer)
+
+    def is_at_hand(self, answer: ViewOpened | ViewRefused) -> bool:
+        """Return whether ``opened`` takes no longer than a small value does."""
+        if isinstance(answer, ViewRefused):
+            return True
+        value = answer.value
+        size_bytes = loading.bytes_to_load(value.data, value.sizes)
+        return size_bytes <= LOAD_IN_PLACE_BYTES_MAX and self.memory.is_mapped(answer.place)
+
+    def opened(
+        self,
+        name: ObjectId,
+        answer: ViewOpened | ViewRefused,
+        load: Callable[[bytes, list[memoryview]], Any],
+    ) -> Any:
+        """Return the object that ``answer`` is about; as ``open`` from there on.
+
+        Args:
+            name: The object.
+            answer: What came of the request for a view.
+            load: Unpickles its parts.
+        """
         if isinstance(answer, ViewRefused):
             error = serializer.error_of(answer.fault)
             raise (
@@ -182,13 +233,12 @@ class LargeObjects:
                 if type(error) is ObjectLostError
                 else error
             )
-        assert isinstance(answer, ViewOpened), answer
         value = answer.value
         try:
             parts = self.memory.views(value.region, answer.place, value.sizes)
         except ObjectLostError as lost:
             raise ObjectLostError(name.hex(), lost.story) from None
-        return serializer.deserialize_parts(value.data, parts)
+        return load(value.data, parts)
 
     def view(self, value: Stored) -> Any:
         """Return the object in a value for which a view is counted, in its place.
@@ -269,9 +319,7 @@ class LargeObjects:
             if not reply.done:
                 in_time = self._wait(reply, deadline_ns)
         except BaseException:
-            self._forget(request)
-            if reply.answer is not None:
-                self.perform(reply.answer)
+            self.give_up(request, reply)
             raise
         if reply.answer is None:
             self._forget(request)

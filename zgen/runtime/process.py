@@ -22,8 +22,10 @@ from zgen.core.effects import (
     Left,
     NodeAnswered,
     NodeLost,
+    ObjectsReady,
     PrintLines,
     Report,
+    StreamAdvanced,
 )
 from zgen.core.events import AskNode, BodyBlocked, Dropped
 from zgen.core.identity import Identity
@@ -37,6 +39,7 @@ from zgen.io.recorder import recorder_from_environment
 from zgen.io.runner import Runner, TaskContext
 from zgen.io.waiter import Waiter
 from zgen.limits import DROP_DELAY_NS, DROPPED_COUNT_MAX, REGION_SOON_NS, SECOND
+from zgen.runtime.bells import Bells
 from zgen.runtime.objects import LargeObjects
 from zgen.runtime.slab_keeper import SlabKeeper
 from zgen.runtime.waits import Waits
@@ -86,6 +89,7 @@ class Runtime:
         machine: What decides.
         loop: What steps it.
         waits: Who waits.
+        bells: Who of them is told in an event loop or by a future, and where.
         objects: What is written and read in shared memory.
         job: Job of this process.
         runner: What runs tasks; None in a driver.
@@ -106,6 +110,7 @@ class Runtime:
         """Bind the inbox and start; ``marks_fd`` makes it a worker, ``interrupts`` a driver."""
         self.machine = ProcessMachine(identity, executes=marks_fd is not None)
         self.waits = Waits(self.machine.owner)
+        self.bells = Bells()
         self.job = job
         self.folder = folder
         self.closed = ""
@@ -145,6 +150,7 @@ class Runtime:
             if marks_fd is None
             else None
         )
+        self.loop.on_broken = self._end_waits
         self._drop_seen_ns: int | None = None
         self._print_lock = threading.Lock()
         self.loop.interrupts = interrupts
@@ -195,18 +201,27 @@ class Runtime:
 
         A task may wait for its own threads, so it gives them away while any of these waits.
         """
+        context = self.give_away()
+        try:
+            yield
+        finally:
+            self.take_back(context)
+
+    def give_away(self) -> TaskContext:
+        """Give the resources of the running task away until what is returned is taken back."""
         context = self.context
         with self.loop.lock:
             context.waits += 1
             if context.waits == 1:
                 self.loop.post(BodyBlocked(True))
-        try:
-            yield
-        finally:
-            with self.loop.lock:
-                context.waits -= 1
-                if context.waits == 0 and context is self.context and not self.loop.broken:
-                    self.loop.post(BodyBlocked(False))
+        return context
+
+    def take_back(self, context: TaskContext) -> None:
+        """One wait of a task is over; with the last of them it has its resources again."""
+        with self.loop.lock:
+            context.waits -= 1
+            if context.waits == 0 and context is self.context and not self.loop.broken:
+                self.loop.post(BodyBlocked(False))
 
     def _wait_for_memory(self, waiter: Waiter, deadline_ns: int | None) -> bool:
         """Wait for shared memory; give the CPU of a running task away if that takes long.
@@ -238,6 +253,7 @@ class Runtime:
 
     def drain_drops(self) -> int | None:
         """Release what was dropped at least ``DROP_DELAY_NS`` ago; return when to look again."""
+        self.bells.tend()
         if not (dropped_objects or dropped_streams or self.objects.dropped):
             self._drop_seen_ns = None
             return None
@@ -272,11 +288,17 @@ class Runtime:
             streams = self.machine.owner.streams
             for stream in [name for name, record in streams.streams.items() if not record.ended]:
                 streams.fail(stream, fault)
-            self.waits.finish_all()
-            self.objects.finish_all()
+        self._end_waits()
+        self.bells.close()
         self.objects.close()
         if self._recorder is not None:
             self._recorder.close()
+
+    def _end_waits(self) -> None:
+        with self.loop.lock:
+            self.waits.finish_all()
+            self.objects.finish_all()
+        self.bells.ring()
 
     def keep_slabs(self) -> None:
         """Keep the slabs of what this driver has put, as of what has come to it."""
@@ -290,13 +312,15 @@ class Runtime:
         if self.waits.perform(effect):
             if self._regions and self._keeper is not None:
                 self._keeper.look()
-            return True
+            return not self.bells.due  # they are rung by ``_perform``
         if self.objects.perform_inside(effect):
             return True
         return self.runner.perform(effect) if self.runner is not None else False
 
     def _perform(self, effect: Effect) -> None:
-        if isinstance(effect, PrintLines):
+        if isinstance(effect, (ObjectsReady, StreamAdvanced)):
+            self.bells.ring()
+        elif isinstance(effect, PrintLines):
             if self.log_to_driver:
                 self._print(effect)
         elif isinstance(effect, Report):

@@ -88,7 +88,7 @@ class Waits:
 
     def finish_all(self) -> None:
         """End every wait, ready or not: the runtime is over."""
-        for waiters in (*self._objects.values(), *self._streams.values()):
+        for waiters in [*self._objects.values(), *self._streams.values()]:
             for waiter in waiters:
                 waiter.finish()
 
