@@ -37,7 +37,7 @@ def runtime(shared_node: Runtime) -> Iterator[Runtime]:
     yield shared_node
 
     def let_go() -> bool:
-        if all(name in before for name in held(shared_node)):
+        if all(name in before for name in held(shared_node)) and shared_node.bells.is_idle():
             return True
         gc.collect()  # the test's exceptions keep its frames in cycles
         return False

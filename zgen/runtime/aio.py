@@ -5,9 +5,9 @@ is cancelled has taken nothing and leaves nothing behind. What may block, or rea
 happens in a thread. What runs in the event loop's thread is short.
 
 Theory of operation. A coroutine that finds nothing puts a waiter into ``waits``, as a blocked
-thread would, and suspends on a future of its loop, which is settled when the loop's bell rings; then
-it looks again. A coroutine that is collected while it waits (its loop was closed) may be so inside
-any lock: it only notes what is to be undone, and the I/O thread does that.
+thread would, and suspends on a future of its loop, which is settled when the loop's bell rings;
+then it looks again. A coroutine that is collected while it waits (its loop was closed) may be so
+inside any lock: it only notes what is to be undone, and the I/O thread does that.
 
 Resources. In a worker a wait gives the resources of the running task away from the moment that it
 suspends until it goes on, as a blocked ``get`` does: a task has its CPU while nothing in it waits
@@ -338,20 +338,18 @@ def _open(name: ObjectId, record: OwnedRef) -> Pause[Any]:
     objects = runtime.objects
     reply = LoopReply()
     request = objects.ask_view(name, reply)
-    if not reply.done:
-        with runtime.loop.lock:
-            waiter = None if reply.done else _join(runtime)
-            reply.waiter = waiter
-        if waiter is not None:
-            try:
-                yield from _suspend(runtime, waiter, (), ())
-            except GeneratorExit:
-                runtime.bells.abandoned.append(lambda: objects.give_up(request, reply))
-                kick()
-                raise
-            except BaseException:
-                objects.give_up(request, reply)
-                raise
+    with runtime.loop.lock:
+        waiter = reply.waiter = None if reply.done else _join(runtime)
+    if waiter is not None:
+        try:
+            yield from _suspend(runtime, waiter, (), ())
+        except GeneratorExit:
+            runtime.bells.abandoned.append(lambda: objects.give_up(request, reply))
+            kick()
+            raise
+        except BaseException:
+            objects.give_up(request, reply)
+            raise
     answer = reply.answer
     if answer is None:
         objects.give_up(request, reply)

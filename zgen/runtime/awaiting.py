@@ -8,10 +8,8 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from zgen.core.ref_table import OwnedRef
-from zgen.ids import ObjectId, StreamId
-from zgen.io import clock, serializer
-from zgen.limits import LOOP_TURN_NS
-from zgen.runtime.process import Runtime
+from zgen.ids import ObjectId
+from zgen.io import serializer
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,10 +40,10 @@ class AwaitableRef(Generic[T_co]):
         """
         value = self.record.value
         if type(value) is bytes:
-            return serializer.loads(value)  # type: ignore[no-any-return]  # as serialised
+            return serializer.loads(value)  # type: ignore[no-any-return]  # as it was serialised
         from zgen.runtime import aio
 
-        return (yield from aio.value(self, self._id, self.record))
+        return (yield from aio.value(self, self._id, self.record))  # type: ignore[no-any-return]
 
     def future(self) -> "concurrent.futures.Future[T_co]":
         """Return a future of the object, for other threads and ``asyncio.wrap_future``.
@@ -74,12 +72,9 @@ class AwaitableSteps(Generic[R]):
 
     __slots__ = ()
 
-    stream: StreamId
     _cursor: int
     _ended: bool
     _items: list[R | None]
-    _runtime: Runtime
-    _turned_ns: int
 
     def __aiter__(self) -> "AwaitableSteps[R]":
         """Return itself."""
@@ -131,27 +126,5 @@ class AwaitableSteps(Generic[R]):
             "a remote generator cannot be closed; drop it to free what was not taken"
         )
 
-    def _take(self, runtime: Runtime) -> list[R | None]:
-        raise NotImplementedError
-
     async def _fill(self) -> None:
-        """Take over what is there, or wait for something; returns after one look or one wait."""
-        runtime = self._runtime
-        runtime.enter()
-        now_ns = clock.now_ns()
-        if not self._turned_ns:
-            self._turned_ns = now_ns
-        elif now_ns - self._turned_ns > LOOP_TURN_NS:  # a fast stream shall not starve the others
-            from zgen.runtime import aio
-
-            self._turned_ns = now_ns
-            await aio.turn()
-            return
-        taken = self._take(runtime)
-        if taken:
-            self._items, self._cursor = taken, 0
-        elif not self._ended:
-            from zgen.runtime import aio
-
-            await aio.advance(runtime, self.stream)
-            self._turned_ns = clock.now_ns()
+        raise NotImplementedError

@@ -62,6 +62,8 @@ class Bell:
             self._call(self._tell)
         except Exception as error:  # the loop was closed, or whatever a foreign one raises
             log.debug("nobody is left to be told: %r", error)
+            self.is_due = False
+            self._finished.clear()  # or those who waited would never be collected
 
     def _tell(self) -> None:
         self.is_due = False  # first: what is hung from here on is told by another call
@@ -88,7 +90,7 @@ class Bells:
         """Start without bells."""
         self.due: Final[list[Bell]] = []
         self.abandoned: Final[deque[Callable[[], None]]] = deque()
-        self.pools: Final[dict[str, "Executor"]] = {}
+        self.pools: Final[dict[str, Executor]] = {}
         #: Place -> bell. Added by ``join``, removed by ``leave`` with the last who waits.
         self._bells: dict[Any, Bell] = {}
 
