@@ -31,6 +31,10 @@ def make_loop(kind: str) -> asyncio.AbstractEventLoop:
     return loop
 
 
+if importlib.util.find_spec("uvloop") is not None:
+    make_loop("uvloop").close()  # libuv keeps two descriptors from its first loop on
+
+
 def run_in(kind: str, main: Coroutine[Any, Any, T], *, debug: bool = False) -> T:
     """As ``asyncio.run``, in a loop of this kind."""
     with asyncio.Runner(loop_factory=lambda: make_loop(kind), debug=debug) as runner:
