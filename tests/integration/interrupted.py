@@ -204,6 +204,27 @@ def asyncio_run(scene: Scene) -> None:
             return
 
 
+def awaiting(scene: Scene) -> None:
+    """As ``asyncio_run``, with a consumer that awaits its items."""
+
+    async def consume() -> None:
+        scene.keep()
+        scene.tell()
+        async for scene.ref in scene.gen:
+            scene.refs.append(scene.ref)
+            await scene.ref
+            sum(range(2000))
+
+    while True:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            asyncio.run(consume())
+        except KeyboardInterrupt:
+            scene.interrupted()
+        else:
+            return
+
+
 def asyncio_blocked(scene: Scene) -> None:
     """The first interrupt cancels a task that cannot hear of it; the second ends its call."""
 
@@ -364,6 +385,7 @@ SCENES: dict[str, Callable[[Scene], None]] = {
     "raising": raising,
     "counting": counting,
     "asyncio": asyncio_run,
+    "awaiting": awaiting,
     "asyncio_blocked": asyncio_blocked,
     "blocked": blocked,
     "submitting": submitting,
