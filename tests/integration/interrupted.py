@@ -210,10 +210,10 @@ def awaiting(scene: Scene) -> None:
     async def consume() -> None:
         scene.keep()
         scene.tell()
-        async for scene.ref in scene.gen:
+        gen = scene.gen
+        async for scene.ref in gen:
             scene.refs.append(scene.ref)
             await scene.ref
-            sum(range(2000))
 
     while True:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""The bridge to asyncio and to futures: wait for objects and items without blocking a thread.
+"""The bridge to asyncio: wait for objects and items without blocking a thread.
 
 Rules of this file: it may be used from any event loop in any thread, several at once. A wait that
 is cancelled has taken nothing and leaves nothing behind. What may block, or read a large value,
@@ -17,25 +17,25 @@ finds a CPU, at the price that what a task computes beside its waits is not coun
 
 import asyncio
 import types
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from zgen.core.effects import Effect
 from zgen.core.ref_table import OwnedRef
 from zgen.core.store_effects import ViewOpened, ViewRefused
-from zgen.exceptions import ObjectLostError, StreamClosedError, TaskError
+from zgen.exceptions import StreamClosedError
 from zgen.ids import ObjectId, StreamId
 from zgen.io import serializer
 from zgen.io.loading import load_in_turns
 from zgen.io.runner import TaskContext
-from zgen.limits import FUTURE_THREADS_MAX, LOAD_THREADS_MAX
-from zgen.runtime import process
+from zgen.limits import LOAD_THREADS_MAX
 from zgen.runtime.bells import Bell
+from zgen.runtime.futures import check_same, enter, load, pool, settle
 from zgen.runtime.objects import Reply
 from zgen.runtime.process import Runtime, kick
 from zgen.runtime.waits import CountWaiter
-from zgen.wire.value import Stored, Value
+from zgen.wire.value import Stored
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ def value(ref: Any, name: ObjectId, record: OwnedRef) -> Pause[Any]:
         Exception: What it holds.
     """
     while record.value is None:
-        runtime = _enter(name)
+        runtime = enter(name)
         waiter: LoopWaiter | None = None
         with runtime.loop.lock:
             if record.value is None:
@@ -111,7 +111,7 @@ def value(ref: Any, name: ObjectId, record: OwnedRef) -> Pause[Any]:
     found = record.value
     if type(found) is Stored:
         return (yield from _open(name, record))
-    return _load(found)
+    return load(found)
 
 
 @types.coroutine
@@ -144,126 +144,7 @@ def as_future(ref: Any) -> "asyncio.Future[Any]":
     return asyncio.get_running_loop().create_task(wait())
 
 
-def future(ref: Any, name: ObjectId, record: OwnedRef) -> "Future[Any]":
-    """Return a future of an object; the arguments are those of ``value``."""
-    settled: Future[Any] = Future()
-    runtime = process.current
-    found = record.value
-    if runtime is None or (found is not None and type(found) is not Stored):
-        _settle(settled, lambda: _open_here(name, record))
-        return settled
-    runtime.enter()
-    waiter = _FutureWaiter(runtime, ref, name, record, settled)
-    if not waiter.hold():
-        waiter.tell()
-    settled.add_done_callback(waiter.let_go)
-    return settled
-
-
-class _FutureWaiter(CountWaiter):
-    """Waits for one object, for a future, which has a bell of its own.
-
-    Attributes:
-        bell: The bell, from ``hold`` until ``let_go``.
-        ref: Keeps the object.
-    """
-
-    __slots__ = ("_context", "_name", "_record", "_runtime", "_settled", "bell", "ref")
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        ref: Any,
-        name: ObjectId,
-        record: OwnedRef,
-        settled: "Future[Any]",
-    ) -> None:
-        super().__init__(1, stop_at_error=False)
-        self.bell: Bell | None = None
-        self.ref = ref
-        self._runtime = runtime
-        self._name = name
-        self._record = record
-        self._settled = settled
-        self._context: TaskContext | None = None
-
-    def hold(self) -> bool:
-        """Begin to wait; return False if there is nothing to wait for."""
-        runtime = self._runtime
-        with runtime.loop.lock:
-            if self._record.value is not None or runtime.closed:
-                return False
-            self.bell = runtime.bells.join(self, _at_once)
-            runtime.waits.add(self, (self._name,), ())
-            self._context = runtime.give_away() if runtime.blocks_task() else None
-        runtime.loop.look()
-        return True
-
-    def wake(self) -> None:
-        """It has happened; under the process lock."""
-        if self.bell is not None:
-            self.bell.hang(self)
-
-    def tell(self) -> None:
-        """Let a thread of the pool settle the future: its callbacks are foreign code."""
-        try:
-            _pool(self._runtime, "future", FUTURE_THREADS_MAX).submit(self._work)
-        except RuntimeError:  # the interpreter ends, or zgen does
-            self._work()
-
-    def let_go(self, settled: "Future[Any]") -> None:
-        """Wait no more, however it ended."""
-        runtime = self._runtime
-        with runtime.loop.lock:
-            bell, self.bell = self.bell, None
-            if bell is not None:
-                if not self.done:
-                    runtime.waits.remove(self, (self._name,), ())
-                runtime.bells.leave(bell)
-        if self._context is not None and bell is not None:
-            runtime.take_back(self._context)
-
-    def _work(self) -> None:
-        if self._settled.set_running_or_notify_cancel():
-            _settle(self._settled, lambda: _open_here(self._name, self._record))
-
-
-def _at_once(call: Callable[[], None]) -> None:
-    call()
-
-
-def _settle(settled: "Future[Any]", make: Callable[[], Any]) -> None:
-    try:
-        made = make()
-    except BaseException as error:
-        settled.set_exception(error)
-    else:
-        settled.set_result(made)
-
-
-def _open_here(name: ObjectId, record: OwnedRef) -> Any:
-    """Return an object in a thread that may block, or raise the error that it holds."""
-    found = record.value
-    if found is None:
-        raise ObjectLostError(name.hex(), "zgen was shut down before it was ready")
-    if type(found) is not Stored:
-        return _load(found)
-    runtime = _enter(name)
-    _check_same(runtime, name, record)
-    return runtime.objects.open(name, None, load_in_turns)
-
-
 # -- suspending ------------------------------------------------------------------------------------
-def _enter(name: ObjectId) -> Runtime:
-    runtime = process.current
-    if runtime is None:
-        if process.forked:
-            process.require()
-        raise ObjectLostError(name.hex(), "zgen was shut down before it was ready")
-    runtime.enter()
-    return runtime
-
-
 def _join(runtime: Runtime) -> LoopWaiter:
     """Return a waiter for the running coroutine; process lock.
 
@@ -315,26 +196,10 @@ def _leave(
 
 
 # -- values ----------------------------------------------------------------------------------------
-def _load(found: Value) -> Any:
-    """Return the object in a value that is not in shared memory, or raise the error it holds."""
-    try:
-        return serializer.deserialize(found)
-    except TaskError as error:
-        if not isinstance(error, _ORDERS):
-            raise
-        # As an instance of its cause it would be an order to the event loop or to the task.
-        raise TaskError(
-            error.cause, error.function_name, error.remote_traceback, error.pid, error.attempt
-        ) from None
-
-
-_ORDERS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
-
-
 def _open(name: ObjectId, record: OwnedRef) -> Pause[Any]:
     """Return an object that lies in shared memory, or on disk."""
-    runtime = _enter(name)
-    _check_same(runtime, name, record)
+    runtime = enter(name)
+    check_same(runtime, name, record)
     objects = runtime.objects
     reply = LoopReply()
     request = objects.ask_view(name, reply)
@@ -370,13 +235,13 @@ def _open_in_thread(runtime: Runtime, name: ObjectId, answer: Effect) -> Pause[A
 
     def work() -> None:
         if opened.set_running_or_notify_cancel():
-            _settle(opened, lambda: objects.opened(name, answer, load_in_turns))
+            settle(opened, lambda: objects.opened(name, answer, load_in_turns))
             with runtime.loop.lock:
                 waiter.finish()
             runtime.bells.ring()
 
     try:
-        _pool(runtime, "load", LOAD_THREADS_MAX).submit(work)
+        pool(runtime, "load", LOAD_THREADS_MAX).submit(work)
     except BaseException:  # it was shut down meanwhile
         objects.perform(answer)
         _leave(runtime, waiter, (), (), None)
@@ -396,19 +261,3 @@ def _open_in_thread(runtime: Runtime, name: ObjectId, answer: Effect) -> Pause[A
         give_back()
         raise
     return opened.result()
-
-
-def _check_same(runtime: Runtime, name: ObjectId, record: OwnedRef) -> None:
-    """Raise if an object is of an earlier life of zgen, whose shared memory is gone."""
-    if runtime.machine.owner.refs.records.get(name) is not record:
-        raise ObjectLostError(name.hex(), "its zgen was shut down")
-
-
-def _pool(runtime: Runtime, name: str, threads_max: int) -> Executor:
-    """Return the threads of that name, making them with their first use."""
-    pools = runtime.bells.pools
-    with runtime.loop.lock:
-        pool = pools.get(name)
-        if pool is None:
-            pool = pools[name] = ThreadPoolExecutor(threads_max, f"zgen-{name}")
-    return pool

@@ -50,9 +50,9 @@ class AwaitableRef(Generic[T_co]):
 
         Its callbacks run in a thread of zgen's. Cancelling it leaves the remote task alone.
         """
-        from zgen.runtime import aio
+        from zgen.runtime import futures
 
-        return aio.future(self, self._id, self.record)
+        return futures.future(self, self._id, self.record)
 
     def as_future(self) -> "asyncio.Future[T_co]":
         """Return a future of the running event loop for the object.

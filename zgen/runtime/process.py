@@ -197,10 +197,7 @@ class Runtime:
 
     @contextmanager
     def blocked(self) -> Iterator[None]:
-        """Give the resources of the running task away while the block waits.
-
-        A task may wait for its own threads, so it gives them away while any of these waits.
-        """
+        """Give the resources of the running task away while the block waits."""
         context = self.give_away()
         try:
             yield
@@ -208,7 +205,7 @@ class Runtime:
             self.take_back(context)
 
     def give_away(self) -> TaskContext:
-        """Give the resources of the running task away until what is returned is taken back."""
+        """Give the resources of the running task away while any of its threads or loops waits."""
         context = self.context
         with self.loop.lock:
             context.waits += 1

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 import zmq
@@ -35,6 +36,10 @@ class Ref:
         """Unpickle the value."""
         return pickle.loads(self.table[self.key])
 
+    def __await__(self) -> Generator[Any, None, Any]:
+        yield from ()
+        return self.get()
+
     def __del__(self) -> None:
         self.table.pop(self.key, None)
 
@@ -50,7 +55,14 @@ class Stream:
         self.ended = False
         self.changed = threading.Condition()
         self.waiting = False
+        #: Called by the I/O thread when something came, for who does not wait in a thread.
+        self.on_change: Callable[[], None] | None = None
         self._taken = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `next` would not block."""
+        return self._taken != self.arrived or self.ended
 
     def __iter__(self) -> "Stream":
         return self
@@ -173,7 +185,9 @@ class Caller:
         self._wake(stream)
 
     def _wake(self, stream: Stream) -> None:
-        if self.threaded:
+        if stream.on_change is not None:
+            stream.on_change()
+        elif self.threaded:
             with stream.changed:
                 if stream.waiting:
                     stream.changed.notify()

@@ -1,5 +1,6 @@
 """Floors of the rows PS*."""
 
+import asyncio
 import importlib
 import mmap
 import os
@@ -7,7 +8,7 @@ import statistics
 import time
 from typing import Any
 
-from scripts.benchmark.floor.caller import Caller, Stream
+from scripts.benchmark.floor.caller import Caller, Ref, Stream
 
 Figures = dict[str, float]
 
@@ -60,6 +61,25 @@ def ps7() -> Figures:
     return {"rate": rate}
 
 
+def ps8() -> Figures:
+    """Stream small ints to a coroutine that loads each."""
+    count = 500_000
+
+    async def measure() -> float:
+        await _drain_awaiting(Awaited(caller.open("numbers", 500)))
+        began = time.perf_counter()
+        taken = await _drain_awaiting(Awaited(caller.open("numbers", count)))
+        elapsed_s = time.perf_counter() - began
+        if taken != count:
+            raise RuntimeError(f"{taken} of {count} items arrived")
+        return count / elapsed_s
+
+    caller = Caller(peers=1, threaded=True)
+    rate = asyncio.run(measure())
+    caller.close()
+    return {"rate": rate}
+
+
 def ps11() -> Figures:
     """Compare the rate from 1, 8 and 64 peers at once."""
     caller = Caller(peers=64, threaded=True)
@@ -77,6 +97,48 @@ def ps3() -> Figures:
 def ps4() -> Figures:
     """Pass arrays of 10 MB through reused segments and read every byte."""
     return _segments(10_000_000, 400)
+
+
+class Awaited:
+    """A stream for an event loop, which is called only when somebody waits."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Future[None] | None = None
+        stream.on_change = self._changed
+
+    def __aiter__(self) -> "Awaited":
+        return self
+
+    async def __anext__(self) -> Ref:
+        stream = self._stream
+        while not stream.is_ready:
+            waiting = self._waiting = self._loop.create_future()
+            if not stream.is_ready:
+                await waiting
+        try:
+            return next(stream)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    def _changed(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._loop.call_soon_threadsafe(_settle, waiting)
+
+
+def _settle(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+async def _drain_awaiting(items: Awaited) -> int:
+    count = 0
+    async for ref in items:
+        await ref
+        count += 1
+    return count
 
 
 def _one_stream(body: str, count: int) -> Figures:

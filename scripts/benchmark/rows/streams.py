@@ -1,5 +1,6 @@
 """Rows PS*: how fast and how soon the items of a stream reach the caller."""
 
+import asyncio
 import importlib
 import os
 import statistics
@@ -91,6 +92,25 @@ def ps7(subject: Subject) -> Figures:
     return {"rate": rate}
 
 
+def ps8(subject: Subject) -> Figures:
+    """Stream small ints to a coroutine that awaits each."""
+
+    async def measure(stream: Any, count: int) -> float:
+        await _drain_awaiting(stream.remote(500))
+        began = time.perf_counter()
+        taken = await _drain_awaiting(stream.remote(count))
+        elapsed_s = time.perf_counter() - began
+        if taken != count:
+            raise RuntimeError(f"{taken} of {count} items arrived")
+        return count / elapsed_s
+
+    subject.start()
+    stream = subject.stream(counting())
+    rate = asyncio.run(measure(stream, subject.many(ray=15_000, zgen=150_000)))
+    subject.stop()
+    return {"rate": rate}
+
+
 def ps11(subject: Subject) -> Figures:
     """Compare the rate through 1, 8 and 64 streams at once."""
     subject.start()
@@ -118,6 +138,14 @@ def _drain(subject: Subject, items: Any) -> int:
     count = 0
     for ref in items:
         get(ref)
+        count += 1
+    return count
+
+
+async def _drain_awaiting(items: Any) -> int:
+    count = 0
+    async for ref in items:
+        await ref
         count += 1
     return count
 
