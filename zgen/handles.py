@@ -23,7 +23,7 @@ from zgen.ids import (
 )
 from zgen.io import clock, serializer
 from zgen.io.serializer import Large
-from zgen.limits import LOOP_TURN_NS, SECOND, TAKE_COUNT_MAX
+from zgen.limits import SECOND, TAKE_COUNT_MAX
 from zgen.runtime import process
 from zgen.runtime.awaiting import AwaitableRef, AwaitableSteps
 from zgen.runtime.process import Runtime, dropped_objects, dropped_streams, kick
@@ -108,7 +108,7 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
     remote body runs on to its end. Not thread-safe.
     """
 
-    __slots__ = ("__weakref__", "_cursor", "_ended", "_items", "_runtime", "_turned_ns", "stream")
+    __slots__ = ("__weakref__",)
 
     def __init__(self, stream: StreamId, runtime: Runtime) -> None:
         """Made by zgen only."""
@@ -283,27 +283,6 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
                 records = runtime.machine.owner.refs.records
                 return [ObjectRef(name, records[name]) for name in effect.objects]
         raise AssertionError("TakeItems was not answered")
-
-    async def _fill(self) -> None:
-        """Take over what is there, or wait for something; after one look or one wait it returns."""
-        runtime = self._runtime
-        runtime.enter()
-        now_ns = clock.now_ns()
-        if now_ns - self._turned_ns > LOOP_TURN_NS:  # a fast stream shall not starve the others
-            from zgen.runtime import aio
-
-            first, self._turned_ns = not self._turned_ns, now_ns
-            if not first:
-                return await aio.turn()
-        taken = self._take(runtime)
-        if taken:
-            self._items, self._cursor = taken, 0
-        elif not self._ended:
-            from zgen.runtime import aio
-
-            await aio.advance(runtime, self.stream)
-            self._turned_ns = clock.now_ns()
-        return None
 
     def _wait(self, runtime: Runtime, deadline_ns: int | None) -> bool:
         waiter = CountWaiter(1, stop_at_error=False)

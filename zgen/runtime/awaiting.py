@@ -8,8 +8,10 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from zgen.core.ref_table import OwnedRef
-from zgen.ids import ObjectId
-from zgen.io import serializer
+from zgen.ids import ObjectId, StreamId
+from zgen.io import clock, serializer
+from zgen.limits import LOOP_TURN_NS
+from zgen.runtime.process import Runtime
 
 if TYPE_CHECKING:
     import asyncio
@@ -70,11 +72,14 @@ class AwaitableRef(Generic[T_co]):
 class AwaitableSteps(Generic[R]):
     """The half of ``ObjectRefGenerator`` that is for event loops; both share one cursor."""
 
-    __slots__ = ()
+    __slots__ = ("_cursor", "_ended", "_items", "_runtime", "_turned_ns", "stream")
 
+    stream: StreamId
     _cursor: int
     _ended: bool
     _items: list[R | None]
+    _runtime: Runtime
+    _turned_ns: int
 
     def __aiter__(self) -> "AwaitableSteps[R]":
         """Return itself."""
@@ -126,5 +131,26 @@ class AwaitableSteps(Generic[R]):
             "a remote generator cannot be closed; drop it to free what was not taken"
         )
 
-    async def _fill(self) -> None:
+    def _take(self, runtime: Runtime) -> list[R | None]:
         raise NotImplementedError
+
+    async def _fill(self) -> None:
+        """Take over what is there, or wait for something; after one look or one wait it returns."""
+        runtime = self._runtime
+        runtime.enter()
+        now_ns = clock.now_ns()
+        if now_ns - self._turned_ns > LOOP_TURN_NS:  # a fast stream shall not starve the others
+            from zgen.runtime import aio
+
+            first, self._turned_ns = not self._turned_ns, now_ns
+            if not first:
+                return await aio.turn()
+        taken = self._take(runtime)
+        if taken:
+            self._items, self._cursor = taken, 0
+        elif not self._ended:
+            from zgen.runtime import aio
+
+            await aio.advance(runtime, self.stream)
+            self._turned_ns = clock.now_ns()
+        return None
