@@ -20,11 +20,15 @@ MADE := $(VENV)/.made-$(VERSION)
 RUNTIME := $(VENV)/.runtime-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 
-STEPS := lint types layers unit sim-tests sim mutants-recorded integration chaos-quick docs wheel
+STEPS := lint+layers types+unit sim-tests sim mutants-recorded integration-1+integration-2 chaos-quick docs wheel
+# Two halves of the integration tests, that wait more than they compute, side by side.
+HALF := $(wildcard tests/integration/test_[a-m]*.py)
+OTHER_HALF := $(filter-out $(HALF),$(wildcard tests/integration/test_*.py))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dev hooks fmt lint types layers unit sim-tests sim integration chaos chaos-quick \
+.PHONY: help demo test dev hooks fmt lint types layers unit sim-tests sim integration integration-1 \
+	integration-2 chaos chaos-quick \
 	bench docs wheel mutants mutants-recorded clean
 
 help: ## list the targets
@@ -97,6 +101,12 @@ mutants: $(DEV) ## search for seeds that kill each mutant
 
 integration: $(DEV) ## real sockets and real processes
 	$(PYTEST) tests/integration
+
+integration-1: $(DEV)
+	$(PYTEST) $(HALF)
+
+integration-2: $(DEV)
+	$(PYTEST) $(OTHER_HALF)
 
 chaos-quick: $(DEV)
 	$(PYTEST) tests/chaos -m 'not slow'

@@ -8,7 +8,13 @@ from scripts import run_steps
 
 MAKE = """#!/bin/sh
 test -z "$MAKEFLAGS" || exit 3
-case "$2" in bad) exit 2;; esac
+echo "this is $2"
+case "$2" in
+bad) exit 2 ;;
+meets-*)
+  mkdir "$0.$2"
+  until test -e "$0.meets-a" -a -e "$0.meets-b"; do :; done ;;
+esac
 """
 
 
@@ -37,3 +43,19 @@ def test_the_first_failure_ends_the_run_and_fails_it(capfd: pytest.CaptureFixtur
     assert "FAILED (2)" in output
     assert "=== two" not in output
     assert [line for line in output.splitlines() if line.endswith("not run")]
+
+
+@pytest.mark.usefixtures("make")
+def test_joined_steps_run_side_by_side_and_print_one_after_the_other(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run_steps.run(["meets-a+meets-b", "one"]) == 0
+    said = [line for line in capfd.readouterr().out.splitlines() if line.startswith("this")]
+    assert said == ["this is meets-a", "this is meets-b", "this is one"]
+
+
+@pytest.mark.usefixtures("make")
+def test_one_of_joined_steps_that_fails_ends_the_run(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_steps.run(["bad+one", "two"]) == 2
+    verdicts = [line.split()[0] for line in capfd.readouterr().out.splitlines()[-4:-1]]
+    assert verdicts == ["bad", "one", "two"]
