@@ -13,7 +13,7 @@ from zgen.ids import FunctionId, ObjectId, TaskId, derive_task_id, hash_function
 from zgen.io import serializer
 from zgen.io.runner import TaskContext
 from zgen.io.serializer import Large
-from zgen.limits import MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
+from zgen.limits import ITEMS_COUNT_MAX, MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
 from zgen.wire.lease import Shape
@@ -26,6 +26,8 @@ R = TypeVar("R")
 #: Resources are counted in ten-thousandths.
 UNIT: Final = 10_000
 _NO_ARGUMENTS: Final = b""
+_WINDOW: Final = "_generator_backpressure_num_objects"
+_MAY_BE_NONE: Final = ("num_returns", "num_cpus", "num_gpus", "memory", _WINDOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class TaskOptions:
         max_retries: How often it may run again after a failure of the system; -1 for ever.
         retry_exceptions: True, or the exception classes after which it may run again too.
         name: What messages call it.
+        _generator_backpressure_num_objects: Items of a generator that may be there without being
+            taken by ``next``; more are not yielded before. None or -1 for any number.
     """
 
     num_returns: int | str | None = None
@@ -52,6 +56,12 @@ class TaskOptions:
     max_retries: int = MAX_RETRIES_DEFAULT
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
     name: str = ""
+    _generator_backpressure_num_objects: int | None = None
+
+    @property
+    def window(self) -> int:
+        """Items of a stream that may be there without being taken; 0 for any number."""
+        return min(max(self._generator_backpressure_num_objects or 0, 0), ITEMS_COUNT_MAX)
 
 
 def check_options(given: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +76,7 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
         if name not in TaskOptions.__dataclass_fields__:
             known = ", ".join(TaskOptions.__dataclass_fields__)
             raise ValueError(f"unknown option {name!r} for a remote function; known are {known}")
-        if value is None and name not in ("num_returns", "num_cpus", "num_gpus", "memory"):
+        if value is None and name not in _MAY_BE_NONE:
             del checked[name]
     for name in ("num_cpus", "num_gpus", "memory"):
         if checked.get(name) is not None:
@@ -86,7 +96,15 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
         checked["retry_exceptions"] = _check_retry_exceptions(checked["retry_exceptions"])
     if not isinstance(checked.get("name", ""), str):
         raise TypeError(f"name must be a string, got {checked['name']!r}")
+    _check_window(checked.get(_WINDOW))
     return checked
+
+
+def _check_window(value: Any) -> None:
+    if value == 0 and type(value) is int:
+        raise ValueError(f"{_WINDOW}=0 is not allowed: nothing could ever be yielded; -1 is none")
+    if value is not None and (type(value) is not int or value < -1):
+        raise ValueError(f"{_WINDOW} must be an integer >= 1, or -1 or None, got {value!r}")
 
 
 def check_amount(name: str, amount: Any) -> None:
@@ -207,6 +225,7 @@ class RemoteFunction(Generic[P, R]):
             self._shape,
             options.max_retries,
             self._retry_exceptions,
+            options.window if self._returns_count == STREAMING else 0,
         )
         runtime.loop.post(SubmitTask(spec))
         del puts  # the task needs what they refer to, and keeps it

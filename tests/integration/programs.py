@@ -263,6 +263,18 @@ def two_shapes(folder: Path) -> None:
     assert zgen.get(refs) == ["wide", "narrow"] * 4
 
 
+def streams_with_windows(folder: Path) -> None:
+    """One read to its end, one dropped while it is parked."""
+    for window in (1, 2, 64):
+        narrow = count_to.options(_generator_backpressure_num_objects=window)
+        assert [zgen.get(ref) for ref in narrow.remote(200)] == list(range(200))
+        dropped = narrow.remote(500)
+        assert zgen.get(next(dropped)) == 0
+        done = dropped.completed()
+        del dropped
+        zgen.get(done)
+
+
 PROGRAMS: Final[tuple[Callable[[Path], None], ...]] = (
     plain_task,
     many_small_tasks,
@@ -285,4 +297,5 @@ PROGRAMS: Final[tuple[Callable[[Path], None], ...]] = (
     big_items,
     large_objects,
     two_shapes,
+    streams_with_windows,
 )

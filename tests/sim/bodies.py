@@ -12,7 +12,7 @@ from tests.sim.store_user import NO_STREAM
 from zgen.core.effects import StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
 from zgen.ids import ObjectId, TaskId, object_id
-from zgen.limits import MS
+from zgen.limits import MS, REGION_SOON_NS
 from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
 from zgen.wire.value import Fault, Parcel, Stored, Value
 
@@ -48,6 +48,7 @@ class Body:
         self.yielded_of_op = 0
         self.held = False
         self.waits_for_release = False
+        self.gave_way = False
         self.children: list[tuple[TaskId, Plan]] = []
         self.submitted = 0
         self.refs: list[ObjectId] = []
@@ -67,7 +68,19 @@ class Body:
         self.held = False
         if self.waits_for_release:
             self.waits_for_release = False
-            self.user.later(0, self.go_on)
+            self.user.later(0, self._take_back)
+
+    def _give_way(self) -> None:
+        """Held for long: give the CPU away, once."""
+        if self.waits_for_release and not self.gave_way and self.worker.body is self:
+            self.gave_way = True
+            self.user.post(BodyBlocked(True))
+
+    def _take_back(self) -> None:
+        if self.gave_way and self.worker.body is self:
+            self.gave_way = False
+            self.user.post(BodyBlocked(False))
+        self.go_on()
 
     def go_on(self) -> None:
         """Run until something takes time."""
@@ -77,6 +90,7 @@ class Body:
         while self.worker.body is self:
             if self.held:
                 self.waits_for_release = True
+                self.user.later(REGION_SOON_NS, self._give_way)
                 return
             if self.at == len(self.ops):
                 self.write_results([])

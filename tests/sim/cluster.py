@@ -228,10 +228,10 @@ class Cluster:
             worker.body = Body(worker, effect)
             worker.body.begin()
         elif isinstance(effect, HoldBody):
-            if worker.body is not None:
+            if worker.body is not None and worker.body.task == effect.task:
                 worker.body.held = True
         elif isinstance(effect, ReleaseBody):
-            if worker.body is not None:
+            if worker.body is not None and worker.body.task == effect.task:
                 worker.body.release()
         else:
             worker.user.perform(effect)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tests.sim.oracles_flow import WindowsKept
 from tests.sim.oracles_store import RegionsKept, StoreAnswers
 from tests.sim.programs import (
     NO_ROOM,
@@ -377,6 +378,7 @@ class Promises(Oracle):
         self.last_words = LastWordsFirst(cluster)
         self.store = StoreAnswers(cluster)
         self.regions = RegionsKept(cluster)
+        self.windows = WindowsKept(cluster)
         self.took = self.items.took
         self.got = self.items.got
         self.started = self.executions.started
@@ -387,6 +389,7 @@ class Promises(Oracle):
 
     def after_step(self, life: Life, event: Event, effects: list[Effect]) -> None:
         user = self.cluster.user_of(life)
+        self.windows.after_step(life, event, effects)
         if isinstance(event, Arrived):
             sender = self.cluster.world.network.dialler_of(event.connection)
             self.dead.arrived(life, sender, effects)

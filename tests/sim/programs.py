@@ -52,6 +52,7 @@ class Plan:
         retries: How often it may run again.
         cpus: Ten-thousandths of a CPU.
         result_bytes: Bytes of each result, beyond its name.
+        window: Items of a stream that may be there without being taken; 0 for any number.
     """
 
     ops: Ops
@@ -59,6 +60,7 @@ class Plan:
     retries: int = 3
     cpus: int = 10_000
     result_bytes: int = 0
+    window: int = 0
 
     @property
     def items(self) -> int:
@@ -74,7 +76,8 @@ class Plan:
         return attempts < 0 or 0 <= self.retries < attempts
 
     def to_json(self) -> list[Any]:
-        return [self.ops, self.returns, self.retries, self.cpus, self.result_bytes]
+        fields = [self.ops, self.returns, self.retries, self.cpus, self.result_bytes]
+        return [*fields, self.window]
 
 
 @dataclass(slots=True)
@@ -202,6 +205,7 @@ class Consumer:
                     shape,
                     plan.retries,
                     retryable,
+                    window=plan.window,
                 )
             )
         )

@@ -9,6 +9,7 @@ from time import process_time
 from tests.sim.cluster import Cluster, Settings
 from tests.sim.memory import Disk
 from tests.sim.programs import Consumer
+from tests.sim.windows import Windows
 from tests.sim.workloads import Program
 from zgen.core import executor
 from zgen.limits import MS, SECOND
@@ -93,6 +94,8 @@ class Run:
         self.activities = random.choice((14, 20, 26)) // settings.drivers
         self.window_bytes = random.choice((2_000, 64 << 20, 64 << 20))
         self.large = self._draw_store(Random(~seed), settings)
+        # Dice of their own, as above: streams of every third seed have windows.
+        self.windows = Windows(Random(f"windows of {seed}")) if seed % 3 == 1 else None
         self.cluster = Cluster(seed, settings, trace)
         # What is broken stays broken for some steps: looking less often buys more seeds.
         self.cluster.world.checks_every = 1 if seed % 3 == 0 else 4
@@ -180,7 +183,9 @@ class Run:
 
     def _begin_program(self, user: Consumer) -> None:
         if not any(program.user is user for program in self.programs):
-            self.programs.append(Program(self.cluster, user, self.activities, self.large))
+            self.programs.append(
+                Program(self.cluster, user, self.activities, self.large, self.windows)
+            )
 
     # -- strokes -----------------------------------------------------------------------------------
     def _worker(self) -> bool:
@@ -294,6 +299,7 @@ def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
         "starts": run.cluster.promises.executions.starts,
         "items": run.cluster.promises.items.items,
         "errors": sum(run.cluster.promises.errors.kinds.values()),
+        "parked": run.cluster.promises.windows.parked,
         "regions given": run.cluster.counts.get("regions given", 0),
         "views": run.cluster.counts.get("views opened", 0),
         "spilled": run.cluster.counts.get("spilled", 0),

@@ -8,6 +8,7 @@ from random import Random
 from tests.sim.cluster import Cluster
 from tests.sim.programs import Consumer, Plan
 from tests.sim.store_workloads import LargeValues
+from tests.sim.windows import Windows
 from zgen.ids import PUT_INDEX_FIRST, ObjectId, TaskId, object_id
 from zgen.limits import MS, US
 from zgen.wire.task import STREAMING
@@ -64,8 +65,16 @@ def draw_cpus(random: Random) -> int:
 class Program:
     """One driver's user: begins activities one after another until told to stop."""
 
-    def __init__(self, cluster: Cluster, user: Consumer, activities: int, large: int = 0) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        user: Consumer,
+        activities: int,
+        large: int = 0,
+        windows: Windows | None = None,
+    ) -> None:
         self.cluster = cluster
+        self.windows = windows
         self.user = user
         self.random = cluster.world.random
         self.parent = (cluster.root_task_of(user.life), 0)
@@ -98,7 +107,10 @@ class Program:
             self.left -= 1
             self._begun += 1
             kinds = (self._stream, self._stream, self._stream, self._task, self._burst, self._chain)
-            self.random.choice(kinds)(str(self._begun))
+            if self.windows is not None and self.windows.zips():
+                self._zip(str(self._begun))
+            else:
+                self.random.choice(kinds)(str(self._begun))
         if self.large.left and self.random.random() < 0.5:
             self._begun += 1
             self.large.begin_one(str(self._begun))
@@ -106,6 +118,8 @@ class Program:
             self.user.later(self.random.randrange(8 * MS), self._begin_more)
 
     def submit(self, plan: Plan, slots: tuple[ObjectId, ...] = ()) -> TaskId:
+        if self.windows is not None:
+            self.windows.add_to(plan)
         task = self.user.submit(plan, self.parent, self.submitted, slots)
         self.submitted += 1
         return task
@@ -160,6 +174,25 @@ class Program:
             self.user.later(self.random.randrange(5 * MS), lambda: took([], False))
         else:
             read()
+
+    def _zip(self, number: str) -> None:
+        """Read two streams by turns, an item of each, to the end of both."""
+        streams = [self.submit(draw_stream(self.random)) for _ in range(2)]
+        self.active[number] = f"zip {self.cluster.world.trace.show(streams)}"
+
+        def took(names: list[ObjectId], ended: bool) -> None:
+            stream = streams[0]
+            self.cluster.promises.took(self.user, stream, names, ended)
+            self.user.drop(names, (stream,) if ended else ())
+            streams.append(streams.pop(0))
+            if ended:
+                streams.remove(stream)
+            if streams:
+                self.user.next(streams[0], 1, took)
+            else:
+                self.done(number)
+
+        self.user.next(streams[0], 1, took)
 
     def _task(self, number: str) -> None:
         """Submit one task and get its results, or forget them."""

@@ -35,6 +35,7 @@ class Waiting:
         slots: Values of its referenced arguments.
         missing: Regions of them that are not held yet.
         closed: Whether its owner wants none of its items.
+        consumed: Items that its owner took of an earlier attempt, as it said since the push.
     """
 
     owner: PeerId
@@ -45,6 +46,7 @@ class Waiting:
     slots: tuple[Value, ...]
     missing: dict[int, None] = field(default_factory=dict)
     closed: bool = False
+    consumed: int = 0
 
 
 class Admission:
@@ -87,6 +89,12 @@ class Admission:
         for waiting in self.queue:
             which = (waiting.owner, waiting.task.task, waiting.task.attempt)
             waiting.closed = waiting.closed or which == (owner, stream, attempt)
+
+    def grant(self, owner: PeerId, stream: StreamId, attempt: int, upto: int) -> None:
+        """Note that the owner of a queued stream took items of an earlier attempt."""
+        for waiting in self.queue:
+            if (waiting.owner, waiting.task.task, waiting.task.attempt) == (owner, stream, attempt):
+                waiting.consumed = upto
 
     def start_next(self, now_ns: int) -> Waiting | None:
         """Start the next task; return None if one runs, none waits, or it misses regions."""

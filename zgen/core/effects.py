@@ -7,7 +7,7 @@ it.
 from typing import Any, TypeAlias
 
 from zgen.core.store_effects import StoreEffect
-from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId
+from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.slotted import slotted
 from zgen.wire.task import PushedTask
 from zgen.wire.value import Value
@@ -239,12 +239,24 @@ class StartTask:
 
 @slotted
 class HoldBody:
-    """Do not resume the running generator before ``ReleaseBody``."""
+    """Do not resume a running generator before ``ReleaseBody``.
+
+    Attributes:
+        task: Which one.
+    """
+
+    task: TaskId
 
 
 @slotted
 class ReleaseBody:
-    """Resume the held generator; harmless if none is held."""
+    """Resume a held generator; harmless if it is not held.
+
+    Attributes:
+        task: Which one.
+    """
+
+    task: TaskId
 
 
 # -- node ------------------------------------------------------------------------------------------

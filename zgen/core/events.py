@@ -131,6 +131,7 @@ class TaskSpec:
         shape: Resources that it holds while it runs.
         retries_max: How often it may run again after a failure; -1 for ever.
         retry_exceptions: Pickle of what may be retried; empty for nothing.
+        window: Items of a stream that may be there without being taken; 0 for any number.
     """
 
     task: TaskId
@@ -142,6 +143,7 @@ class TaskSpec:
     shape: Shape
     retries_max: int
     retry_exceptions: bytes
+    window: int = 0
 
 
 @slotted

@@ -2,9 +2,11 @@
 
 Theory of operation. Pushed tasks queue in ``admission``; the body of the first runs outside, and
 what it
-yields comes back as events. Where item bytes pile up unacknowledged, the body is held before its
-next
-item; nothing is dropped. A task that blocks gives its resources back to the node for as long.
+yields comes back as events. Where item bytes pile up unacknowledged, or the window of a stream is
+full,
+the body is held before its next item; nothing is dropped. A task that blocks gives its resources
+back to
+the node for as long.
 """
 
 from collections.abc import Callable
@@ -12,15 +14,16 @@ from typing import Any, Final
 
 from zgen.core.admission import Admission, Waiting
 from zgen.core.deadlines import Deadlines
-from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, Send, StartTask
+from zgen.core.effects import Effect, LearnFunction, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
+from zgen.core.holds import Holds, Reason
 from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut
 from zgen.ids import LeaseId, PeerId, TaskId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
 from zgen.wire.lease import WorkerBlocked
-from zgen.wire.stream import CloseStream
+from zgen.wire.stream import CloseStream, Consumed
 from zgen.wire.task import STREAMING, DefineFunction, Outcome, PushTasks, TasksReturned
 from zgen.wire.value import Stored, unpack
 
@@ -40,12 +43,13 @@ class Executor:
         self.admission = Admission()
         self.reports = StreamsOut(store.dropped)
         self.deadlines: Deadlines[str] = Deadlines()
-        self.holding = False
+        self.holds = Holds()
         self.node: PeerId | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             PushTasks: self._on_push_tasks,
             DefineFunction: self._on_define_function,
             CloseStream: self._on_close_stream,
+            Consumed: self._on_consumed,
         }
 
     @property
@@ -53,18 +57,17 @@ class Executor:
         """When ``on_timer`` is wanted."""
         return self.deadlines, self.reports.deadlines
 
-    def on_items_sent(self, unacked_bytes: int, out: list[Effect]) -> None:
+    def on_items_sent(
+        self, stream: TaskId, owner: PeerId, unacked_bytes: int, out: list[Effect]
+    ) -> None:
         """Items left: hold the body if its owner's line carries too many bytes already."""
-        if unacked_bytes >= ITEM_BYTES_UNACKED_MAX and not self.holding:
-            reached("body held for unacknowledged bytes")
-            self.holding = True
-            out.append(HoldBody())
+        if unacked_bytes >= ITEM_BYTES_UNACKED_MAX:
+            self.holds.hold(stream, owner, Reason.BYTES, out)
 
-    def on_acked(self, unacked_bytes: int, out: list[Effect]) -> None:
-        """The running task's owner acknowledged something."""
-        if self.holding and unacked_bytes < ITEM_BYTES_UNACKED_MAX:
-            self.holding = False
-            out.append(ReleaseBody())
+    def on_acked(self, stream: TaskId, unacked_bytes: int, out: list[Effect]) -> None:
+        """The owner of a body that is held for its bytes may have acknowledged something."""
+        if unacked_bytes < ITEM_BYTES_UNACKED_MAX:
+            self.holds.release(stream, Reason.BYTES, out)
 
     def on_task_ended(self, event: TaskEnded, now_ns: int, out: list[Effect]) -> None:
         """Report how the body ended and start the next one."""
@@ -74,7 +77,7 @@ class Executor:
         ended = self.admission.end(event.task, event.attempt)
         assert ended is not None, "the end of a task that does not run"
         self.deadlines.clear(LONG)
-        self.holding = False
+        self.holds.forget(event.task)
         run_ns = now_ns - self.admission.started_ns
         if ended.task.returns_count == STREAMING:
             self.reports.end(event.task, event.outcome, run_ns, event.values, now_ns, out)
@@ -96,9 +99,7 @@ class Executor:
         """An owner is dead: nothing of its is started or reported any more."""
         self._unborrow(self.admission.drop_owner(owner))
         self.reports.drop_owner(owner)
-        if self.holding:
-            self.holding = False
-            out.append(ReleaseBody())
+        self.holds.free_of(owner, out)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Flush what waited long enough; hand back what waits behind a long task."""
@@ -112,9 +113,15 @@ class Executor:
         return self.admission.running.owner if self.admission.running is not None else None
 
     def check(self) -> None:
-        """Assert the invariants of both tables."""
+        """Assert the invariants of the tables and between them."""
         self.admission.check()
         self.reports.check()
+        self.holds.check()
+        for stream, record in self.reports.streams.items():
+            is_parked = self.holds.is_held(stream, Reason.WINDOW)
+            assert is_parked == (record.count >= record.limit), f"parked: {is_parked}, {record}"
+        for stream in self.holds.bodies:
+            assert stream in self.reports.streams, "a body is held that yields no stream"
         if self.admission.queue and self.admission.running is not None:
             assert LONG in self.deadlines, "tasks wait and nobody looks how long"
 
@@ -153,22 +160,36 @@ class Executor:
             self.admission.close(sender, message.stream, message.attempt)
         elif record.owner == sender:
             self.reports.close(message.stream, message.attempt)
+            if record.closed:
+                self.holds.release(message.stream, Reason.WINDOW, out)
+
+    def _on_consumed(
+        self, sender: PeerId, message: Consumed, now_ns: int, out: list[Effect]
+    ) -> None:
+        stream = message.stream
+        record = self.reports.streams.get(stream)
+        if record is None:
+            self.admission.grant(sender, stream, message.attempt, message.upto)
+        elif record.owner == sender and self.reports.grant(stream, message.attempt, message.upto):
+            self.holds.release(stream, Reason.WINDOW, out)
 
     def _start_next(self, now_ns: int, out: list[Effect]) -> None:
         started = self.admission.start_next(now_ns)
         if started is None:
             return
-        if started.task.returns_count == STREAMING:
-            self.reports.open(started.task.task, started.task.attempt, started.owner)
+        task = started.task
+        if task.returns_count == STREAMING:
+            consumed = max(task.consumed, started.consumed)
+            self.reports.open(task.task, task.attempt, started.owner, task.window, consumed)
             if started.closed:
-                self.reports.close(started.task.task, started.task.attempt)
+                self.reports.close(task.task, task.attempt)
         slots = started.slots
         if slots:
             begin = self._store.regions.begin
             slots = tuple([begin(slot) if type(slot) is Stored else slot for slot in slots])
         out.append(
             StartTask(
-                started.task,
+                task,
                 started.owner,
                 started.arguments,
                 slots,

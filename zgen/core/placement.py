@@ -232,7 +232,8 @@ class Placement:
                 first_push += len(pushed)
                 pushed, buffers, size = [], [], 0
             size += added
-            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers))
+            consumed = self._streams.grant_first(task) if spec.window else 0
+            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers, consumed))
         self._send(assignment, first_push, pushed, buffers, out)
         out.extend([Send(assignment.worker, message) for message in closed])
 
@@ -260,7 +261,7 @@ class Placement:
 
 
 def _pushed_task(
-    spec: TaskSpec, attempt: int, slots: list[Value], buffers: list[bytes]
+    spec: TaskSpec, attempt: int, slots: list[Value], buffers: list[bytes], consumed: int
 ) -> PushedTask:
     return PushedTask(
         spec.task,
@@ -271,4 +272,6 @@ def _pushed_task(
         pack((spec.arguments,), buffers)[0],
         pack(slots, buffers),
         spec.retry_exceptions,
+        spec.window,
+        consumed,
     )

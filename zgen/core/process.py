@@ -12,6 +12,7 @@ from zgen.core import events as ev
 from zgen.core.deadlines import Deadlines, earliest
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
+from zgen.core.holds import Reason
 from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
 from zgen.core.owner import Owner
@@ -111,7 +112,7 @@ class ProcessMachine:
             # A yield waits on a busy line, whose tick ``_on_yielded`` has seen to.
             if type(event) in _WITHOUT_DEADLINE:
                 return wanted
-        elif type(event) is ev.TakeItems:
+        elif type(event) is ev.TakeItems and len(wanted) == 1:
             return wanted
         else:
             wanted = self._post(wanted, now_ns)
@@ -154,10 +155,9 @@ class ProcessMachine:
                 self._on_message(sender, decode(body), now_ns, out)
             except RemoteProtocolError as error:
                 self._count(str(error))
-        if self.executor is not None and self.executor.holding:
-            owner = self.executor.owner_of_running()
-            assert owner is not None, "held without a task"
-            self.executor.on_acked(self.session.item_bytes_unacked(owner), out)
+        if self.executor is not None and self.executor.holds.bodies:
+            for task, owner in self.executor.holds.held_for(Reason.BYTES):
+                self.executor.on_acked(task, self.session.item_bytes_unacked(owner), out)
 
     def _on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
         kind = type(message)
@@ -230,11 +230,13 @@ class ProcessMachine:
         assert executor is not None
         if type(event.value) is Stored:
             self.store.stock.reported(event.value.region, out)
-        executor.reports.add_item(event.task, event.attempt, event.value, now_ns, out)
+        task = event.task
+        is_full = executor.reports.add_item(task, event.attempt, event.value, now_ns, out)
         if out:
-            owner = executor.owner_of_running()
-            assert owner is not None, "a yield without a task"
-            executor.on_items_sent(self.session.item_bytes_unacked(owner), out)
+            owner = executor.reports.streams[task].owner
+            executor.on_items_sent(task, owner, self.session.item_bytes_unacked(owner), out)
+            if is_full:
+                executor.holds.hold(task, owner, Reason.WINDOW, out)
         else:
             tick_ns = executor.reports.deadlines.next_ns
             if tick_ns is not None and (

@@ -10,6 +10,12 @@ Reports
 of an older attempt than the one recorded are refused. The end comes once: by count, by an error
 item, or
 by an error that follows what was reported. After it, ``unread`` drains and the stream is exhausted.
+
+A stream with a window counts what its user has certainly taken: who takes items over gets the first
+one
+at once and the others later, so these count when he comes back for more. Its producer hears of it
+item by
+item, or, where the window is wide, by the part of it.
 """
 
 from collections import deque
@@ -19,7 +25,12 @@ from dataclasses import field
 from zgen.core.marks import reached
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import StreamId, short
-from zgen.limits import CONSUMER_IDLE_NS, ITEMS_COUNT_MAX
+from zgen.limits import (
+    CONSUMER_IDLE_NS,
+    ITEMS_COUNT_MAX,
+    WINDOW_STEPS_COUNT,
+    WINDOW_WIDE_COUNT_MIN,
+)
 from zgen.slotted import slotted
 from zgen.wire.value import NONE, Fault, FaultKind, Stored, Value, is_error, stored_count
 
@@ -41,6 +52,10 @@ class InStream:
         completion: What the completion object holds, once ended.
         moved_ns: When its consumer last took something, or its first item in shared memory came.
         stored: Items in ``unread`` that lie in shared memory.
+        window: Items that may be there without being taken; 0 for any number.
+        step: How many items the producer is told of at a time, and how many are taken over at once.
+        consumed: Items that the user has certainly taken; counted where there is a window.
+        granted: How many of them the producer of the current attempt was told of.
     """
 
     name: str
@@ -54,6 +69,10 @@ class InStream:
     completion: Value | None = None
     moved_ns: int = 0
     stored: int = 0
+    window: int = 0
+    step: int = 0
+    consumed: int = 0
+    granted: int = 0
 
 
 class StreamsIn:
@@ -70,9 +89,12 @@ class StreamsIn:
         #: Stream -> record. Added by ``open``; removed when it has ended and its handle is gone.
         self.streams: dict[StreamId, InStream] = {}
 
-    def open(self, stream: StreamId, name: str) -> None:
-        """Begin a stream, before its task is submitted."""
-        self.streams[stream] = InStream(name)
+    def open(self, stream: StreamId, name: str, window: int = 0) -> None:
+        """Begin a stream, before its task is submitted; ``window`` items may wait, 0 for all."""
+        record = self.streams[stream] = InStream(name)
+        if window > 0:
+            record.window = window
+            record.step = 1 if window < WINDOW_WIDE_COUNT_MIN else window // WINDOW_STEPS_COUNT
 
     def begin_attempt(self, stream: StreamId, attempt: int) -> None:
         """Record a new attempt; older ones are refused from here on."""
@@ -81,6 +103,22 @@ class StreamsIn:
             assert attempt >= record.attempt, f"attempt {attempt} after {record.attempt}"
             record.attempt = attempt
             record.position = 0
+
+    def grant(self, stream: StreamId) -> int | None:
+        """Return how many items were taken, if it is time to tell the producer."""
+        record = self.streams[stream]
+        if record.ended or record.consumed - record.granted < record.step:
+            return None
+        record.granted = record.consumed
+        return record.consumed
+
+    def grant_first(self, stream: StreamId) -> int:
+        """Return how many items were taken, for a producer that is about to begin."""
+        record = self.streams.get(stream)
+        if record is None:
+            return 0
+        record.granted = record.consumed
+        return record.consumed
 
     def report(
         self,
@@ -188,6 +226,9 @@ class StreamsIn:
         record = self.streams[stream]
         first = record.taken
         unread = record.unread
+        if record.window:
+            count_max = min(count_max, record.step)
+            record.consumed = first + bool(unread)
         if record.stored:
             values = _until_stored(unread, count_max)
         elif len(unread) <= count_max:
@@ -242,6 +283,9 @@ class StreamsIn:
             assert record.position <= record.known, f"stream {short(stream)}: {record}"
             stored = stored_count(record.unread)
             assert stored == record.stored, f"stream {short(stream)}: {record}"
+            assert record.granted <= record.consumed <= record.taken, (
+                f"stream {short(stream)}: {record}"
+            )
             if record.handle:
                 errors = 1 if record.unread and is_error(record.unread[-1]) else 0
                 assert record.taken + len(record.unread) <= record.known + 1, (

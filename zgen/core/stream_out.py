@@ -2,7 +2,7 @@
 
 Rules of this file: what was handed in first leaves first, to each owner. Nothing is dropped but
 items of
-a stream that its owner closed.
+a stream that its owner closed. What a full window means for the body is not decided here.
 
 Theory of operation. A line that was flushed less than ``LINE_BUSY_NS`` ago is busy: what comes
 waits for
@@ -13,18 +13,27 @@ entries of everything on the line.
 
 from collections.abc import Iterable
 from dataclasses import field
-from typing import Any
+from typing import Any, Final
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
 from zgen.ids import PeerId, TaskId
-from zgen.limits import BATCH_BYTES_MAX, BATCH_COUNT_MAX, LINE_BUSY_NS, LINE_TICK_NS
+from zgen.limits import (
+    BATCH_BYTES_MAX,
+    BATCH_COUNT_MAX,
+    ITEMS_COUNT_MAX,
+    LINE_BUSY_NS,
+    LINE_TICK_NS,
+)
 from zgen.slotted import slotted
 from zgen.wire.schema import NO_BUFFERS, Buffers
 from zgen.wire.stream import ReportEnd, ReportItems
 from zgen.wire.task import Outcome, TasksDone
 from zgen.wire.value import Stored, Value, pack, pack_items, size_bytes
+
+#: More items than any stream may have.
+UNLIMITED: Final = ITEMS_COUNT_MAX + 1
 
 
 @slotted
@@ -38,6 +47,8 @@ class OutStream:
         first: Index of the first waiting item.
         waiting: Items that have not left. Added by ``add_item``; removed by a flush.
         closed: Whether the owner wants no more of them.
+        window: Items that may be there without being taken; 0 for any number.
+        limit: How many the body may have yielded before it is to wait for its consumer.
     """
 
     owner: PeerId
@@ -46,6 +57,8 @@ class OutStream:
     first: int = 0
     waiting: list[Value] = field(default_factory=list)
     closed: bool = False
+    window: int = 0
+    limit: int = UNLIMITED
 
 
 @slotted
@@ -82,14 +95,27 @@ class StreamsOut:
         #: Owner -> what waits for it. Added by the first report; removed by ``drop_owner``.
         self.lines: dict[PeerId, ReportLine] = {}
 
-    def open(self, stream: TaskId, attempt: int, owner: PeerId) -> None:
-        """Begin to report a stream."""
-        self.streams[stream] = OutStream(owner, attempt)
+    def open(
+        self, stream: TaskId, attempt: int, owner: PeerId, window: int = 0, consumed: int = 0
+    ) -> None:
+        """Begin to report a stream.
+
+        Args:
+            stream: The stream.
+            attempt: Which execution.
+            owner: Who reads it.
+            window: Items that may be there without being taken; 0 for any number.
+            consumed: Items that an earlier attempt yielded and that were taken.
+        """
+        record = self.streams[stream] = OutStream(owner, attempt)
+        if window > 0:
+            record.window = window
+            record.limit = consumed + window
 
     def add_item(
         self, stream: TaskId, attempt: int, value: Value, now_ns: int, out: list[Effect]
-    ) -> None:
-        """Report one item."""
+    ) -> bool:
+        """Report one item; return whether its consumer has to take some before the next one."""
         record = self.streams[stream]
         assert record.attempt == attempt, "an item of another attempt"
         record.count += 1
@@ -97,7 +123,7 @@ class StreamsOut:
             reached("item of a closed stream dropped at the producer")
             record.first = record.count
             self._drop((value,))
-            return
+            return False
         line = self.lines.get(record.owner)
         if line is None:
             line = self.lines[record.owner] = ReportLine()
@@ -110,10 +136,19 @@ class StreamsOut:
             now_ns - line.flushed_ns >= LINE_BUSY_NS
             or line.size_bytes >= BATCH_BYTES_MAX
             or len(waiting) >= BATCH_COUNT_MAX
+            or record.count >= record.limit  # there will be no company to wait for
         ):
             self.flush(record.owner, now_ns, out)
         elif record.owner not in self.deadlines:
             self.deadlines.set(record.owner, now_ns + LINE_TICK_NS)
+        return record.count >= record.limit
+
+    def grant(self, stream: TaskId, attempt: int, upto: int) -> bool:
+        """So many items were taken; return whether the body may go on for all it has yielded."""
+        record = self.streams[stream]
+        if record.attempt == attempt and record.limit < UNLIMITED:
+            record.limit = max(record.limit, upto + record.window)
+        return record.count < record.limit
 
     def end(
         self,
@@ -162,6 +197,7 @@ class StreamsOut:
         record = self.streams.get(stream)
         if record is not None and record.attempt == attempt:
             record.closed = True
+            record.limit = UNLIMITED
             self._drop(record.waiting)
             record.waiting.clear()
             record.first = record.count
@@ -200,6 +236,7 @@ class StreamsOut:
         for record in self.streams.values():
             if record.owner == owner:
                 record.closed = True
+                record.limit = UNLIMITED
                 self._drop(record.waiting)
                 record.waiting.clear()
                 record.first = record.count
@@ -213,6 +250,7 @@ class StreamsOut:
                 assert self.streams[stream].waiting
         for record in self.streams.values():
             assert record.first + len(record.waiting) == record.count
+            assert record.limit == UNLIMITED or record.count <= record.limit
 
     def _drop(self, values: Iterable[Value]) -> None:
         self.dropped.extend([value for value in values if type(value) is Stored])

@@ -82,15 +82,27 @@ class Runner:
         wait: Callable[[Waiter], bool],
         marks_fd: int,
         objects: Objects,
+        wait_held: Callable[[Waiter], bool] | None = None,
     ) -> None:
-        """Report to ``post``; ``marks_fd`` is the memory that outlives this process, or -1."""
+        """Report to ``post``.
+
+        Args:
+            post: Steps the machine.
+            wait: Waits for a task.
+            marks_fd: Memory that outlives this process, or -1.
+            objects: Shared memory.
+            wait_held: Waits while a body is held; as ``wait`` by default.
+        """
         self.context: TaskContext | None = None
         self.started: deque[StartTask] = deque()
         self.ready = Waiter()
         self._post = post
         self._wait = wait
+        self._wait_held = wait_held or wait
         self._objects = objects
-        self._held: Waiter | None = None
+        #: Generator that is held -> what it waits for. Added by ``HoldBody``; removed by who runs
+        #: it.
+        self._held: dict[TaskId, Waiter] = {}
         #: Function -> its pickle, until it is first called. Added by ``LearnFunction``.
         self._payloads: dict[FunctionId, bytes] = {}
         self._functions: dict[FunctionId, Callable[..., Any]] = {}
@@ -103,10 +115,11 @@ class Runner:
             self.started.append(effect)
             self.ready.finish()
         elif type(effect) is HoldBody:
-            self._held = Waiter()
+            self._held[effect.task] = Waiter()
         elif type(effect) is ReleaseBody:
-            if self._held is not None:
-                self._held.finish()
+            held = self._held.get(effect.task)
+            if held is not None:
+                held.finish()
         elif type(effect) is LearnFunction:
             self._payloads[effect.function] = effect.payload
         else:
@@ -276,8 +289,8 @@ class Runner:
                 if type(packed) is Large:
                     packed = self._objects.store(packed, start.owner, task)
                 post(Yielded(task, attempt, packed))
-                if self._held is not None:
-                    self._wait_for_release()
+                if self._held:
+                    self._wait_for_release(task)
             for _ in body:
                 raise ValueError(f"{start.task.name}() yielded more than {ITEMS_COUNT_MAX} items")
         except SystemExit as leaving:
@@ -289,10 +302,13 @@ class Runner:
         else:
             self._end(start, OUTCOME_VALUE, ())
 
-    def _wait_for_release(self) -> None:
-        if self._held is not None:
-            self._wait(self._held)  # only this thread makes another one, with its next item
-            self._held = None
+    def _wait_for_release(self, task: TaskId) -> None:
+        held = self._held.get(task)
+        if held is not None:
+            try:
+                self._wait_held(held)
+            finally:  # only this thread makes another one, with its next item
+                del self._held[task]
 
     def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
         task = start.task

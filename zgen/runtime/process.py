@@ -140,7 +140,7 @@ class Runtime:
             self.loop, folder, kick, self._wait_for_memory, self.refuse_if_lost
         )
         self.runner = (
-            Runner(self.loop.post, self.loop.wait, marks_fd, self.objects)
+            Runner(self.loop.post, self.loop.wait, marks_fd, self.objects, self._wait_held)
             if marks_fd is not None
             else None
         )
@@ -233,6 +233,13 @@ class Runtime:
                 with self.blocked():
                     return self.loop.wait(waiter, deadline_ns)
         return self.loop.wait(waiter, deadline_ns)
+
+    def _wait_held(self, waiter: Waiter) -> bool:
+        """Wait until a held generator may go on; give its CPU away if that takes long.
+
+        Who is to take its items may wait for tasks that want a CPU.
+        """
+        return self._wait_for_memory(waiter, None)
 
     def ask_node(self, timeout_s: float) -> str | None:
         """Return the node's state as JSON, or None if it does not answer in time.

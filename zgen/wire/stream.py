@@ -1,4 +1,4 @@
-"""`ReportItems ReportEnd CloseStream`: one report per yield, many to a message."""
+"""`ReportItems ReportEnd CloseStream Consumed`: one report per yield, many to a message."""
 
 from zgen.ids import StreamId
 from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message
@@ -59,3 +59,18 @@ class CloseStream:
 
     stream: StreamId
     attempt: int
+
+
+@message(0x33)
+class Consumed:
+    """Owner -> executor: items of a stream with a window were taken, so that others may follow.
+
+    Attributes:
+        stream: The stream.
+        attempt: Execution that is meant.
+        upto: How many of its items were taken so far, whichever attempt yielded them.
+    """
+
+    stream: StreamId
+    attempt: int
+    upto: int

@@ -30,6 +30,8 @@ class PushedTask:
         slots: Values of the referenced arguments.
         retry_exceptions: Pickle of what may be retried: True or a tuple of classes; empty for
             nothing.
+        window: Items of a stream that may be there without being taken; 0 for any number.
+        consumed: Items of it that were taken before this push.
     """
 
     task: TaskId
@@ -40,6 +42,8 @@ class PushedTask:
     arguments: Entry
     slots: tuple[Entry, ...]
     retry_exceptions: bytes
+    window: int = 0
+    consumed: int = 0
 
 
 @record

@@ -203,13 +203,13 @@ def test_only_its_owner_closes_a_stream() -> None:
 # -- holding -------------------------------------------------------------------------------------
 def sent(worker: Worker, unacked_bytes: int) -> list[Effect]:
     out: list[Effect] = []
-    worker.executor.on_items_sent(unacked_bytes, out)
+    worker.executor.on_items_sent(task("s"), ME, unacked_bytes, out)
     return out
 
 
 def acked(worker: Worker, unacked_bytes: int) -> list[Effect]:
     out: list[Effect] = []
-    worker.executor.on_acked(unacked_bytes, out)
+    worker.executor.on_acked(task("s"), unacked_bytes, out)
     return out
 
 
@@ -217,10 +217,10 @@ def test_the_body_is_held_while_too_many_bytes_are_on_their_way() -> None:
     worker = Worker()
     worker.push(pushed("s", returns=STREAMING))
     assert sent(worker, ITEM_BYTES_UNACKED_MAX - 1) == []
-    assert sent(worker, ITEM_BYTES_UNACKED_MAX) == [HoldBody()]
+    assert sent(worker, ITEM_BYTES_UNACKED_MAX) == [HoldBody(task("s"))]
     assert sent(worker, ITEM_BYTES_UNACKED_MAX) == [], "it is held already"
     assert acked(worker, ITEM_BYTES_UNACKED_MAX) == []
-    assert acked(worker, ITEM_BYTES_UNACKED_MAX - 1) == [ReleaseBody()]
+    assert acked(worker, ITEM_BYTES_UNACKED_MAX - 1) == [ReleaseBody(task("s"))]
     assert acked(worker, 0) == []
 
 
@@ -229,7 +229,7 @@ def test_the_next_task_is_not_held_for_the_last_one() -> None:
     worker.push(pushed("s", returns=STREAMING), pushed("t", returns=STREAMING))
     sent(worker, ITEM_BYTES_UNACKED_MAX)
     worker.ended("s")
-    assert not worker.executor.holding
+    assert not worker.executor.holds.bodies
 
 
 # -- handing back --------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_what_a_dead_owner_pushed_is_neither_started_nor_reported() -> None:
     sent(worker, ITEM_BYTES_UNACKED_MAX)
     worker.yields("s", b"a")
     worker.yields("s", b"b")
-    assert worker.owner_down() == [ReleaseBody()]
+    assert worker.owner_down() == [ReleaseBody(task("s"))]
     assert worker.yields("s", b"c") == []
     assert [type(effect) for effect in worker.ended("s")] == [Send], "nothing starts"
     assert worker.executor.admission.running is None

@@ -243,9 +243,9 @@ def test_a_body_is_held_until_its_owner_has_acknowledged_enough(
     bench.acks = False
     bench.step(Yielded(S, 0, bytes(100)))
     bench.now_ns += LINE_BUSY_NS
-    assert those(bench.step(Yielded(S, 0, b"small")), HoldBody) == [HoldBody()]
+    assert those(bench.step(Yielded(S, 0, b"small")), HoldBody) == [HoldBody(S)]
     assert bench.say(NODE, JobRegistered(JOB, ONE)) == [JobReady(ONE)]
-    assert bench.acknowledge(DRIVER) == [ReleaseBody()]
+    assert bench.acknowledge(DRIVER) == [ReleaseBody(S)]
     assert bench.acknowledge(DRIVER) == []
 
 

@@ -1,0 +1,64 @@
+"""Backpressure in items, from outside: no body is ahead of its consumer by more than asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zgen.core.effects import Effect, HoldBody, ItemsTaken
+from zgen.core.events import Event, TakeItems, Yielded
+from zgen.ids import TaskId
+from zgen.sim.oracle import Oracle
+from zgen.sim.world import Life
+
+if TYPE_CHECKING:
+    from tests.sim.cluster import Cluster
+
+
+class WindowsKept(Oracle):
+    """Never more items than the window are there that the consumer has not taken.
+
+    Attributes:
+        parked: How often a body was held after an item of a stream with a window.
+    """
+
+    promise = "window"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        #: Stream -> items that were handed over.
+        self._taken: dict[TaskId, int] = {}
+        #: Stream -> items that its user has certainly taken.
+        self._consumed: dict[TaskId, int] = {}
+        #: Stream and attempt -> items that this attempt has yielded.
+        self._yielded: dict[tuple[TaskId, int], int] = {}
+        self.parked = 0
+
+    def after_step(self, life: Life, event: Event, effects: list[Effect]) -> None:
+        if type(event) is TakeItems:
+            for effect in effects:
+                if type(effect) is ItemsTaken:
+                    self._took(effect)
+        elif type(event) is Yielded:
+            self._look(event.task, event.attempt, effects)
+
+    def _took(self, taken: ItemsTaken) -> None:
+        """Who comes for more has had all before; of these the first at once, the others later."""
+        stream, count = taken.stream, len(taken.objects)
+        before = self._taken.get(stream, 0)
+        self._taken[stream] = before + count
+        self._consumed[stream] = before + (count > 0)
+
+    def _look(self, stream: TaskId, attempt: int, effects: list[Effect]) -> None:
+        account = self.cluster.accounts[stream]
+        window = account.plan.window
+        if not window:
+            return
+        count = self._yielded[stream, attempt] = self._yielded.get((stream, attempt), 0) + 1
+        self.parked += any(type(effect) is HoldBody for effect in effects)
+        user = self.cluster.user_of(account.owner)
+        if account.owner.dead or user is None or stream not in user.handles:
+            return  # nobody reads: it runs on unhindered
+        waiting = count - self._consumed.get(stream, 0)
+        self.require(
+            waiting <= window, f"{waiting} items of a window of {window} wait for their consumer"
+        )
