@@ -1,18 +1,20 @@
 """`init shutdown is_initialized get put wait`."""
 
 from collections.abc import Sequence
+from itertools import compress
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Final, TypeVar, overload
 
 from zgen.exceptions import ObjectLostError, StreamClosedError
 from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed, value_of, wait_blocked
-from zgen.ids import ObjectId, StreamId
+from zgen.ids import ObjectId
 from zgen.io import clock, serializer
 from zgen.limits import SECOND
 from zgen.remote_function import UNIT, check_amount
 from zgen.runtime import process, start
 from zgen.runtime.process import Runtime
-from zgen.runtime.waits import CountWaiter
+from zgen.runtime.waits import CountWaiter, CrowdWaiter
 from zgen.wire.value import is_error
 
 T = TypeVar("T")
@@ -248,68 +250,89 @@ def wait(
         ValueError: It has duplicates, or ``num_returns`` or ``timeout`` is out of range.
         StreamClosedError: zgen was shut down by another thread meanwhile.
     """
-    _check_wait(refs, num_returns, timeout)
-    if not refs:
+    names = _check_wait(refs, num_returns, timeout)
+    if not names:
         return [], []
+    items = list(refs)
     runtime = start.ensure()
     runtime.enter()
     deadline_ns = _deadline_ns(timeout)
-    while True:
+    ready = _ready_among(items, num_returns)
+    while len(ready) < num_returns and timeout != 0:
         with runtime.loop.lock:
-            ready = [item for item in refs if _is_ready(item)]
-            if len(ready) >= num_returns or runtime.closed:
+            ready = _ready_among(items, num_returns)
+            if len(ready) == num_returns or runtime.closed:
                 break
-            waiter = CountWaiter(num_returns - len(ready), stop_at_error=False)
-            objects, streams = _names([item for item in refs if not _is_ready(item)])
-            runtime.waits.add(waiter, objects, streams)
+            pending = names.copy()
+            for index in ready:
+                del pending[_id_of(items[index])]
+            waiter = CrowdWaiter(pending, len(items) - num_returns)
+            runtime.waits.add_crowd(waiter)
         try:
             done = wait_blocked(runtime, waiter, deadline_ns)
         finally:
             with runtime.loop.lock:
-                runtime.waits.remove(waiter, objects, streams)
+                runtime.waits.remove_crowd(waiter)
+        ready = _ready_among(items, num_returns)
         if not done:
-            with runtime.loop.lock:
-                ready = [item for item in refs if _is_ready(item)]
             break
     if runtime.closed and len(ready) < num_returns:
         raise StreamClosedError("", f"{runtime.closed} before {num_returns} were ready")
-    chosen = {id(item) for item in ready[:num_returns]}
-    return ready[:num_returns], [item for item in refs if id(item) not in chosen]
+    others = bytearray(b"\1") * len(items)
+    for index in ready:
+        others[index] = 0
+    return [items[index] for index in ready], list(compress(items, others))
 
 
-def _check_wait(refs: Any, num_returns: int, timeout: float | None) -> None:
+#: A list that is waited for may have thousands of elements, so what has to be done for each of them
+#: is done by these, without a line of Python.
+_id_of: Final = attrgetter("_id")
+_value_of_record: Final = attrgetter("record.value")
+_WAITABLE: Final = frozenset((ObjectRef, ObjectRefGenerator))
+
+
+def _ready_among(items: Sequence[Waitable], count_max: int) -> list[int]:
+    """Return the positions of what is ready, ``count_max`` at most.
+
+    What has a value on record is looked at more closely, since a generator that had something may
+    have it no longer; each one does once for each time it advanced.
+    """
+    ready: list[int] = []
+    for index in compress(range(len(items)), map(_value_of_record, items)):  # no value is empty
+        item = items[index]
+        if isinstance(item, ObjectRef) or item.would_not_block():
+            ready.append(index)
+            if len(ready) == count_max:
+                break
+    return ready
+
+
+def _check_wait(refs: Any, num_returns: int, timeout: float | None) -> dict[bytes, None]:
+    """Check the arguments of ``wait``; return the name of each element."""
     if isinstance(refs, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(
             f"zgen.wait() takes a list of references, got a single {type(refs).__name__}"
         )
     if not isinstance(refs, list):
         raise TypeError(f"zgen.wait() takes a list of references, got {type(refs).__name__}")
-    for item in refs:
-        if not isinstance(item, (ObjectRef, ObjectRefGenerator)):
+    for kind in frozenset(map(type, refs)) - _WAITABLE:
+        if not issubclass(kind, (ObjectRef, ObjectRefGenerator)):
             raise TypeError(
-                f"zgen.wait() takes a list of references, an element is {type(item).__name__}"
+                f"zgen.wait() takes a list of references, an element is {kind.__name__}"
             )
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must be at least 0, got {timeout}")
+    names: dict[bytes, None] = dict.fromkeys(map(_id_of, refs))
     if not refs:
-        return
-    objects, streams = _names(refs)
-    if len(dict.fromkeys([*objects, *streams])) != len(refs):
+        return names
+    if len(names) != len(refs):
         raise ValueError("zgen.wait() takes a list without duplicates")
     if not 0 < num_returns <= len(refs):
         raise ValueError(
             f"num_returns must be between 1 and {len(refs)}, the number of references, got "
             f"{num_returns}"
         )
-
-
-def _is_ready(item: Waitable) -> bool:
-    return item.record.value is not None if isinstance(item, ObjectRef) else item.would_not_block()
-
-
-def _names(items: Sequence[Waitable]) -> tuple[list[ObjectId], list[StreamId]]:
-    objects = [ObjectId(item.binary()) for item in items if isinstance(item, ObjectRef)]
-    return objects, [item.stream for item in items if isinstance(item, ObjectRefGenerator)]
+    return names
 
 
 def _await_all(

@@ -23,11 +23,12 @@ from zgen.ids import (
 )
 from zgen.io import clock, serializer
 from zgen.io.serializer import Large
+from zgen.io.waiter import Waiter
 from zgen.limits import SECOND, TAKE_COUNT_MAX
 from zgen.runtime import process
 from zgen.runtime.awaiting import AwaitableRef, AwaitableSteps
 from zgen.runtime.process import Runtime, dropped_objects, dropped_streams, kick
-from zgen.runtime.waits import CountWaiter
+from zgen.runtime.waits import UNKNOWN, CountWaiter, Mark
 from zgen.wire.value import Stored, Value
 
 T = TypeVar("T")
@@ -108,12 +109,14 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
     remote body runs on to its end. Not thread-safe.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_id", "record")
 
     def __init__(self, stream: StreamId, runtime: Runtime) -> None:
         """Made by zgen only."""
-        self.stream = stream
+        self._id = self.stream = stream
         self._runtime = runtime
+        #: What ``wait`` looks at first, as at the record of a reference: no value, not ready.
+        self.record = UNKNOWN
         #: References taken over from the owner's table, those before the cursor given out already.
         self._items: list[ObjectRef[T] | None] = []
         self._cursor = 0
@@ -246,10 +249,21 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
         )
 
     def would_not_block(self) -> bool:
-        """Return whether ``next`` would not block; under the process lock."""
+        """Return whether ``next`` would not block; if it would, ``record`` tells from now on."""
         if self._cursor < len(self._items) or self._ended:
             return True
-        return self._runtime.machine.owner.streams.is_ready(self.stream)
+        runtime = self._runtime
+        table = runtime.machine.owner.streams
+        record = table.streams[self.stream]
+        if record.unread or record.ended:
+            return True
+        with runtime.loop.lock:
+            if table.is_ready(self.stream):
+                return True
+            if self.record is UNKNOWN:
+                self.record = Mark(None)
+            runtime.waits.mark_blocking(self.stream, self.record)
+        return False
 
     def _refill(self, timeout_s: float | None) -> list["ObjectRef[T] | None"]:
         """Take over the next items; the cursor of what is returned is 0.
@@ -302,7 +316,7 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
 StreamingObjectRefGenerator: Final = ObjectRefGenerator
 
 
-def wait_blocked(runtime: Runtime, waiter: CountWaiter, deadline_ns: int | None) -> bool:
+def wait_blocked(runtime: Runtime, waiter: Waiter, deadline_ns: int | None) -> bool:
     """Wait, giving the CPU of a running task away; return whether ``waiter`` is done."""
     if runtime.blocks_task():
         with runtime.blocked():

@@ -60,6 +60,7 @@ def test_a_body_is_ahead_of_its_consumer_by_its_window(tally: Tally, window: int
 
 def test_a_wide_window_moves_on_by_parts(tally: Tally) -> None:
     stream = windowed(tally, 1000, 64)
+    wait_until(lambda: tally.count == 64, 20, "the window is full")
     settle()
     assert tally.count == 64
     for index in range(64):
@@ -110,6 +111,7 @@ def test_large_items_count_as_small_ones(tally: Tally) -> None:
             yield bytes([index]) * 200_000
 
     stream = large.remote()
+    wait_until(lambda: tally.count == 2, 20, "the window is full")
     settle()
     assert tally.count == 2
     assert [zgen.get(ref)[0] for ref in stream] == list(range(6))
@@ -153,6 +155,7 @@ def test_a_stream_inside_a_task_has_a_window_too(tally: Tally) -> None:
 def test_a_body_whose_generator_is_dropped_runs_on_unhindered(tally: Tally) -> None:
     stream = windowed(tally, 50, 1)
     next(stream)
+    wait_until(lambda: tally.count == 2, 20, "the window is full")
     settle()
     assert tally.count == 2
     del stream

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -147,6 +151,88 @@ def test_the_loop_of_the_documentation_sees_every_item_once() -> None:
             except StopIteration:
                 continue
     assert sorted(seen) == sorted([*range(5), *range(20), *range(1)])
+
+
+# -- many ----------------------------------------------------------------------------------------
+@zgen.remote(num_cpus=0)
+def held_back(gate: Gate, number: int) -> Any:
+    gate.wait()
+    yield number
+
+
+def calls_of(act: Callable[[], object]) -> int:
+    """Return how many Python functions are called."""
+    count = 0
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("ready", [0, 1, 5])
+def test_a_wait_costs_what_is_ready_and_not_what_is_waited_for(gate: Gate, ready: int) -> None:
+    """A line of Python for each element of a list would make long lists dear."""
+    holder = after.options(num_cpus=2).remote(gate)  # nothing else runs meanwhile
+    given: list[Any] = [zgen.put(number) for number in range(ready)]
+    costs: list[int] = []
+    for count in (2, 100):
+        for _ in range(count):
+            given += [numbers.remote(1), after.remote(gate)]
+        most = len(given)
+        assert len(zgen.wait(given, timeout=0, num_returns=most)[0]) == ready
+        costs.append(calls_of(lambda most=most: zgen.wait(given, timeout=0, num_returns=most)))  # type: ignore[misc]  # bound now
+    assert costs[0] == costs[1] <= 40
+    gate.open()
+    assert zgen.wait([*given, holder], num_returns=len(given) + 1)[1] == []
+
+
+def test_two_threads_wait_for_the_same_generators(gate: Gate) -> None:
+    streams = [held_back.remote(gate.beside(str(number)), number) for number in range(4)]
+    answers: list[Any] = []
+
+    def wait() -> None:
+        answers.append(zgen.wait(streams, num_returns=2, timeout=20))
+
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for number in (2, 1):
+        gate.beside(str(number)).open()
+    for thread in threads:
+        thread.join()
+    assert answers == [([streams[1], streams[2]], [streams[0], streams[3]])] * 2
+    for number in (0, 3):
+        gate.beside(str(number)).open()
+    assert zgen.wait(streams, num_returns=4)[0] == streams
+
+
+def test_an_item_that_another_thread_took_meanwhile_is_not_ready(gate: Gate) -> None:
+    stream, other = one_then_wait.remote(gate), after.remote(gate.beside("other"))
+    zgen.wait([stream])
+    assert zgen.get(next(stream)) == "first"
+    assert zgen.wait([stream, other], timeout=0.05) == ([], [stream, other])
+    gate.open()
+    assert zgen.get(next(stream)) == "second"
+    assert zgen.wait([stream, other]) == ([stream], [other])
+    assert list(stream) == []
+    gate.beside("other").open()
+    assert zgen.wait([stream, other], num_returns=2) == ([stream, other], [])
+
+
+def test_what_becomes_ready_during_a_wait_counts_with_what_was(gate: Gate) -> None:
+    put, late, never = zgen.put(1), held_back.remote(gate, 7), after.remote(gate.beside("never"))
+    timer = threading.Timer(0.05, gate.open)
+    timer.start()
+    assert zgen.wait([never, late, put], num_returns=2) == ([late, put], [never])
+    timer.join()
+    gate.beside("never").open()
 
 
 # -- sizes and order -------------------------------------------------------------------------------

@@ -287,15 +287,6 @@ MUTANTS = (
         1,
     ),
     Mutant(
-        "what is taken while a replay queues opens its window",
-        "P2",
-        EXECUTOR,
-        "            self.admission.grant(sender, stream, message.attempt, message.upto)\n",
-        "            pass\n",
-        "cluster",
-        1,
-    ),
-    Mutant(
         "a stream that nobody reads has no window",
         "P2",
         EXECUTOR,

@@ -276,6 +276,9 @@ class Runtime:
         dropped_views = self.objects.dropped
         while dropped_objects or dropped_streams or dropped_views:  # others step in between
             objects, streams = _drained(dropped_objects), _drained(dropped_streams)
+            if streams:
+                with self.loop.lock:
+                    self.waits.forget(streams)
             self.loop.post(Dropped(objects, streams, _drained(dropped_views)))
 
     def close(self, reason: str) -> None:

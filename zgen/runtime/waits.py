@@ -5,7 +5,7 @@ the process lock and changes nothing in them.
 """
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from zgen.core.effects import Effect, ObjectsReady, StreamAdvanced
 from zgen.core.owner import Owner
@@ -39,6 +39,49 @@ class CountWaiter(Waiter):
             self.finish()
 
 
+class CrowdWaiter(Waiter):
+    """Waits until enough of many things are ready, however many there are.
+
+    Attributes:
+        pending: Those that are not ready.
+        most: It is done when no more than so many are pending.
+    """
+
+    __slots__ = ("most", "pending")
+
+    def __init__(self, pending: dict[bytes, None], most: int) -> None:
+        """Wait until ``most`` of ``pending`` are left."""
+        super().__init__()
+        self.pending = pending
+        self.most = most
+
+    def note(self, name: bytes) -> None:
+        """This is ready; of no interest unless it is one of those waited for."""
+        if self.pending.pop(name, _ABSENT) is None and len(self.pending) <= self.most:
+            self.finish()
+
+
+_ABSENT: Final = object()
+
+
+class Mark:
+    """What a look at many generators reads off each of them.
+
+    Attributes:
+        value: None while ``next`` would certainly block; else a closer look tells.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: bool | None) -> None:
+        """Start with what is known."""
+        self.value = value
+
+
+#: The mark of generators of which nothing is known.
+UNKNOWN: Final = Mark(True)
+
+
 class Waits:
     """Who waits in this process. All methods under the process lock."""
 
@@ -49,12 +92,23 @@ class Waits:
         self._objects: dict[ObjectId, list[CountWaiter]] = {}
         #: Stream -> waiters. Added by ``add``; removed when it advances and by ``remove``.
         self._streams: dict[StreamId, list[CountWaiter]] = {}
+        #: Who waits for many things. Added by ``add_crowd``; removed by ``remove_crowd``.
+        self._crowds: dict[CrowdWaiter, None] = {}
+        #: Stream whose ``next`` would block -> the mark that says so. Added by ``mark_blocking``;
+        #: removed when it advances and by ``forget``.
+        self._marks: dict[StreamId, Mark] = {}
 
     def perform(self, effect: Effect) -> bool:
         """Wake who waits for what an effect says; return False for other effects."""
         if type(effect) is StreamAdvanced:
             for waiter in self._streams.pop(effect.stream, ()):
                 waiter.count(error=False)
+            if self._marks:
+                mark = self._marks.pop(effect.stream, None)
+                if mark is not None:
+                    mark.value = True
+            for crowd in self._crowds:
+                crowd.note(effect.stream)
         elif type(effect) is ObjectsReady:
             for name in effect.objects:
                 waiters = self._objects.pop(name, None)
@@ -64,6 +118,9 @@ class Waits:
                     error = value is not None and is_error(value)
                     for waiter in waiters:
                         waiter.count(error=error)
+            for crowd in self._crowds:
+                for name in effect.objects:
+                    crowd.note(name)
         else:
             return False
         return True
@@ -86,15 +143,36 @@ class Waits:
         for stream in streams:
             _take_out(self._streams, stream, waiter)
 
+    def add_crowd(self, crowd: CrowdWaiter) -> None:
+        """Let ``crowd`` be told of everything that becomes ready."""
+        self._crowds[crowd] = None
+
+    def remove_crowd(self, crowd: CrowdWaiter) -> None:
+        """Tell ``crowd`` of nothing any more."""
+        del self._crowds[crowd]
+
+    def mark_blocking(self, stream: StreamId, mark: Mark) -> None:
+        """``next`` of this stream would block: let its mark say so until it advances."""
+        mark.value = None
+        self._marks[stream] = mark
+
+    def forget(self, streams: Iterable[StreamId]) -> None:
+        """The handles of these streams are gone."""
+        for stream in streams if self._marks else ():
+            self._marks.pop(stream, None)
+
     def finish_all(self) -> None:
         """End every wait, ready or not: the runtime is over."""
-        for waiters in [*self._objects.values(), *self._streams.values()]:
+        for waiters in [*self._objects.values(), *self._streams.values(), list(self._crowds)]:
             for waiter in waiters:
                 waiter.finish()
+        for mark in self._marks.values():
+            mark.value = True
+        self._marks.clear()
 
     def is_idle(self) -> bool:
         """Return whether nobody waits."""
-        return not self._objects and not self._streams
+        return not (self._objects or self._streams or self._crowds)
 
 
 def _take_out(table: dict[K, list[CountWaiter]], key: K, waiter: CountWaiter) -> None:
