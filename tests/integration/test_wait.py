@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -187,7 +188,7 @@ def test_a_wait_costs_what_is_ready_and_not_what_is_waited_for(gate: Gate, ready
             given += [numbers.remote(1), after.remote(gate)]
         most = len(given)
         assert len(zgen.wait(given, timeout=0, num_returns=most)[0]) == ready
-        costs.append(calls_of(lambda most=most: zgen.wait(given, timeout=0, num_returns=most)))  # type: ignore[misc]  # bound now
+        costs.append(calls_of(partial(zgen.wait, given, timeout=0, num_returns=most)))
     assert costs[0] == costs[1] <= 40
     gate.open()
     assert zgen.wait([*given, holder], num_returns=len(given) + 1)[1] == []
