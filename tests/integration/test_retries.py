@@ -94,6 +94,40 @@ def test_when_retries_are_spent_the_error_follows_what_was_reported(gate: Gate) 
     assert list(stream) == []
 
 
+def test_when_retries_are_spent_fixed_results_keep_what_was_yielded(gate: Gate) -> None:
+    tally = Tally(gate.path)
+
+    @zgen.remote(num_returns=4, retry_exceptions=True, max_retries=1)
+    def flaky(size: int) -> Any:
+        tally.add()
+        yield "a" * size
+        yield "b" * size
+        raise OSError("the line broke")
+
+    for runs, size in ((2, 1), (4, 200_000)):
+        first, second, *missing = flaky.remote(size)
+        assert zgen.get([first, second]) == ["a" * size, "b" * size]
+        for ref in missing:
+            with pytest.raises(OSError, match="the line broke"):
+                zgen.get(ref)
+        assert tally.count == runs
+
+
+def test_fixed_results_of_a_run_that_succeeds_in_the_end_are_whole(gate: Gate) -> None:
+    tally = Tally(gate.path)
+
+    @zgen.remote(num_returns=3, retry_exceptions=True)
+    def flaky() -> Any:
+        run = tally.add()
+        for number in range(3):
+            if run < 3 and number == run:
+                raise OSError("the line broke")
+            yield bytes([run, number]) * 100_000
+
+    assert [value[:2] for value in zgen.get(flaky.remote())] == [b"\3\0", b"\3\1", b"\3\2"]
+    assert tally.count == 3
+
+
 def exit_hard() -> None:
     import os
 

@@ -307,8 +307,10 @@ class Owner:
                     entry = self._accept(sender, outcome.task, outcome.attempt)
                     if entry is not None:
                         shapes[entry.spec.shape] = None
-                        results += self._results_of(entry, outcome, values, now_ns, out)
-                        needless.clear()
+                        ended = self._results_of(entry, outcome, values, now_ns, out)
+                        results += ended
+                        if ended:
+                            needless.clear()
                 finally:
                     self.refs.dropped.extend(needless)
         finally:  # what stands in front of an outcome that is refused has ended
@@ -331,11 +333,14 @@ class Owner:
         now_ns: int,
         out: list[Effect],
     ) -> list[Result]:
-        """Take in how an execution ended; return what its objects get, nothing if it runs again."""
+        """Take in how an execution ended; return what its objects get, nothing if it runs again.
+
+        A generator that may run again sends what it yielded too, in case that it does not.
+        """
         task, count = outcome.task, entry.spec.returns_count
-        expected = count if outcome.outcome == OUTCOME_VALUE else 1
-        if len(values) != expected or count == STREAMING:
-            raise RemoteProtocolError(f"{len(values)} results, expected {expected}")
+        expected = {OUTCOME_VALUE: (count,), OUTCOME_RETRY: (1, count)}.get(outcome.outcome, (1,))
+        if len(values) not in expected or count == STREAMING:
+            raise RemoteProtocolError(f"{len(values)} results, expected {expected[-1]}")
         self.placement.release(entry, task, outcome.run_ns, now_ns, out)
         retry = outcome.outcome == OUTCOME_RETRY
         if retry and self.settlement.retry(task, "it raised", now_ns):

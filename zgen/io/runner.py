@@ -227,7 +227,10 @@ class Runner:
     def _yields(
         self, start: StartTask, body: Generator[Any, None, Any]
     ) -> tuple[int, tuple[Value, ...]]:
-        """Run a generator with a fixed number of results; an error stands for what is missing."""
+        """Run a generator with a fixed number of results; an error stands for what is missing.
+
+        Also where it may run again: if its owner has spent its retries, what was yielded stands.
+        """
         count, name = start.task.returns_count, start.task.name
         values: list[Value] = []
         try:
@@ -242,10 +245,8 @@ class Runner:
             _exit(leaving)
         except BaseException as error:
             outcome, failure = self._failure(start, error)
-            if outcome == OUTCOME_RETRY:
-                self._discard(values)
-                return outcome, failure
             values += failure * (count - len(values))
+            return OUTCOME_RETRY if outcome == OUTCOME_RETRY else OUTCOME_VALUE, tuple(values)
         finally:
             _close(body)
         return OUTCOME_VALUE, tuple(values)

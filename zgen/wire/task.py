@@ -12,7 +12,8 @@ STREAMING: Final = -2
 OUTCOME_VALUE: Final = 0
 #: The function raised; the one entry is the error.
 OUTCOME_ERROR: Final = 1
-#: It raised something that ``retry_exceptions`` names; the one entry is the error.
+#: It raised something that ``retry_exceptions`` names; the one entry is the error. A generator with
+#: a fixed number of results sends all of them: what it yielded, and the error for the others.
 OUTCOME_RETRY: Final = 2
 
 

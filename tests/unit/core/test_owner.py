@@ -37,8 +37,10 @@ from zgen.core.effects import (
 from zgen.core.task_table import Doing
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import COMPLETION_INDEX, item_ids
+from zgen.limits import SECOND
 from zgen.wire.lease import LogLines, NodeReport
 from zgen.wire.schema import Buffers
+from zgen.wire.store import Place
 from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import (
     OUTCOME_ERROR,
@@ -48,7 +50,7 @@ from zgen.wire.task import (
     TasksDone,
     TasksReturned,
 )
-from zgen.wire.value import NONE, Fault, FaultKind, Parcel
+from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Stored, pack
 
 S = task("s")
 COMPLETION = result("s", COMPLETION_INDEX)
@@ -204,6 +206,36 @@ def test_news_of_old_attempts_and_unknown_tasks_is_dropped() -> None:
     assert bench.done(outcome("a", b"value", attempt=1), outcome("x", b"value")) == []
     assert bench.end("x", 0) == []
     assert bench.items("x", 0, b"a") == []
+    assert bench.state("a") is Doing.PUSHED
+
+
+def test_what_a_generator_yielded_before_it_raised_stands_when_it_may_not_run_again() -> None:
+    bench = OwnerBench().running(spec("a", returns=3, retries=1))
+    partial = (b"first", b"second", ERROR_ENTRY)
+    bench.done(outcome("a", *partial, kind=OUTCOME_RETRY))
+    assert [bench.value(result("a", index)) for index in range(3)] == [None] * 3
+    bench.advance(SECOND)
+    bench.done(outcome("a", *partial, kind=OUTCOME_RETRY, attempt=1))
+    assert [bench.value(result("a", index)) for index in range(3)] == [b"first", b"second", ERROR]
+
+
+def test_what_lies_in_shared_memory_goes_when_its_generator_runs_again() -> None:
+    bench = OwnerBench().running(spec("a", returns=2, retries=1))
+    stored = Stored(NODE, 5, Place(1, 0, 4096, 4096, True), b"", (9,))
+    done = TasksDone((outcome("a", *pack((stored, ERROR), []), kind=OUTCOME_RETRY),))
+    bench.owner.handlers[TasksDone](WORKER, done, bench.now_ns, [])
+    assert bench.store.dropped == [stored]
+    bench.store.settle([])
+    bench.owner.check()
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"), [(OUTCOME_VALUE, 1), (OUTCOME_ERROR, 3), (OUTCOME_RETRY, 2)]
+)
+def test_an_outcome_with_another_number_of_results_is_refused(kind: int, count: int) -> None:
+    bench = OwnerBench().running(spec("a", returns=3, retries=1))
+    with pytest.raises(RemoteProtocolError, match="expected"):
+        bench.done(outcome("a", *([b"value"] * count), kind=kind))
     assert bench.state("a") is Doing.PUSHED
 
 

@@ -201,17 +201,20 @@ def test_yields_of_a_fixed_number_are_written_and_kept_beside_an_error() -> None
         serializer.deserialize(end.values[2])
 
 
-def test_yields_of_a_fixed_number_that_will_run_again_leave_no_region() -> None:
+def test_yields_of_a_fixed_number_that_may_run_again_are_sent_in_case_they_do_not() -> None:
     def work() -> Iterator[str]:
         yield "x" * SIZE
         raise KeyError("again")
 
     memory = Memory()
     again = serializer.dump_plain((KeyError,))
-    end = ended(run_task(work, (), 2, memory, retry_exceptions=again))
+    end = ended(run_task(work, (), 3, memory, retry_exceptions=again))
     assert end.outcome == OUTCOME_RETRY
-    assert memory.written
-    assert not memory.values
+    assert [isinstance(value, Stored) for value in end.values] == [True, False, False]
+    assert list(memory.values) == [0]
+    for value in end.values[1:]:
+        with pytest.raises(KeyError, match="again"):
+            serializer.deserialize(value)
 
 
 def lengths(*values: Any) -> list[int]:
