@@ -84,10 +84,10 @@ LOAD_PIECE_BYTES: Final = 1 << 20
 #: Threads that map and unpickle what is awaited, and threads that settle futures.
 LOAD_THREADS_MAX: Final = 4
 FUTURE_THREADS_MAX: Final = 4
-#: From this window on a producer hears of what was taken by the part of its window; item by item
-#: below.
+#: From this window on a producer hears of what was taken when it is such a part of its window;
+#: below it hears of each item.
 WINDOW_WIDE_COUNT_MIN: Final = 16
-WINDOW_STEPS_COUNT: Final = 4
+WINDOW_STEPS_COUNT: Final = 2
 
 # -- shared memory ---------------------------------------------------------------------------------
 #: A value with more bytes than this goes into shared memory; what is not more stays with its owner.

@@ -76,6 +76,7 @@ LINES: Final[tuple[Line, ...]] = (
     Line("PS6", "p50_ms", "first item, warm worker, p50", "ms", "lower", "ray", 0.5, 0.25),
     _rate("PS7", "8 streams at once, items", 6, 20),
     _rate("PS8", "`async for` and `await` of small ints, items", 10, 25),
+    _rate("PS10", "stream with a window of 64 items, items", 10, 25),
     Line(
         "PS11", "evenness", "rate at 8 or 64 streams, of that at 1", "x", "higher", "unit", 0.5, 0.8
     ),
@@ -106,7 +107,7 @@ ROWS: Final[tuple[str, ...]] = tuple(dict.fromkeys(line.row for line in LINES))
 
 #: Rows whose features zgen has; the others run only when they are named.
 BUILT: Final[tuple[str, ...]] = (
-    *("PS1", "PS2", "PS3", "PS4", "PS5", "PS6", "PS7", "PS8", "PS11"),
+    *("PS1", "PS2", "PS3", "PS4", "PS5", "PS6", "PS7", "PS8", "PS10", "PS11"),
     *("PT1", "PT2"),
     *("PO1", "PO2", "PO3", "PO4", "PO5"),
     *("PI1", "PI2", "PI3", "PI4", "PI5"),

@@ -164,9 +164,11 @@ class Consumer:
         self.cluster.world.at(delay_ns, self._act, (act,))
 
     def _act(self, act: Callable[[], None]) -> None:
+        if self.life.dead:
+            return
         if self.life.paused:
             self.cluster.world.at(2_000_000, self._act, (act,))
-        elif not self.life.dead:
+        else:
             act()
 
     def post(self, event: Any) -> None:

@@ -163,9 +163,11 @@ class Waits:
 
     def finish_all(self) -> None:
         """End every wait, ready or not: the runtime is over."""
-        for waiters in [*self._objects.values(), *self._streams.values(), list(self._crowds)]:
+        for waiters in [*self._objects.values(), *self._streams.values()]:
             for waiter in waiters:
                 waiter.finish()
+        for crowd in self._crowds:
+            crowd.finish()
         for mark in self._marks.values():
             mark.value = True
         self._marks.clear()

@@ -20,7 +20,8 @@ from scripts.benchmark.floor.peer import WINDOW, Message
 
 Key = tuple[int, int]
 
-_CREDIT_STEP: Final = WINDOW // 4
+#: Credit follows by this part of the window.
+_CREDIT_PARTS: Final = 4
 
 
 class Ref:
@@ -47,7 +48,8 @@ class Ref:
 class Stream:
     """Items of one stream, in order, as they arrive."""
 
-    def __init__(self, caller: "Caller", peer: int, number: int) -> None:
+    def __init__(self, caller: "Caller", peer: int, number: int, window: int) -> None:
+        self._step = window // _CREDIT_PARTS
         self._caller = caller
         self._peer = peer
         self.number = number
@@ -74,8 +76,8 @@ class Stream:
                 raise StopIteration
         ref = Ref((self.number, self._taken), self._caller.objects)
         self._taken += 1
-        if not self._taken % _CREDIT_STEP:
-            self._caller.send(self._peer, ("credit", _CREDIT_STEP))
+        if not self._taken % self._step:
+            self._caller.send(self._peer, ("credit", self._step))
         return ref
 
     def _wait(self) -> None:
@@ -139,11 +141,11 @@ class Caller:
         self.pids.append(pid)
         return len(self._outboxes) - 1
 
-    def open(self, body: str, count: int, peer: int = 0) -> Stream:
-        """Ask a peer for a stream."""
-        stream = Stream(self, peer, next(self._numbers))
+    def open(self, body: str, count: int, peer: int = 0, window: int = WINDOW) -> Stream:
+        """Ask a peer for a stream that is ahead by no more than ``window`` items."""
+        stream = Stream(self, peer, next(self._numbers), window)
         self._streams[stream.number] = stream
-        self.send(peer, ("stream", stream.number, body, count))
+        self.send(peer, ("stream", stream.number, body, count, window))
         return stream
 
     def send(self, peer: int, message: Message) -> None:

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import zmq
 
-#: Items the caller may not have consumed yet.
+#: Items the caller may not have consumed yet, where nothing else is asked for.
 WINDOW: Final = 8192
-#: Entries that one message carries at most.
+#: Entries that one message carries at most; no more than a quarter of the window.
 BATCH_MAX: Final = 64
 #: A line that has been quiet for this long gets the next entry at once.
 IDLE_NS: Final = 300_000
@@ -41,8 +41,8 @@ class Peer:
             match self._receive():
                 case ("task", task):
                     self.send(("done", task, pickle.dumps(None, 5)))
-                case ("stream", stream, body, count):
-                    self._stream(stream, BODIES[body](count))
+                case ("stream", stream, body, count, window):
+                    self._stream(stream, BODIES[body](count), window)
                 case ("credit", _):
                     pass  # for a stream that has ended
                 case unknown:
@@ -58,14 +58,15 @@ class Peer:
             self._credit += message[1]
         return message
 
-    def _stream(self, stream: int, body: Iterator[object]) -> None:
-        self._credit = WINDOW
+    def _stream(self, stream: int, body: Iterator[object], window: int) -> None:
+        self._credit = window
+        batch_max = min(BATCH_MAX, window // 4)
         entries: list[bytes] = []
         flushed_ns = 0
         for value in body:
             entries.append(pickle.dumps(value, 5))
             now_ns = time.monotonic_ns()
-            if len(entries) >= BATCH_MAX or now_ns - flushed_ns > IDLE_NS:
+            if len(entries) >= batch_max or now_ns - flushed_ns > IDLE_NS:
                 self._flush(stream, entries)
                 entries = []
                 flushed_ns = now_ns

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from scripts.benchmark.floor.caller import Caller, Ref, Stream
+from scripts.benchmark.floor.peer import WINDOW
 
 Figures = dict[str, float]
 
@@ -80,6 +81,11 @@ def ps8() -> Figures:
     return {"rate": rate}
 
 
+def ps10() -> Figures:
+    """Stream small ints with credit for 64 of them."""
+    return _one_stream("numbers", 300_000, 64)
+
+
 def ps11() -> Figures:
     """Compare the rate from 1, 8 and 64 peers at once."""
     caller = Caller(peers=64, threaded=True)
@@ -141,11 +147,11 @@ async def _drain_awaiting(items: Awaited) -> int:
     return count
 
 
-def _one_stream(body: str, count: int) -> Figures:
+def _one_stream(body: str, count: int, window: int = WINDOW) -> Figures:
     caller = Caller(peers=1, threaded=True)
-    _drain(caller.open(body, 500))
+    _drain(caller.open(body, 500, window=window))
     began = time.perf_counter()
-    taken = _drain(caller.open(body, count))
+    taken = _drain(caller.open(body, count, window=window))
     elapsed_s = time.perf_counter() - began
     caller.close()
     if taken != count:

@@ -111,6 +111,12 @@ def ps8(subject: Subject) -> Figures:
     return {"rate": rate}
 
 
+def ps10(subject: Subject) -> Figures:
+    """Stream small ints whose body is never ahead of the caller by more than 64 items."""
+    count = subject.many(ray=8_000, zgen=80_000)
+    return _one_stream(subject, counting(), count, _generator_backpressure_num_objects=64)
+
+
 def ps11(subject: Subject) -> Figures:
     """Compare the rate through 1, 8 and 64 streams at once."""
     subject.start()
@@ -120,9 +126,9 @@ def ps11(subject: Subject) -> Figures:
     return figures | {"evenness": min(rates[8], rates[64]) / rates[1]}
 
 
-def _one_stream(subject: Subject, body: Any, count: int) -> Figures:
+def _one_stream(subject: Subject, body: Any, count: int, **options: object) -> Figures:
     subject.start()
-    stream = subject.stream(body)
+    stream = subject.stream(body, **options)
     _drain(subject, stream.remote(500))
     began = time.perf_counter()
     taken = _drain(subject, stream.remote(count))

@@ -76,14 +76,14 @@ def test_the_producer_hears_of_each_item_where_the_window_is_narrow(window: int)
     assert bench.take("s") == [ItemsTaken(S, (), False)]
 
 
-def test_the_producer_hears_of_a_quarter_at_a_time_where_the_window_is_wide() -> None:
+def test_the_producer_hears_of_a_half_at_a_time_where_the_window_is_wide() -> None:
     bench = reading(64, 64)
-    assert granted(bench.take("s")) == [], "one item of sixteen was handed out"
-    assert granted(bench.take("s")) == [17]
+    assert granted(bench.take("s")) == [], "one item of half of the window was handed out"
     assert granted(bench.take("s")) == [33]
-    assert granted(bench.take("s")) == [49]
-    assert granted(bench.take("s")) == [], "the last sixteen are not known to be taken"
+    assert granted(bench.take("s")) == [], "there is nothing, so all before was taken"
     assert bench.owner.streams.streams[S].consumed == 64
+    bench.items("s", 64, *items(33))
+    assert granted(bench.take("s")) == [65]
 
 
 def test_items_that_are_taken_over_ahead_do_not_count_before_their_time() -> None:
@@ -94,10 +94,10 @@ def test_items_that_are_taken_over_ahead_do_not_count_before_their_time() -> Non
     assert bench.owner.streams.streams[S].consumed == 3
 
 
-def test_who_takes_items_one_by_one_grants_by_the_quarter_all_the_same() -> None:
-    bench = reading(16, 8)
-    said = [granted(bench.take("s", 1)) for _ in range(8)]
-    assert said == [[], [], [], [4], [], [], [], [8]]
+def test_who_takes_items_one_by_one_grants_by_the_half_all_the_same() -> None:
+    bench = reading(16, 16)
+    said = [granted(bench.take("s", 1)) for _ in range(16)]
+    assert said == [*[[]] * 7, [8], *[[]] * 7, [16]]
 
 
 def test_a_stream_without_a_window_grants_nothing_and_is_taken_over_whole() -> None:
