@@ -266,7 +266,7 @@ MUTANTS = (
         "            record.consumed = first + bool(unread)\n",
         "            record.consumed = first + min(count_max, len(unread))\n",
         "cluster",
-        4,
+        13,
     ),
     Mutant(
         "a producer hears of what was taken before its window is used up",
