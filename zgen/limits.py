@@ -82,8 +82,8 @@ LOAD_IN_PLACE_BYTES_MAX: Final = 1 << 20
 #: Bytes that such a thread copies at a time, so that others get their turn in between.
 LOAD_PIECE_BYTES: Final = 1 << 20
 #: Threads that map and unpickle what is awaited, and threads that settle futures.
-LOAD_THREADS_MAX: Final = 4
-FUTURE_THREADS_MAX: Final = 4
+LOAD_THREADS_COUNT_MAX: Final = 4
+FUTURE_THREADS_COUNT_MAX: Final = 4
 #: From this window on a producer hears of what was taken when it is such a part of its window;
 #: below it hears of each item.
 WINDOW_WIDE_COUNT_MIN: Final = 16

@@ -29,7 +29,7 @@ from zgen.ids import ObjectId, StreamId
 from zgen.io import serializer
 from zgen.io.loading import load_in_turns
 from zgen.io.runner import TaskContext
-from zgen.limits import LOAD_THREADS_MAX
+from zgen.limits import LOAD_THREADS_COUNT_MAX
 from zgen.runtime.bells import Bell
 from zgen.runtime.futures import check_same, enter, load, pool, settle
 from zgen.runtime.objects import Reply
@@ -241,7 +241,7 @@ def _open_in_thread(runtime: Runtime, name: ObjectId, answer: Effect) -> Pause[A
             runtime.bells.ring()
 
     try:
-        pool(runtime, "load", LOAD_THREADS_MAX).submit(work)
+        pool(runtime, "load", LOAD_THREADS_COUNT_MAX).submit(work)
     except BaseException:  # it was shut down meanwhile
         objects.perform(answer)
         _leave(runtime, waiter, (), (), None)

@@ -15,7 +15,7 @@ from zgen.ids import ObjectId
 from zgen.io import serializer
 from zgen.io.loading import load_in_turns
 from zgen.io.runner import TaskContext
-from zgen.limits import FUTURE_THREADS_MAX
+from zgen.limits import FUTURE_THREADS_COUNT_MAX
 from zgen.runtime import process
 from zgen.runtime.bells import Bell
 from zgen.runtime.process import Runtime
@@ -92,7 +92,7 @@ class FutureWaiter(CountWaiter):
     def tell(self) -> None:
         """Let a thread of the pool settle the future: its callbacks are foreign code."""
         try:
-            pool(self._runtime, "future", FUTURE_THREADS_MAX).submit(self._work)
+            pool(self._runtime, "future", FUTURE_THREADS_COUNT_MAX).submit(self._work)
         except RuntimeError:  # the interpreter ends, or zgen does
             self._work()
 
