@@ -24,6 +24,12 @@ def after(gate: Gate, value: Any = None) -> Any:
     return value
 
 
+@zgen.remote(num_cpus=2)
+def holds_all(held: Gate, gate: Gate) -> None:
+    held.open()
+    gate.wait()
+
+
 @zgen.remote
 def fail() -> None:
     raise ValueError("wrong")
@@ -180,7 +186,8 @@ def calls_of(act: Callable[[], object]) -> int:
 @pytest.mark.parametrize("ready", [0, 1, 5])
 def test_a_wait_costs_what_is_ready_and_not_what_is_waited_for(gate: Gate, ready: int) -> None:
     """A line of Python for each element of a list would make long lists dear."""
-    holder = after.options(num_cpus=2).remote(gate)  # nothing else runs meanwhile
+    holder = holds_all.remote(gate.beside("held"), gate)
+    gate.beside("held").wait()  # nothing else runs meanwhile
     given: list[Any] = [zgen.put(number) for number in range(ready)]
     costs: list[int] = []
     for count in (2, 100):
