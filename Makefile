@@ -28,8 +28,7 @@ OTHER_HALF := $(filter-out $(HALF),$(wildcard tests/integration/test_*.py))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test dev hooks fmt lint types layers unit sim-tests sim integration integration-1 \
-	integration-2 chaos chaos-quick \
-	bench docs wheel mutants mutants-recorded clean
+	integration-2 conformance chaos chaos-quick bench docs wheel mutants mutants-recorded clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,13 +99,17 @@ mutants: $(DEV) ## search for seeds that kill each mutant
 	$(PY) scripts/mutants.py --search
 
 integration: $(DEV) ## real sockets and real processes
-	$(PYTEST) tests/integration
+	$(PYTEST) tests/integration tests/conformance -m 'not ray'
+
+conformance: $(DEV) ## programs that must run on zgen as they run on Ray, which is installed apart
+	$(PY) -m scripts.benchmark.ray_venv
+	$(PYTEST) tests/conformance
 
 integration-1: $(DEV)
 	$(PYTEST) $(HALF)
 
 integration-2: $(DEV)
-	$(PYTEST) $(OTHER_HALF)
+	$(PYTEST) $(OTHER_HALF) tests/conformance -m 'not ray'
 
 chaos-quick: $(DEV)
 	$(PYTEST) tests/chaos -m 'not slow'

@@ -19,7 +19,7 @@ hypothesis.settings.register_profile("zgen", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("zgen")
 
 #: Tests below these folders run against the machine: they are marked and checked for leaks.
-REAL = ("integration", "chaos")
+REAL = ("integration", "conformance", "chaos")
 
 
 def _kind(request: pytest.FixtureRequest) -> str:

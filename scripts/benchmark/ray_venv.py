@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+ROOT: Final = Path(__file__).resolve().parents[2]
 VERSION: Final = "2.60.0"
 
 _REQUIREMENTS: Final = (f"ray=={VERSION}", "numpy")
@@ -25,3 +26,7 @@ def python(folder: Path) -> Path:
     subprocess.run([*pip, *_REQUIREMENTS], check=True)
     stamp.write_text(recipe)
     return interpreter
+
+
+if __name__ == "__main__":
+    print(python(ROOT / ".bench" / "ray-venv"))
