@@ -39,9 +39,9 @@ from zgen.exceptions import (
 from zgen.ids import NO_STREAM, ObjectId, PeerId
 from zgen.io import copying
 from zgen.io.loop import Loop
-from zgen.io.serializer import Large, serialize
+from zgen.io.serializer import Large, deserialize_parts, serialize
 from zgen.io.waiter import Waiter
-from zgen.runtime.objects import LargeObjects
+from zgen.runtime.objects import LargeObjects, Reply
 from zgen.wire.store import REFUSED_DISK, REFUSED_FULL, Holder, Place
 from zgen.wire.value import Fault, FaultKind, Stored, room_bytes
 
@@ -324,6 +324,55 @@ def test_an_argument_is_viewed_and_what_is_given_back_is_dropped(world: World) -
     assert (world.objects.view(stored) == ARRAY).all()
     world.objects.give_back(4)
     assert list(world.objects.dropped) == [1, 4]
+
+
+# -- for who does not block ------------------------------------------------------------------------
+def test_a_view_can_be_asked_for_without_a_wait(world: World) -> None:
+    stored = written(world)
+    reply = Reply()
+    request = world.objects.ask_view(NAME, reply)
+    world.perform(ViewOpened(request, stored, stored.place))
+    assert reply.done
+    assert isinstance(reply.answer, ViewOpened)
+    assert not world.objects.is_at_hand(reply.answer), "it is not mapped to be read"
+    seen = world.objects.opened(NAME, reply.answer, deserialize_parts)
+    assert (seen == ARRAY).all()
+    assert world.objects.is_at_hand(reply.answer)
+    assert not world.waited
+
+
+def test_a_refused_view_is_at_hand_and_raises(world: World) -> None:
+    world.answer = lambda event: [ViewRefused(event.request, Fault(FaultKind.OBJECT_LOST, "it"))]
+    reply = Reply()
+    world.objects.ask_view(NAME, reply)
+    assert isinstance(reply.answer, ViewRefused)
+    assert world.objects.is_at_hand(reply.answer)
+    with pytest.raises(ObjectLostError, match=NAME.hex()):
+        world.objects.opened(NAME, reply.answer, deserialize_parts)
+
+
+@pytest.mark.parametrize("in_time", [False, True])
+def test_a_view_that_was_given_up_is_dropped_whenever_it_comes(world: World, in_time: bool) -> None:
+    stored = written(world)
+    reply = Reply()
+    request = world.objects.ask_view(NAME, reply)
+    if not in_time:
+        world.objects.give_up(request, reply)
+    world.perform(ViewOpened(request, stored, stored.place))
+    if in_time:
+        world.objects.give_up(request, reply)
+    assert list(world.objects.dropped) == [stored.region]
+    assert not world.objects._asked
+
+
+def test_what_has_much_to_be_read_is_not_at_hand(world: World) -> None:
+    place = world.node.make(4 << 20)
+    sizes = (2 << 20,)
+    arrays = Stored(NODE, 1, place, b"a pickle of arrays", sizes)
+    pickled = Stored(NODE, 1, place, b"", sizes)
+    world.objects.keep(place)
+    assert world.objects.is_at_hand(ViewOpened(1, arrays, place))
+    assert not world.objects.is_at_hand(ViewOpened(1, pickled, place))
 
 
 def test_memory_is_made_with_the_first_large_object() -> None:
