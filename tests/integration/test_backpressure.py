@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -87,6 +88,19 @@ def test_every_item_comes_once_and_in_order_through_a_window(window: int) -> Non
         yield from range(count)
 
     assert [zgen.get(ref) for ref in numbers.remote(500)] == list(range(500))
+
+
+@pytest.mark.parametrize("window", [1, 5, 64])
+def test_asynchronous_steps_take_items_too(tally: Tally, window: int) -> None:
+    async def read() -> list[int]:
+        stream = windowed(tally, 200, window)
+        first = await anext(stream)
+        while tally.count < window + (window < 16):
+            await asyncio.sleep(0.005)
+        assert tally.count <= window + 1
+        return [await first] + [await ref async for ref in stream]
+
+    assert asyncio.run(read()) == list(range(200))
 
 
 def test_neither_waiting_nor_getting_takes_an_item(tally: Tally) -> None:
