@@ -12,6 +12,7 @@
     │   └── ActorError
     │       ├── ActorDiedError
     │       └── ActorUnavailableError
+    ├── ActorExistsError              a name is taken; also a ValueError
     ├── ObjectLostError
     │   ├── OwnerDiedError
     │   └── ObjectReconstructionFailedError
@@ -21,7 +22,8 @@
     ├── GetTimeoutError               also a TimeoutError
     ├── CapacityError
     │   ├── ObjectStoreFullError
-    │   └── OutOfDiskError
+    │   ├── OutOfDiskError
+    │   └── PendingCallsLimitExceeded
     ├── ProtocolError
     │   ├── LocalProtocolError
     │   └── RemoteProtocolError
@@ -298,20 +300,120 @@ class ActorError(SystemFailure):
 
     Attributes:
         actor_id: Hex id of the actor.
+        actor_name: Name of its class.
+        reason: What is known, for people.
     """
 
-    def __init__(self, actor_id: str = "", message: str = "") -> None:
-        """Name the actor."""
-        super().__init__(message)
+    def __init__(
+        self, actor_id: str = "", actor_name: str = "", reason: str = "", may_have_run: bool = True
+    ) -> None:
+        """Name the actor and what is known."""
+        super().__init__()
         self.actor_id = actor_id
+        self.actor_name = actor_name
+        self.reason = reason
+        self.may_have_run = may_have_run
+
+    def __str__(self) -> str:
+        """Say which actor it is and what is known."""
+        return f"{self._who()} could not answer: {self.reason or 'no reason known'}"
+
+    def _who(self) -> str:
+        return f"actor {self.actor_name or '(of an unknown class)'} {self.actor_id[:8]}".rstrip()
 
 
 class ActorDiedError(ActorError):
-    """The actor is dead for good. Never raised while it is being restarted."""
+    """The actor is dead for good. Never raised while it is being restarted.
+
+    Attributes:
+        actor_init_failed: Whether it died because its constructor raised.
+        cause: What the constructor raised, as a ``TaskError``, or None.
+        pid: Process id of its worker, or 0.
+        exit_code: Exit code of the worker, or None.
+        signal: The signal that ended the worker, or None.
+        log_tail: Last lines of the worker.
+        preempted: Always False; for programs written for Ray.
+    """
+
+    preempted = False
+
+    def __init__(
+        self,
+        actor_id: str = "",
+        actor_name: str = "",
+        reason: str = "",
+        may_have_run: bool = True,
+        *,
+        cause: BaseException | None = None,
+        pid: int = 0,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        log_tail: str = "",
+    ) -> None:
+        """Describe the death of an actor under a call."""
+        super().__init__(actor_id, actor_name, reason, may_have_run)
+        self.cause = cause
+        self.pid = pid
+        self.exit_code = exit_code
+        self.signal = signal
+        self.log_tail = log_tail
+
+    @property
+    def actor_init_failed(self) -> bool:
+        """Whether it died because its constructor raised."""
+        return self.cause is not None
+
+    def __str__(self) -> str:
+        """Say which actor died, where and of what, and what to do next."""
+        if self.cause is not None:
+            return f"{self._who()} is dead, because its constructor raised:\n{self.cause}"
+        ran = "the call may have run" if self.may_have_run else "the call did not run"
+        tail = f"\nlast lines of the worker:\n{self.log_tail}" if self.log_tail else ""
+        if self.signal is None and self.exit_code is None:
+            return f"{self._who()} is dead: {self.reason or 'no reason known'}; {ran}{tail}"
+        end = f"signal {self.signal}" if self.signal is not None else f"exit code {self.exit_code}"
+        why = f" ({self.reason})" if self.reason else ""
+        return (
+            f"{self._who()} is dead: its worker pid={self.pid} died of {end}{why}; {ran}; raise "
+            f"max_restarts if it may be made anew, and max_task_retries if its calls may be "
+            f"repeated{tail}"
+        )
 
 
 class ActorUnavailableError(ActorError):
     """The actor is restarting or cannot be reached; whether the call ran is not known."""
+
+    def __str__(self) -> str:
+        """Say which actor it is, and what to do next."""
+        ran = "the call may have run" if self.may_have_run else "the call did not run"
+        return (
+            f"{self._who()} is unavailable: {self.reason or 'it restarts'}; {ran}; call again "
+            "later, or raise max_task_retries if its calls may be repeated"
+        )
+
+
+class ActorExistsError(ZgenError, ValueError):
+    """The name is taken by another actor of this namespace.
+
+    Attributes:
+        name: The name.
+        namespace: Where it is taken.
+    """
+
+    may_have_run = False
+
+    def __init__(self, name: str = "", namespace: str = "") -> None:
+        """Name the name."""
+        super().__init__()
+        self.name = name
+        self.namespace = namespace
+
+    def __str__(self) -> str:
+        """Say which name is taken and what to do next."""
+        return (
+            f"the name {self.name!r} is taken by another actor of namespace {self.namespace!r}; "
+            "take another name, or get that actor with get_if_exists=True"
+        )
 
 
 class ObjectLostError(ZgenError):
@@ -464,6 +566,12 @@ def _holders_text(holders: tuple[tuple[str, int, int], ...]) -> str:
     return "".join(["\nthe largest holders are", *lines]) if lines else ""
 
 
+class PendingCallsLimitExceeded(CapacityError):  # as Ray calls it
+    """An actor has as many pending calls of this process as ``max_pending_calls`` allows."""
+
+    may_have_run = False
+
+
 class ProtocolError(ZgenError):
     """A message or call broke the protocol."""
 
@@ -512,6 +620,7 @@ RayActorError = ActorError
 RaySystemError = SystemFailure
 UserCodeException = TaskError
 LocalRayletDiedError = NodeDiedError
+ActorAlreadyExistsError = ActorExistsError
 StreamingGeneratorReplayInconsistentError = ReplayMismatchError
 
 #: Ray's name -> zgen's class, for documentation and tests.
@@ -522,5 +631,6 @@ RAY_ALIASES: Final[dict[str, type[ZgenError]]] = {
     "RaySystemError": RaySystemError,
     "UserCodeException": UserCodeException,
     "LocalRayletDiedError": LocalRayletDiedError,
+    "ActorAlreadyExistsError": ActorAlreadyExistsError,
     "StreamingGeneratorReplayInconsistentError": StreamingGeneratorReplayInconsistentError,
 }

@@ -12,6 +12,9 @@ from zgen import exceptions
 from zgen.exceptions import (
     RAY_ALIASES,
     ActorDiedError,
+    ActorError,
+    ActorExistsError,
+    ActorUnavailableError,
     CapacityError,
     GetTimeoutError,
     InternalError,
@@ -220,7 +223,26 @@ def test_every_error_survives_a_pickle_and_a_copy_with_what_was_set_on_it(
         ),
         (NodeDiedError("0123456789"), ["no reason known", "shut zgen down"]),
         (OutOfMemoryError(10, 5), ["10 bytes", "5", "lower the parallelism"]),
-        (ActorDiedError("a1", "actor a1 is dead"), ["actor a1 is dead"]),
+        (
+            ActorDiedError("a1" * 8, "Counter", "it was killed", False, log_tail="bye"),
+            ["Counter a1a1a1a1 is dead: it was killed", "did not run", "worker:\nbye"],
+        ),
+        (
+            ActorDiedError("a1" * 8, "Counter", "of late", pid=7, signal=9),
+            ["pid=7 died of signal 9 (of late)", "may have run", "max_restarts"],
+        ),
+        (ActorDiedError("a1" * 8, "Counter", pid=7, exit_code=3), ["pid=7 died of exit code 3;"]),
+        (
+            ActorDiedError("a1" * 8, "Counter", cause=TaskError(ValueError("no"), "f", "trace")),
+            ["Counter a1a1a1a1 is dead", "its constructor raised", "trace"],
+        ),
+        (ActorError("a1" * 8, "", "lost"), ["actor (of an unknown class) a1a1a1a1", "lost"]),
+        (
+            ActorUnavailableError("a1" * 8, "Counter"),
+            ["it restarts", "may have run", "max_task_retries"],
+        ),
+        (ActorUnavailableError("a1", "Counter", "gone", False), ["gone", "did not run"]),
+        (ActorExistsError("name", "here"), ["'name'", "'here'", "get_if_exists"]),
         (ObjectLostError("0a0b", "its node died"), ["0a0b", "its node died"]),
         (ObjectReconstructionFailedError("0a0b", "why", "put"), ["0a0b", "why"]),
         (ReplayMismatchError("work", 5, 3), ["work()", "3 items", "5", "max_retries=0"]),
@@ -255,6 +277,8 @@ def test_fields_are_kept_beside_the_sentence() -> None:
         assert full("m", (("0a", 9, 1),)).largest_holders == (("0a", 9, 1),)
         assert "holders" not in str(full("m"))
     assert ActorDiedError("a1").actor_id == "a1"
+    assert not ActorDiedError("a1").actor_init_failed
+    assert ActorDiedError("a1", cause=ValueError()).actor_init_failed
     assert StreamClosedError("work").task_name == "work"
 
 
