@@ -14,6 +14,8 @@ JobId = NewType("JobId", bytes)
 LeaseId = NewType("LeaseId", bytes)
 FunctionId = NewType("FunctionId", bytes)
 TaskId = NewType("TaskId", bytes)
+#: An actor is named after the task that creates it.
+ActorId = NewType("ActorId", bytes)
 #: A stream is named after the task that feeds it.
 StreamId = TaskId
 ObjectId = NewType("ObjectId", bytes)
@@ -21,6 +23,8 @@ ObjectId = NewType("ObjectId", bytes)
 ID_BYTES: Final = 16
 #: Stands where an object is no item of a stream.
 NO_STREAM: Final = StreamId(bytes(ID_BYTES))
+#: Stands where a task is no call of an actor.
+NO_ACTOR: Final = ActorId(bytes(ID_BYTES))
 OBJECT_ID_BYTES: Final = 20
 
 #: Index of a streaming task's completion object; item ``i`` has index ``ITEM_INDEX_FIRST + i``.
@@ -40,6 +44,17 @@ def derive_lease_id(owner: PeerId, request_index: int) -> LeaseId:
     """Name the ``request_index``-th lease that the process ``owner`` asks for."""
     seed = owner + b"lease" + request_index.to_bytes(8, "big")
     return LeaseId(blake2b(seed, digest_size=ID_BYTES).digest())
+
+
+def derive_actor_lease(actor: ActorId, life: int) -> LeaseId:
+    """Name the lease that life ``life`` of ``actor`` runs under."""
+    seed = actor + b"life" + life.to_bytes(8, "big")
+    return LeaseId(blake2b(seed, digest_size=ID_BYTES).digest())
+
+
+def handle_object(actor: ActorId) -> ObjectId:
+    """Name the object that every handle of ``actor`` refers to."""
+    return ObjectId(actor + bytes(OBJECT_ID_BYTES - ID_BYTES))
 
 
 def derive_worker_id(node: PeerId, spawn_index: int) -> PeerId:

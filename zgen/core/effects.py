@@ -7,9 +7,11 @@ it.
 from typing import Any, TypeAlias
 
 from zgen.core.store_effects import StoreEffect
-from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
+from zgen.ids import ActorId, FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.slotted import slotted
-from zgen.wire.task import PushedTask
+from zgen.wire.actor import ActorSettings
+from zgen.wire.session import Address
+from zgen.wire.task import PushedCall, PushedTask
 from zgen.wire.value import Value
 
 #: Lease and first push of a message that carries tasks: what its sender is told of if it never
@@ -189,6 +191,24 @@ class NodeAnswered:
 
 
 @slotted
+class NameAnswered:
+    """Answer to ``NameActor`` and ``FindActor``.
+
+    Attributes:
+        query: Number of the question.
+        actor: The actor that has the name: after ``NameActor`` the new one or another one that was
+            first; zeroes if none has it.
+        creator: Who supervises that actor; of no meaning if there is none.
+        description: What a handle needs to know of it.
+    """
+
+    query: int
+    actor: ActorId
+    creator: Address
+    description: bytes
+
+
+@slotted
 class NodeLost:
     """The node is gone; what this process owns can be read, everything else fails.
 
@@ -217,7 +237,10 @@ class LearnFunction:
 
 @slotted
 class StartTask:
-    """Run a body; ``Yielded`` and ``TaskEnded`` follow. One at a time.
+    """Run a body; ``Yielded`` and ``TaskEnded`` follow.
+
+    One at a time in a plain worker. In an actor's, as many as its settings allow; where it runs one
+    at a time, in the order of these effects.
 
     Attributes:
         task: The task.
@@ -227,6 +250,8 @@ class StartTask:
             is counted, and its place is where the region lies now; who runs the body makes it.
         lease: Lease that it runs under.
         push: Number of its push under the lease, to be marked as started before its body runs.
+        call: What it is a call of; None for a plain task.
+        settings: How the actor runs its calls, if this is the task that creates it.
     """
 
     task: PushedTask
@@ -235,6 +260,8 @@ class StartTask:
     slots: tuple[Value, ...]
     lease: LeaseId
     push: int
+    call: PushedCall | None = None
+    settings: ActorSettings | None = None
 
 
 @slotted
@@ -257,6 +284,11 @@ class ReleaseBody:
     """
 
     task: TaskId
+
+
+@slotted
+class ActorOver:
+    """The actor of this worker has run all it was given: let the process end in peace."""
 
 
 # -- node ------------------------------------------------------------------------------------------
@@ -370,11 +402,13 @@ Effect: TypeAlias = (
     | PrintLines
     | JobReady
     | NodeAnswered
+    | NameAnswered
     | NodeLost
     | LearnFunction
     | StartTask
     | HoldBody
     | ReleaseBody
+    | ActorOver
     | SpawnWorker
     | KillWorker
     | WatchProcess

@@ -3,8 +3,20 @@
 from typing import TypeAlias
 
 from zgen.core.store_events import StoreEvent
-from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
+from zgen.ids import (
+    NO_ACTOR,
+    NO_STREAM,
+    ActorId,
+    FunctionId,
+    JobId,
+    LeaseId,
+    ObjectId,
+    PeerId,
+    StreamId,
+    TaskId,
+)
 from zgen.slotted import slotted
+from zgen.wire.actor import ActorSettings
 from zgen.wire.lease import Shape
 from zgen.wire.session import Address
 from zgen.wire.value import Value
@@ -131,7 +143,9 @@ class TaskSpec:
         shape: Resources that it holds while it runs.
         retries_max: How often it may run again after a failure; -1 for ever.
         retry_exceptions: Pickle of what may be retried; empty for nothing.
-        window: Items of a stream that may be there without being taken; 0 for any number.
+        actor: Actor that it is a call of.
+        method: Name of the method; ``__init__`` for the task that creates the actor.
+        group: Concurrency group that it runs in; empty for the actor's own.
     """
 
     task: TaskId
@@ -143,7 +157,9 @@ class TaskSpec:
     shape: Shape
     retries_max: int
     retry_exceptions: bytes
-    window: int = 0
+    actor: ActorId = NO_ACTOR
+    method: str = ""
+    group: str = ""
 
 
 @slotted
@@ -155,6 +171,82 @@ class SubmitTask:
     """
 
     spec: TaskSpec
+
+
+@slotted
+class CreateActor:
+    """The user called ``Class.remote()``; the handle object starts with one local reference.
+
+    Attributes:
+        spec: The task that creates it: its only result is the handle object, and ``retries_max``
+            says how often the actor may be restarted.
+        settings: How the actor runs its calls.
+    """
+
+    spec: TaskSpec
+    settings: ActorSettings
+
+
+@slotted
+class CallActor:
+    """The user called ``handle.method.remote()``. Each result starts with one local reference.
+
+    Attributes:
+        spec: The call.
+        creator: Who supervises the actor.
+    """
+
+    spec: TaskSpec
+    creator: Address
+
+
+@slotted
+class KillActorNow:
+    """The user called ``kill``.
+
+    Attributes:
+        actor: The actor.
+        creator: Who supervises it.
+        no_restart: Whether that is its end; else it counts as a crash.
+    """
+
+    actor: ActorId
+    creator: Address
+    no_restart: bool
+
+
+@slotted
+class NameActor:
+    """An actor that will be created wants a name; ``NameAnswered`` follows.
+
+    Attributes:
+        query: Number to be repeated in the answer.
+        namespace: Where the name counts.
+        name: The name.
+        actor: The actor.
+        description: What a handle needs to know of it.
+    """
+
+    query: int
+    namespace: str
+    name: str
+    actor: ActorId
+    description: bytes
+
+
+@slotted
+class FindActor:
+    """The user looks for an actor by its name; ``NameAnswered`` follows.
+
+    Attributes:
+        query: Number to be repeated in the answer.
+        namespace: Where the name counts.
+        name: The name.
+    """
+
+    query: int
+    namespace: str
+    name: str
 
 
 @slotted
@@ -270,13 +362,23 @@ class TaskEnded:
 
 @slotted
 class BodyBlocked:
-    """The running body began to wait for others, or its wait is over.
+    """A running body began to wait for others, or its wait is over.
 
     Attributes:
         blocked: True at the beginning.
+        task: Which call of an actor; zeroes for the one task of a plain worker.
     """
 
     blocked: bool
+    task: TaskId = NO_STREAM
+
+
+@slotted
+class ExitActor:
+    """The actor of this worker asked for its end; the process is about to leave.
+
+    No end of the calls that run is reported any more.
+    """
 
 
 # -- node ------------------------------------------------------------------------------------------
@@ -358,6 +460,11 @@ Event: TypeAlias = (
     | RegisterDriver
     | DefineTaskFunction
     | SubmitTask
+    | CreateActor
+    | CallActor
+    | KillActorNow
+    | NameActor
+    | FindActor
     | PutObject
     | TakeItems
     | RefCompletion
@@ -367,6 +474,7 @@ Event: TypeAlias = (
     | Yielded
     | TaskEnded
     | BodyBlocked
+    | ExitActor
     | WorkerSpawned
     | WorkerExited
     | WorkerPrinted

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from zgen.ids import FunctionId, LeaseId, TaskId
+from zgen.ids import ActorId, FunctionId, LeaseId, TaskId
 from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message, record
 
 #: ``returns_count`` of a generator task.
@@ -48,6 +48,21 @@ class PushedTask:
 
 
 @record
+class PushedCall:
+    """What a pushed task is a call of.
+
+    Attributes:
+        actor: The actor.
+        method: Name of the method; ``__init__`` for the task that creates the actor.
+        group: Concurrency group that it runs in; empty for the actor's own.
+    """
+
+    actor: ActorId
+    method: str
+    group: str = ""
+
+
+@record
 class Outcome:
     """How one execution of a task with fixed results ended.
 
@@ -88,6 +103,7 @@ class PushTasks:
         first_push: Number of the first of them among all pushes of the lease, from 0.
         tasks: The tasks.
         returns_seen: How many ``TasksReturned`` of the lease had arrived when they were pushed.
+        calls: Empty for plain tasks; else what each of ``tasks`` is a call of.
         buffers: Buffers of arguments and slots, in order of the tasks.
     """
 
@@ -95,6 +111,7 @@ class PushTasks:
     first_push: int
     tasks: tuple[PushedTask, ...]
     returns_seen: int = 0
+    calls: tuple[PushedCall, ...] = ()
     buffers: Buffers = NO_BUFFERS
 
 

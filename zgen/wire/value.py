@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import PeerId
+from zgen.ids import NO_ACTOR, ActorId, PeerId
 from zgen.limits import INBODY_BYTES_MAX
 from zgen.slotted import slotted
 from zgen.wire.schema import Buffers, Entry
@@ -77,7 +77,8 @@ class FaultKind(Enum):
     ARGUMENT = "argument"
     SHUT_DOWN = "shut down"
     OBJECT_LOST = "object lost"
-    STORE_FULL = "store full"
+    ACTOR_DIED = "actor died"
+    ACTOR_UNAVAILABLE = "actor unavailable"
 
 
 @slotted
@@ -95,7 +96,9 @@ class Fault:
         expected: Items known from earlier attempts.
         got: Items of the replay.
         may_have_run: Whether any of it may have run.
-        cause: Error of the argument that failed.
+        cause: Error of the argument that failed, or of the actor's ``__init__``.
+        actor: The actor that died.
+        init_failed: Whether its ``__init__`` raised.
     """
 
     kind: FaultKind
@@ -109,6 +112,8 @@ class Fault:
     got: int = 0
     may_have_run: bool = True
     cause: "Value | None" = None
+    actor: ActorId = NO_ACTOR
+    init_failed: bool = False
 
 
 Value: TypeAlias = bytes | Parcel | Stored | Fault
