@@ -196,6 +196,11 @@ DROPPED_COUNT_MAX: Final = 16_384
 #: The slow poll that backs up every wake-up.
 SLOW_POLL_NS: Final = 1 * SECOND
 
+# -- actors ----------------------------------------------------------------------------------------
+#: Items that a generator of an async actor yields in a row without a wait of its own before others
+#: are let in.
+ITEMS_AT_ONCE_MAX: Final = 64
+
 # -- stories ---------------------------------------------------------------------------------------
 #: Moves that one entity's state machine remembers, for people.
 STORY_COUNT_MAX: Final = 16

@@ -97,6 +97,9 @@ class Loop:
         self._leader = 0
         #: When the leader means to wake up; 0 while it is awake. Process lock.
         self._sleeps_until_ns = 0
+        #: What the caller that leads waits for; another thread may make it happen. Process lock,
+        #: but for who leads.
+        self._led_for: Waiter | None = None
         #: Callers that ask the I/O thread to step aside.
         self._lead_wanted = 0
         #: Number of the lead that a caller has now, 0 if none has; leads are numbered from 1.
@@ -130,7 +133,7 @@ class Loop:
             finally:
                 self._stepping = False
             if self._sleeps_until_ns:
-                self._kick_if_sooner()
+                self._kick_if_wanted()
         for effect in later:
             self._perform(effect)
         return effects
@@ -160,9 +163,11 @@ class Loop:
             return self._perform_inside(effect)
         return True
 
-    def _kick_if_sooner(self) -> None:
-        next_ns = self._machine.next_deadline_ns
-        if next_ns is not None and next_ns < self._sleeps_until_ns:
+    def _kick_if_wanted(self) -> None:
+        """Wake the leader if it sleeps too long now, or if what it waits for has happened."""
+        next_ns, led_for = self._machine.next_deadline_ns, self._led_for
+        sooner = next_ns is not None and next_ns < self._sleeps_until_ns
+        if sooner or (led_for is not None and led_for.done):
             self._sleeps_until_ns = 0
             self._mailbox.wake()
 
@@ -268,6 +273,7 @@ class Loop:
     def _lead(self, waiter: Waiter, deadline_ns: int | None) -> None:
         self._leads += 1
         self._caller_lead = self._leads
+        self._led_for = waiter
         interrupts = self.interrupts
         while not (waiter.done or self.broken or self._closing):
             if interrupts is not None and interrupts.noted:
@@ -277,6 +283,7 @@ class Loop:
             self._turn(deadline_ns)
 
     def _leave_lead(self, began_ns: int) -> None:
+        self._led_for = None
         self._caller_lead = self._leader = 0
         self._receive.release()
         if clock.now_ns() - began_ns > _LOOKED_AFTER_NS:
@@ -305,6 +312,8 @@ class Loop:
             next_ns = self._machine.next_deadline_ns
             if next_ns is not None and next_ns < until_ns:
                 until_ns = next_ns
+            if self._led_for is not None and self._led_for.done:
+                until_ns = now_ns  # by another thread, which found nobody asleep
             self._sleeps_until_ns = until_ns
         woken = self._mailbox.poll(max(0, until_ns - now_ns) / SECOND)
         self._sleeps_until_ns = 0

@@ -13,6 +13,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextvars import ContextVar
 from typing import Any, Final, NoReturn, Protocol
 
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
@@ -51,6 +52,15 @@ class TaskContext:
         self.waits = 0
 
 
+#: What a thread or an asyncio task of an actor runs. Plain tasks have the main thread, and the
+#: runner's ``context``.
+running: Final[ContextVar[TaskContext | None]] = ContextVar("zgen task", default=None)
+
+
+class Over(BaseException):
+    """The actor of this worker is over: no end of what runs is reported any more."""
+
+
 class Objects(Protocol):
     """Shared memory, as what runs tasks needs it."""
 
@@ -72,8 +82,9 @@ class Runner:
 
     Attributes:
         context: The task that runs, or None.
-        started: Tasks handed over by the executor and not begun; a worker has one at most.
-        ready: Finished when ``started`` is not empty.
+        started: Tasks handed over by the executor and not begun; a plain worker has one at most.
+        ready: Finished when ``started`` is not empty, or when it is over.
+        over: Whether nothing is to be run any more.
     """
 
     def __init__(
@@ -96,12 +107,13 @@ class Runner:
         self.context: TaskContext | None = None
         self.started: deque[StartTask] = deque()
         self.ready = Waiter()
+        self.over = False
         self._post = post
         self._wait = wait
         self._wait_held = wait_held or wait
         self._objects = objects
-        #: Generator that is held -> what it waits for. Added by ``HoldBody``; removed by who runs
-        #: it.
+        #: Generator that may not be resumed -> what it waits for. Added by ``HoldBody``; removed by
+        #: ``ReleaseBody`` and when it ends.
         self._held: dict[TaskId, Waiter] = {}
         #: Function -> its pickle, until it is first called. Added by ``LearnFunction``.
         self._payloads: dict[FunctionId, bytes] = {}
@@ -115,9 +127,9 @@ class Runner:
             self.started.append(effect)
             self.ready.finish()
         elif type(effect) is HoldBody:
-            self._held[effect.task] = Waiter()
+            self._held[effect.task] = self._new_hold()
         elif type(effect) is ReleaseBody:
-            held = self._held.get(effect.task)
+            held = self._held.pop(effect.task, None)
             if held is not None:
                 held.finish()
         elif type(effect) is LearnFunction:
@@ -135,6 +147,9 @@ class Runner:
         start = self.started.popleft()
         self.ready = Waiter()
         task = start.task
+        if start.call is not None:
+            self._run_call(start)
+            return
         if self._marks is not None:
             _MARK.pack_into(self._marks, 0, start.lease, start.push + 1)
         self.context = TaskContext(task.task, task.attempt)
@@ -147,9 +162,24 @@ class Runner:
         finally:
             self.context = None
 
+    def _mark(self, start: StartTask) -> None:
+        """Note outside this process that a task has begun."""
+        if self._marks is not None:
+            _MARK.pack_into(self._marks, 0, start.lease, start.push + 1)
+
+    def _run_call(self, start: StartTask) -> None:
+        """Create the actor of this worker, or run one of its methods."""
+        raise AssertionError("a call of an actor, for a runner of plain tasks")
+
+    def _new_hold(self) -> Waiter:
+        """Return what a held generator waits for."""
+        return Waiter()
+
     def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
         _flush_output()  # before its owner hears of the end, and leaves perhaps
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
+        if self._held:
+            self._held.pop(start.task.task, None)
 
     def _call(self, start: StartTask) -> Any:
         function = self._functions.get(start.task.function)
@@ -157,6 +187,10 @@ class Runner:
             function = self._load(start)
         if start.arguments == b"":
             return function()
+        args, kwargs = self._arguments_of(start)
+        return function(*args, **kwargs)
+
+    def _arguments_of(self, start: StartTask) -> tuple[tuple[Any, ...], dict[str, Any]]:
         values = self._values_of(start.slots) if start.slots else None
         args, kwargs = serializer.deserialize(start.arguments)
         if values is not None:
@@ -164,7 +198,7 @@ class Runner:
             kwargs = {
                 k: values[v.index] if type(v) is serializer.Slot else v for k, v in kwargs.items()
             }
-        return function(*args, **kwargs)
+        return args, kwargs
 
     def _load(self, start: StartTask) -> Callable[..., Any]:
         task = start.task
@@ -220,7 +254,9 @@ class Runner:
                 return self._yields(start, result)
             return OUTCOME_VALUE, self._results(start, result)
         except SystemExit as leaving:
-            _exit(leaving)
+            self._exit(leaving)
+        except Over:
+            raise
         except BaseException as error:
             return self._failure(start, error)
 
@@ -242,7 +278,7 @@ class Runner:
                 print(f"{name}() yielded more than num_returns={count} values", file=sys.stderr)  # noqa: T201  # for the worker's log
                 break
         except SystemExit as leaving:
-            _exit(leaving)
+            self._exit(leaving)
         except BaseException as error:
             outcome, failure = self._failure(start, error)
             values += failure * (count - len(values))
@@ -295,7 +331,7 @@ class Runner:
             for _ in body:
                 raise ValueError(f"{start.task.name}() yielded more than {ITEMS_COUNT_MAX} items")
         except SystemExit as leaving:
-            _exit(leaving)
+            self._exit(leaving)
         except BaseException as error:
             outcome, values = self._failure(start, error)
             _close(body)
@@ -306,10 +342,7 @@ class Runner:
     def _wait_for_release(self, task: TaskId) -> None:
         held = self._held.get(task)
         if held is not None:
-            try:
-                self._wait_held(held)
-            finally:  # only this thread makes another one, with its next item
-                del self._held[task]
+            self._wait(held)  # there is no other one before the next item of this body
 
     def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
         task = start.task
@@ -317,22 +350,21 @@ class Runner:
         outcome = OUTCOME_RETRY if retriable else OUTCOME_ERROR
         return outcome, (serializer.serialize_error(error, task.name, self._pid, task.attempt),)
 
+    def _exit(self, leaving: SystemExit) -> NoReturn:
+        """The body asked the process to end: it does, as any process would."""
+        code = leaving.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)  # noqa: T201  # what the interpreter does with such a code
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
     @staticmethod
     def _is_retriable(retry_exceptions: bytes, error: BaseException) -> bool:
         if not retry_exceptions or not isinstance(error, Exception):
             return False
         allowed = serializer.load_plain(retry_exceptions)
         return allowed is True or isinstance(error, allowed)
-
-
-def _exit(leaving: SystemExit) -> NoReturn:
-    """The body asked the process to end: it does, as any process would."""
-    code = leaving.code
-    if isinstance(code, str):
-        print(code, file=sys.stderr)  # noqa: T201  # what the interpreter does with such a code
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def _flush_output() -> None:

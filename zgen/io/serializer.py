@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 from zgen.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
     GetTimeoutError,
     NodeDiedError,
     ObjectLostError,
@@ -337,11 +339,30 @@ def _error_of_fault(fault: Fault) -> BaseException:
         return ObjectStoreFullError(fault.reason)
     if fault.kind is FaultKind.SHUT_DOWN:
         return StreamClosedError(fault.name, "zgen was shut down before this was ready")
+    if fault.kind is FaultKind.ACTOR_DIED:
+        return _actor_died(fault)
+    if fault.kind is FaultKind.ACTOR_UNAVAILABLE:
+        name = fault.name.rpartition(".")[0]
+        return ActorUnavailableError(fault.actor.hex(), name, fault.reason, fault.may_have_run)
     assert fault.cause is not None, fault
     cause = error_of(fault.cause)
     refused = TaskError(cause, fault.name, f"an argument of {fault.name}() is an error:\n{cause}")
     refused.may_have_run = fault.may_have_run
     return refused.as_instance_of_cause()
+
+
+def _actor_died(fault: Fault) -> ActorDiedError:
+    ended = fault.pid != 0 and (fault.signal != 0 or fault.exit_code >= 0)
+    return ActorDiedError(
+        fault.actor.hex(),
+        fault.name.rpartition(".")[0],
+        fault.reason,
+        fault.may_have_run,
+        cause=None if fault.cause is None else error_of(fault.cause),
+        pid=fault.pid,
+        exit_code=fault.exit_code if ended and not fault.signal else None,
+        signal=fault.signal or None,
+    )
 
 
 def timed_out(what: str, timeout_s: float) -> GetTimeoutError:

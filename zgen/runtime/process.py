@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from zgen.core.effects import (
     Effect,
@@ -31,19 +31,22 @@ from zgen.core.events import AskNode, BodyBlocked, Dropped
 from zgen.core.identity import Identity
 from zgen.core.process import ProcessMachine
 from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
-from zgen.ids import JobId, ObjectId, StreamId, TaskId
+from zgen.ids import NO_STREAM, JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
 from zgen.io.interrupts import Interrupts
 from zgen.io.loop import Loop
 from zgen.io.recorder import recorder_from_environment
-from zgen.io.runner import Runner, TaskContext
+from zgen.io.runner import TaskContext, running
 from zgen.io.waiter import Waiter
 from zgen.limits import DROP_DELAY_NS, DROPPED_COUNT_MAX, REGION_SOON_NS, SECOND
-from zgen.runtime.bells import Bells
+from zgen.runtime.actor_names import ActorNames
 from zgen.runtime.objects import LargeObjects
 from zgen.runtime.slab_keeper import SlabKeeper
 from zgen.runtime.waits import Waits
 from zgen.wire.value import Fault, FaultKind
+
+if TYPE_CHECKING:  # asyncio is loaded with it, and drivers need none
+    from zgen.io.actor_runner import ActorRunner
 
 T = TypeVar("T")
 
@@ -53,6 +56,9 @@ log: Final = logging.getLogger("zgen")
 #: ``__del__`` appends from any thread, also inside a lock; nobody else does more than ``popleft``.
 dropped_objects: Final[deque[ObjectId]] = deque()
 dropped_streams: Final[deque[StreamId]] = deque()
+
+#: Environment variable that tells a job's workers the namespace that its driver chose.
+NAMESPACE: Final = "ZGEN_NAMESPACE"
 
 #: The runtime of this process.
 current: "Runtime | None" = None
@@ -91,6 +97,8 @@ class Runtime:
         waits: Who waits.
         bells: Who of them is told in an event loop or by a future, and where.
         objects: What is written and read in shared memory.
+        names: Who waits for what the node says of names of actors.
+        namespace: Where names of actors count that are given without one.
         job: Job of this process.
         runner: What runs tasks; None in a driver.
         root: Names of what this process submits outside any task.
@@ -139,11 +147,16 @@ class Runtime:
         self.objects = LargeObjects(
             self.loop, folder, kick, self._wait_for_memory, self.refuse_if_lost
         )
-        self.runner = (
-            Runner(self.loop.post, self.loop.wait, marks_fd, self.objects, self._wait_held)
-            if marks_fd is not None
-            else None
-        )
+        self.names = ActorNames(self.loop, self._queries)
+        self.namespace = os.environ.get(NAMESPACE, job.hex())
+        self.runner: ActorRunner | None = None
+        if marks_fd is not None:
+            from zgen.io import actor_runner
+
+            self.runner = actor_runner.ActorRunner(
+                self.loop.post, self.loop.wait, marks_fd, self.objects
+            )
+            self.runner.wake = self.loop.wake
         self._regions = self.machine.store.regions.regions
         self._keeper = (
             SlabKeeper(self._regions, self.loop.lock, self.objects.keep, self.objects.let_go)
@@ -161,8 +174,13 @@ class Runtime:
     @property
     def context(self) -> TaskContext:
         """The task that this process's code runs for."""
-        running = self.runner.context if self.runner is not None else None
-        return running if running is not None else self.root
+        runner = self.runner
+        if runner is None:
+            return self.root
+        context = runner.context
+        if context is None and runner.actor is not None:
+            context = running.get()  # of this thread, or of this task of its event loop
+        return context if context is not None else self.root
 
     def enter(self) -> None:
         """Look after interrupts; at the entry of each call that steps or waits.
@@ -193,7 +211,7 @@ class Runtime:
 
     def blocks_task(self) -> bool:
         """Return whether a wait holds up a running task: its own, or that of a thread of it."""
-        return self.runner is not None and self.runner.context is not None
+        return self.runner is not None and self.context is not self.root
 
     @contextmanager
     def blocked(self) -> Iterator[None]:
@@ -210,15 +228,18 @@ class Runtime:
         with self.loop.lock:
             context.waits += 1
             if context.waits == 1:
-                self.loop.post(BodyBlocked(True))
-        return context
+                self.loop.post(BodyBlocked(True, self._call_of(context)))
+        try:
+            yield
+        finally:
+            with self.loop.lock:
+                context.waits -= 1
+                if context.waits == 0 and context is self.context and not self.loop.broken:
+                    self.loop.post(BodyBlocked(False, self._call_of(context)))
 
-    def take_back(self, context: TaskContext) -> None:
-        """One wait of a task is over; with the last of them it has its resources again."""
-        with self.loop.lock:
-            context.waits -= 1
-            if context.waits == 0 and context is self.context and not self.loop.broken:
-                self.loop.post(BodyBlocked(False))
+    def _call_of(self, context: TaskContext) -> TaskId:
+        is_call = self.runner is not None and self.runner.actor is not None
+        return context.task if is_call else NO_STREAM
 
     def _wait_for_memory(self, waiter: Waiter, deadline_ns: int | None) -> bool:
         """Wait for shared memory; give the CPU of a running task away if that takes long.
@@ -295,8 +316,9 @@ class Runtime:
             streams = self.machine.owner.streams
             for stream in [name for name, record in streams.streams.items() if not record.ended]:
                 streams.fail(stream, fault)
-        self._end_waits()
-        self.bells.close()
+            self.waits.finish_all()
+            self.objects.finish_all()
+            self.names.finish_all()
         self.objects.close()
         if self._recorder is not None:
             self._recorder.close()
@@ -319,8 +341,8 @@ class Runtime:
         if self.waits.perform(effect):
             if self._regions and self._keeper is not None:
                 self._keeper.look()
-            return not self.bells.due  # they are rung by ``_perform``
-        if self.objects.perform_inside(effect):
+            return True
+        if self.objects.perform_inside(effect) or self.names.perform_inside(effect):
             return True
         return self.runner.perform(effect) if self.runner is not None else False
 
@@ -344,6 +366,7 @@ class Runtime:
             self.job_ready.finish()
             for waiter in self._asked.values():
                 waiter.finish()
+            self.names.finish_all()
             log.error("the node died: %s", effect.reason)
         elif isinstance(effect, Left):
             self.left.finish()

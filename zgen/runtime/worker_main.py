@@ -1,21 +1,23 @@
 """Entry point of a worker."""
 
+import atexit
 import os
 import sys
 from typing import Final
 
-from zgen.core.events import Join
+from zgen.core.events import Join, Leave
 from zgen.core.identity import Identity
 from zgen.exceptions import InternalError
 from zgen.ids import JobId, PeerId
-from zgen.io import mailbox, serializer, shared_memory
+from zgen.io import actor_runner, clock, mailbox, serializer, shared_memory
 from zgen.io.folders import endpoint_of
 from zgen.io.release import PYTHON, RELEASE
+from zgen.limits import SECOND
 from zgen.runtime import process
 from zgen.wire.session import Address
 
 #: Loaded before the zygote forks, for all workers at once.
-PRELOADED: Final = (mailbox, shared_memory)
+PRELOADED: Final = (actor_runner, mailbox, shared_memory)
 serializer.preload()
 
 #: Exit status of a worker whose machine failed.
@@ -55,11 +57,20 @@ def run(
         runtime.loop.post(
             Join(Address(PeerId(peer), incarnation, endpoint), runtime.job, os.getpid())
         )
-        while True:
+        while not runner.over:
             runner.run_next()
+        _end(runtime)
+        return 0
     except InternalError as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201  # the worker's log is its standard error
         return BROKEN
+
+
+def _end(runtime: process.Runtime) -> None:
+    """The actor of this worker is over: end as a program does, and tell who has to know."""
+    atexit._run_exitfuncs()  # noqa: SLF001  # no other way but to exit
+    runtime.loop.post(Leave("the actor ended"))
+    runtime.loop.wait(runtime.left, clock.now_ns() + 3 * SECOND)
 
 
 def _break(story: str) -> None:

@@ -1,0 +1,250 @@
+"""Run the methods of an async actor in one event loop, in a thread of its own.
+
+Rules of this file: nothing here blocks the loop. Shared memory is written and opened in other
+threads, a held generator waits for a future, and one that never waits by itself lets the others in
+between its items. Sync methods and sync generators run in the loop's thread too, as in Ray.
+"""
+
+import asyncio
+import inspect
+import sys
+import threading
+from collections.abc import AsyncGenerator, Generator
+from typing import Any
+
+from zgen.core.effects import StartTask
+from zgen.core.events import Yielded
+from zgen.ids import NO_STREAM, StreamId, TaskId
+from zgen.io import serializer
+from zgen.io.runner import Over, Runner, TaskContext, running
+from zgen.io.serializer import Large
+from zgen.io.waiter import Waiter
+from zgen.limits import ITEMS_AT_ONCE_MAX, ITEMS_COUNT_MAX
+from zgen.wire.task import OUTCOME_VALUE, STREAMING
+from zgen.wire.value import NONE, Stored, Value
+
+
+class LoopWaiter(Waiter):
+    """What a coroutine waits for, made happen by another thread."""
+
+    __slots__ = ("_future", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start unhappened."""
+        super().__init__()
+        self._loop = loop
+        self._future: asyncio.Future[None] | None = None
+
+    def finish(self) -> None:
+        """It has happened; under the process lock."""
+        self.done = True
+        if self._future is not None:
+            self._loop.call_soon_threadsafe(_resolve, self._future)
+
+    async def come(self) -> None:
+        """Wait until it has happened."""
+        self._future = self._loop.create_future()
+        if not self.done:  # else who finished it may have seen no future
+            await self._future
+
+
+def _resolve(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class AsyncRunner(Runner):
+    """A runner whose actor may have an event loop.
+
+    Attributes:
+        loop: The event loop of the actor's methods, or None.
+        tasks: What runs in it, by call.
+    """
+
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def start_loop(self) -> None:
+        """Start the event loop in a thread of its own."""
+        self.tasks: dict[TaskId, asyncio.Task[None]] = {}
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self._run_loop, name="zgen-actor-loop", daemon=True).start()
+
+    def begin(self, start: StartTask) -> None:
+        """Run a call in the loop."""
+        assert self.loop is not None, "no loop"
+        self.loop.call_soon_threadsafe(self._spawn, start)
+
+    def _run_loop(self) -> None:
+        assert self.loop is not None, "no loop"
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        except SystemExit as leaving:  # of a task that the user's code made
+            try:
+                self._exit(leaving)
+            except Over:
+                return
+
+    def _spawn(self, start: StartTask) -> None:
+        assert self.loop is not None, "no loop"
+        self.tasks[start.task.task] = self.loop.create_task(
+            self._run_in_loop(start), name=start.task.name
+        )
+
+    async def _run_in_loop(self, start: StartTask) -> None:
+        task = start.task
+        running.set(TaskContext(task.task, task.attempt))
+        try:
+            if start.settings is not None:
+                self._create(start)
+            elif task.returns_count == STREAMING:
+                await self._stream(start)
+            else:
+                outcome, values = await self._return(start)
+                self._end(start, outcome, values)
+        except Over:
+            return
+        finally:
+            del self.tasks[task.task]
+
+    def _create(self, start: StartTask) -> None:
+        """Make the instance."""
+        raise NotImplementedError
+
+    def _new_hold(self) -> Waiter:
+        return Waiter() if self.loop is None else LoopWaiter(self.loop)
+
+    async def _in_thread(self, function: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(None, function, *args)
+
+    async def _called(self, start: StartTask) -> Any:
+        """Call the method; a coroutine or a generator is returned as it is."""
+        function = self._functions.get(start.task.function)
+        if function is None:
+            function = self._load(start)
+        if start.arguments == b"":
+            return function()
+        if any(isinstance(slot, Stored) for slot in start.slots):
+            args, kwargs = await self._in_thread(self._arguments_of, start)
+        else:
+            args, kwargs = self._arguments_of(start)
+        return function(*args, **kwargs)
+
+    async def _return(self, start: StartTask) -> tuple[int, tuple[Value, ...]]:
+        try:
+            result = await self._called(start)
+            if inspect.iscoroutine(result):
+                result = await result
+            elif isinstance(result, AsyncGenerator):
+                return self._yields(start, again(*await _taken(result, start.task.returns_count)))
+            elif isinstance(result, Generator) and inspect.isgeneratorfunction(
+                self._functions[start.task.function]
+            ):
+                return self._yields(start, result)
+            if start.task.returns_count == 1:
+                return OUTCOME_VALUE, (await self._packed(start, result, NO_STREAM),)
+            return OUTCOME_VALUE, await self._in_thread(self._results, start, result)
+        except SystemExit as leaving:
+            self._exit(leaving)
+        except Over:
+            raise
+        except BaseException as error:
+            return self._failure(start, error)
+
+    async def _packed(self, start: StartTask, value: Any, stream: StreamId) -> Value:
+        if value is None:
+            return NONE
+        packed = serializer.serialize(value)
+        if type(packed) is Large:
+            stored: Stored = await self._in_thread(self._objects.store, packed, start.owner, stream)
+            return stored
+        return packed
+
+    async def _stream(self, start: StartTask) -> None:
+        task, attempt = start.task.task, start.task.attempt
+        post, serialize = self._post, serializer.serialize
+        body: AsyncGenerator[Any, Any] | None = None
+        count = 0
+        try:
+            body = self._steps(start, await self._called(start))
+            async for item in body:
+                if count == ITEMS_COUNT_MAX:
+                    text = f"yielded more than {ITEMS_COUNT_MAX} items"
+                    raise ValueError(f"{start.task.name}() {text}")
+                count += 1
+                packed = serialize(item)
+                if type(packed) is Large:
+                    packed = await self._in_thread(self._objects.store, packed, start.owner, task)
+                post(Yielded(task, attempt, packed))
+                if self._held or count % ITEMS_AT_ONCE_MAX == 0:
+                    await self._pause(task)
+        except SystemExit as leaving:
+            self._exit(leaving)
+        except Over:
+            raise
+        except BaseException as error:
+            outcome, values = self._failure(start, error)
+            await _aclose(body)
+            self._end(start, outcome, values)
+        else:
+            self._end(start, OUTCOME_VALUE, ())
+
+    def _steps(self, start: StartTask, body: Any) -> AsyncGenerator[Any, Any]:
+        if isinstance(body, AsyncGenerator):
+            return body
+        if isinstance(body, Generator):
+            return self._stepped(body)
+        if inspect.iscoroutine(body):
+            body.close()
+        text = f"{start.task.name}() returned {type(body).__name__}, not a generator"
+        raise ValueError(f'num_returns="streaming", but {text}')
+
+    async def _stepped(self, body: Generator[Any, None, Any]) -> AsyncGenerator[Any, Any]:
+        try:
+            for item in body:
+                yield item
+                if len(self.tasks) > 1:
+                    await asyncio.sleep(0)
+        finally:
+            body.close()
+
+    async def _pause(self, task: TaskId) -> None:
+        """Let others run; where the body is held, until it may go on."""
+        held = self._held.get(task)
+        if isinstance(held, LoopWaiter):
+            await held.come()
+        else:
+            await asyncio.sleep(0)
+
+
+async def _taken(
+    body: AsyncGenerator[Any, Any], count: int
+) -> tuple[list[Any], BaseException | None]:
+    """Return what an async generator yields first, one more than ``count``, and what it raises."""
+    items: list[Any] = []
+    try:
+        async for item in body:
+            items.append(item)
+            if len(items) > count:
+                break
+    except BaseException as error:
+        return items, error
+    await _aclose(body)
+    return items, None
+
+
+def again(items: list[Any], failure: BaseException | None) -> Generator[Any, None, None]:
+    """Yield ``items``, then raise ``failure`` if there is one."""
+    yield from items
+    if failure is not None:
+        raise failure
+
+
+async def _aclose(body: AsyncGenerator[Any, Any] | None) -> None:
+    """Let a body that will not be resumed run its ``finally``."""
+    if body is None:
+        return
+    try:
+        await body.aclose()
+    except Exception as error:
+        print(f"closing a generator raised {error!r}", file=sys.stderr)  # noqa: T201  # for the worker's log

@@ -1,0 +1,120 @@
+"""What methods a class of actors has, and how an instance's are found: on the class, by descriptor.
+
+Rules of this file: it looks at classes and calls nothing of theirs. A field of an instance never
+hides a method of the same name.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Any, Final, TypeVar
+
+from zgen.ids import ID_BYTES, FunctionId
+from zgen.slotted import slotted
+from zgen.wire.task import STREAMING
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Where ``zgen.method`` leaves what it was given.
+MARK: Final = "__zgen_method__"
+#: What every actor has besides its own methods, as Ray's have.
+CALL: Final = "__ray_call__"
+READY: Final = "__ray_ready__"
+TERMINATE: Final = "__ray_terminate__"
+
+
+@slotted
+class MethodFacts:
+    """How calls of one method are made, as a handle knows it.
+
+    Attributes:
+        returns_count: Number of results, or ``STREAMING``.
+        generates: Whether it is a generator function, async or not.
+        group: Concurrency group that it runs in; empty for the actor's own.
+        max_task_retries: How often a call may run again, or None for what the actor says.
+        retry_exceptions: Pickle of what may be retried; empty for nothing.
+        signature: What a call must fit, without the instance; None where it is not known.
+    """
+
+    returns_count: int
+    generates: bool = False
+    group: str = ""
+    max_task_retries: int | None = None
+    retry_exceptions: bytes = b""
+    signature: inspect.Signature | None = None
+
+
+def method_id(cls: FunctionId, name: str) -> FunctionId:
+    """Name a method of a class that was pickled under ``cls``."""
+    return FunctionId(blake2b(cls + name.encode(), digest_size=ID_BYTES).digest())
+
+
+def members(cls: type) -> Iterator[tuple[str, Any]]:
+    """Yield the names and the plain functions of all methods of ``cls`` but its constructor."""
+    for name in dir(cls):
+        found = inspect.getattr_static(cls, name)
+        function = getattr(found, "__func__", found)  # of static and class methods
+        if name != "__init__" and inspect.isfunction(inspect.unwrap(function)):
+            yield name, function
+
+
+def is_async(cls: type) -> bool:
+    """Return whether a method makes actors of this class run in an event loop."""
+    return any(
+        inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        for _, function in members(cls)
+    )
+
+
+def generates(function: Any) -> bool:
+    """Return whether calls of ``function`` return a generator, async or not."""
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def facts_of(cls: type, name: str, function: Any, chosen: dict[str, Any]) -> MethodFacts:
+    """Return how calls of a method are made, from its kind and what ``zgen.method`` was given."""
+    streams = generates(function)
+    count = chosen.get("num_returns")
+    if count is None:
+        count = STREAMING if streams else 1
+    elif count == "streaming":
+        if not streams:
+            text = f'num_returns="streaming", but {cls.__name__}.{name}() is not a generator method'
+            raise ValueError(text)
+        count = STREAMING
+    return MethodFacts(
+        count,
+        streams,
+        chosen.get("concurrency_group") or "",
+        chosen.get("max_task_retries"),
+        chosen.get("retry_exceptions") or b"",
+        _signature(cls, name),
+    )
+
+
+def _signature(cls: type, name: str) -> inspect.Signature | None:
+    """Return what a call must fit; annotations and defaults of a handle stay where the class is."""
+    found = inspect.getattr_static(cls, name)
+    try:
+        signature = inspect.signature(getattr(found, "__func__", found))
+    except (TypeError, ValueError):
+        return None
+    parameters = list(signature.parameters.values())
+    bound = not isinstance(found, staticmethod)
+    variadic = parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
+    if bound and parameters and not variadic:
+        parameters = parameters[1:]
+    plain = [
+        each.replace(
+            annotation=each.empty, default=each.empty if each.default is each.empty else None
+        )
+        for each in parameters
+    ]
+    return inspect.Signature(plain)
+
+
+def bound_methods(instance: Any, cls: type) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield the names and the callables of all methods of an actor."""
+    for name, _ in members(cls):
+        found = inspect.getattr_static(cls, name)
+        yield name, found.__get__(instance, cls) if hasattr(found, "__get__") else found
