@@ -4,22 +4,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zgen import exceptions
+    from zgen import actor, exceptions
+    from zgen.actor_handle import ActorHandle
+    from zgen.actors import ActorClass, get_actor, kill
     from zgen.api import Context, get, init, is_initialized, put, shutdown, wait
+    from zgen.declare import method, remote
     from zgen.handles import ObjectRef, ObjectRefGenerator, StreamingObjectRefGenerator
     from zgen.io.release import RELEASE as __version__
-    from zgen.remote_function import remote
+    from zgen.runtime_context import get_runtime_context
 
 __all__ = [
+    "ActorClass",
+    "ActorHandle",
     "Context",
     "ObjectRef",
     "ObjectRefGenerator",
     "StreamingObjectRefGenerator",
     "__version__",
+    "actor",
     "exceptions",
     "get",
+    "get_actor",
+    "get_runtime_context",
     "init",
     "is_initialized",
+    "kill",
+    "method",
     "put",
     "remote",
     "shutdown",
@@ -29,15 +39,21 @@ __all__ = [
 #: Public name -> module that has it. Imported on first use, so that the daemon never loads a
 #: pickler.
 _HOME = {
+    "ActorClass": "zgen.actors",
+    "ActorHandle": "zgen.actor_handle",
     "Context": "zgen.api",
     "ObjectRef": "zgen.handles",
     "ObjectRefGenerator": "zgen.handles",
     "StreamingObjectRefGenerator": "zgen.handles",
     "get": "zgen.api",
+    "get_actor": "zgen.actors",
+    "get_runtime_context": "zgen.runtime_context",
     "init": "zgen.api",
     "is_initialized": "zgen.api",
+    "kill": "zgen.actors",
+    "method": "zgen.declare",
     "put": "zgen.api",
-    "remote": "zgen.remote_function",
+    "remote": "zgen.declare",
     "shutdown": "zgen.api",
     "wait": "zgen.api",
 }
@@ -48,8 +64,8 @@ def __getattr__(name: str) -> Any:
         found = getattr(import_module(_HOME[name]), name)
     elif name == "__version__":
         found = import_module("zgen.io.release").RELEASE
-    elif name == "exceptions":
-        found = import_module("zgen.exceptions")
+    elif name in ("actor", "exceptions"):
+        found = import_module(f"zgen.{name}")
     else:
         raise AttributeError(f"module 'zgen' has no attribute {name!r}")
     globals()[name] = found

@@ -66,6 +66,7 @@ def init(
     resources: dict[str, float] | None = None,
     object_store_memory: int | None = None,
     object_spilling_directory: str | None = None,
+    namespace: str | None = None,
     ignore_reinit_error: bool = False,
     log_to_driver: bool = True,
     **others: Any,
@@ -83,10 +84,12 @@ def init(
             the memory that it may use.
         object_spilling_directory: Folder where objects go that find no room there; by default that
             of temporary files.
+        namespace: Where names of actors count that are given without one; by default this program
+            has one of its own.
         ignore_reinit_error: Return the running context instead of raising if zgen runs already.
         log_to_driver: Whether what workers print is shown here.
         others: Options of Ray that have no meaning here (``include_dashboard``, ``logging_level``,
-            ``configure_logging``, ``namespace``); anything else is an error.
+            ``configure_logging``); anything else is an error.
 
     Raises:
         RuntimeError: zgen runs in this process already.
@@ -114,13 +117,15 @@ def init(
         "object_spilling_directory": object_spilling_directory,
     }
     _check_settings(address, **settings)
-    started = start.start_driver(address, log_to_driver=log_to_driver, **settings)
+    started = start.start_driver(
+        address, log_to_driver=log_to_driver, namespace=namespace, **settings
+    )
     context = Context(started)
     started.rest()
     return context
 
 
-_WITHOUT_MEANING: Final = ("include_dashboard", "logging_level", "configure_logging", "namespace")
+_WITHOUT_MEANING: Final = ("include_dashboard", "logging_level", "configure_logging")
 
 
 def _check_settings(

@@ -89,6 +89,13 @@ FUTURE_THREADS_COUNT_MAX: Final = 4
 WINDOW_WIDE_COUNT_MIN: Final = 16
 WINDOW_STEPS_COUNT: Final = 2
 
+# -- actors ----------------------------------------------------------------------------------------
+#: A worker whose actor ends in peace has this long for its last calls and its exit handlers.
+ACTOR_END_NS: Final = 30 * SECOND
+#: What is known of an actor of another process that this one holds no counted handle of is kept
+#: this long without calls.
+ACTOR_UNUSED_NS: Final = 10 * SECOND
+
 # -- shared memory ---------------------------------------------------------------------------------
 #: A value with more bytes than this goes into shared memory; what is not more stays with its owner.
 INLINE_BYTES_MAX: Final = 100 << 10
@@ -197,6 +204,10 @@ DROPPED_COUNT_MAX: Final = 16_384
 SLOW_POLL_NS: Final = 1 * SECOND
 
 # -- actors ----------------------------------------------------------------------------------------
+#: Calls of one actor, or of one of its concurrency groups, that may run at a time; and those of an
+#: async actor that does not say.
+ACTOR_CONCURRENCY_MAX: Final = 1 << 16
+ASYNC_CONCURRENCY_DEFAULT: Final = 1000
 #: Items that a generator of an async actor yields in a row without a wait of its own before others
 #: are let in.
 ITEMS_AT_ONCE_MAX: Final = 64

@@ -1,10 +1,10 @@
-"""`@remote`, options validation, `RemoteFunction`."""
+"""Options of tasks and their validation, `RemoteFunction`."""
 
 import inspect
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar
 
 from zgen.core.events import DefineTaskFunction, SubmitTask, TaskSpec
 from zgen.exceptions import NestedRefError, ObjectLostError
@@ -348,31 +348,13 @@ def _shape(options: TaskOptions) -> Shape:
     return tuple(sorted((name, round(amount * UNIT)) for name, amount in amounts.items() if amount))
 
 
-@overload
-def remote(function: Callable[P, R], /) -> RemoteFunction[P, R]: ...
-@overload
-def remote(**options: Any) -> Callable[[Callable[P, R]], RemoteFunction[P, R]]: ...
-def remote(*args: Any, **options: Any) -> Any:
+def make_remote_function(function: Any, options: dict[str, Any]) -> RemoteFunction[Any, Any]:
     """Make a function remote: its calls, by ``.remote()``, run in worker processes.
-
-    Args:
-        args: The function, when used as a plain decorator.
-        options: See ``TaskOptions``, when used as ``@zgen.remote(num_cpus=2)``.
 
     Raises:
         ValueError: An option is unknown, out of range, or does not fit the function.
         TypeError: It is not a function.
     """
-    if (args and options) or len(args) > 1:
-        raise TypeError("use @zgen.remote, or @zgen.remote(num_cpus=…) with keywords only")
-    if args:
-        return _make_remote(args[0], {})
-    return lambda function: _make_remote(function, options)
-
-
-def _make_remote(function: Any, options: dict[str, Any]) -> RemoteFunction[Any, Any]:
-    if inspect.isclass(function):
-        raise TypeError(f"{function.__name__} is a class; remote classes (actors) do not exist yet")
     if isinstance(function, RemoteFunction):
         raise TypeError(f"{function!r} is remote already; use .options() to change how it runs")
     if not isinstance(function, (types.FunctionType, types.BuiltinFunctionType)) and not callable(

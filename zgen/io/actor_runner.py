@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from zgen.core.effects import ActorOver, Effect, StartTask
 from zgen.core.events import ExitActor
-from zgen.ids import ActorId
+from zgen.ids import ActorId, PeerId
 from zgen.io import methods
 from zgen.io.async_runner import AsyncRunner
 from zgen.io.runner import Over, TaskContext, running
@@ -27,16 +27,18 @@ class HostedActor:
 
     Attributes:
         actor: Its id.
+        creator: Who supervises it.
         life: Which life of it this is, from 0.
         settings: How it runs its calls.
         cls: Its class; None until that is unpickled.
     """
 
-    __slots__ = ("actor", "cls", "life", "pools", "settings")
+    __slots__ = ("actor", "cls", "creator", "life", "pools", "settings")
 
-    def __init__(self, actor: ActorId, life: int, settings: ActorSettings) -> None:
+    def __init__(self, actor: ActorId, creator: PeerId, life: int, settings: ActorSettings) -> None:
         """Start without an instance."""
         self.actor = actor
+        self.creator = creator
         self.life = life
         self.settings = settings
         self.cls: type | None = None
@@ -117,7 +119,9 @@ class ActorRunner(AsyncRunner):
         assert self.actor is None, "a second actor in this worker"
         self._mark(start)
         settings = start.settings
-        actor = self.actor = HostedActor(start.call.actor, start.task.attempt, settings)
+        actor = self.actor = HostedActor(
+            start.call.actor, start.owner, start.task.attempt, settings
+        )
         if settings.is_async:
             self.start_loop()
         elif settings.max_concurrency > 1 or settings.groups:

@@ -31,36 +31,43 @@ class Question(Waiter):
 class ActorNames:
     """Questions of this process about names of actors."""
 
-    def __init__(self, loop: Loop, numbers: Iterator[int]) -> None:
-        """Ask by ``loop``; ``numbers`` gives each question one of its own."""
+    def __init__(
+        self, loop: Loop, numbers: Iterator[int], refuse_if_lost: Callable[[], None]
+    ) -> None:
+        """Ask by ``loop``.
+
+        Args:
+            loop: What steps the machine.
+            numbers: Gives each question one of its own.
+            refuse_if_lost: Raises if the node is gone.
+        """
         self._loop = loop
+        self._refuse_if_lost = refuse_if_lost
         self._numbers = numbers
         #: Question -> who waits. Added by ``ask``; removed when he goes on. Process lock, but for
         #: that.
         self._asked: dict[int, Question] = {}
 
-    def ask(
-        self,
-        event: Callable[[int], NameActor | FindActor],
-        wait: Callable[[Waiter], object],
-    ) -> NameAnswered:
+    def ask(self, event: Callable[[int], NameActor | FindActor]) -> NameAnswered:
         """Ask, wait, and return the answer.
 
         Args:
-            event: The question, for its number.
-            wait: Waits for the answer.
+            event: Makes the question with its number.
 
         Raises:
-            StreamClosedError: zgen was shut down, or the node died, meanwhile.
+            NodeDiedError: The node is gone.
+            StreamClosedError: zgen was shut down meanwhile.
         """
         number = next(self._numbers)
         question = self._asked[number] = Question()
         try:
+            self._refuse_if_lost()  # who finishes all has not seen this one, if it was before
             self._loop.post(event(number))
-            wait(question)
+            self._loop.wait(question)
         finally:
             self._asked.pop(number, None)
         if question.answer is None:
+            self._refuse_if_lost()
             raise StreamClosedError("", "zgen was shut down before the node knew of the name")
         return question.answer
 

@@ -147,7 +147,7 @@ class Runtime:
         self.objects = LargeObjects(
             self.loop, folder, kick, self._wait_for_memory, self.refuse_if_lost
         )
-        self.names = ActorNames(self.loop, self._queries)
+        self.names = ActorNames(self.loop, self._queries, self.refuse_if_lost)
         self.namespace = os.environ.get(NAMESPACE, job.hex())
         self.runner: ActorRunner | None = None
         if marks_fd is not None:

@@ -101,7 +101,11 @@ _starting: Final = threading.Lock()
 
 
 def start_driver(
-    address: str | None = None, *, log_to_driver: bool = True, **settings: Any
+    address: str | None = None,
+    *,
+    log_to_driver: bool = True,
+    namespace: str | None = None,
+    **settings: Any,
 ) -> Driver:
     """Join a node, or start an embedded one, and make this process its driver.
 
@@ -109,6 +113,7 @@ def start_driver(
         address: None to start a node of its own; ``"auto"`` for this machine's; or a node's
             address.
         log_to_driver: Whether the output of workers is shown here.
+        namespace: Where names of actors count, or None for this job alone.
         settings: Of the node that is started, as ``spawn.start_node`` takes them.
 
     Raises:
@@ -119,10 +124,15 @@ def start_driver(
     with _starting:
         if driver is not None:
             raise RuntimeError("zgen was initialised by another thread meanwhile")
-        return _start_driver(address, settings, log_to_driver)
+        return _start_driver(address, settings, log_to_driver, namespace)
 
 
-def _start_driver(address: str | None, settings: dict[str, Any], log_to_driver: bool) -> Driver:
+def _start_driver(
+    address: str | None,
+    settings: dict[str, Any],
+    log_to_driver: bool,
+    namespace: str | None = None,
+) -> Driver:
     from zgen.io import spawn
 
     interrupts = Interrupts()
@@ -134,7 +144,7 @@ def _start_driver(address: str | None, settings: dict[str, Any], log_to_driver: 
         else:
             node = spawn.find_node(None if address == "auto" else address)
             pidfd = _open_pidfd(node)
-        return _be_driver(node, started, pidfd, interrupts, log_to_driver)
+        return _be_driver(node, started, pidfd, interrupts, log_to_driver, namespace)
     except BaseException:
         interrupts.close()
         raise
@@ -146,6 +156,7 @@ def _be_driver(
     pidfd: int,
     interrupts: Interrupts,
     log_to_driver: bool,
+    namespace: str | None,
 ) -> Driver:
     """Make this process the driver of a running node; if that fails, nothing of it is left."""
     global driver  # the driver of the one runtime
@@ -158,6 +169,7 @@ def _be_driver(
             os.close(pidfd)
         raise
     runtime.log_to_driver = log_to_driver
+    runtime.namespace = runtime.namespace if namespace is None else namespace
     driver = Driver(runtime, node, started, pidfd)
     try:
         _join(runtime, node, pidfd)
@@ -208,6 +220,8 @@ def _join(runtime: Runtime, node: "spawn.NodeFacts", pidfd: int) -> None:
     environment = tuple(
         (name, value) for name, value in os.environ.items() if name not in _NOT_INHERITED
     )
+    if runtime.namespace != runtime.job.hex():
+        environment += ((process.NAMESPACE, runtime.namespace),)
     search_path = tuple(entry or os.getcwd() for entry in sys.path)
     runtime.loop.post(RegisterDriver(os.getpid(), search_path, os.getcwd(), environment))
     runtime.loop.wait(runtime.job_ready, clock.now_ns() + int(_JOIN_TIMEOUT_S * SECOND))

@@ -1,0 +1,310 @@
+"""`ActorHandle`, `ActorMethod`: calls of an actor, from any process that has a handle."""
+
+import functools
+from typing import Any, Final, NoReturn
+
+from zgen.core.events import CallActor, TaskSpec
+from zgen.exceptions import PendingCallsLimitExceeded
+from zgen.handles import ObjectRef
+from zgen.ids import ActorId, FunctionId, derive_task_id
+from zgen.io import methods, serializer
+from zgen.io.methods import MethodFacts
+from zgen.limits import RETURNS_COUNT_MAX
+from zgen.remote_function import RemoteFunction, check_options
+from zgen.runtime import start
+from zgen.slotted import slotted
+from zgen.wire.session import Address
+from zgen.wire.task import STREAMING
+
+#: Classes whose descriptions a process keeps ready.
+_DESCRIPTIONS_COUNT_MAX: Final = 256
+#: What ``zgen.method`` and ``handle.method.options`` take.
+METHOD_OPTIONS: Final = (
+    "num_returns",
+    "concurrency_group",
+    "max_task_retries",
+    "retry_exceptions",
+)
+
+
+@slotted
+class Description:
+    """What a handle knows of its actor's class.
+
+    Attributes:
+        name: Name of the class.
+        cls: Hash of its pickle.
+        methods: Its methods.
+        max_task_retries: How often calls may run again, where the method does not say.
+        max_pending_calls: How many calls of one process may be pending; -1 for any number.
+        groups: Its concurrency groups.
+    """
+
+    name: str
+    cls: FunctionId
+    methods: dict[str, MethodFacts]
+    max_task_retries: int
+    max_pending_calls: int
+    groups: tuple[str, ...]
+
+
+class MethodCalls(RemoteFunction[..., Any]):
+    """One method as a remote function: what its calls have in common, whoever is called."""
+
+    def __init__(self, description: Description, name: str, facts: MethodFacts) -> None:
+        """Made by zgen only."""
+        self.__name__ = name
+        self._signature = facts.signature
+        self._returns_count = facts.returns_count
+        self.facts = facts
+        self._description = description
+        self._label = f"{description.name}.{name}"
+        self._id = methods.method_id(description.cls, name)
+        retries = facts.max_task_retries
+        self._retries_max = description.max_task_retries if retries is None else retries
+
+    def submit(self, handle: "ActorHandle", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the method of an actor and return at once; see ``ActorMethod.remote``."""
+        runtime = start.ensure()
+        runtime.enter()
+        runtime.refuse_if_lost()
+        arguments, slots, puts = self._pack(runtime, args, kwargs)
+        context = runtime.context
+        task = derive_task_id(context.task, context.attempt, next(context.submits))
+        spec = TaskSpec(
+            task,
+            self._id,
+            self._label,
+            self._returns_count,
+            arguments,
+            slots,
+            (),
+            self._retries_max,
+            self.facts.retry_exceptions,
+            handle.actor,
+            self.__name__,
+            self.facts.group,
+        )
+        limit = self._description.max_pending_calls
+        if 0 <= limit <= runtime.machine.owner.actors.pending_count(handle.actor):
+            text = f"{limit} calls of {handle!r} are pending, as many as max_pending_calls allows"
+            raise PendingCallsLimitExceeded("max_pending_calls", f"{text}; get some of them first")
+        runtime.loop.post(CallActor(spec, handle.creator))
+        del puts  # the call needs what they refer to, and keeps it
+        return self._handles(runtime, task)
+
+    def changed(self, options: dict[str, Any], name: str) -> "MethodCalls":
+        """Return the same method called in another way."""
+        chosen = {**check_method_options(options)}
+        facts = MethodFacts(
+            _count(chosen["num_returns"], self.facts, self._label)
+            if "num_returns" in chosen
+            else self.facts.returns_count,
+            self.facts.generates,
+            chosen.get("concurrency_group", self.facts.group),
+            chosen.get("max_task_retries", self.facts.max_task_retries),
+            chosen.get("retry_exceptions", self.facts.retry_exceptions),
+            self.facts.signature,
+        )
+        check_group(self._description.name, facts.group, self._description.groups)
+        made = MethodCalls(self._description, self.__name__, facts)
+        made._label = name or self._label  # one of this class
+        return made
+
+
+def _count(chosen: Any, facts: MethodFacts, label: str) -> int:
+    if chosen is None:
+        return STREAMING if facts.generates else 1
+    if chosen == "streaming":
+        if not facts.generates:
+            raise ValueError(f'num_returns="streaming", but {label}() is not a generator method')
+        return STREAMING
+    return int(chosen)
+
+
+def check_method_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return options of a method as they are kept.
+
+    Raises:
+        ValueError: An option is unknown, or its value is out of range.
+        TypeError: A value is of a wrong type.
+    """
+    for name in given:
+        if name not in METHOD_OPTIONS:
+            known = ", ".join(METHOD_OPTIONS)
+            raise ValueError(f"unknown option {name!r} for a method; known are {known}")
+    kept = {name: value for name, value in given.items() if value is not None}
+    if "num_returns" in kept:
+        kept["num_returns"] = check_options({"num_returns": kept["num_returns"]})["num_returns"]
+    if "max_task_retries" in kept:
+        check_count("max_task_retries", kept["max_task_retries"], -1)
+    if not isinstance(kept.get("concurrency_group", ""), str):
+        raise TypeError(f"concurrency_group must be a string, got {kept['concurrency_group']!r}")
+    if "retry_exceptions" in kept:
+        retriable = check_options({"retry_exceptions": kept["retry_exceptions"]})
+        allowed = retriable["retry_exceptions"]
+        kept["retry_exceptions"] = serializer.dump_plain(allowed) if allowed else b""
+    return kept
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Check an option that counts something.
+
+    Raises:
+        ValueError: It is no integer, or less than ``least``.
+    """
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+    if value > RETURNS_COUNT_MAX:
+        raise ValueError(f"{name} must be at most {RETURNS_COUNT_MAX}, got {value}")
+
+
+def check_group(name: str, group: str, groups: tuple[str, ...]) -> None:
+    """Check that a class has a concurrency group.
+
+    Raises:
+        ValueError: It has none of this name.
+    """
+    if group and group not in groups:
+        known = ", ".join(groups) or "none"
+        raise ValueError(f"{name} has no concurrency group {group!r}; it has: {known}")
+
+
+class ActorMethod:
+    """A method of one actor: call it by ``.remote()``."""
+
+    __slots__ = ("_calls", "_handle")
+
+    def __init__(self, handle: "ActorHandle", calls: MethodCalls) -> None:
+        """Made by zgen only."""
+        self._handle = handle
+        self._calls = calls
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method and return at once.
+
+        Calls of one process run in the order in which they were made, if the actor is a regular
+        one. References among the top-level arguments are replaced by their values before it runs.
+
+        Returns:
+            An ``ObjectRefGenerator`` for a generator method; else a reference, a list of references
+            where ``num_returns`` is not 1, or None where it is 0.
+
+        Raises:
+            TypeError: The arguments do not fit the method.
+            PendingCallsLimitExceeded: As many calls as ``max_pending_calls`` allows are pending.
+            NestedRefError: A reference lies inside an argument.
+            ObjectLostError: An argument is a reference of a zgen that was shut down.
+            ObjectStoreFullError: An argument is large, and there is no room for it.
+            OutOfDiskError: And none can be made, for a full disk.
+            NodeDiedError: The node is gone.
+        """
+        return self._calls.submit(self._handle, args, kwargs)
+
+    def options(self, *, name: str = "", **options: Any) -> "ActorMethod":
+        """Return the same method with other options.
+
+        Args:
+            name: What messages call it.
+            options: ``num_returns``, ``concurrency_group``, ``max_task_retries``,
+                ``retry_exceptions``.
+
+        Raises:
+            ValueError: An option is unknown, out of range, or does not fit the method.
+            TypeError: A value is of a wrong type.
+        """
+        return ActorMethod(self._handle, self._calls.changed(options, name))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """A method of an actor is not called directly.
+
+        Raises:
+            TypeError: Always; it says what to do.
+        """
+        name = self._calls.__name__
+        raise TypeError(f"{name}() is a method of an actor: call handle.{name}.remote() instead")
+
+    def __repr__(self) -> str:
+        """Name the method and its actor."""
+        return f"ActorMethod({self._calls.__name__} of {self._handle!r})"
+
+
+class ActorHandle:
+    """A counted handle on one actor: it lives as long as one of them does, or a call is pending.
+
+    Its attributes are the actor's methods. A handle from ``get_actor``, or from
+    ``get_runtime_context().current_actor``, does not count.
+
+    Attributes:
+        actor: Id of the actor.
+        creator: Who supervises it.
+    """
+
+    __slots__ = ("__weakref__", "_description", "_ref", "actor", "creator")
+
+    def __init__(
+        self, actor: ActorId, creator: Address, description: bytes, ref: ObjectRef[None] | None
+    ) -> None:
+        """Made by zgen only; ``ref`` refers to the handle object, or is None."""
+        self.actor = actor
+        self.creator = creator
+        self._description = description
+        self._ref = ref
+
+    def __getattr__(self, name: str) -> ActorMethod:
+        """Return a method.
+
+        Raises:
+            AttributeError: The class has no such method.
+        """
+        if name in ActorHandle.__slots__:  # a handle that is not made yet
+            raise AttributeError(name)
+        calls = _calls_of(self._description).get(name)
+        if calls is None:
+            raise AttributeError(f"{self!r} has no method {name!r}")
+        return ActorMethod(self, calls)
+
+    def __dir__(self) -> list[str]:
+        """List the methods too."""
+        return [*super().__dir__(), *_calls_of(self._description)]
+
+    def __hash__(self) -> int:
+        """Hash by id."""
+        return hash(self.actor)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by id."""
+        return isinstance(other, ActorHandle) and self.actor == other.actor
+
+    def __repr__(self) -> str:
+        """Name the class and the actor."""
+        return f"Actor({described(self._description).name}, {self.actor.hex()})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by id and description; it counts where it is unpickled."""
+        where = (self.creator.peer, self.creator.incarnation, self.creator.endpoint)
+        return _unpickled, (self.actor, where, self._description, self._ref)
+
+    @property
+    def _actor_id(self) -> str:
+        """Return the id as hex digits, under Ray's name."""
+        return self.actor.hex()
+
+
+def _unpickled(
+    actor: ActorId, where: tuple[Any, int, str], description: bytes, ref: ObjectRef[None] | None
+) -> ActorHandle:
+    return ActorHandle(actor, Address(*where), description, ref)
+
+
+@functools.lru_cache(_DESCRIPTIONS_COUNT_MAX)
+def described(description: bytes) -> Description:
+    """Return the description in a pickle of one."""
+    found: Description = serializer.load_plain(description)
+    return found
+
+
+@functools.lru_cache(_DESCRIPTIONS_COUNT_MAX)
+def _calls_of(description: bytes) -> dict[str, MethodCalls]:
+    known = described(description)
+    return {name: MethodCalls(known, name, facts) for name, facts in known.methods.items()}

@@ -1,0 +1,349 @@
+"""`ActorClass`, actor options, `kill`, `get_actor`."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, NoReturn
+
+from zgen.actor_handle import (
+    METHOD_OPTIONS,
+    ActorHandle,
+    Description,
+    check_count,
+    check_group,
+    check_method_options,
+)
+from zgen.core.events import CreateActor, FindActor, KillActorNow, NameActor, TaskSpec
+from zgen.exceptions import ActorExistsError
+from zgen.handles import ObjectRef
+from zgen.ids import NO_ACTOR, ActorId, derive_task_id, handle_object
+from zgen.io import methods, serializer
+from zgen.io.methods import MethodFacts
+from zgen.limits import ACTOR_CONCURRENCY_MAX, ASYNC_CONCURRENCY_DEFAULT
+from zgen.remote_function import RemoteFunction, TaskOptions, check_options
+from zgen.runtime import start
+from zgen.runtime.process import Runtime
+from zgen.wire.actor import ActorSettings
+
+_RESOURCES: Final = ("num_cpus", "num_gpus", "memory", "resources")
+_BUILT_IN: Final = (methods.CALL, methods.READY, methods.TERMINATE)
+
+
+@dataclass(frozen=True, slots=True)
+class ActorOptions:
+    """How an actor is run.
+
+    Attributes:
+        num_cpus: CPUs that it holds while it lives; none by default.
+        num_gpus: GPUs likewise.
+        memory: Bytes of memory likewise, as an accounting unit.
+        resources: Other resources likewise, by name.
+        max_restarts: How often it may be made anew after its worker's death; -1 for ever.
+        max_task_retries: How often a call may run again after a failure of the system; -1 for ever.
+        max_concurrency: Calls that run at a time: more than one in threads, or in the event loop if
+            a method is async, where 1000 is the default.
+        max_pending_calls: Calls of one process that may be pending; -1 for any number.
+        concurrency_groups: Groups of methods with a number of their own, by name.
+        name: Name by which ``get_actor`` finds it on this node; empty for none.
+        namespace: Where the name counts, or None for that of this program.
+        get_if_exists: Whether to return the actor that has the name already.
+    """
+
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    memory: float | None = None
+    resources: dict[str, float] = field(default_factory=dict)
+    max_restarts: int = 0
+    max_task_retries: int = 0
+    max_concurrency: int | None = None
+    max_pending_calls: int = -1
+    concurrency_groups: dict[str, int] = field(default_factory=dict)
+    name: str = ""
+    namespace: str | None = None
+    get_if_exists: bool = False
+
+
+def check_actor_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return ``given`` options in the form in which ``ActorOptions`` keeps them.
+
+    Raises:
+        ValueError: An option is unknown, or its value is out of range.
+        TypeError: A value is of a wrong type.
+    """
+    given = dict(given)
+    if given.pop("lifetime", None) not in (None, "non_detached"):
+        raise ValueError("detached actors do not exist yet; an actor ends with its creator")
+    known = [each.name for each in fields(ActorOptions)]
+    for name in given:
+        if name not in known:
+            raise ValueError(
+                f"unknown option {name!r} for a remote class; known are {', '.join(known)}"
+            )
+    check_options({name: value for name, value in given.items() if name in _RESOURCES})
+    kept = {name: value for name, value in given.items() if value is not None}
+    for name, least in (("max_restarts", -1), ("max_task_retries", -1), ("max_pending_calls", -1)):
+        if name in kept:
+            check_count(name, kept[name], least)
+    groups = kept.get("concurrency_groups", {})
+    if not isinstance(groups, dict) or not all(isinstance(each, str) and each for each in groups):
+        raise TypeError(f"concurrency_groups must be a dict of names to numbers, got {groups!r}")
+    numbers = {f"concurrency_groups[{name!r}]": number for name, number in groups.items()}
+    if "max_concurrency" in kept:
+        numbers["max_concurrency"] = kept["max_concurrency"]
+    for name, number in numbers.items():
+        check_count(name, number, 1)
+        if number > ACTOR_CONCURRENCY_MAX:
+            raise ValueError(f"{name} must be at most {ACTOR_CONCURRENCY_MAX}, got {number}")
+    for name in ("name", "namespace"):
+        if not isinstance(kept.get(name, ""), str):
+            raise TypeError(f"{name} must be a string, got {kept[name]!r}")
+    return kept
+
+
+class ActorClass(RemoteFunction[..., Any]):
+    """A class whose instances are actors; made by ``@zgen.remote``."""
+
+    def __init__(self, cls: type, options: ActorOptions) -> None:
+        """Wrap ``cls``, of which nothing is looked at before it is used: it may not be whole."""
+        super().__init__(
+            cls,
+            TaskOptions(
+                num_cpus=options.num_cpus or 0,
+                num_gpus=options.num_gpus,
+                memory=options.memory,
+                resources=options.resources,
+            ),
+        )
+        self._class = cls
+        self._chosen = options
+        self._settings: ActorSettings | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """A remote class is not called directly.
+
+        Raises:
+            TypeError: Always; it says what to do.
+        """
+        raise TypeError(
+            f"{self.__name__} is a remote class: make an actor with {self.__name__}.remote()"
+        )
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
+        """A remote class is no base class.
+
+        Raises:
+            TypeError: Always; it says what to do.
+        """
+        raise TypeError(
+            f"{self.__name__} is a remote class and cannot be inherited from; inherit from the "
+            "plain class and make that remote"
+        )
+
+    def options(self, **options: Any) -> "ActorClass":
+        """Return the same class with other options; see ``ActorOptions``.
+
+        Raises:
+            ValueError: An option is unknown, out of range, or does not fit the class.
+            TypeError: A value is of a wrong type.
+        """
+        made = ActorClass(self._class, replace(self._chosen, **check_actor_options(options)))
+        made.check()
+        return made
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Create an actor and return a handle at once.
+
+        An error of the constructor is raised by the ``get`` of any call.
+
+        Returns:
+            An ``ActorHandle``.
+
+        Raises:
+            TypeError: The arguments do not fit the constructor.
+            ActorExistsError: The name is taken; also a ``ValueError``.
+            NestedRefError: A reference lies inside an argument, or the class closes over one.
+            ObjectLostError: An argument is a reference of a zgen that was shut down.
+            ObjectStoreFullError: An argument is large, and there is no room for it.
+            OutOfDiskError: And none can be made, for a full disk.
+            NodeDiedError: The node is gone.
+        """
+        chosen = self._chosen
+        if chosen.get_if_exists and not chosen.name:
+            raise ValueError("get_if_exists=True needs a name")
+        runtime = start.ensure()
+        runtime.enter()
+        runtime.refuse_if_lost()
+        if self._defined_in is not runtime.root:
+            self._settings = None
+            self._define(runtime)
+        settings = self._settings
+        if settings is None:
+            settings = self._settings = self._make_settings(runtime)
+        arguments, slots, puts = self._pack(runtime, args, kwargs)
+        context = runtime.context
+        task = derive_task_id(context.task, context.attempt, next(context.submits))
+        actor = ActorId(task)
+        if chosen.name:
+            other = self._claim(runtime, actor, settings)
+            if other is not None:
+                return other
+        spec = TaskSpec(
+            task,
+            self._id,
+            f"{self.__name__}.__init__",
+            1,
+            arguments,
+            slots,
+            self._shape,
+            chosen.max_restarts,
+            b"",
+            actor,
+            "__init__",
+        )
+        runtime.loop.post(CreateActor(spec, settings))
+        del puts  # the actor needs what they refer to, and keeps it
+        name = handle_object(actor)
+        ref: ObjectRef[None] = ObjectRef(name, runtime.machine.owner.refs.records[name])
+        me = runtime.machine.session.identity.address
+        return ActorHandle(actor, me, settings.description, ref)
+
+    def check(self) -> None:
+        """Check the methods and what was chosen for them.
+
+        Raises:
+            ValueError: Something does not fit the class.
+        """
+        self._describe()
+
+    def __repr__(self) -> str:
+        """Name the class."""
+        return f"ActorClass({self.__module__}.{self.__qualname__})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the class and the options, so that a task can create actors."""
+        return ActorClass, (self._class, self._chosen)
+
+    def _claim(
+        self, runtime: Runtime, actor: ActorId, settings: ActorSettings
+    ) -> ActorHandle | None:
+        """Take the name, or return the actor that has it, if that will do."""
+        name, namespace, description = settings.name, settings.namespace, settings.description
+        answer = runtime.names.ask(
+            lambda query: NameActor(query, namespace, name, actor, description)
+        )
+        if answer.actor == actor:
+            return None
+        if not self._chosen.get_if_exists:
+            raise ActorExistsError(name, namespace)
+        return ActorHandle(answer.actor, answer.creator, answer.description, None)
+
+    def _make_settings(self, runtime: Runtime) -> ActorSettings:
+        chosen, cls = self._chosen, self._class
+        is_async = methods.is_async(cls)
+        concurrency = chosen.max_concurrency or (ASYNC_CONCURRENCY_DEFAULT if is_async else 1)
+        namespace = runtime.namespace if chosen.namespace is None else chosen.namespace
+        return ActorSettings(
+            chosen.max_restarts,
+            chosen.max_task_retries,
+            concurrency,
+            tuple(sorted(chosen.concurrency_groups.items())),
+            is_async,
+            chosen.name,
+            namespace if chosen.name else "",
+            serializer.dump_plain(self._describe()),
+        )
+
+    def _describe(self) -> Description:
+        chosen, cls = self._chosen, self._class
+        groups = tuple(sorted(chosen.concurrency_groups))
+        known: dict[str, MethodFacts] = {name: MethodFacts(1) for name in _BUILT_IN}
+        for name, function in methods.members(cls):
+            marked = check_method_options(getattr(function, methods.MARK, {}))
+            known[name] = methods.facts_of(cls, name, function, marked)
+            check_group(cls.__name__, known[name].group, groups)
+        return Description(
+            cls.__name__,
+            self._id,
+            known,
+            chosen.max_task_retries,
+            chosen.max_pending_calls,
+            groups,
+        )
+
+
+def make_remote_class(cls: type, options: dict[str, Any]) -> ActorClass:
+    """Make a class remote; see ``remote``.
+
+    Raises:
+        ValueError: An option is unknown, out of range, or does not fit the class.
+        TypeError: A value is of a wrong type.
+    """
+    made = ActorClass(cls, ActorOptions(**check_actor_options(options)))
+    made.check()
+    return made
+
+
+def method(**options: Any) -> Any:
+    """Say how calls of a method are made, in the class body of an actor.
+
+    Args:
+        options: ``num_returns``, ``concurrency_group``, ``max_task_retries``,
+            ``retry_exceptions``.
+
+    Raises:
+        ValueError: An option is unknown, or its value is out of range.
+        TypeError: A value is of a wrong type, or it is used without keywords.
+    """
+    if not options:
+        raise TypeError(f"use @zgen.method(…) with keywords: {', '.join(METHOD_OPTIONS)}")
+    check_method_options(options)
+
+    def mark(function: Any) -> Any:
+        setattr(function, methods.MARK, {**getattr(function, methods.MARK, {}), **options})
+        return function
+
+    return mark
+
+
+def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
+    """End an actor at once, whatever it runs; its calls fail.
+
+    Args:
+        actor: A handle of it.
+        no_restart: Whether that is its end; else it counts as a crash, and ``max_restarts`` says
+            whether it is made anew.
+
+    Raises:
+        ValueError: ``actor`` is no handle.
+        NodeDiedError: The node is gone.
+    """
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(f"zgen.kill() takes an ActorHandle, got {actor!r}")
+    runtime = start.ensure()
+    runtime.enter()
+    runtime.refuse_if_lost()
+    runtime.loop.post(KillActorNow(actor.actor, actor.creator, no_restart))
+
+
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
+    """Return a handle of the actor that has a name on this node; it does not keep the actor alive.
+
+    Args:
+        name: Its name.
+        namespace: Where the name counts, or None for that of this program.
+
+    Raises:
+        ValueError: No actor has the name.
+        NodeDiedError: The node is gone.
+    """
+    if not name or type(name) is not str:
+        raise ValueError(f"the name of an actor is a string that is not empty, got {name!r}")
+    runtime = start.ensure()
+    runtime.enter()
+    runtime.refuse_if_lost()
+    where = runtime.namespace if namespace is None else namespace
+    answer = runtime.names.ask(lambda query: FindActor(query, where, name))
+    if answer.actor == NO_ACTOR:
+        raise ValueError(
+            f"no actor of this node has the name {name!r} in namespace {where!r}: it was not "
+            "created yet, it died, or its name counts in another namespace"
+        )
+    return ActorHandle(answer.actor, answer.creator, answer.description, None)
