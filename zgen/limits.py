@@ -96,6 +96,9 @@ ACTOR_END_NS: Final = 30 * SECOND
 #: this long without calls.
 ACTOR_UNUSED_NS: Final = 10 * SECOND
 
+#: Names of actors on one node.
+NAMES_COUNT_MAX: Final = 1 << 16
+
 # -- shared memory ---------------------------------------------------------------------------------
 #: A value with more bytes than this goes into shared memory; what is not more stays with its owner.
 INLINE_BYTES_MAX: Final = 100 << 10

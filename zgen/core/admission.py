@@ -18,7 +18,7 @@ from dataclasses import field
 
 from zgen.ids import LeaseId, PeerId, StreamId, TaskId, short
 from zgen.slotted import slotted
-from zgen.wire.task import PushedTask
+from zgen.wire.task import PushedCall, PushedTask
 from zgen.wire.value import Value
 
 
@@ -35,7 +35,7 @@ class Waiting:
         slots: Values of its referenced arguments.
         missing: Regions of them that are not held yet.
         closed: Whether its owner wants none of its items.
-        consumed: Items that its owner took of an earlier attempt, as it said since the push.
+        call: What it is a call of; None for a plain task.
     """
 
     owner: PeerId
@@ -46,7 +46,7 @@ class Waiting:
     slots: tuple[Value, ...]
     missing: dict[int, None] = field(default_factory=dict)
     closed: bool = False
-    consumed: int = 0
+    call: PushedCall | None = None
 
 
 class Admission:

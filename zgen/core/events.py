@@ -161,6 +161,11 @@ class TaskSpec:
     method: str = ""
     group: str = ""
 
+    @property
+    def creates_actor(self) -> bool:
+        """Whether it is the task that creates its actor, and no call."""
+        return self.task == TaskId(self.actor)
+
 
 @slotted
 class SubmitTask:

@@ -13,18 +13,35 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from zgen.core.admission import Admission, Waiting
+from zgen.core.call_admission import CallAdmission
 from zgen.core.deadlines import Deadlines
-from zgen.core.effects import Effect, LearnFunction, Send, StartTask
-from zgen.core.events import BodyBlocked, TaskEnded
-from zgen.core.holds import Holds, Reason
+from zgen.core.effects import (
+    ActorOver,
+    Effect,
+    HoldBody,
+    LearnFunction,
+    ReleaseBody,
+    Send,
+    StartTask,
+)
+from zgen.core.events import BodyBlocked, ExitActor, TaskEnded
 from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut
+from zgen.exceptions import RemoteProtocolError
 from zgen.ids import LeaseId, PeerId, TaskId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
+from zgen.wire.actor import ActorExits, EndActor, HostActor
 from zgen.wire.lease import WorkerBlocked
-from zgen.wire.stream import CloseStream, Consumed
-from zgen.wire.task import STREAMING, DefineFunction, Outcome, PushTasks, TasksReturned
+from zgen.wire.stream import CloseStream
+from zgen.wire.task import (
+    OUTCOME_VALUE,
+    STREAMING,
+    DefineFunction,
+    Outcome,
+    PushTasks,
+    TasksReturned,
+)
 from zgen.wire.value import Stored, unpack
 
 LONG: Final = "the running task has become a long one"
@@ -43,13 +60,20 @@ class Executor:
         self.admission = Admission()
         self.reports = StreamsOut(store.dropped)
         self.deadlines: Deadlines[str] = Deadlines()
-        self.holds = Holds()
+        #: Owner -> tasks whose bodies are held for its sake. Added by ``on_items_sent``; removed by
+        #: ``on_acked``, and as they end.
+        self.held: dict[PeerId, dict[TaskId, None]] = {}
+        #: What the creation task that comes or runs is to make this worker.
+        self.hosting: tuple[PeerId, HostActor] | None = None
+        #: The calls of the actor that lives here, once it was created.
+        self.calls: CallAdmission | None = None
         self.node: PeerId | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             PushTasks: self._on_push_tasks,
             DefineFunction: self._on_define_function,
             CloseStream: self._on_close_stream,
-            Consumed: self._on_consumed,
+            HostActor: self._on_host_actor,
+            EndActor: self._on_end_actor,
         }
 
     @property
@@ -58,36 +82,54 @@ class Executor:
         return self.deadlines, self.reports.deadlines
 
     def on_items_sent(
-        self, stream: TaskId, owner: PeerId, unacked_bytes: int, out: list[Effect]
+        self, task: TaskId, owner: PeerId, unacked_bytes: int, out: list[Effect]
     ) -> None:
-        """Items left: hold the body if its owner's line carries too many bytes already."""
+        """Items of a task left: hold its body if its owner's line carries too many bytes."""
         if unacked_bytes >= ITEM_BYTES_UNACKED_MAX:
-            self.holds.hold(stream, owner, Reason.BYTES, out)
+            held = self.held.setdefault(owner, {})
+            if task not in held:
+                reached("body held for unacknowledged bytes")
+                held[task] = None
+                out.append(HoldBody(task))
 
-    def on_acked(self, stream: TaskId, unacked_bytes: int, out: list[Effect]) -> None:
-        """The owner of a body that is held for its bytes may have acknowledged something."""
+    def on_acked(self, owner: PeerId, unacked_bytes: int, out: list[Effect]) -> None:
+        """An owner for whose sake bodies are held acknowledged something."""
         if unacked_bytes < ITEM_BYTES_UNACKED_MAX:
-            self.holds.release(stream, Reason.BYTES, out)
+            out.extend([ReleaseBody(task) for task in self.held.pop(owner)])
 
     def on_task_ended(self, event: TaskEnded, now_ns: int, out: list[Effect]) -> None:
         """Report how the body ended and start the next one."""
         for value in event.values:
             if type(value) is Stored:
                 self._store.stock.reported(value.region, out)
+        if self.calls is not None:
+            self._on_call_ended(self.calls, event, now_ns, out)
+            return
         ended = self.admission.end(event.task, event.attempt)
         assert ended is not None, "the end of a task that does not run"
         self.deadlines.clear(LONG)
-        self.holds.forget(event.task)
-        run_ns = now_ns - self.admission.started_ns
+        if ended.call is not None and event.outcome == OUTCOME_VALUE:
+            self._become_actor(ended)
+        self._report_end(ended, event, now_ns - self.admission.started_ns, now_ns, out)
+        self._start_next(now_ns, out)
+
+    def _report_end(
+        self, ended: Waiting, event: TaskEnded, run_ns: int, now_ns: int, out: list[Effect]
+    ) -> None:
+        if self.held:
+            self._forget_held(ended.owner, event.task)
         if ended.task.returns_count == STREAMING:
             self.reports.end(event.task, event.outcome, run_ns, event.values, now_ns, out)
         else:
             outcome = Outcome(event.task, event.attempt, event.outcome, run_ns, ())
             self.reports.add_outcome(ended.owner, outcome, event.values, now_ns, out)
-        self._start_next(now_ns, out)
 
     def on_body_blocked(self, event: BodyBlocked, now_ns: int, out: list[Effect]) -> None:
-        """The running body waits for others, or goes on."""
+        """A running body waits for others, or goes on."""
+        if self.calls is not None:
+            self.calls.set_blocked(event.task, event.blocked)
+            self._tell_blocked(self.calls, out)
+            return
         running = self.admission.running
         if running is None or self.node is None or self.admission.blocked == event.blocked:
             return
@@ -99,7 +141,9 @@ class Executor:
         """An owner is dead: nothing of its is started or reported any more."""
         self._unborrow(self.admission.drop_owner(owner))
         self.reports.drop_owner(owner)
-        self.holds.free_of(owner, out)
+        if self.calls is not None:
+            self._unborrow(self.calls.drop_owner(owner))
+        out.extend([ReleaseBody(task) for task in self.held.pop(owner, ())])
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Flush what waited long enough; hand back what waits behind a long task."""
@@ -107,10 +151,6 @@ class Executor:
         for _ in self.deadlines.pop_due(now_ns):
             self.admission.long = self.admission.running is not None
             self._hand_back(out)
-
-    def owner_of_running(self) -> PeerId | None:
-        """Return who pushed the running task."""
-        return self.admission.running.owner if self.admission.running is not None else None
 
     def check(self) -> None:
         """Assert the invariants of the tables and between them."""
@@ -124,6 +164,9 @@ class Executor:
             assert stream in self.reports.streams, "a body is held that yields no stream"
         if self.admission.queue and self.admission.running is not None:
             assert LONG in self.deadlines, "tasks wait and nobody looks how long"
+        if self.calls is not None:
+            self.calls.check()
+            assert not self.admission.queue, "a plain task waits in an actor's worker"
 
     def _on_push_tasks(
         self, sender: PeerId, message: PushTasks, now_ns: int, out: list[Effect]
@@ -138,9 +181,15 @@ class Executor:
         for push, task in enumerate(message.tasks, message.first_push):
             (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
             pushed.append(Waiting(sender, message.lease, push, task, arguments, tuple(slots)))
+        if message.calls or self.calls is not None:
+            self._check_calls(sender, message, pushed)
         for waiting in pushed:
             if waiting.slots:
                 self._borrow(waiting)
+        if self.calls is not None:
+            self.calls.push(pushed)
+            self._start_calls(self.calls, now_ns, out)
+            return
         self.admission.push(pushed)
         self._start_next(now_ns, out)
         self._hand_back(out)
@@ -156,7 +205,9 @@ class Executor:
         self, sender: PeerId, message: CloseStream, now_ns: int, out: list[Effect]
     ) -> None:
         record = self.reports.streams.get(message.stream)
-        if record is None:
+        if record is None and self.calls is not None:
+            self.calls.close(sender, message.stream, message.attempt)
+        elif record is None:
             self.admission.close(sender, message.stream, message.attempt)
         elif record.owner == sender:
             self.reports.close(message.stream, message.attempt)
@@ -177,10 +228,13 @@ class Executor:
         started = self.admission.start_next(now_ns)
         if started is None:
             return
-        task = started.task
-        if task.returns_count == STREAMING:
-            consumed = max(task.consumed, started.consumed)
-            self.reports.open(task.task, task.attempt, started.owner, task.window, consumed)
+        self._start(started, out)
+        if self.admission.queue:
+            self.deadlines.set(LONG, now_ns + TASK_LONG_NS)
+
+    def _start(self, started: Waiting, out: list[Effect]) -> None:
+        if started.task.returns_count == STREAMING:
+            self.reports.open(started.task.task, started.task.attempt, started.owner)
             if started.closed:
                 self.reports.close(task.task, task.attempt)
         slots = started.slots
@@ -195,10 +249,10 @@ class Executor:
                 slots,
                 started.lease,
                 started.push,
+                started.call,
+                self.hosting[1].settings if self.hosting is not None else None,
             )
         )
-        if self.admission.queue:
-            self.deadlines.set(LONG, now_ns + TASK_LONG_NS)
 
     def _return(
         self, owner: PeerId, lease: LeaseId, tasks: list[tuple[TaskId, int]], out: list[Effect]
@@ -208,6 +262,10 @@ class Executor:
 
     def on_held(self, regions: tuple[int, ...], now_ns: int, out: list[Effect]) -> None:
         """Regions that pushed tasks wait for are held, or known to be lost."""
+        if self.calls is not None:
+            self.calls.on_held(regions)
+            self._start_calls(self.calls, now_ns, out)
+            return
         self.admission.on_held(regions)
         self._start_next(now_ns, out)
 
@@ -234,3 +292,89 @@ class Executor:
             self._return(owner, lease, tasks, out)
         if not self.admission.queue:
             self.deadlines.clear(LONG)
+
+    # -- actors ------------------------------------------------------------------------------------
+    def on_exit_actor(self, event: ExitActor, now_ns: int, out: list[Effect]) -> None:
+        """The actor ends itself: what it said leaves, what waits for it never starts."""
+        if self.calls is not None:
+            self._unborrow(self.calls.leave())
+            creator, actor, life = self.calls.creator, self.calls.actor, self.calls.life
+        else:
+            assert self.hosting is not None, "the exit of no actor"
+            creator, host = self.hosting
+            actor, life = host.actor, host.life
+        self.reports.flush_all(now_ns, out)
+        out.append(Send(creator, ActorExits(actor, life)))
+
+    def _on_host_actor(
+        self, sender: PeerId, message: HostActor, now_ns: int, out: list[Effect]
+    ) -> None:
+        if self.calls is not None or self.admission.running is not None or self.admission.queue:
+            raise RemoteProtocolError("an actor for a worker that does something else")
+        self.hosting = (sender, message)
+
+    def _on_end_actor(
+        self, sender: PeerId, message: EndActor, now_ns: int, out: list[Effect]
+    ) -> None:
+        calls = self.calls
+        if calls is None or (calls.creator, calls.actor) != (sender, message.actor):
+            raise RemoteProtocolError("the end of an actor that does not live here")
+        calls.is_ending = True
+        self._end_when_idle(calls, now_ns, out)
+
+    def _check_calls(self, sender: PeerId, message: PushTasks, pushed: list[Waiting]) -> None:
+        """Give each pushed call what it is a call of.
+
+        Raises:
+            RemoteProtocolError: The actor does not live here, or is not about to.
+        """
+        if self.calls is not None:
+            actor = self.calls.actor
+        elif self.hosting is not None and self.hosting[0] == sender and len(pushed) == 1:
+            actor = self.hosting[1].actor
+        else:
+            raise RemoteProtocolError("calls of no actor")
+        if len(message.calls) != len(pushed) or any(c.actor != actor for c in message.calls):
+            raise RemoteProtocolError("calls of an actor that does not live here")
+        for waiting, call in zip(pushed, message.calls, strict=True):
+            waiting.call = call
+
+    def _become_actor(self, created: Waiting) -> None:
+        assert self.hosting is not None, "a creation task without its actor"
+        creator, host = self.hosting
+        self.hosting = None
+        self.calls = CallAdmission(host.actor, host.life, creator, created.lease, host.settings)
+
+    def _start_calls(self, calls: CallAdmission, now_ns: int, out: list[Effect]) -> None:
+        for call in calls.start(now_ns):
+            self._start(call, out)
+
+    def _on_call_ended(
+        self, calls: CallAdmission, event: TaskEnded, now_ns: int, out: list[Effect]
+    ) -> None:
+        ended = calls.end(event.task, event.attempt)
+        assert ended is not None, "the end of a call that does not run"
+        if calls.is_leaving:
+            reached("end of a call of an actor that left")
+            return
+        self._report_end(ended.call, event, now_ns - ended.started_ns, now_ns, out)
+        self._start_calls(calls, now_ns, out)
+        self._tell_blocked(calls, out)
+        self._end_when_idle(calls, now_ns, out)
+
+    def _tell_blocked(self, calls: CallAdmission, out: list[Effect]) -> None:
+        news = calls.blocked_news()
+        if news is not None and self.node is not None:
+            out.append(Send(self.node, WorkerBlocked(calls.lease, news)))
+
+    def _end_when_idle(self, calls: CallAdmission, now_ns: int, out: list[Effect]) -> None:
+        if calls.is_ending and calls.is_idle:
+            self.reports.flush_all(now_ns, out)
+            out.append(ActorOver())
+
+    def _forget_held(self, owner: PeerId, task: TaskId) -> None:
+        held = self.held.get(owner)
+        if held is not None:
+            held.pop(task, None)
+            if not held:
+                del self.held[owner]

@@ -15,6 +15,7 @@ reported before comes first.
 from collections.abc import Callable
 from typing import Any
 
+from zgen.core.actors import Actors
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import (
     Effect,
@@ -89,26 +90,41 @@ class Owner:
         self.streams = StreamsIn(store.dropped)
         self.placement = Placement(me, self.tasks, self.refs, self.streams)
         self.settlement = Settlement(self.tasks, self.refs, self.streams, self.placement)
+        self.actors = Actors(
+            me,
+            self.tasks,
+            self.refs,
+            self.streams,
+            self.placement,
+            self.settlement,
+            self.submit,
+        )
         self.node_lost: Fault | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             ReportItems: self._on_report_items,
             ReportEnd: self._on_report_end,
             TasksDone: self._on_tasks_done,
             TasksReturned: self._on_tasks_returned,
-            LeaseGranted: self.placement.on_granted,
+            LeaseGranted: self._on_lease_granted,
             LeaseWaiting: self.placement.on_waiting,
             LeaseRefused: self._on_lease_refused,
             LeaseWanted: self.placement.on_wanted,
             JobRegistered: self._on_job_registered,
             LogLines: self._on_log_lines,
             NodeReport: lambda s, m, now, out: out.append(NodeAnswered(m.query, m.state)),
+            **self.actors.handlers,
         }
 
     @property
     def deadlines(self) -> tuple[Deadlines[Any], ...]:
         """When ``on_timer`` is wanted."""
         placement = self.placement
-        return self.settlement.deadlines, placement.deadlines, placement.leases.deadlines
+        return (
+            self.settlement.deadlines,
+            placement.deadlines,
+            placement.leases.deadlines,
+            *self.actors.deadlines,
+        )
 
     # -- local events ------------------------------------------------------------------------------
     def submit(self, event: SubmitTask, now_ns: int, out: list[Effect]) -> None:
@@ -185,6 +201,7 @@ class Owner:
         """Queue the retries that are due and return idle leases."""
         self.settlement.on_timer(now_ns, out)
         self.placement.on_timer(now_ns, out)
+        self.actors.on_timer(now_ns, out)
 
     def on_down(
         self,
@@ -226,6 +243,7 @@ class Owner:
             self.placement.requeue(held.shape, again)
         for shape in shapes:
             self.placement.pump(shape, now_ns, out)
+        self.actors.on_down(peer, down or reason, unsent, now_ns, out)
 
     def check(self) -> None:
         """Assert the invariants of all tables and between them."""
@@ -235,8 +253,9 @@ class Owner:
         self.streams.check()
         leases = self.placement.leases
         leases.check()
+        self.actors.check()
         for task, entry in self.tasks.entries.items():
-            if entry.lease is not None:
+            if entry.lease is not None and not entry.spec.method:
                 assert task in leases.held[entry.lease].in_flight, entry.doing.story()
             for name in entry.spec.slots:
                 assert self.refs.records[name].pins > 0, entry.doing.story()
@@ -291,7 +310,8 @@ class Owner:
         if not (retry and self.settlement.retry(stream, "it raised", now_ns)):
             completion = self.streams.finish(stream, message.count, error)
             self.settlement.end_stream(stream, completion, now_ns, out)
-        self.placement.pump(entry.spec.shape, now_ns, out)
+        if not entry.spec.method:
+            self.placement.pump(entry.spec.shape, now_ns, out)
 
     def _on_tasks_done(
         self, sender: PeerId, message: TasksDone, now_ns: int, out: list[Effect]
@@ -306,11 +326,10 @@ class Owner:
                 try:
                     entry = self._accept(sender, outcome.task, outcome.attempt)
                     if entry is not None:
-                        shapes[entry.spec.shape] = None
-                        ended = self._results_of(entry, outcome, values, now_ns, out)
-                        results += ended
-                        if ended:
-                            needless.clear()
+                        if not entry.spec.method:
+                            shapes[entry.spec.shape] = None
+                        results += self._results_of(entry, outcome, values, now_ns, out)
+                        needless.clear()
                 finally:
                     self.refs.dropped.extend(needless)
         finally:  # what stands in front of an outcome that is refused has ended
@@ -338,9 +357,11 @@ class Owner:
         A generator that may run again sends what it yielded too, in case that it does not.
         """
         task, count = outcome.task, entry.spec.returns_count
-        expected = {OUTCOME_VALUE: (count,), OUTCOME_RETRY: (1, count)}.get(outcome.outcome, (1,))
-        if len(values) not in expected or count == STREAMING:
-            raise RemoteProtocolError(f"{len(values)} results, expected {expected[-1]}")
+        expected = count if outcome.outcome == OUTCOME_VALUE else 1
+        if len(values) != expected or count == STREAMING:
+            raise RemoteProtocolError(f"{len(values)} results, expected {expected}")
+        if entry.spec.method and entry.spec.creates_actor:
+            return self.actors.supervision.on_created(entry, outcome.outcome, values, now_ns, out)
         self.placement.release(entry, task, outcome.run_ns, now_ns, out)
         retry = outcome.outcome == OUTCOME_RETRY
         if retry and self.settlement.retry(task, "it raised", now_ns):
@@ -352,9 +373,20 @@ class Owner:
     ) -> None:
         self.placement.on_returned(sender, message.lease, message.tasks, now_ns, out)
 
+    def _on_lease_granted(
+        self, sender: PeerId, message: LeaseGranted, now_ns: int, out: list[Effect]
+    ) -> None:
+        is_mine = sender == self.placement.node
+        if not (is_mine and self.actors.supervision.on_granted(message, now_ns, out)):
+            self.placement.on_granted(sender, message, now_ns, out)
+
     def _on_lease_refused(
         self, sender: PeerId, message: LeaseRefused, now_ns: int, out: list[Effect]
     ) -> None:
+        if sender == self.placement.node and self.actors.supervision.on_refused(
+            message, now_ns, out
+        ):
+            return
         for task in self.placement.on_refused(sender, message):
             name = self.tasks.entries[task].spec.name
             fault = Fault(FaultKind.REFUSED, name, message.reason, may_have_run=False)
@@ -389,6 +421,7 @@ class Owner:
     def _lose_node(self, node: PeerId, reason: str, now_ns: int, out: list[Effect]) -> None:
         self.node_lost = Fault(FaultKind.NODE_DIED, "", reason)
         self.placement.leave_node()
+        self.actors.supervision.leave_node(now_ns)
         for task in list(self.tasks.entries):
             if task in self.tasks.entries:
                 self.settlement.fail(task, self.node_lost, now_ns, "the node died", out)

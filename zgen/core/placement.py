@@ -11,6 +11,8 @@ one
 ends in a pump. A function travels to a worker once, in front of the first task that names it.
 """
 
+from typing import Protocol
+
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import RegisterDriver, TaskSpec
@@ -33,8 +35,27 @@ from zgen.wire.lease import (
 )
 from zgen.wire.schema import Buffers
 from zgen.wire.stream import CloseStream
-from zgen.wire.task import STREAMING, DefineFunction, PushedTask, PushTasks
-from zgen.wire.value import Value, pack, size_bytes
+from zgen.wire.task import STREAMING, DefineFunction, PushedCall, PushedTask, PushTasks
+from zgen.wire.value import Fault, Value, pack, size_bytes
+
+
+class Calls(Protocol):
+    """Calls of actors and the tasks that create them, which do not go where a lease leads."""
+
+    def on_ready(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
+        """A task misses nothing."""
+
+    def worker_of(self, entry: TaskEntry) -> PeerId | None:
+        """Return where a pushed task is."""
+
+    def released(self, entry: TaskEntry) -> None:
+        """A pushed task ended at its worker."""
+
+    def on_finished(self, entry: TaskEntry) -> None:
+        """A task is out of the task table."""
+
+    def on_failed(self, entry: TaskEntry, fault: Fault, now_ns: int, out: list[Effect]) -> None:
+        """A task was ended with an error that its body did not raise."""
 
 
 class Placement:
@@ -44,7 +65,10 @@ class Placement:
         leases: The leases in hand and asked for.
         node: The daemon that grants them, or None before ``join`` and after its death.
         deadlines: Shapes whose workers are busy, and when their new tasks are placed at the latest.
+        calls: Who places tasks of actors; set before the first of them.
     """
+
+    calls: Calls
 
     def __init__(self, me: PeerId, tasks: TaskTable, refs: RefTable, streams: StreamsIn) -> None:
         """Place tasks of these tables."""
@@ -70,6 +94,11 @@ class Placement:
         message = RegisterJob(self._job, event.pid, event.sys_path, event.cwd, event.environment)
         out.append(Send(self.node, message))
 
+    @property
+    def job(self) -> JobId:
+        """The job that leases are asked for."""
+        return self._job
+
     def is_of_this_job(self, job: JobId) -> bool:
         """Return whether ``job`` is the one that this process asks leases for."""
         return job == self._job
@@ -92,7 +121,11 @@ class Placement:
 
     def enqueue(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
         """Let a task that can run wait for a worker, or give it to one."""
-        shape = self._tasks.entries[task].spec.shape
+        spec = self._tasks.entries[task].spec
+        if spec.method:
+            self.calls.on_ready(task, now_ns, out)
+            return
+        shape = spec.shape
         self.leases.enqueue(shape, task)
         if self.leases.is_busy(shape, now_ns):
             self.deadlines.set_if_unset(
@@ -110,12 +143,17 @@ class Placement:
         self, entry: TaskEntry, task: TaskId, run_ns: int, now_ns: int, out: list[Effect]
     ) -> None:
         """A pushed task ended at its worker; a pump follows."""
+        if entry.spec.method:
+            self.calls.released(entry)
+            return
         assert entry.lease is not None, entry.doing.story()
         assert self.node is not None, entry.doing.story()
         self.leases.release(entry.lease, task, run_ns, self.node, now_ns, out)
 
     def worker_of(self, entry: TaskEntry) -> PeerId | None:
         """Return the worker that a task was pushed to, or None."""
+        if entry.spec.method and entry.lease is not None:
+            return self.calls.worker_of(entry)
         return self.leases.held[entry.lease].worker if entry.lease is not None else None
 
     def pump(self, shape: Shape, now_ns: int, out: list[Effect]) -> None:
@@ -126,7 +164,7 @@ class Placement:
         queue = self.leases.pools[shape].queue
         what = self._tasks.entries[queue[0]].spec.name if queue else ""
         for assignment in self.leases.assign(shape, self.node, self._job, what, now_ns, out):
-            self._push(assignment, now_ns, out)
+            self.push(assignment, now_ns, out)
 
     def on_returned(
         self,
@@ -203,9 +241,10 @@ class Placement:
         if self.node is not None:
             self.leases.on_timer(self.node, now_ns, out)
 
-    def _push(self, assignment: Assignment, now_ns: int, out: list[Effect]) -> None:
+    def push(self, assignment: Assignment, now_ns: int, out: list[Effect]) -> None:
         """Send an assignment, in as many messages as its bytes ask for."""
         pushed: list[PushedTask] = []
+        calls: list[PushedCall] = []
         buffers: list[bytes] = []
         size = 0
         closed: list[CloseStream] = []
@@ -218,7 +257,8 @@ class Placement:
                 if not self._streams.is_read(task):
                     reached("stream pushed that nobody reads")
                     closed.append(CloseStream(task, entry.attempt))
-            if self.leases.teach(assignment.worker, spec.function):
+            is_call = spec.method and not spec.creates_actor
+            if not is_call and self.leases.teach(assignment.worker, spec.function):
                 out.append(
                     Send(
                         assignment.worker,
@@ -228,13 +268,14 @@ class Placement:
             slots = [self._slot(name) for name in spec.slots]
             added = size_bytes(spec.arguments) + sum(map(size_bytes, slots))
             if pushed and size + added > BATCH_BYTES_MAX:
-                self._send(assignment, first_push, pushed, buffers, out)
+                self._send(assignment, first_push, pushed, calls, buffers, out)
                 first_push += len(pushed)
-                pushed, buffers, size = [], [], 0
+                pushed, calls, buffers, size = [], [], [], 0
             size += added
-            consumed = self._streams.grant_first(task) if spec.window else 0
-            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers, consumed))
-        self._send(assignment, first_push, pushed, buffers, out)
+            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers))
+            if spec.method:
+                calls.append(PushedCall(spec.actor, spec.method, spec.group))
+        self._send(assignment, first_push, pushed, calls, buffers, out)
         out.extend([Send(assignment.worker, message) for message in closed])
 
     @staticmethod
@@ -242,6 +283,7 @@ class Placement:
         assignment: Assignment,
         first_push: int,
         pushed: list[PushedTask],
+        calls: list[PushedCall],
         buffers: list[bytes],
         out: list[Effect],
     ) -> None:
@@ -250,6 +292,7 @@ class Placement:
             first_push,
             tuple(pushed),
             assignment.returns_seen,
+            tuple(calls),
             Buffers(tuple(buffers)),
         )
         out.append(Send(assignment.worker, message, (assignment.lease, first_push)))

@@ -22,8 +22,10 @@ from zgen.core.store_client import StoreClient
 from zgen.core.store_events import OpenView, RegionUnused, WantRegion
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
+from zgen.wire.actor import ActorAt, ClaimName, FindName
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import LeaseGranted, ProcessDown, WorkerReady
+from zgen.wire.session import Address
 from zgen.wire.store import AskEvict, RegionsHeld, RegionsLeased, RegionsRefused
 from zgen.wire.value import Stored
 
@@ -49,6 +51,7 @@ class ProcessMachine:
         self.store = StoreClient()
         self.owner = Owner(identity.address.peer, self.store)
         self.executor = Executor(self.store) if executes else None
+        self._gone = self.owner.refs.gone
         self.next_deadline_ns: int | None = None
         self.node: PeerId | None = None
         #: Peer -> what is known of its death while its line falls quiet. Removed when the DOWN is
@@ -80,6 +83,13 @@ class ProcessMachine:
                 e.function, e.payload
             ),
             ev.SubmitTask: lambda e, now, out: self.owner.submit(e, now, out),
+            ev.CreateActor: lambda e, now, out: self.owner.actors.create(e, now, out),
+            ev.CallActor: self._on_call,
+            ev.KillActorNow: self._on_kill,
+            ev.NameActor: self._on_name_actor,
+            ev.FindActor: lambda e, now, out: self._to_node(
+                FindName(e.query, e.namespace, e.name), out
+            ),
             ev.PutObject: self._on_put,
             ev.TakeItems: self.owner.take,
             ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
@@ -95,6 +105,7 @@ class ProcessMachine:
             self._handlers[ev.Yielded] = self._on_yielded
             self._handlers[ev.TaskEnded] = executor.on_task_ended
             self._handlers[ev.BodyBlocked] = executor.on_body_blocked
+            self._handlers[ev.ExitActor] = executor.on_exit_actor
 
     @property
     def lines_closing(self) -> bool:
@@ -105,6 +116,8 @@ class ProcessMachine:
         """Absorb one event and return what is to be done, in order."""
         wanted: list[Effect] = []
         self._handlers[type(event)](event, now_ns, wanted)
+        if self._gone:
+            self._on_handles_gone(now_ns, wanted)
         store = self.store
         if store.dropped or store.regions.changed:
             store.settle(wanted)
@@ -155,9 +168,8 @@ class ProcessMachine:
                 self._on_message(sender, decode(body), now_ns, out)
             except RemoteProtocolError as error:
                 self._count(str(error))
-        if self.executor is not None and self.executor.holds.bodies:
-            for task, owner in self.executor.holds.held_for(Reason.BYTES):
-                self.executor.on_acked(task, self.session.item_bytes_unacked(owner), out)
+        if self.executor is not None and sender in self.executor.held:
+            self.executor.on_acked(sender, self.session.item_bytes_unacked(sender), out)
 
     def _on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
         kind = type(message)
@@ -167,6 +179,9 @@ class ProcessMachine:
                 if self.session.is_fenced(message.worker.peer, message.worker.incarnation):
                     raise RemoteProtocolError("a grant of a dead worker")
                 self.session.dial(message.worker, out)
+            elif kind is ActorAt and self._is_dead(message.worker, out):
+                reached("actor found at a dead worker")
+                return  # its creator will say what became of it
             handler(sender, message, now_ns, out)
         elif kind in STORE_MESSAGES:
             if sender != self.node:
@@ -206,6 +221,40 @@ class ProcessMachine:
             self.executor.node = event.node.peer
             out.append(Send(event.node.peer, WorkerReady(event.pid)))
 
+    def _on_call(self, event: ev.CallActor, now_ns: int, out: list[Effect]) -> None:
+        is_dead = self._is_dead(event.creator, out)
+        self.owner.actors.call(event, now_ns, out)
+        if is_dead:
+            self.owner.actors.calling.on_down(event.creator.peer, [], now_ns, out)
+
+    def _on_kill(self, event: ev.KillActorNow, now_ns: int, out: list[Effect]) -> None:
+        if not self._is_dead(event.creator, out):
+            self.owner.actors.kill(event, now_ns, out)
+
+    def _on_name_actor(self, event: ev.NameActor, now_ns: int, out: list[Effect]) -> None:
+        me = self.session.identity.address
+        claim = ClaimName(
+            event.query, event.namespace, event.name, event.actor, me, event.description
+        )
+        self._to_node(claim, out)
+
+    def _to_node(self, message: Any, out: list[Effect]) -> None:
+        if self.owner.placement.node is not None:
+            out.append(Send(self.owner.placement.node, message))
+
+    def _is_dead(self, process: Address, out: list[Effect]) -> bool:
+        """Have a line to another process; return whether it was declared dead."""
+        me = self.session.identity.address.peer
+        if process.peer == me:
+            return False
+        self.session.dial(process, out)
+        return self.session.is_fenced(process.peer, process.incarnation)
+
+    def _on_handles_gone(self, now_ns: int, out: list[Effect]) -> None:
+        gone = list(self._gone)
+        self._gone.clear()
+        self.owner.actors.on_handles_gone(gone, now_ns, out)
+
     def _on_put(self, event: ev.PutObject, now_ns: int, out: list[Effect]) -> None:
         if type(event.value) is Stored:
             self.store.stock.reported(event.value.region, out)
@@ -233,10 +282,8 @@ class ProcessMachine:
         task = event.task
         is_full = executor.reports.add_item(task, event.attempt, event.value, now_ns, out)
         if out:
-            owner = executor.reports.streams[task].owner
-            executor.on_items_sent(task, owner, self.session.item_bytes_unacked(owner), out)
-            if is_full:
-                executor.holds.hold(task, owner, Reason.WINDOW, out)
+            owner = executor.reports.streams[event.task].owner
+            executor.on_items_sent(event.task, owner, self.session.item_bytes_unacked(owner), out)
         else:
             tick_ns = executor.reports.deadlines.next_ns
             if tick_ns is not None and (

@@ -47,6 +47,10 @@ class RefTable:
         self.dropped: list[Stored] = dropped if dropped is not None else []
         #: Object -> record. Added by ``create``; removed when both counts reach zero.
         self.records: dict[ObjectId, OwnedRef] = {}
+        #: Objects whose end somebody wants to know of. Added by who wants to; removed with them.
+        self.watched: dict[ObjectId, None] = {}
+        #: Watched ones that are gone, until that is taken care of.
+        self.gone: list[ObjectId] = []
 
     def create(self, name: ObjectId, value: Value | None = None) -> OwnedRef:
         """Add an object with one local reference."""
@@ -90,6 +94,9 @@ class RefTable:
             del self.records[name]
             if type(record.value) is Stored:
                 self.dropped.append(record.value)
+            elif name in self.watched:
+                del self.watched[name]
+                self.gone.append(name)
 
     def drop_all(self, names: Iterable[ObjectId]) -> None:
         """Count one user reference less for each name; unknown ones are of an earlier life."""
@@ -104,6 +111,9 @@ class RefTable:
                     del records[name]
                     if type(record.value) is Stored:
                         self.dropped.append(record.value)
+                    elif self.watched and name in self.watched:
+                        del self.watched[name]
+                        self.gone.append(name)
             else:
                 assert record.local > 0, f"object {short(name)} was dropped too often"
 

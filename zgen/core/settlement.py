@@ -133,9 +133,21 @@ class Settlement:
                     self._placement.enqueue(task, now_ns, out)
                 continue
             for task in waiting:
-                work.extend(self._abandon_for_argument(task, value, now_ns, out))
+                if task in self._tasks.entries:  # else it went with an actor that went before it
+                    work.extend(self._abandon_for_argument(task, value, now_ns, out))
         if ready:
             out.append(ObjectsReady(tuple(ready)))
+
+    def close(self, task: TaskId, now_ns: int, cause: str) -> None:
+        """Take out a task whose results have their values already."""
+        self._finish(task, now_ns, cause)
+
+    def unpin_arguments(self, entry: TaskEntry) -> None:
+        """Let go of the arguments of a task that will not be pushed again."""
+        for name in entry.spec.slots:
+            self._refs.unpin(name)
+        entry.spec.slots = ()
+        entry.spec.arguments = b""
 
     @staticmethod
     def _death_under(entry: TaskEntry, pid: int, down: ProcessDown | str) -> Fault:
@@ -159,6 +171,8 @@ class Settlement:
     ) -> list[Result]:
         """Take a task out with an error; return what its objects get."""
         entry = self._finish(task, now_ns, cause)
+        if entry.spec.method:
+            self._placement.calls.on_failed(entry, fault, now_ns, out)
         if entry.spec.returns_count != STREAMING:
             return [(object_id(task, index), fault) for index in range(entry.spec.returns_count)]
         self._streams.fail(task, fault)
@@ -170,4 +184,6 @@ class Settlement:
         self.deadlines.clear(task)
         for name in entry.spec.slots:
             self._refs.unpin(name)
+        if entry.spec.method:
+            self._placement.calls.on_finished(entry)
         return entry

@@ -217,6 +217,11 @@ class StreamsOut:
         line.flushed_ns = now_ns
         # The tick stays armed: clearing and arming it again would cost every flush of a busy line.
 
+    def flush_all(self, now_ns: int, out: list[Effect]) -> None:
+        """Let everything leave that waits."""
+        for owner in self.lines:
+            self.flush(owner, now_ns, out)
+
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Flush the lines whose first entry has waited long enough."""
         for owner in self.deadlines.pop_due(now_ns):

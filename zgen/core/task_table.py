@@ -140,16 +140,18 @@ class TaskTable:
     def retry(self, task: TaskId, now_ns: int, cause: str) -> int | None:
         """An attempt failed; return when the next one is due, or None without a budget."""
         entry = self.entries[task]
-        entry.started += 1
-        entry.lost = 0
-        if entry.retries_left == 0:
+        if not _begin_attempt(entry):
             return None
-        if entry.retries_left > 0:
-            entry.retries_left -= 1
-        entry.attempt += 1  # before anything is submitted: the fence
-        entry.lease = None
         entry.doing.move(Doing.WAITING_RETRY, now_ns, cause)
         return now_ns + backoff_ns(entry.attempt, RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX, task)
+
+    def retry_at_once(self, task: TaskId, now_ns: int, cause: str) -> bool:
+        """An attempt failed; return whether the next one is due now, or False without a budget."""
+        entry = self.entries[task]
+        if not _begin_attempt(entry):
+            return False
+        entry.doing.move(Doing.WAITING_LEASE, now_ns, cause)
+        return True
 
     def on_retry_due(self, task: TaskId, now_ns: int) -> None:
         """The pause before a retry is over."""
@@ -181,3 +183,16 @@ class TaskTable:
     def _story(self, task: TaskId) -> str:
         entry = self.entries[task]
         return f"task {short(task)}: {entry.doing.state}\n{entry.doing.story()}"
+
+
+def _begin_attempt(entry: TaskEntry) -> bool:
+    """Count an attempt that failed; return whether the budget allows another one."""
+    entry.started += 1
+    entry.lost = 0
+    if entry.retries_left == 0:
+        return False
+    if entry.retries_left > 0:
+        entry.retries_left -= 1
+    entry.attempt += 1  # before anything is submitted: the fence
+    entry.lease = None
+    return True

@@ -186,7 +186,7 @@ class ClaimName:
 
 @message(0x69)
 class FindName:
-    """Any -> node: which actor has this name?
+    """Any -> node: tell me which actor has this name.
 
     Attributes:
         query: Number to repeat in the answer.

@@ -53,6 +53,7 @@ from zgen.wire.lease import (
     WorkerBlocked,
     WorkerReady,
 )
+from zgen_node.core.directory import Directory
 from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease
 from zgen_node.core.output import Output
@@ -101,6 +102,7 @@ class NodeMachine:
         self.pool = self._staffing.pool
         self.leases = self._staffing.leases
         self.storage = Storage(self._peers, self._staffing, store_bytes)
+        self._directory = Directory(identity.address, self._peers, self._staffing)
         self._output = Output(identity.address, self._peers, self._staffing, self.storage)
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
@@ -127,6 +129,7 @@ class NodeMachine:
             WorkerBlocked: self._on_worker_blocked,
             QueryNode: self._output.on_query,
             **self.storage.messages,
+            **self._directory.messages,
         }
 
     def step(self, event: Event, now_ns: int) -> list[Effect]:
@@ -164,6 +167,7 @@ class NodeMachine:
         self._peers.check()
         self._staffing.check()
         self.storage.check()
+        self._directory.check()
         for lease in self.leases.all():
             assert not self._peers.is_down(lease.owner), f"lease {short(lease.lease)} of the dead"
         for worker in self.pool.all():
@@ -222,6 +226,7 @@ class NodeMachine:
 
     def _down(self, down: ProcessDown, now_ns: int, out: list[Effect]) -> bool:
         """Note a death; return whether its watchers were told at once."""
+        self._directory.died(down.peer)
         self.storage.died(down.peer, now_ns, out)
         told: list[Effect] = []
         at_once = self._peers.down(down, now_ns, told)
@@ -263,6 +268,7 @@ class NodeMachine:
             return
         self._staffing.end_job(job, "job over", now_ns, out)
         self.storage.died(peer, now_ns, out)
+        self._directory.died(peer)
         out.append(UnwatchProcess(peer, job.incarnation))
 
     def _on_process_exited(self, event: ProcessExited, now_ns: int, out: list[Effect]) -> None:

@@ -22,15 +22,15 @@ TASK, LEASE, FUNCTION = TaskId(b"t" * 16), LeaseId(b"l" * 16), FunctionId(b"f" *
 
 def test_a_push_carries_tasks_as_arrays_and_buffers_as_frames() -> None:
     task = PushedTask(TASK, 1, FUNCTION, "work", STREAMING, b"args", ((0, b"d", 1),), b"")
-    push = PushTasks(LEASE, 5, (task,), 2, Buffers((b"raw",)))
+    push = PushTasks(LEASE, 5, (task,), 2, buffers=Buffers((b"raw",)))
     body = (
-        b"\x95\x21\xc4\x10"
+        b"\x96\x21\xc4\x10"
         + LEASE
         + b"\x05\x91\x9a\xc4\x10"
         + TASK
         + b"\x01\xc4\x10"
         + FUNCTION
-        + b"\xa4work\xfe\xc4\x04args\x91\x93\x00\xc4\x01d\x01\xc4\x00\x00\x00\x02"
+        + b"\xa4work\xfe\xc4\x04args\x91\x93\x00\xc4\x01d\x01\xc4\x00\x02\x90"
     )
     assert encode(push) == [body, b"raw"]
     assert decode([body, b"raw"]) == push

@@ -1,0 +1,150 @@
+"""Actors of one process: those that it created and those that it calls.
+
+Rules of this file: it hands on. What a task of an actor needs of the tables goes to the creators'
+side if the task creates the actor, and to the callers' side if it is a call.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from zgen.core.calling import Calling
+from zgen.core.deadlines import Deadlines
+from zgen.core.effects import Effect, NameAnswered, PushToken, Send
+from zgen.core.events import CallActor, CreateActor, KillActorNow, SubmitTask
+from zgen.core.placement import Placement
+from zgen.core.ref_table import RefTable
+from zgen.core.settlement import Settlement
+from zgen.core.stream_in import StreamsIn
+from zgen.core.supervision import End, Supervision
+from zgen.core.task_table import TaskEntry, TaskTable
+from zgen.ids import ActorId, ObjectId, PeerId, TaskId
+from zgen.wire.actor import (
+    ActorAt,
+    ActorExits,
+    ActorLost,
+    KillActor,
+    NameAnswer,
+    UnwatchActor,
+    WatchActor,
+)
+from zgen.wire.value import Fault
+
+
+class Actors:
+    """Both sides of actors, as the owner uses them.
+
+    Attributes:
+        calling: The actors that this process calls.
+        supervision: The actors that it created.
+        handlers: What to do about each class of message; each may raise ``RemoteProtocolError``.
+    """
+
+    def __init__(
+        self,
+        me: PeerId,
+        tasks: TaskTable,
+        refs: RefTable,
+        streams: StreamsIn,
+        placement: Placement,
+        settlement: Settlement,
+        submit: Callable[[SubmitTask, int, list[Effect]], None],
+    ) -> None:
+        """Create and call with the tasks of these tables, taken in by ``submit``."""
+        self.calling = Calling(me, tasks, refs, streams, placement, settlement)
+        self.supervision = Supervision(tasks, refs, placement, settlement, self.calling)
+        self._me = me
+        self._tasks = tasks
+        self._submit = submit
+        placement.calls = self
+        supervision = self.supervision
+        self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
+            ActorAt: self.calling.on_at,
+            ActorLost: self.calling.on_lost,
+            WatchActor: supervision.on_watch,
+            UnwatchActor: supervision.on_unwatch,
+            KillActor: supervision.on_kill,
+            ActorExits: supervision.on_exits,
+            NameAnswer: lambda s, m, now, out: out.append(
+                NameAnswered(m.query, m.actor, m.creator, m.description)
+            ),
+        }
+
+    @property
+    def deadlines(self) -> tuple[Deadlines[Any], ...]:
+        """When ``on_timer`` is wanted."""
+        return self.calling.deadlines, self.supervision.deadlines
+
+    def pending_count(self, actor: ActorId) -> int:
+        """Return how many calls of an actor have not ended."""
+        return self.calling.pending_count(actor)
+
+    # -- local events ------------------------------------------------------------------------------
+    def create(self, event: CreateActor, now_ns: int, out: list[Effect]) -> None:
+        """Take in an actor: its creation task is submitted like any other."""
+        self.supervision.begin(event)
+        self._submit(SubmitTask(event.spec), now_ns, out)
+
+    def call(self, event: CallActor, now_ns: int, out: list[Effect]) -> None:
+        """Take in a call of an actor, whose creator has a line already if it is another process."""
+        spec = event.spec
+        is_new = self.calling.begin(spec, event.creator, now_ns, out)
+        self._submit(SubmitTask(spec), now_ns, out)
+        if is_new and event.creator.peer == self._me:
+            self.supervision.welcome(spec.actor, now_ns, out)
+        self.calling.submitted(spec.actor, now_ns, out)
+
+    def kill(self, event: KillActorNow, now_ns: int, out: list[Effect]) -> None:
+        """End a life of an actor, or tell its creator to."""
+        if event.creator.peer == self._me:
+            self.supervision.kill(event.actor, event.no_restart, now_ns, out)
+        else:
+            out.append(Send(event.creator.peer, KillActor(event.actor, event.no_restart)))
+
+    def on_handles_gone(self, gone: list[ObjectId], now_ns: int, out: list[Effect]) -> None:
+        """Nobody can call the actors of these handle objects any more."""
+        self.supervision.on_handles_gone(gone, now_ns, out)
+
+    def on_down(
+        self, peer: PeerId, end: End, unsent: list[PushToken], now_ns: int, out: list[Effect]
+    ) -> None:
+        """A process is dead and its line quiet; ``unsent`` certainly never left for it."""
+        self.supervision.on_down(peer, end, unsent, now_ns, out)
+
+    def on_timer(self, now_ns: int, out: list[Effect]) -> None:
+        """Do what is due on either side."""
+        self.calling.on_timer(now_ns, out)
+        self.supervision.on_timer(now_ns, out)
+
+    def check(self) -> None:
+        """Assert the invariants of both sides."""
+        self.supervision.check()
+        self.calling.check()
+
+    # -- what placement and settlement ask about the tasks of actors -------------------------------
+    def on_ready(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
+        """A task misses nothing."""
+        spec = self._tasks.entries[task].spec
+        if spec.creates_actor:
+            self.supervision.ask(spec.actor, out)
+        else:
+            self.calling.on_ready(task, now_ns, out)
+
+    def worker_of(self, entry: TaskEntry) -> PeerId | None:
+        """Return where a pushed task is."""
+        if entry.spec.creates_actor:
+            return self.supervision.worker_of(entry.spec.actor)
+        return self.calling.worker_of(entry.spec.actor)
+
+    def released(self, entry: TaskEntry) -> None:
+        """A call ended at its worker."""
+        self.calling.calls.landed(entry.spec.actor, entry.spec.task)
+
+    def on_finished(self, entry: TaskEntry) -> None:
+        """A task is out of the task table."""
+        if not entry.spec.creates_actor:
+            self.calling.forget(entry.spec.actor, entry.spec.task)
+
+    def on_failed(self, entry: TaskEntry, fault: Fault, now_ns: int, out: list[Effect]) -> None:
+        """A task was ended with an error that its body did not raise."""
+        if entry.spec.creates_actor:
+            self.supervision.on_failed(entry, fault, now_ns, out)
