@@ -1,6 +1,7 @@
 """`ActorHandle`, `ActorMethod`: calls of an actor, from any process that has a handle."""
 
 import functools
+import inspect
 from typing import Any, Final, NoReturn
 
 from zgen.core.events import CallActor, TaskSpec
@@ -24,6 +25,15 @@ METHOD_OPTIONS: Final = (
     "concurrency_group",
     "max_task_retries",
     "retry_exceptions",
+)
+
+
+#: Stands for a signature that is not known.
+_ANYTHING: Final = inspect.Signature(
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
 )
 
 
@@ -54,7 +64,7 @@ class MethodCalls(RemoteFunction[..., Any]):
     def __init__(self, description: Description, name: str, facts: MethodFacts) -> None:
         """Made by zgen only."""
         self.__name__ = name
-        self._signature = facts.signature
+        self._signature = facts.signature or _ANYTHING
         self._returns_count = facts.returns_count
         self.facts = facts
         self._description = description
@@ -92,6 +102,10 @@ class MethodCalls(RemoteFunction[..., Any]):
         runtime.loop.post(CallActor(spec, handle.creator))
         del puts  # the call needs what they refer to, and keeps it
         return self._handles(runtime, task)
+
+    def __repr__(self) -> str:
+        """Name the method."""
+        return f"MethodCalls({self._label})"
 
     def changed(self, options: dict[str, Any], name: str) -> "MethodCalls":
         """Return the same method called in another way."""

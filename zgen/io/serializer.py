@@ -352,7 +352,7 @@ def _error_of_fault(fault: Fault) -> BaseException:
 
 
 def _actor_died(fault: Fault) -> ActorDiedError:
-    ended = fault.pid != 0 and (fault.signal != 0 or fault.exit_code >= 0)
+    ended = fault.signal != 0 or fault.exit_code > 0
     return ActorDiedError(
         fault.actor.hex(),
         fault.name.rpartition(".")[0],
