@@ -1,7 +1,8 @@
 """`ActorClass`, actor options, `kill`, `get_actor`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from zgen.actor_handle import (
     METHOD_OPTIONS,
@@ -22,6 +23,8 @@ from zgen.remote_function import RemoteFunction, TaskOptions, check_options
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
 from zgen.wire.actor import ActorSettings
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _RESOURCES: Final = ("num_cpus", "num_gpus", "memory", "resources")
 _BUILT_IN: Final = (methods.CALL, methods.READY, methods.TERMINATE)
@@ -281,7 +284,7 @@ def make_remote_class(cls: type, options: dict[str, Any]) -> ActorClass:
     return made
 
 
-def method(**options: Any) -> Any:
+def method(**options: Any) -> Callable[[F], F]:
     """Say how calls of a method are made, in the class body of an actor.
 
     Args:
@@ -296,7 +299,7 @@ def method(**options: Any) -> Any:
         raise TypeError(f"use @zgen.method(…) with keywords: {', '.join(METHOD_OPTIONS)}")
     check_method_options(options)
 
-    def mark(function: Any) -> Any:
+    def mark(function: F) -> F:
         setattr(function, methods.MARK, {**getattr(function, methods.MARK, {}), **options})
         return function
 

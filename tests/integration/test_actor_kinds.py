@@ -14,6 +14,7 @@ import pytest
 
 import zgen
 from tests.integration.gates import Gate
+from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import is_alive, wait_until
 from zgen.exceptions import ActorDiedError, GetTimeoutError
 from zgen.runtime.process import Runtime
@@ -31,7 +32,7 @@ def values(stream: Any) -> list[Any]:
 
 # -- threads ---------------------------------------------------------------------------------------
 @zgen.remote(max_concurrency=3)
-class Threaded:
+class Threaded(RemoteClass):
     def __init__(self) -> None:
         self.barrier = threading.Barrier(3)
         self.running = 0
@@ -131,7 +132,7 @@ def test_kill_ends_every_stream_of_a_threaded_actor(gate: Gate) -> None:
 # -- groups ----------------------------------------------------------------------------------------
 def test_a_concurrency_group_has_threads_of_its_own(gate: Gate) -> None:
     @zgen.remote(concurrency_groups={"io": 2, "other": 1})
-    class Grouped:
+    class Grouped(RemoteClass):
         def __init__(self) -> None:
             self.barrier = threading.Barrier(2)
 
@@ -161,7 +162,7 @@ def test_a_concurrency_group_has_threads_of_its_own(gate: Gate) -> None:
 
 def test_a_group_of_an_async_actor_bounds_its_calls() -> None:
     @zgen.remote(concurrency_groups={"few": 2})
-    class Grouped:
+    class Grouped(RemoteClass):
         def __init__(self) -> None:
             self.running, self.most = 0, 0
             self.event = asyncio.Event()
@@ -187,7 +188,7 @@ def test_a_group_of_an_async_actor_bounds_its_calls() -> None:
 
 # -- event loops -----------------------------------------------------------------------------------
 @zgen.remote
-class Async:
+class Async(RemoteClass):
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.event = asyncio.Event()
@@ -305,7 +306,7 @@ def test_async_and_sync_generators_of_an_async_actor_stream_side_by_side() -> No
 
 def test_a_thousand_streams_of_one_async_actor_are_open_at_once(runtime: Runtime) -> None:
     @zgen.remote
-    class Serves:
+    class Serves(RemoteClass):
         def __init__(self) -> None:
             self.open, self.most = 0, 0
             self.all_there = asyncio.Event()
@@ -341,7 +342,7 @@ def test_a_thousand_streams_of_one_async_actor_are_open_at_once(runtime: Runtime
 
 def test_a_generator_that_never_waits_lets_other_calls_in() -> None:
     @zgen.remote
-    class Endless:
+    class Endless(RemoteClass):
         def __init__(self) -> None:
             self.stop = False
 

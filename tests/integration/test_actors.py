@@ -12,6 +12,7 @@ import pytest
 
 import zgen
 from tests.integration.gates import Gate
+from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import is_alive, wait_until
 from zgen.exceptions import (
     ActorDiedError,
@@ -33,7 +34,7 @@ def values(stream: Any) -> list[Any]:
 
 
 @zgen.remote
-class Counter:
+class Counter(RemoteClass):
     """Counts."""
 
     kind = "counter"
@@ -166,7 +167,7 @@ def test_static_methods_class_methods_and_inherited_ones_are_methods() -> None:
             return cls.kind
 
     @zgen.remote
-    class Derived(Plain):
+    class Derived(Plain, RemoteClass):
         kind = "derived"
 
         @staticmethod
@@ -181,9 +182,9 @@ def test_static_methods_class_methods_and_inherited_ones_are_methods() -> None:
 
 def test_a_field_of_the_instance_does_not_hide_a_method_of_its_class() -> None:
     @zgen.remote
-    class Shadowed:
+    class Shadowed(RemoteClass):
         def __init__(self) -> None:
-            self.reported = 7  # type: ignore[method-assign,assignment]
+            vars(self)["reported"] = 7
 
         def reported(self) -> Any:
             return self.reported
@@ -193,7 +194,7 @@ def test_a_field_of_the_instance_does_not_hide_a_method_of_its_class() -> None:
 
 def test_an_actor_may_create_actors_of_its_own_class_and_submit_tasks() -> None:
     @zgen.remote
-    class Tree:
+    class Tree(RemoteClass):
         def __init__(self, depth: int) -> None:
             self.child = Tree.remote(depth - 1) if depth else None
 
@@ -247,7 +248,7 @@ def test_many_streams_of_one_actor_come_whole_and_in_order() -> None:
 
 def test_large_items_stream_from_an_actor() -> None:
     @zgen.remote
-    class Blocks:
+    class Blocks(RemoteClass):
         def give(self, count: int, size: int) -> Iterator[bytes]:
             for number in range(count):
                 yield bytes([number]) * size
@@ -297,7 +298,7 @@ def test_an_error_of_a_generator_method_comes_at_its_place() -> None:
 
 def test_an_error_of_the_constructor_is_raised_by_every_call() -> None:
     @zgen.remote
-    class Broken:
+    class Broken(RemoteClass):
         def __init__(self) -> None:
             raise ValueError("not today")
 
@@ -332,7 +333,7 @@ def test_an_argument_of_the_constructor_that_is_an_error_ends_the_actor() -> Non
 
 def test_retry_exceptions_runs_a_call_again(gate: Gate) -> None:
     @zgen.remote
-    class Flaky:
+    class Flaky(RemoteClass):
         def __init__(self) -> None:
             self.calls = 0
 
@@ -480,7 +481,7 @@ def test_thousand_calls_of_an_actor_that_was_killed_all_fail_and_none_hangs() ->
 # -- what surrounds it -----------------------------------------------------------------------------
 def test_the_runtime_context_tells_where_code_runs() -> None:
     @zgen.remote
-    class Knows:
+    class Knows(RemoteClass):
         def tell(self) -> tuple[Any, ...]:
             here = zgen.get_runtime_context()
             actor = here.current_actor
@@ -516,7 +517,7 @@ def test_the_runtime_context_tells_where_code_runs() -> None:
 
 def test_threads_of_a_method_submit_in_its_name() -> None:
     @zgen.remote
-    class Starts:
+    class Starts(RemoteClass):
         def work(self) -> list[Any]:
             found: list[Any] = []
 

@@ -7,13 +7,11 @@ hides a method of the same name.
 import inspect
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from zgen.ids import ID_BYTES, FunctionId
 from zgen.slotted import slotted
 from zgen.wire.task import STREAMING
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 #: Where ``zgen.method`` leaves what it was given.
 MARK: Final = "__zgen_method__"
