@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tests.sim.programs import NO_ROOM, RAISED, Consumer, Ops, Plan, item_value, result_value
 from tests.sim.store_user import NO_STREAM
 from zgen.core.effects import StartTask
-from zgen.core.events import BodyBlocked, TaskEnded, Yielded
-from zgen.ids import ObjectId, TaskId, object_id
-from zgen.limits import MS, REGION_SOON_NS
+from zgen.core.events import BodyBlocked, ExitActor, TaskEnded, Yielded
+from zgen.ids import ActorId, ObjectId, TaskId, object_id
+from zgen.limits import MS
 from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
-from zgen.wire.value import Fault, Parcel, Stored, Value
+from zgen.wire.value import NONE, Fault, Parcel, Stored, Value
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Worker
@@ -42,6 +42,8 @@ class Body:
         self.pushed = start.task
         self.task = start.task.task
         self.attempt = start.task.attempt
+        self.creates = start.call is not None and start.call.method == "__init__"
+        self.blocks = self.task if start.call is not None and not self.creates else NO_STREAM
         self.ops: Ops = json.loads(bytes(start.arguments))  # type: ignore[arg-type]  # plain bytes here
         self.at = 0
         self.yielded = 0
@@ -87,7 +89,7 @@ class Body:
         if self.is_hopeless:
             self.excuse()
             return
-        while self.worker.body is self:
+        while self.worker.bodies.get(self.task) is self:
             if self.held:
                 self.waits_for_release = True
                 self.user.later(REGION_SOON_NS, self._give_way)
@@ -112,6 +114,9 @@ class Body:
         index, returns = len(values), self.pushed.returns_count
         if returns == STREAMING or index == returns:
             self.end(OUTCOME_VALUE, tuple(values))
+            return
+        if self.creates:
+            self.end(OUTCOME_VALUE, (NONE,))
             return
         value = result_value(self.task, index, self.attempt, self.account.plan.result_bytes)
         if not isinstance(value, Stored):
@@ -139,7 +144,7 @@ class Body:
         if self.refs or self.children:
             streams = tuple(child for child, plan in self.children if plan.returns == STREAMING)
             self.user.drop(self.refs, tuple(s for s in streams if s in self.user.handles))
-        self.worker.body = None
+        del self.worker.bodies[task]
         self.account.ends.append(self.attempt)
         self.user.store.reported(values)
         self.drop_views()
@@ -231,6 +236,34 @@ class Body:
             self.refs.extend(object_id(name, index) for index in range(child.returns))
         return None
 
+    def _do_call(self, actor: str, plan: list[Any]) -> Any:
+        """Call an actor that somebody else holds a handle of."""
+        self.at += 1
+        child = Plan(*plan)
+        parent = (self.task, self.attempt)
+        name = self.user.call(ActorId(bytes.fromhex(actor)), child, parent, self.submitted)
+        self.submitted += 1
+        self.children.append((name, child))
+        if child.returns != STREAMING:
+            self.refs.extend(object_id(name, index) for index in range(child.returns))
+        return None
+
+    def _do_kill(self, actor: str, no_restart: bool) -> Any:
+        self.at += 1
+        self.user.kill(ActorId(bytes.fromhex(actor)), no_restart)
+        return None
+
+    def _do_exit(self) -> Any:
+        """The actor ends itself."""
+        return -1, self._exit
+
+    def _exit(self) -> None:
+        assert self.worker.actor is not None
+        self.worker.cluster.actors[self.worker.actor].exits += 1
+        self.worker.bodies.clear()
+        self.user.post(ExitActor())
+        self.worker.leave("it ended itself")
+
     def _do_gather(self) -> Any:
         """Wait for every child: each result, and each item of a stream."""
         self.at += 1
@@ -244,13 +277,13 @@ class Body:
         return -1, lambda: self._wait(waits)
 
     def _wait(self, waits: list[Wait]) -> None:
-        self.user.post(BodyBlocked(True))
+        self.user.post(BodyBlocked(True, self.blocks))
 
         def one() -> None:
             if waits:
                 waits.pop(0)(one)
             else:
-                self.user.post(BodyBlocked(False))
+                self.user.post(BodyBlocked(False, self.blocks))
                 self.user.later(0, self.go_on)
 
         one()

@@ -9,8 +9,9 @@ from hashlib import blake2b
 from tests.sim.bodies import Body
 from tests.sim.memory import Disk, Memory
 from tests.sim.oracles import Promises
-from tests.sim.programs import Account, Consumer
+from tests.sim.programs import Account, ActorStory, Consumer
 from zgen.core.effects import (
+    ActorOver,
     Effect,
     HoldBody,
     JobReady,
@@ -31,7 +32,7 @@ from zgen.core.events import (
 )
 from zgen.core.identity import Identity
 from zgen.core.process import ProcessMachine
-from zgen.ids import JobId, LeaseId, ObjectId, PeerId, TaskId
+from zgen.ids import ActorId, JobId, LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace
 from zgen.sim.world import Life, World, sim_address
@@ -55,7 +56,9 @@ class Worker:
         name: The name that the node gave it.
         pid: Its process id.
         life: Its life; set right after it begins.
-        body: What it runs, or None.
+        bodies: What it runs, by task.
+        actor: The actor that lives there, from the moment when its creation begins.
+        is_leaving: Whether it is about to say goodbye.
         lease: Lease of its started mark.
         started: Count of its started mark.
         killed: Whether a signal ends it.
@@ -67,9 +70,21 @@ class Worker:
     pid: int
     life: Life = field(init=False)
     user: Consumer = field(init=False)
-    body: Body | None = None
+    bodies: dict[TaskId, Body] = field(default_factory=dict)
+    actor: ActorId | None = None
+    is_leaving: bool = False
     lease: LeaseId = NO_LEASE
     started: int = 0
+
+    @property
+    def body(self) -> Body | None:
+        """One of those that run, or None."""
+        return next(iter(self.bodies.values()), None)
+
+    def leave(self, reason: str) -> None:
+        """End the process in peace."""
+        self.is_leaving = True
+        self.user.later(0, lambda: self.user.post(Leave(reason)))
 
 
 @dataclass(slots=True)
@@ -107,6 +122,7 @@ class Cluster:
     Attributes:
         accounts: What the world knows of each submitted task.
         puts: Values that users put.
+        actors: What the world knows of each actor.
         memory: Shared memory and disk of the node; of the dead one until the next begins.
         counts: What happened there, by name.
         promises: Who checks what users and the world see.
@@ -122,6 +138,7 @@ class Cluster:
         self.settings = settings
         self.accounts: dict[TaskId, Account] = {}
         self.puts: dict[ObjectId, Value] = {}
+        self.actors: dict[ActorId, ActorStory] = {}
         self.promises = Promises(self)
         self.world.oracles.append(self.promises)
         self.world.mourners.append(self._on_death)
@@ -214,25 +231,33 @@ class Cluster:
             user.later(0, lambda: self.begin_program(user))
         elif isinstance(effect, NodeLost):
             self.promises.node_lost(user)
+            user.node_lost()
         else:
             user.perform(effect)
 
     def _perform_worker(self, life: Life, effect: Effect) -> None:
         worker = self.workers[life.number]
         if isinstance(effect, StartTask):
-            assert worker.body is None, "two bodies at a time"
-            if worker.lease != effect.lease:
-                worker.lease, worker.started = effect.lease, 0
-            worker.started = effect.push + 1
+            call = effect.call
+            if call is None or call.method == "__init__":
+                assert not worker.bodies, "two bodies at a time"
+                if worker.lease != effect.lease:
+                    worker.lease, worker.started = effect.lease, 0
+                worker.started = effect.push + 1
+            if call is not None:
+                worker.actor = call.actor
             self.promises.started(worker, effect)
-            worker.body = Body(worker, effect)
-            worker.body.begin()
+            body = worker.bodies[effect.task.task] = Body(worker, effect)
+            body.begin()
         elif isinstance(effect, HoldBody):
-            if worker.body is not None and worker.body.task == effect.task:
-                worker.body.held = True
+            if effect.task in worker.bodies:
+                worker.bodies[effect.task].held = True
         elif isinstance(effect, ReleaseBody):
-            if worker.body is not None and worker.body.task == effect.task:
-                worker.body.release()
+            if effect.task in worker.bodies:
+                worker.bodies[effect.task].release()
+        elif isinstance(effect, ActorOver):
+            assert not worker.bodies, "an actor is over that runs"
+            worker.leave("actor over")
         else:
             worker.user.perform(effect)
 
@@ -245,6 +270,7 @@ class Cluster:
         address = Address(effect.worker, 1, f"sim://{name}")
         machine = ProcessMachine(Identity(address, PYTHON, RELEASE), executes=True)
         worker = Worker(self, node, effect.worker, pid)
+        self.worker_deaths.pop(effect.worker, None)  # of the same name under an earlier node
         worker.life = life = self.world.start(name, address, machine, self._perform_worker)
         worker.user = Consumer(self, life)
         self.workers[life.number] = worker
@@ -283,10 +309,12 @@ class Cluster:
         worker_or_none = self.workers.get(life.number)
         if worker_or_none is not None:
             worker = worker_or_none
-            worker.body = None
+            worker.bodies.clear()
+            if worker.actor is not None:
+                self.actors[worker.actor].deaths += 1
             self.spawn_failures += not worker.started
             clean = reason == "left" or reason.startswith("exit")
-            if not clean:
+            if not (clean or worker.is_leaving):
                 self.worker_deaths[worker.name] = self.world.now_ns
             code, signal = (0, 0) if clean else (-1, SIGKILL)
             exit_of = WorkerExited(

@@ -9,10 +9,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.store_user import StoreUser
-from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, StreamAdvanced
+from zgen.core.effects import Effect, ItemsTaken, NameAnswered, ObjectsReady, StreamAdvanced
 from zgen.core.events import (
+    CallActor,
+    CreateActor,
     DefineTaskFunction,
     Dropped,
+    FindActor,
+    KillActorNow,
+    NameActor,
     PutObject,
     RefCompletion,
     SubmitTask,
@@ -20,9 +25,21 @@ from zgen.core.events import (
     TaskSpec,
 )
 from zgen.core.process import ProcessMachine
-from zgen.ids import ObjectId, PeerId, TaskId, derive_task_id, hash_function, object_id
+from zgen.ids import (
+    NO_ACTOR,
+    ActorId,
+    ObjectId,
+    PeerId,
+    TaskId,
+    derive_task_id,
+    handle_object,
+    hash_function,
+    object_id,
+    task_of,
+)
 from zgen.limits import INLINE_BYTES_MAX
 from zgen.sim.world import Life
+from zgen.wire.actor import ActorSettings
 from zgen.wire.store import Place
 from zgen.wire.task import STREAMING
 from zgen.wire.value import Parcel, Stored, Value
@@ -47,7 +64,8 @@ class Plan:
             ``["raise", attempts]`` (a retryable error below that attempt; -1: always a final one),
             ``["die", attempts]`` (its worker crashes below that attempt), ``["spawn", plan]``
             (submits a child), ``["gather"]`` (waits for its children), ``["waste", size]`` (asks
-            for room in shared memory and writes nothing).
+            for room in shared memory and writes nothing), ``["call", actor, plan]``, ``["kill",
+            actor, no_restart]``, ``["exit"]`` (its actor ends itself).
         returns: Number of results, or ``STREAMING``.
         retries: How often it may run again.
         cpus: Ten-thousandths of a CPU.
@@ -92,6 +110,8 @@ class Account:
         ends: Attempts whose body ended.
         excuses: Attempts that ended since there was no room in shared memory or since an argument
             in it was lost.
+        actor: Actor that it is a call of, or creates.
+        seq: Number of the call among those of its caller.
     """
 
     plan: Plan
@@ -100,6 +120,40 @@ class Account:
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     excuses: list[int] = field(default_factory=list)
+    actor: ActorId | None = None
+    seq: int = 0
+
+
+@dataclass(slots=True)
+class ActorStory:
+    """What the world itself knows of one actor.
+
+    Attributes:
+        creator: Who created it.
+        settings: How it runs its calls.
+        calls: How often each process called it.
+        deaths: Workers that died with it, or while they created it.
+        kills: How often it was killed for good.
+        exits: How often it ended itself.
+        is_dropped: Whether its creator let go of its last handle.
+        last_first: Caller -> number of the last of its calls that started for the first time.
+        last: (worker, caller) -> number of the last of its calls that started there.
+    """
+
+    creator: Life
+    settings: ActorSettings
+    calls: dict[int, int] = field(default_factory=dict)
+    deaths: int = 0
+    kills: int = 0
+    exits: int = 0
+    is_dropped: bool = False
+    last_first: dict[int, int] = field(default_factory=dict)
+    last: dict[tuple[PeerId, int], int] = field(default_factory=dict)
+
+    @property
+    def in_order(self) -> bool:
+        settings = self.settings
+        return settings.max_concurrency == 1 and not settings.is_async and not settings.groups
 
 
 def item_value(task: TaskId, index: int, attempt: int, size: int) -> Value:
@@ -154,6 +208,7 @@ class Consumer:
         self.handles: dict[TaskId, None] = {}
         self.waiting_objects: dict[ObjectId, list[Callable[[Value], None]]] = {}
         self.waiting_streams: dict[TaskId, tuple[int, Callable[[list[ObjectId], bool], None]]] = {}
+        self.waiting_names: dict[int, Callable[[ActorId], None]] = {}
         self.defined = False
         self.store = StoreUser(self)
         #: Answer to the last ``TakeItems``.
@@ -182,36 +237,98 @@ class Consumer:
         index: int,
         slots: tuple[ObjectId, ...] = (),
     ) -> TaskId:
+        self._define()
+        task = derive_task_id(*parent, index)
+        self.cluster.begin_account(task, Account(plan, slots, self.life))
+        self._hold_results(task, plan)
+        self.post(SubmitTask(self._spec(task, plan, slots)))
+        return task
+
+    def _define(self) -> None:
         if not self.defined:
             self.defined = True
             self.post(DefineTaskFunction(FUNCTION_ID, FUNCTION))
-        task = derive_task_id(*parent, index)
-        self.cluster.begin_account(task, Account(plan, slots, self.life))
+
+    def _hold_results(self, task: TaskId, plan: Plan) -> None:
         if plan.returns == STREAMING:
             self.handles[task] = None
         else:
             for position in range(plan.returns):
                 self.refs[object_id(task, position)] = 1
+
+    def _spec(self, task: TaskId, plan: Plan, slots: tuple[ObjectId, ...]) -> TaskSpec:
         shape = (("CPU", plan.cpus),) if plan.cpus else ()
         retryable = b"yes" if any(op[0] == "raise" and op[1] >= 0 for op in plan.ops) else b""
-        arguments = json.dumps(plan.ops).encode()
-        self.post(
-            SubmitTask(
-                TaskSpec(
-                    task,
-                    FUNCTION_ID,
-                    f"task-{len(self.cluster.accounts)}",
-                    plan.returns,
-                    arguments,
-                    slots,
-                    shape,
-                    plan.retries,
-                    retryable,
-                    window=plan.window,
-                )
-            )
+        return TaskSpec(
+            task,
+            FUNCTION_ID,
+            f"task-{len(self.cluster.accounts)}",
+            plan.returns,
+            json.dumps(plan.ops).encode(),
+            slots,
+            shape,
+            plan.retries,
+            retryable,
         )
+
+    def create(
+        self,
+        settings: ActorSettings,
+        plan: Plan,
+        actor: ActorId,
+        slots: tuple[ObjectId, ...] = (),
+    ) -> None:
+        """``Class.remote()``."""
+        self._define()
+        task = TaskId(actor)
+        account = Account(plan, slots, self.life, actor=actor)
+        self.cluster.begin_account(task, account)
+        self.cluster.actors[actor] = ActorStory(self.life, settings)
+        self.refs[handle_object(actor)] = 1
+        spec = self._spec(task, plan, slots)
+        spec.actor, spec.method = actor, "__init__"
+        self.post(CreateActor(spec, settings))
+
+    def call(
+        self,
+        actor: ActorId,
+        plan: Plan,
+        parent: tuple[TaskId, int],
+        index: int,
+        slots: tuple[ObjectId, ...] = (),
+    ) -> TaskId:
+        """``handle.method.remote()``."""
+        task = derive_task_id(*parent, index)
+        story = self.cluster.actors[actor]
+        seq = story.calls[self.life.number] = story.calls.get(self.life.number, 0) + 1
+        self.cluster.begin_account(task, Account(plan, slots, self.life, actor=actor, seq=seq))
+        self._hold_results(task, plan)
+        spec = self._spec(task, plan, slots)
+        spec.actor, spec.method = actor, "method"
+        groups = ["", *(name for name, _ in story.settings.groups)]
+        spec.group = groups[index % len(groups)]
+        self.post(CallActor(spec, story.creator.address))
         return task
+
+    def kill(self, actor: ActorId, no_restart: bool) -> None:
+        """``zgen.kill()``."""
+        story = self.cluster.actors[actor]
+        story.kills += no_restart
+        self.post(KillActorNow(actor, story.creator.address, no_restart))
+
+    def ask_name(self, event: NameActor | FindActor, then: Callable[[ActorId], None]) -> None:
+        """Claim or look up a name; ``then`` gets zeroes if nobody has it or the node is gone."""
+        if self.owner.placement.node is None:
+            then(NO_ACTOR)
+        else:
+            self.waiting_names[event.query] = then
+            self.post(event)
+
+    def node_lost(self) -> None:
+        """Nobody will answer any more."""
+        waiting, self.waiting_names = self.waiting_names, {}
+        for then in waiting.values():
+            self.later(0, partial(then, NO_ACTOR))
 
     def put(self, name: ObjectId, value: Value) -> None:
         self.refs[name] = 1
@@ -252,6 +369,9 @@ class Consumer:
             self.refs[name] -= 1
             if not self.refs[name]:
                 del self.refs[name]
+                story = self.cluster.actors.get(ActorId(task_of(name)))
+                if story is not None and name == handle_object(ActorId(task_of(name))):
+                    story.is_dropped = True
         for stream in streams:
             del self.handles[stream]
         self.post(Dropped(tuple(names), streams))
@@ -268,6 +388,8 @@ class Consumer:
             for name in effect.objects:
                 for tell in self.waiting_objects.pop(name, ()):
                     self.later(0, partial(self._tell, name, tell))
+        elif isinstance(effect, NameAnswered):
+            self.later(0, partial(self.waiting_names.pop(effect.query), effect.actor))
         elif isinstance(effect, StreamAdvanced) and effect.stream in self.waiting_streams:
             count_max, then = self.waiting_streams.pop(effect.stream)
             self.later(0, partial(self.next, effect.stream, count_max, then))

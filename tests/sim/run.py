@@ -74,7 +74,13 @@ class Outcome:
 
 
 class Run:
-    """A cluster under the hardship of one seed."""
+    """A cluster under the hardship of one seed.
+
+    Attributes:
+        program_class: What its drivers do.
+    """
+
+    program_class: type[Program] = Program
 
     def __init__(self, seed: int, trace: Trace | None = None) -> None:
         self.seed = seed
@@ -183,9 +189,8 @@ class Run:
 
     def _begin_program(self, user: Consumer) -> None:
         if not any(program.user is user for program in self.programs):
-            self.programs.append(
-                Program(self.cluster, user, self.activities, self.large, self.windows)
-            )
+            program = self.program_class(self.cluster, user, self.activities, self.large)
+            self.programs.append(program)
 
     # -- strokes -----------------------------------------------------------------------------------
     def _worker(self) -> bool:
@@ -269,12 +274,12 @@ class Run:
             world.at(20 * MS, self._revive)
 
 
-def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
+def run_seed(seed: int, trace: Trace | None = None, kind: type[Run] = Run) -> Outcome:
     """Run one seed and return what happened; only the test's own mistakes are raised."""
     outcome = Outcome(seed)
     began = process_time()
     with Marks() as marks:
-        run = Run(seed, trace)
+        run = kind(seed, trace)
         world = run.cluster.world
         try:
             run.run()
@@ -296,6 +301,8 @@ def run_seed(seed: int, trace: Trace | None = None) -> Outcome:
         "crashes": world.crashes_count,
         "pauses": world.pauses_count,
         "tasks": len(run.cluster.accounts),
+        "calls": run.cluster.promises.actors.calls,
+        "actors": len(run.cluster.actors),
         "starts": run.cluster.promises.executions.starts,
         "items": run.cluster.promises.items.items,
         "errors": sum(run.cluster.promises.errors.kinds.values()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from random import Random
 
@@ -106,16 +107,16 @@ class Program:
         if self.left and len(self.active) < ACTIVE_COUNT_MAX:
             self.left -= 1
             self._begun += 1
-            kinds = (self._stream, self._stream, self._stream, self._task, self._burst, self._chain)
-            if self.windows is not None and self.windows.zips():
-                self._zip(str(self._begun))
-            else:
-                self.random.choice(kinds)(str(self._begun))
+            self.random.choice(self.kinds())(str(self._begun))
         if self.large.left and self.random.random() < 0.5:
             self._begun += 1
             self.large.begin_one(str(self._begun))
         if self.left or self.large.left:
             self.user.later(self.random.randrange(8 * MS), self._begin_more)
+
+    def kinds(self) -> tuple[Callable[[str], None], ...]:
+        """Return what an activity may be."""
+        return (self._stream, self._stream, self._stream, self._task, self._burst, self._chain)
 
     def submit(self, plan: Plan, slots: tuple[ObjectId, ...] = ()) -> TaskId:
         if self.windows is not None:

@@ -44,7 +44,7 @@ class Target:
             ``take`` and ``forget``.
         ready: Those of them that miss no argument.
         in_flight: Call -> number of its push in this life. Added by ``take``; removed by
-            ``landed`` and ``decide``.
+            ``forget`` and ``decide``, and as they end.
         pushes: Calls pushed in this life.
         pushed_ns: When the last ones left.
         pending: Calls that have not ended, those that wait before they run again included.
@@ -129,10 +129,6 @@ class ActorCalls:
         """Return whether calls are on their way and some left a moment ago."""
         target = self.targets[actor]
         return bool(target.in_flight) and now_ns - target.pushed_ns < LINE_BUSY_NS
-
-    def landed(self, actor: ActorId, call: TaskId) -> None:
-        """A call in flight ended at its worker."""
-        self.targets[actor].in_flight.pop(call, None)
 
     def forget(self, actor: ActorId, call: TaskId) -> Target:
         """A call ended, wherever it was; return the record."""

@@ -135,9 +135,9 @@ class Actors:
             return self.supervision.worker_of(entry.spec.actor)
         return self.calling.worker_of(entry.spec.actor)
 
-    def released(self, entry: TaskEntry) -> None:
+    def released(self, entry: TaskEntry, now_ns: int, out: list[Effect]) -> None:
         """A call ended at its worker."""
-        self.calling.calls.landed(entry.spec.actor, entry.spec.task)
+        self.calling.landed(entry.spec.actor, entry.spec.task, now_ns, out)
 
     def on_finished(self, entry: TaskEntry) -> None:
         """A task is out of the task table."""

@@ -114,6 +114,14 @@ class Calling:
             assignment = Assignment(LeaseId(actor), target.worker, first, calls, 0)
             self._placement.push(assignment, now_ns, out)
 
+    def landed(self, actor: ActorId, task: TaskId, now_ns: int, out: list[Effect]) -> None:
+        """A call in flight ended at its worker; it may have been the last of a life that is over."""
+        target = self.calls.targets[actor]
+        target.in_flight.pop(task, None)
+        if target.reach is Reach.LOST and target.is_decidable:
+            reached("last call in flight ended after its actor")
+            self._decide(actor, now_ns, out)
+
     def forget(self, actor: ActorId, task: TaskId) -> None:
         """A call ended."""
         target = self.calls.forget(actor, task)

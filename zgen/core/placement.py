@@ -48,7 +48,7 @@ class Calls(Protocol):
     def worker_of(self, entry: TaskEntry) -> PeerId | None:
         """Return where a pushed task is."""
 
-    def released(self, entry: TaskEntry) -> None:
+    def released(self, entry: TaskEntry, now_ns: int, out: list[Effect]) -> None:
         """A pushed task ended at its worker."""
 
     def on_finished(self, entry: TaskEntry) -> None:
@@ -144,7 +144,7 @@ class Placement:
     ) -> None:
         """A pushed task ended at its worker; a pump follows."""
         if entry.spec.method:
-            self.calls.released(entry)
+            self.calls.released(entry, now_ns, out)
             return
         assert entry.lease is not None, entry.doing.story()
         assert self.node is not None, entry.doing.story()

@@ -331,11 +331,7 @@ class Supervision:
     def _die(self, actor: ActorId, verdict: Verdict, now_ns: int, out: list[Effect]) -> None:
         """End an actor for good; its lease is not touched."""
         record, task = self.table.actors[actor], TaskId(actor)
-        record.verdict = verdict
-        record.standing.move(Standing.DEAD, now_ns, verdict.reason)
-        settings, node = record.settings, self._placement.node
-        if settings.name and node is not None:
-            out.append(Send(node, FreeName(settings.namespace, settings.name, actor)))
+        self._note_death(actor, record, verdict, now_ns, out)
         if self._is_created(actor):
             self._settlement.close(task, now_ns, verdict.reason)
         else:
@@ -352,9 +348,17 @@ class Supervision:
         verdict = Verdict(
             record.life, True, "an argument is an error", init_failed=True, error=fault.cause
         )
+        self._note_death(actor, record, verdict, now_ns, out)
+        self._tell(actor, record, verdict, now_ns, out)
+
+    def _note_death(
+        self, actor: ActorId, record: Actor, verdict: Verdict, now_ns: int, out: list[Effect]
+    ) -> None:
         record.verdict = verdict
         record.standing.move(Standing.DEAD, now_ns, verdict.reason)
-        self._tell(actor, record, verdict, now_ns, out)
+        settings, node = record.settings, self._placement.node
+        if settings.name and node is not None:
+            out.append(Send(node, FreeName(settings.namespace, settings.name, actor)))
 
     def _tell(
         self, actor: ActorId, record: Actor, verdict: Verdict, now_ns: int, out: list[Effect]

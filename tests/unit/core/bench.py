@@ -183,5 +183,5 @@ def push(
     first: int, *tasks: Any, number: int = 1, worker: PeerId = WORKER, buffers: Buffers = NO_BUFFERS
 ) -> Send:
     """Return the push of ``tasks`` whose first is the ``first``-th of its lease."""
-    message = PushTasks(asked(number), first, tasks, 0, buffers)
+    message = PushTasks(asked(number), first, tasks, 0, buffers=buffers)
     return Send(worker, message, (asked(number), first))
