@@ -242,7 +242,7 @@ class ActorClass(RemoteFunction[..., Any]):
         chosen, cls = self._chosen, self._class
         is_async = methods.is_async(cls)
         concurrency = chosen.max_concurrency or (ASYNC_CONCURRENCY_DEFAULT if is_async else 1)
-        namespace = runtime.namespace if chosen.namespace is None else chosen.namespace
+        namespace = runtime.names.namespace if chosen.namespace is None else chosen.namespace
         return ActorSettings(
             chosen.max_restarts,
             chosen.max_task_retries,
@@ -342,7 +342,7 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     runtime = start.ensure()
     runtime.enter()
     runtime.refuse_if_lost()
-    where = runtime.namespace if namespace is None else namespace
+    where = runtime.names.namespace if namespace is None else namespace
     answer = runtime.names.ask(lambda query: FindActor(query, where, name))
     if answer.actor == NO_ACTOR:
         raise ValueError(

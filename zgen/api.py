@@ -84,8 +84,7 @@ def init(
             the memory that it may use.
         object_spilling_directory: Folder where objects go that find no room there; by default that
             of temporary files.
-        namespace: Where names of actors count that are given without one; by default this program
-            has one of its own.
+        namespace: Where names of actors count; by default this program has one of its own.
         ignore_reinit_error: Return the running context instead of raising if zgen runs already.
         log_to_driver: Whether what workers print is shown here.
         others: Options of Ray that have no meaning here (``include_dashboard``, ``logging_level``,
@@ -110,13 +109,9 @@ def init(
             "ignore_reinit_error=True"
         )
     address = None if address == "local" else address
-    settings: dict[str, Any] = {
-        "num_cpus": num_cpus,
-        "resources": {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})},
-        "object_store_memory": object_store_memory,
-        "object_spilling_directory": object_spilling_directory,
-    }
-    _check_settings(address, **settings)
+    amounts = {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})}
+    store = (object_store_memory, object_spilling_directory)
+    settings = _settings(address, num_cpus, amounts, *store)
     started = start.start_driver(
         address, log_to_driver=log_to_driver, namespace=namespace, **settings
     )
@@ -128,13 +123,13 @@ def init(
 _WITHOUT_MEANING: Final = ("include_dashboard", "logging_level", "configure_logging")
 
 
-def _check_settings(
+def _settings(
     address: str | None,
     num_cpus: Any,
     resources: dict[str, Any],
     object_store_memory: Any,
     object_spilling_directory: Any,
-) -> None:
+) -> dict[str, Any]:
     """Check the settings of a node that is to be started; for one that is joined there are none."""
     given = (num_cpus, resources or None, object_store_memory, object_spilling_directory)
     if address is not None and given != (None, None, None, None):
@@ -146,6 +141,12 @@ def _check_settings(
         check_amount(name, amount)
     if type(object_store_memory) not in (int, type(None)):
         raise TypeError(f"object_store_memory must be an int, got {object_store_memory!r}")
+    return {
+        "num_cpus": num_cpus,
+        "resources": resources,
+        "object_store_memory": object_store_memory,
+        "object_spilling_directory": object_spilling_directory,
+    }
 
 
 def shutdown() -> None:

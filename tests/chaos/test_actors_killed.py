@@ -210,12 +210,15 @@ def test_restarts_used_up_under_a_retried_call_are_the_end(
     assert marks(log) == ["0", "0"]
 
 
-def test_kill_with_restart_counts_as_a_crash(tmp_path: Path) -> None:
+def test_kill_with_restart_counts_as_a_crash() -> None:
     actor = Fragile.options(max_restarts=1, max_task_retries=-1).remote()
     first = get(actor.pid.remote())
     zgen.kill(actor, no_restart=False)
-    assert get(actor.pid.remote()) != first
+    wait_until(lambda: not is_alive(first), 10.0, "the first life is over")
+    second = get(actor.pid.remote())
+    assert second != first
     zgen.kill(actor, no_restart=False)
+    wait_until(lambda: not is_alive(second), 10.0, "the second life is over")
     with pytest.raises(ActorDiedError):
         get(actor.pid.remote())
 

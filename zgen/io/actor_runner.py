@@ -106,7 +106,7 @@ class ActorRunner(AsyncRunner):
             assert start.call is not None, "no call"
             actor.pools[start.call.group].submit(start)
         else:
-            self.context = TaskContext(start.task.task, start.task.attempt)
+            self.context = _context(start)
             try:
                 self._run_body(start)
             finally:
@@ -131,7 +131,7 @@ class ActorRunner(AsyncRunner):
         return actor
 
     def _run_in_thread(self, start: StartTask) -> None:
-        token = running.set(TaskContext(start.task.task, start.task.attempt))
+        token = running.set(_context(start))
         try:
             self._run_body(start)
         finally:
@@ -190,6 +190,10 @@ class ActorRunner(AsyncRunner):
         self.ready.finish()
         self.wake()
         raise Over
+
+
+def _context(start: StartTask) -> TaskContext:
+    return TaskContext(start.task.task, start.task.attempt, start.task.task)
 
 
 def exit_now() -> NoReturn:

@@ -93,7 +93,7 @@ class AsyncRunner(Runner):
 
     async def _run_in_loop(self, start: StartTask) -> None:
         task = start.task
-        running.set(TaskContext(task.task, task.attempt))
+        running.set(TaskContext(task.task, task.attempt, task.task))
         try:
             if start.settings is not None:
                 self._create(start)
@@ -212,7 +212,10 @@ class AsyncRunner(Runner):
         """Let others run; where the body is held, until it may go on."""
         held = self._held.get(task)
         if isinstance(held, LoopWaiter):
-            await held.come()
+            try:
+                await held.come()
+            finally:
+                del self._held[task]
         else:
             await asyncio.sleep(0)
 

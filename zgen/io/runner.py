@@ -38,13 +38,15 @@ class TaskContext:
         attempt: Which execution of it.
         submits: Numbers for the tasks it submits.
         puts: Numbers for the objects it puts.
+        call: The task where it is a call of an actor, else zeroes.
         waits: How many of its threads wait for objects or items. Process lock.
     """
 
-    __slots__ = ("attempt", "puts", "submits", "task", "waits")
+    __slots__ = ("attempt", "call", "puts", "submits", "task", "waits")
 
-    def __init__(self, task: TaskId, attempt: int) -> None:
+    def __init__(self, task: TaskId, attempt: int, call: TaskId = NO_STREAM) -> None:
         """Start counting at 0."""
+        self.call = call
         self.task = task
         self.attempt = attempt
         self.submits: Iterator[int] = itertools.count()
@@ -112,8 +114,8 @@ class Runner:
         self._wait = wait
         self._wait_held = wait_held or wait
         self._objects = objects
-        #: Generator that may not be resumed -> what it waits for. Added by ``HoldBody``; removed by
-        #: ``ReleaseBody`` and when it ends.
+        #: Generator that is held -> what it waits for. Added by ``HoldBody``; removed by who runs
+        #: it.
         self._held: dict[TaskId, Waiter] = {}
         #: Function -> its pickle, until it is first called. Added by ``LearnFunction``.
         self._payloads: dict[FunctionId, bytes] = {}
@@ -129,7 +131,7 @@ class Runner:
         elif type(effect) is HoldBody:
             self._held[effect.task] = self._new_hold()
         elif type(effect) is ReleaseBody:
-            held = self._held.pop(effect.task, None)
+            held = self._held.get(effect.task)
             if held is not None:
                 held.finish()
         elif type(effect) is LearnFunction:
@@ -342,7 +344,10 @@ class Runner:
     def _wait_for_release(self, task: TaskId) -> None:
         held = self._held.get(task)
         if held is not None:
-            self._wait(held)  # there is no other one before the next item of this body
+            try:
+                self._wait(held)
+            finally:  # only this thread makes another one, with its next item
+                del self._held[task]
 
     def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
         task = start.task

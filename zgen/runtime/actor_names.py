@@ -4,13 +4,18 @@ Rules of this file: one question, one answer, or an error that says why none cam
 name is the node's to say.
 """
 
+import os
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from zgen.core.effects import Effect, NameAnswered
 from zgen.core.events import FindActor, NameActor
 from zgen.exceptions import StreamClosedError
 from zgen.io.loop import Loop
 from zgen.io.waiter import Waiter
+
+#: Environment variable that tells a job's workers the namespace that its driver chose.
+NAMESPACE: Final = "ZGEN_NAMESPACE"
 
 
 class Question(Waiter):
@@ -29,10 +34,18 @@ class Question(Waiter):
 
 
 class ActorNames:
-    """Questions of this process about names of actors."""
+    """Questions of this process about names of actors.
+
+    Attributes:
+        namespace: Where names count that are given without one.
+    """
 
     def __init__(
-        self, loop: Loop, numbers: Iterator[int], refuse_if_lost: Callable[[], None]
+        self,
+        loop: Loop,
+        numbers: Iterator[int],
+        refuse_if_lost: Callable[[], None],
+        namespace: str,
     ) -> None:
         """Ask by ``loop``.
 
@@ -40,7 +53,9 @@ class ActorNames:
             loop: What steps the machine.
             numbers: Gives each question one of its own.
             refuse_if_lost: Raises if the node is gone.
+            namespace: What counts as ``namespace`` if the driver chose none.
         """
+        self.namespace = os.environ.get(NAMESPACE, namespace)
         self._loop = loop
         self._refuse_if_lost = refuse_if_lost
         self._numbers = numbers

@@ -31,7 +31,7 @@ from zgen.core.events import AskNode, BodyBlocked, Dropped
 from zgen.core.identity import Identity
 from zgen.core.process import ProcessMachine
 from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
-from zgen.ids import NO_STREAM, JobId, ObjectId, StreamId, TaskId
+from zgen.ids import JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
 from zgen.io.interrupts import Interrupts
 from zgen.io.loop import Loop
@@ -56,9 +56,6 @@ log: Final = logging.getLogger("zgen")
 #: ``__del__`` appends from any thread, also inside a lock; nobody else does more than ``popleft``.
 dropped_objects: Final[deque[ObjectId]] = deque()
 dropped_streams: Final[deque[StreamId]] = deque()
-
-#: Environment variable that tells a job's workers the namespace that its driver chose.
-NAMESPACE: Final = "ZGEN_NAMESPACE"
 
 #: The runtime of this process.
 current: "Runtime | None" = None
@@ -97,8 +94,7 @@ class Runtime:
         waits: Who waits.
         bells: Who of them is told in an event loop or by a future, and where.
         objects: What is written and read in shared memory.
-        names: Who waits for what the node says of names of actors.
-        namespace: Where names of actors count that are given without one.
+        names: What the node is asked about names of actors.
         job: Job of this process.
         runner: What runs tasks; None in a driver.
         root: Names of what this process submits outside any task.
@@ -147,16 +143,8 @@ class Runtime:
         self.objects = LargeObjects(
             self.loop, folder, kick, self._wait_for_memory, self.refuse_if_lost
         )
-        self.names = ActorNames(self.loop, self._queries, self.refuse_if_lost)
-        self.namespace = os.environ.get(NAMESPACE, job.hex())
-        self.runner: ActorRunner | None = None
-        if marks_fd is not None:
-            from zgen.io import actor_runner
-
-            self.runner = actor_runner.ActorRunner(
-                self.loop.post, self.loop.wait, marks_fd, self.objects
-            )
-            self.runner.wake = self.loop.wake
+        self.names = ActorNames(self.loop, self._queries, self.refuse_if_lost, job.hex())
+        self.runner = None if marks_fd is None else self._make_runner(marks_fd)
         self._regions = self.machine.store.regions.regions
         self._keeper = (
             SlabKeeper(self._regions, self.loop.lock, self.objects.keep, self.objects.let_go)
@@ -170,6 +158,13 @@ class Runtime:
         if interrupts is not None:
             interrupts.wake_by(self.loop.wake)
         self.loop.start_thread(self.drain_drops)
+
+    def _make_runner(self, marks_fd: int) -> "ActorRunner":
+        from zgen.io.actor_runner import ActorRunner
+
+        runner = ActorRunner(self.loop.post, self.loop.wait, marks_fd, self.objects)
+        runner.wake = self.loop.wake
+        return runner
 
     @property
     def context(self) -> TaskContext:
@@ -228,18 +223,14 @@ class Runtime:
         with self.loop.lock:
             context.waits += 1
             if context.waits == 1:
-                self.loop.post(BodyBlocked(True, self._call_of(context)))
+                self.loop.post(BodyBlocked(True, context.call))
         try:
             yield
         finally:
             with self.loop.lock:
                 context.waits -= 1
                 if context.waits == 0 and context is self.context and not self.loop.broken:
-                    self.loop.post(BodyBlocked(False, self._call_of(context)))
-
-    def _call_of(self, context: TaskContext) -> TaskId:
-        is_call = self.runner is not None and self.runner.actor is not None
-        return context.task if is_call else NO_STREAM
+                    self.loop.post(BodyBlocked(False, context.call))
 
     def _wait_for_memory(self, waiter: Waiter, deadline_ns: int | None) -> bool:
         """Wait for shared memory; give the CPU of a running task away if that takes long.

@@ -20,6 +20,7 @@ from zgen.io.interrupts import Interrupts
 from zgen.io.release import PYTHON, RELEASE
 from zgen.limits import SECOND
 from zgen.runtime import process
+from zgen.runtime.actor_names import NAMESPACE
 from zgen.runtime.process import Runtime
 from zgen.wire.session import Address
 
@@ -169,7 +170,8 @@ def _be_driver(
             os.close(pidfd)
         raise
     runtime.log_to_driver = log_to_driver
-    runtime.namespace = runtime.namespace if namespace is None else namespace
+    if namespace is not None:
+        runtime.names.namespace = namespace
     driver = Driver(runtime, node, started, pidfd)
     try:
         _join(runtime, node, pidfd)
@@ -220,8 +222,8 @@ def _join(runtime: Runtime, node: "spawn.NodeFacts", pidfd: int) -> None:
     environment = tuple(
         (name, value) for name, value in os.environ.items() if name not in _NOT_INHERITED
     )
-    if runtime.namespace != runtime.job.hex():
-        environment += ((process.NAMESPACE, runtime.namespace),)
+    if runtime.names.namespace != runtime.job.hex():
+        environment += ((NAMESPACE, runtime.names.namespace),)
     search_path = tuple(entry or os.getcwd() for entry in sys.path)
     runtime.loop.post(RegisterDriver(os.getpid(), search_path, os.getcwd(), environment))
     runtime.loop.wait(runtime.job_ready, clock.now_ns() + int(_JOIN_TIMEOUT_S * SECOND))
