@@ -50,10 +50,15 @@ def runtime(shared_node: Runtime) -> Iterator[Runtime]:
 
 
 def held(runtime: Runtime) -> list[bytes]:
-    """Return the names of the tasks, objects and streams that the driver keeps."""
+    """Return the names of the tasks, objects, streams and actors that the driver keeps."""
     owner = runtime.machine.owner
     with runtime.loop.lock:
-        return [*owner.tasks.entries, *owner.refs.records, *owner.streams.streams]
+        return [
+            *owner.tasks.entries,
+            *owner.refs.records,
+            *owner.streams.streams,
+            *owner.actors.supervision.table.actors,
+        ]
 
 
 @pytest.fixture
