@@ -74,6 +74,10 @@ def runner(scenario: str) -> Callable[[int], str]:
         from tests.sim.run import run_seed
 
         return lambda seed: str(run_seed(seed).failure or "")
+    if scenario == "actors":
+        from tests.sim.actor_run import run_actors
+
+        return lambda seed: str(run_actors(seed).failure or "")
     if scenario == "session":
         from tests.sim.echo import run_echo
 

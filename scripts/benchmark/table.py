@@ -75,8 +75,8 @@ LINES: Final[tuple[Line, ...]] = (
     Line("PS5", "p50_us", "yield to caller, paced 2 ms, p50", "µs", "lower", "ray", 0.65, 0.45),
     Line("PS6", "p50_ms", "first item, warm worker, p50", "ms", "lower", "ray", 0.5, 0.25),
     _rate("PS7", "8 streams at once, items", 6, 20),
-    _rate("PS8", "`async for` and `await` of small ints, items", 10, 25),
-    _rate("PS10", "stream with a window of 64 items, items", 10, 25),
+    Line("PS9", "rate", "stream of an actor, small ints, items", "/s", "higher", "ray", 7, 17),
+    Line("PS9", "async", "... of an async actor", "/s", "higher", "ray", 8, 25),
     Line(
         "PS11", "evenness", "rate at 8 or 64 streams, of that at 1", "x", "higher", "unit", 0.5, 0.8
     ),
@@ -85,6 +85,10 @@ LINES: Final[tuple[Line, ...]] = (
     Line("PS11", "rate_64", "... 64 streams, items", "/s", "higher", "ray"),
     _rate("PT1", "no-op task, one after the other", 2, 6),
     _rate("PT2", "no-op task, 5,000 submitted, then all got", 4, 12),
+    Line("PA1", "sync", "actor call, one after the other", "/s", "higher", "ray", 1.7, 4),
+    Line("PA1", "pipelined", "... 5,000 made, then all got", "/s", "higher", "ray", 5, 17),
+    _rate("PA2", "async actor, 5,000 calls made, then all got", 7, 20),
+    Line("PA3", "ms", "create an actor and call it", "ms", "lower", "ray", 0.2, 0.05),
     Line("PO1", "put", "put a small value", "/s", "higher", "ray", 25, 80),
     Line("PO1", "get", "get a small value", "/s", "higher", "ray", 10, 30),
     Line("PO2", "fresh", "put 100 MB, fresh pages", "GB/s", "higher", "ray", 3, 5),
@@ -101,26 +105,31 @@ LINES: Final[tuple[Line, ...]] = (
     Line(
         "PF1", "seconds", "SIGKILL of the worker to first new item", "s", "lower", "unit", 0.3, 0.1
     ),
+    Line(
+        "PF2", "seconds", "SIGKILL of an actor to its next answer", "s", "lower", "unit", 0.4, 0.15
+    ),
 )
 
 ROWS: Final[tuple[str, ...]] = tuple(dict.fromkeys(line.row for line in LINES))
 
 #: Rows whose features zgen has; the others run only when they are named.
 BUILT: Final[tuple[str, ...]] = (
-    *("PS1", "PS2", "PS3", "PS4", "PS5", "PS6", "PS7", "PS8", "PS10", "PS11"),
+    *("PS1", "PS2", "PS3", "PS4", "PS5", "PS6", "PS7", "PS9", "PS11"),
     *("PT1", "PT2"),
+    *("PA1", "PA2", "PA3"),
     *("PO1", "PO2", "PO3", "PO4", "PO5"),
     *("PI1", "PI2", "PI3", "PI4", "PI5"),
-    "PF1",
+    *("PF1", "PF2"),
 )
 
-#: Rows for which a bare program would show nothing.
-WITHOUT_FLOOR: Final[tuple[str, ...]] = ("PI4", "PI5")
+#: Rows for which a bare program would show nothing, or no more than another one's.
+WITHOUT_FLOOR: Final[tuple[str, ...]] = ("PI4", "PI5", "PS9", "PA3", "PF2")
 
 #: What measures a row, by the first two letters of its id.
 FAMILIES: Final[dict[str, str]] = {
     "PS": "streams",
     "PT": "tasks",
+    "PA": "actors",
     "PO": "objects",
     "PI": "startup",
     "PF": "faults",

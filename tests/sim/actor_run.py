@@ -10,7 +10,7 @@ from tests.sim.programs import Consumer, Plan
 from tests.sim.run import Outcome, Run, run_seed
 from tests.sim.workloads import Program, draw_stream, draw_task
 from zgen.core.events import NameActor
-from zgen.ids import NO_ACTOR, ActorId, ObjectId, TaskId, derive_task_id, handle_object
+from zgen.ids import NO_ACTOR, ActorId, ObjectId, TaskId, derive_task_id, handle_object, object_id
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace
 from zgen.wire.actor import ActorSettings
@@ -132,8 +132,13 @@ class ActorProgram(Program):
             task = Plan([*calls, ["gather"]], 1, 1, self.random.choice((0, 10_000)))
             self._results(number, [(self.submit(task), task)])
         else:
-            plan = draw_call(self.random)
-            call = self.user.call(actor, plan, self.parent, self.submitted, self.slots())
+            plan, slots = draw_call(self.random), self.slots()
+            if self.random.random() < 0.2:  # an argument that is not there yet
+                source = Plan([["sleep", self.random.choice((1, 10)) * MS]], 1, -1, 0)
+                made = self.submit(source)
+                slots = (*slots, object_id(made, 0))
+                self._results(f"{number} argument", [(made, source)])
+            call = self.user.call(actor, plan, self.parent, self.submitted, slots)
             self.submitted += 1
             if plan.returns == STREAMING:
                 self._read(number, call)

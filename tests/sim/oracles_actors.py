@@ -28,6 +28,7 @@ class ActorsKeepOrder(Oracle):
         """A call starts; the body of it is not among those of the worker yet."""
         assert account.actor is not None
         self.calls += 1
+        account.worker = worker.name
         story = self.cluster.actors[account.actor]
         caller, seq = account.owner.number, account.seq
         who = f"call {seq} of {account.owner.name} to {short(account.actor)}"
@@ -54,6 +55,10 @@ class ActorsKeepOrder(Oracle):
         story = self.cluster.actors[actor]
         starts = len(account.starts)
         self.require(fault.may_have_run or not starts, f"{text}: it did run")
+        machine = account.owner.machine
+        assert isinstance(machine, ProcessMachine)
+        quiet = account.worker is None or machine.session.is_fenced(account.worker, 1)
+        self.require(quiet, f"{text}: its worker may have more to say")
         if fault.kind is FaultKind.ACTOR_UNAVAILABLE:
             self.require(story.deaths > 0, f"{text}, but no worker of it died")
             self.require(account.plan.retries >= 0, f"{text}, but it may run for ever")

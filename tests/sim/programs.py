@@ -112,6 +112,7 @@ class Account:
             in it was lost.
         actor: Actor that it is a call of, or creates.
         seq: Number of the call among those of its caller.
+        worker: Where the call last started.
     """
 
     plan: Plan
@@ -122,6 +123,7 @@ class Account:
     excuses: list[int] = field(default_factory=list)
     actor: ActorId | None = None
     seq: int = 0
+    worker: PeerId | None = None
 
 
 @dataclass(slots=True)

@@ -289,9 +289,9 @@ class Supervision:
             entry = self._tasks.entries.get(TaskId(actor))
             is_dead = record.standing.state is Standing.DEAD
             assert (entry is None) is is_dead, record.standing.story()
-            assert record.has_handle == (handle_object(actor) in self._refs.records), (
-                record.standing.story()
-            )
+            handle = handle_object(actor)
+            is_held = handle in self._refs.records or handle in self._refs.gone
+            assert record.has_handle == is_held, record.standing.story()
             if entry is not None:
                 pushed = entry.doing.state is Doing.PUSHED
                 assert pushed == (record.worker is not None), record.standing.story()

@@ -6,7 +6,7 @@ find that module.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from scripts.benchmark.subject import CPUS, Subject
 
@@ -19,6 +19,37 @@ def counting() -> Callable[[int], Iterator[int]]:
             yield index
 
     return numbers
+
+
+def regular_actor() -> type:
+    """Make a class of regular actors."""
+
+    class Regular:
+        def idle(self) -> None:
+            return None
+
+        def pid(self) -> int:
+            return os.getpid()
+
+        def numbers(self, count: int) -> Iterator[int]:
+            for index in range(count):  # noqa: UP028  (as above)
+                yield index
+
+    return Regular
+
+
+def async_actor() -> type:
+    """Make a class of async actors."""
+
+    class Async:
+        async def idle(self) -> None:
+            return None
+
+        async def numbers(self, count: int) -> AsyncIterator[int]:
+            for index in range(count):
+                yield index
+
+    return Async
 
 
 def warm_up(subject: Subject) -> None:

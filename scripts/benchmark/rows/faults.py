@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from scripts.benchmark.rows.bodies import warm_up
+from scripts.benchmark.rows.bodies import regular_actor, warm_up
 from scripts.benchmark.subject import Subject
 
 Figures = dict[str, float]
@@ -33,6 +33,25 @@ def pf1(subject: Subject) -> Figures:
     for _ in range(5):
         warm_up(subject)  # a spare worker, as an idle node has one
         gaps_s.append(_gap(subject, stream.remote(KILL_AT + 50)))
+    subject.stop()
+    return {"seconds": statistics.median(gaps_s)}
+
+
+def pf2(subject: Subject) -> Figures:
+    """SIGKILL an actor that may be restarted and time the next answer that it gives."""
+    subject.start()
+    api = subject.api
+    options = {"max_restarts": -1, "max_task_retries": -1}
+    actor = api.remote(**options)(regular_actor()).remote()
+    gaps_s = []
+    for _ in range(5):
+        warm_up(subject)  # a spare worker, as an idle node has one
+        victim = api.get(actor.pid.remote())
+        killed_s = time.perf_counter()
+        os.kill(victim, signal.SIGKILL)
+        while api.get(actor.pid.remote()) == victim:
+            continue
+        gaps_s.append(time.perf_counter() - killed_s)
     subject.stop()
     return {"seconds": statistics.median(gaps_s)}
 

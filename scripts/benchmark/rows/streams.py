@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from scripts.benchmark.rows.bodies import counting
+from scripts.benchmark.rows.bodies import async_actor, counting, regular_actor
 from scripts.benchmark.subject import Subject
 
 Figures = dict[str, float]
@@ -92,23 +92,12 @@ def ps7(subject: Subject) -> Figures:
     return {"rate": rate}
 
 
-def ps8(subject: Subject) -> Figures:
-    """Stream small ints to a coroutine that awaits each."""
-
-    async def measure(stream: Any, count: int) -> float:
-        await _drain_awaiting(stream.remote(500))
-        began = time.perf_counter()
-        taken = await _drain_awaiting(stream.remote(count))
-        elapsed_s = time.perf_counter() - began
-        if taken != count:
-            raise RuntimeError(f"{taken} of {count} items arrived")
-        return count / elapsed_s
-
-    subject.start()
-    stream = subject.stream(counting())
-    rate = asyncio.run(measure(stream, subject.many(ray=15_000, zgen=150_000)))
-    subject.stop()
-    return {"rate": rate}
+def ps9(subject: Subject) -> Figures:
+    """Stream small ints from a regular actor and from an async one."""
+    return {
+        "rate": _actor_stream(subject, regular_actor(), subject.many(ray=15_000, zgen=150_000)),
+        "async": _actor_stream(subject, async_actor(), subject.many(ray=6_000, zgen=150_000)),
+    }
 
 
 def ps10(subject: Subject) -> Figures:
@@ -137,6 +126,19 @@ def _one_stream(subject: Subject, body: Any, count: int, **options: object) -> F
     if taken != count:
         raise RuntimeError(f"{taken} of {count} items arrived")
     return {"rate": count / elapsed_s}
+
+
+def _actor_stream(subject: Subject, cls: type, count: int) -> float:
+    subject.start()
+    numbers = subject.api.remote(cls).remote().numbers.options(num_returns="streaming")
+    _drain(subject, numbers.remote(500))
+    began = time.perf_counter()
+    taken = _drain(subject, numbers.remote(count))
+    elapsed_s = time.perf_counter() - began
+    subject.stop()
+    if taken != count:
+        raise RuntimeError(f"{taken} of {count} items arrived")
+    return count / elapsed_s
 
 
 def _drain(subject: Subject, items: Any) -> int:
