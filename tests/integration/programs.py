@@ -1,12 +1,13 @@
-"""Twenty-one small programs that use zgen in different ways, each asserting what it gets."""
+"""Twenty-four small programs that use zgen in different ways, each asserting what it gets."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ import numpy
 import pytest
 
 import zgen
-from zgen.exceptions import GetTimeoutError, TaskError, WorkerCrashedError
+from tests.integration.remote_class import RemoteClass
+from zgen.exceptions import ActorDiedError, GetTimeoutError, TaskError, WorkerCrashedError
 
 #: Longer than what fits into a body of a message.
 BIG_BYTES: Final = 200_000
@@ -263,16 +265,60 @@ def two_shapes(folder: Path) -> None:
     assert zgen.get(refs) == ["wide", "narrow"] * 4
 
 
-def streams_with_windows(folder: Path) -> None:
-    """One read to its end, one dropped while it is parked."""
-    for window in (1, 2, 64):
-        narrow = count_to.options(_generator_backpressure_num_objects=window)
-        assert [zgen.get(ref) for ref in narrow.remote(200)] == list(range(200))
-        dropped = narrow.remote(500)
-        assert zgen.get(next(dropped)) == 0
-        done = dropped.completed()
-        del dropped
-        zgen.get(done)
+@zgen.remote
+class Counter(RemoteClass):
+    def __init__(self, first: int) -> None:
+        self.number = first
+
+    def add(self) -> int:
+        self.number += 1
+        return self.number
+
+    def count(self, items: int) -> Iterator[int]:
+        for _ in range(items):
+            yield self.add()
+
+    def fail(self) -> None:
+        raise KeyError("no")
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def actors(folder: Path) -> None:
+    counter, other = Counter.remote(0), Counter.options(max_concurrency=4).remote(double.remote(5))
+    assert zgen.get([counter.add.remote() for _ in range(300)]) == list(range(1, 301))
+    assert [zgen.get(ref) for ref in counter.count.remote(50)] == list(range(301, 351))
+    assert sorted(zgen.get([other.add.remote() for _ in range(20)])) == list(range(11, 31))
+    with pytest.raises(KeyError):
+        zgen.get(counter.fail.remote())
+    zgen.kill(other)
+    with pytest.raises(ActorDiedError):
+        zgen.get(other.add.remote())
+
+
+def an_async_actor(folder: Path) -> None:
+    @zgen.remote
+    class Station(RemoteClass):
+        async def readings(self, items: int) -> AsyncIterator[int]:
+            for number in range(items):
+                await asyncio.sleep(0)
+                yield number
+
+    station = Station.options(name="station").remote()
+    streams = [zgen.get_actor("station").readings.remote(20) for _ in range(20)]
+    assert [[zgen.get(ref) for ref in stream] for stream in streams] == [list(range(20))] * 20
+    assert zgen.get(station.__ray_ready__.remote())
+
+
+def an_actor_whose_worker_dies(folder: Path) -> None:
+    counter = Counter.options(max_restarts=1, max_task_retries=-1).remote(7)
+    stream, victim = counter.count.remote(30), zgen.get(counter.pid.remote())
+    os.kill(victim, signal.SIGKILL)
+    while zgen.get(counter.pid.remote()) == victim:
+        continue
+    assert [zgen.get(ref) for ref in stream] == list(range(8, 38))
+    assert zgen.get(counter.add.remote()) in (8, 38)  # the stream may have ended before
 
 
 PROGRAMS: Final[tuple[Callable[[Path], None], ...]] = (
@@ -297,5 +343,7 @@ PROGRAMS: Final[tuple[Callable[[Path], None], ...]] = (
     big_items,
     large_objects,
     two_shapes,
-    streams_with_windows,
+    actors,
+    an_async_actor,
+    an_actor_whose_worker_dies,
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import zgen
-from tests.integration.gates import Gate
+from tests.integration.gates import LATE_S, Gate
 from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import is_alive, wait_until
 from zgen.exceptions import (
@@ -21,6 +22,7 @@ from zgen.exceptions import (
     RayActorError,
     TaskError,
 )
+from zgen.runtime.process import Runtime
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -402,14 +404,24 @@ def test_kill_ends_an_actor_whatever_it_runs(gate: Gate) -> None:
     zgen.kill(counter)  # once more changes nothing
 
 
-def test_kill_by_another_thread_wakes_who_waits(gate: Gate) -> None:
+def test_kill_by_another_thread_wakes_who_waits(runtime: Runtime, gate: Gate) -> None:
     counter = Counter.remote()
     stream = counter.park.remote(gate)
     assert get(next(stream)) == 1
-    killer = threading.Timer(0.2, zgen.kill, [counter])
+    killed: list[float] = []
+
+    def kill_once_blocked() -> None:
+        wait_until(lambda: not runtime.waits.is_idle(), 20.0, "the consumer is blocked")
+        time.sleep(0.05)  # so that it sleeps
+        zgen.kill(counter)
+        killed.append(time.monotonic())
+
+    killer = threading.Thread(target=kill_once_blocked)
     killer.start()
     ref = stream.next(timeout=20)
+    woken = time.monotonic()
     killer.join()
+    assert woken - killed[0] < LATE_S  # less than a slow poll: it was woken
     with pytest.raises(ActorDiedError):
         get(ref)
     assert list(stream) == []

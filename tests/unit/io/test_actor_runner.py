@@ -1,0 +1,122 @@
+"""What an actor's worker runs its calls with: threads, and what coroutines wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from zgen.core.effects import StartTask
+from zgen.io import async_runner
+from zgen.io.actor_runner import ThreadPool
+from zgen.io.async_runner import LoopWaiter
+
+WITHIN_S = 10.0
+
+
+def work(number: int) -> StartTask:
+    return cast(StartTask, number)
+
+
+class Pool:
+    """A pool whose work waits until it may end."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.may_end = threading.Semaphore(0)
+        self.ran: list[tuple[int, str]] = []
+        self.pool = ThreadPool("zgen-test", self.run)
+
+    def run(self, start: StartTask) -> None:
+        self.ran.append((cast(int, start), threading.current_thread().name))
+        self.begun.release()
+        self.may_end.acquire()
+
+    def submit(self, number: int) -> None:
+        self.pool.submit(work(number))
+        assert self.begun.acquire(timeout=WITHIN_S)
+
+
+def test_each_call_has_a_thread_at_once() -> None:
+    pool = Pool()
+    for number in range(5):
+        pool.submit(number)
+    assert [number for number, _ in pool.ran] == list(range(5))
+    assert len({name for _, name in pool.ran}) == 5
+    pool.may_end.release(5)
+
+
+def test_a_thread_that_is_free_is_used_again() -> None:
+    pool = Pool()
+    for number in range(20):
+        pool.submit(number)
+        pool.may_end.release()
+        assert pool.pool._idle.acquire(timeout=WITHIN_S)  # it is done
+        pool.pool._idle.release()
+    assert len({name for _, name in pool.ran}) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after", "between"])
+def test_a_coroutine_waits_until_another_thread_finishes_what_it_waits_for(when: str) -> None:
+    async def main() -> None:
+        waiter = LoopWaiter(asyncio.get_running_loop())
+        finisher = threading.Thread(target=waiter.finish)
+        if when == "before":
+            finisher.start()
+            finisher.join()
+        waiting = asyncio.create_task(waiter.come())
+        if when == "after":
+            await asyncio.sleep(0)
+        if when != "before":
+            finisher.start()
+        await asyncio.wait_for(waiting, WITHIN_S)
+        finisher.join()
+
+    asyncio.run(main())
+
+
+def test_finishing_what_nobody_waits_for_any_more_is_harmless() -> None:
+    async def main() -> None:
+        waiter = LoopWaiter(asyncio.get_running_loop())
+        waiting = asyncio.create_task(waiter.come())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        waiter.finish()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("count", "taken"), [(0, 1), (2, 3), (3, 3)])
+def test_an_async_generator_is_read_one_item_further_than_its_results(
+    count: int, taken: int
+) -> None:
+    closed: list[bool] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            for number in range(3):
+                yield number
+        finally:
+            closed.append(True)
+
+    body: Any = numbers()
+    assert asyncio.run(async_runner._taken(body, count)) == (list(range(taken)), None)
+    assert closed == [True]
+
+
+def test_what_an_async_generator_raises_comes_after_its_items() -> None:
+    async def fails() -> AsyncIterator[int]:
+        yield 1
+        raise KeyError("no")
+
+    body: Any = fails()
+    again = async_runner.again(*asyncio.run(async_runner._taken(body, 5)))
+    assert next(again) == 1
+    with pytest.raises(KeyError):
+        next(again)
