@@ -148,3 +148,78 @@ def test_an_effect_that_raises_on_the_io_thread_breaks_the_loop_and_is_told() ->
     assert told.wait(10)
     with pytest.raises(InternalError, match="cannot be done"):
         loop.wait(Waiter())
+
+
+class Sleeping(Silent):
+    """A mailbox whose poll sleeps until it is woken, and tells when it begins to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events = []
+        self.woken = threading.Event()
+        self.asleep = threading.Event()
+        self.before_sleep: Callable[[], None] = lambda: None
+
+    def poll(self, timeout_s: float) -> bool:
+        if timeout_s:
+            self.before_sleep()
+            self.asleep.set()
+        woken = self.woken.wait(timeout_s)
+        self.woken.clear()
+        return woken
+
+    def look(self) -> None: ...
+
+    def wake(self) -> None:
+        self.woken.set()
+
+
+def leading(mailbox: Sleeping) -> tuple[Loop, Waiter, list[float]]:
+    """Return a loop in which each event makes a waiter happen, and where who leads notes sleeps."""
+    waiter, slept = Waiter(), []  # type: tuple[Waiter, list[float]]
+
+    def perform_inside(effect: Effect) -> bool:
+        waiter.finish()
+        return True
+
+    poll = mailbox.poll
+
+    def timed(timeout_s: float) -> bool:
+        slept.append(timeout_s)
+        return poll(timeout_s)
+
+    mailbox.poll = timed  # type: ignore[method-assign]
+    return (
+        Loop(Machine(), cast(Mailbox, mailbox), lambda effect: None, perform_inside),
+        waiter,
+        slept,
+    )
+
+
+def test_a_leader_that_sleeps_is_woken_when_another_thread_makes_what_it_waits_for_happen() -> None:
+    mailbox = Sleeping()
+    loop, waiter, slept = leading(mailbox)
+    other = threading.Thread(target=lambda: mailbox.asleep.wait(20) and loop.post(InboxDrained()))
+    other.start()
+    assert loop.wait(waiter)
+    other.join()
+    assert len(slept) == 1  # a lost wake-up would have cost a slow poll, and another look
+
+
+def test_what_happens_just_before_a_leader_sleeps_keeps_it_awake() -> None:
+    mailbox = Sleeping()
+    loop, waiter, slept = leading(mailbox)
+
+    def before_sleep() -> int | None:
+        if not waiter.done:
+            other = threading.Thread(target=loop.post, args=(InboxDrained(),))
+            mailbox.asleep.set()
+            loop._sleeps_until_ns, before = 0, loop._sleeps_until_ns  # as before it was set
+            other.start()
+            other.join()
+            loop._sleeps_until_ns = before
+        return None
+
+    loop._before_sleep = before_sleep
+    assert loop.wait(waiter)
+    assert slept in ([0], [0.0])
