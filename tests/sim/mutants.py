@@ -551,7 +551,7 @@ MUTANTS = (
         "            target.next = said\n            return False\n",
         "            pass\n",
         "actors",
-        13,
+        1,
     ),
     Mutant(
         "who calls an actor watches its worker",
@@ -560,7 +560,7 @@ MUTANTS = (
         "            self._watch(message.worker, out)\n",
         "            pass\n",
         "actors",
-        0,
+        1,
     ),
     Mutant(
         "who calls an actor watches its creator",
@@ -569,7 +569,7 @@ MUTANTS = (
         "                self._watch(creator, out)\n",
         "                pass\n",
         "actors",
-        5,
+        3,
     ),
     Mutant(
         "the worker of an actor that nobody can call ends",
@@ -578,7 +578,7 @@ MUTANTS = (
         "                out.append(Send(record.worker.peer, EndActor(actor)))\n",
         "                pass\n",
         "actors",
-        1,
+        4,
     ),
     Mutant(
         "the name of a dead actor is free",

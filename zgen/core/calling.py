@@ -115,7 +115,7 @@ class Calling:
             self._placement.push(assignment, now_ns, out)
 
     def landed(self, actor: ActorId, task: TaskId, now_ns: int, out: list[Effect]) -> None:
-        """A call in flight ended at its worker; it may have been the last of a life that is over."""
+        """A call in flight ended at its worker, maybe the last one of a life that is over."""
         target = self.calls.targets[actor]
         target.in_flight.pop(task, None)
         if target.reach is Reach.LOST and target.is_decidable:
@@ -281,10 +281,7 @@ class Calling:
     def _fail(
         self, actor: ActorId, call: TaskId, may_have_run: bool, now_ns: int, out: list[Effect]
     ) -> None:
-        entry = self._tasks.entries.get(call)
-        if entry is None:
-            reached("call failed with another one that it needs")
-            return
+        entry = self._tasks.entries[call]
         verdict = self.calls.targets[actor].verdict
         assert verdict is not None, entry.doing.story()
         has_run = may_have_run or entry.started > 0

@@ -137,9 +137,8 @@ class Supervision:
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """End the workers that had time to end in peace."""
         for actor in self.deadlines.pop_due(now_ns):
-            if actor in self.table.actors:
-                reached("actor too slow to end in peace")
-                self._end_lease(actor, out)
+            reached("actor too slow to end in peace")
+            self._end_lease(actor, out)
 
     def leave_node(self, now_ns: int) -> None:
         """The node is gone, and with it every worker."""

@@ -47,9 +47,8 @@ def down(
     worker: PeerId = WORKER,
     under: LeaseId | None = None,
     started: int = 1,
-    tail: str = "last words",
 ) -> ProcessDown:
-    return ProcessDown(worker, 1, PID, -1, 9, tail, under or lease_of(), started)
+    return ProcessDown(worker, 1, PID, -1, 9, "last words", under or lease_of(), started)
 
 
 def calls_in(effects: list[Effect]) -> list[tuple[PeerId, int, list[str]]]:

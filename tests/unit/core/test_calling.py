@@ -15,7 +15,7 @@ from tests.unit.core.actor_bench import (
 )
 from tests.unit.core.bench import error, outcome, retriable
 from tests.unit.core.names import NODE, OTHER_WORKER, WORKER, peer, result, spec, task
-from zgen.core.effects import Send, StreamAdvanced
+from zgen.core.effects import Effect, Send, StreamAdvanced
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import LeaseId
 from zgen.limits import ACTOR_UNUSED_NS, LINE_TICK_NS, SECOND
@@ -198,6 +198,19 @@ def test_an_actor_that_is_only_known_by_name_is_forgotten_when_it_is_not_called(
     bench.ended("a")
     assert bench.advance(ACTOR_UNUSED_NS) == [Send(CREATOR_ID, UnwatchActor(ACTOR))]
     assert bench.call("b", CREATOR) == ASKED
+
+
+def test_a_late_timer_finds_an_actor_forgotten_that_had_calls_to_push() -> None:
+    bench = ActorBench().remote("a")
+    bench.now_ns += ACTOR_UNUSED_NS - LINE_TICK_NS // 2
+    bench.ended("a")
+    bench.call("b", CREATOR)
+    bench.call("c", CREATOR)
+    bench.hear(CREATOR_ID, lost(dead=True))
+    bench.down()
+    out: list[Effect] = []
+    bench.owner.on_timer(bench.now_ns + SECOND, out)
+    assert out == [Send(CREATOR_ID, UnwatchActor(ACTOR))]
 
 
 def test_an_actor_that_a_counted_handle_names_is_known_until_that_goes() -> None:

@@ -6,11 +6,11 @@ import pytest
 
 from tests.unit.core.names import FUNCTION, ME, NODE, OTHER_WORKER, lease, pushed, task
 from tests.unit.core.test_executor import Worker
-from zgen.core.effects import ActorOver, Effect, Send, StartTask
+from zgen.core.effects import ActorOver, Effect, HoldBody, ReleaseBody, Send, StartTask
 from zgen.core.events import BodyBlocked, ExitActor
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ActorId, LeaseId, PeerId
-from zgen.limits import LINE_BUSY_NS
+from zgen.limits import ITEM_BYTES_UNACKED_MAX, LINE_BUSY_NS
 from zgen.wire.actor import ActorExits, ActorSettings, EndActor, HostActor
 from zgen.wire.lease import WorkerBlocked
 from zgen.wire.store import Place
@@ -178,3 +178,18 @@ def test_an_actor_may_end_itself_while_it_is_created() -> None:
     host = Host().host(life=3)
     host.begin()
     assert host.exit() == [Send(ME, ActorExits(ACTOR, 3))]
+
+
+def test_each_stream_is_held_for_its_own_owner() -> None:
+    host = Host().alive(ActorSettings(max_concurrency=3))
+    host.call("a", "b", returns=STREAMING)
+    host.call("c", sender=OTHER, returns=STREAMING)
+    out: list[Effect] = []
+    for name in ("a", "b"):
+        host.executor.on_items_sent(task(name), ME, ITEM_BYTES_UNACKED_MAX, out)
+    assert out == [HoldBody(task("a")), HoldBody(task("b"))]
+    host.ended("c")
+    host.ended("a")
+    out.clear()
+    host.executor.on_acked(ME, 0, out)
+    assert out == [ReleaseBody(task("b"))]

@@ -286,6 +286,14 @@ def test_an_actor_ends_itself() -> None:
     assert bench.fault("a").reason == EXITED
 
 
+def test_an_actor_that_waits_before_it_is_created_again_can_be_killed() -> None:
+    bench = ActorBench().alive(ActorSettings(1))
+    bench.down(said=down())
+    assert bench.kill() == []
+    assert bench.advance(SECOND) == []
+    assert last(bench).reason == KILLED
+
+
 # -- who is told ---------------------------------------------------------------------------------
 def test_a_late_caller_hears_what_holds() -> None:
     bench = ActorBench()
@@ -331,6 +339,10 @@ def test_the_death_of_the_node_ends_every_actor() -> None:
     bench.drop(result("a"), result("b"))
     bench.let_go()
     assert not bench.is_known()
+    ending = ActorBench().alive()
+    ending.let_go()
+    ending.down(NODE)
+    assert not ending.is_known()
     unborn = ActorBench()
     unborn.create(NAMED)
     unborn.down(NODE)

@@ -13,9 +13,8 @@ ONE, TWO = ActorId(peer("one")), ActorId(peer("two"))
 
 
 def claim(actor: ActorId, by: bytes = DRIVER, namespace: str = "") -> ClaimName:
-    return ClaimName(
-        1, namespace, "name", actor, Address(peer(by.decode().rstrip(".")), 1, ""), b""
-    )
+    creator = Address(peer(by.decode().rstrip(".")), 1, "")
+    return ClaimName(1, namespace, "name", actor, creator, b"")
 
 
 def test_a_name_belongs_to_whoever_claimed_it_first() -> None:

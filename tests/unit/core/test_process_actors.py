@@ -1,0 +1,113 @@
+"""Actors through the machine of a whole process."""
+
+from __future__ import annotations
+
+from tests.unit.core.actor_bench import ACTOR, CREATOR, HANDLE, at, calls_in, lost
+from tests.unit.core.names import NODE, WORKER, address, result, spec
+from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
+from zgen.core.effects import NameAnswered, Send
+from zgen.core.events import (
+    CallActor,
+    CreateActor,
+    Dropped,
+    ExitActor,
+    FindActor,
+    KillActorNow,
+    NameActor,
+)
+from zgen.ids import LeaseId
+from zgen.wire.actor import (
+    ActorExits,
+    ActorSettings,
+    ClaimName,
+    FindName,
+    HostActor,
+    KillActor,
+    NameAnswer,
+    WatchActor,
+    WatchProcess,
+)
+from zgen.wire.lease import ProcessDown, ReturnLease
+from zgen.wire.value import Fault
+
+NO_LEASE = LeaseId(bytes(16))
+
+
+def call(name: str) -> CallActor:
+    made = spec(name)
+    made.actor, made.method = ACTOR, "method"
+    return CallActor(made, CREATOR)
+
+
+def died(name: str) -> ProcessDown:
+    return ProcessDown(address(name).peer, 1, 9, -1, 9, "", NO_LEASE, 0)
+
+
+def value_of(bench: ProcessBench, name: str) -> Fault:
+    value = bench.process.owner.refs.value_of(result(name))
+    assert isinstance(value, Fault)
+    return value
+
+
+def test_a_call_dials_the_creator_and_then_the_worker() -> None:
+    bench = ProcessBench()
+    bench.step(call("a"))
+    assert bench.meet("creator") == [Send(CREATOR.peer, WatchActor(ACTOR))]
+    assert Send(NODE, WatchProcess(WORKER, 1)) in bench.say(CREATOR.peer, at())
+    assert calls_in(bench.meet("worker")) == [(WORKER, 0, ["a"])]
+
+
+def test_a_call_of_an_actor_whose_creator_is_dead_fails_at_once() -> None:
+    bench = ProcessBench()
+    bench.say(NODE, died("creator"))
+    bench.step(call("a"))
+    assert value_of(bench, "a").reason == "its creator died"
+    assert bench.step(KillActorNow(ACTOR, CREATOR, True)) == []
+
+
+def test_an_actor_that_is_said_to_be_at_a_dead_worker_is_not_called_there() -> None:
+    bench = ProcessBench()
+    bench.say(NODE, died("worker"))
+    bench.step(call("a"))
+    bench.meet("creator")
+    assert bench.say(CREATOR.peer, at()) == []
+    assert calls_in(bench.say(CREATOR.peer, lost())) == []
+    bench.say(CREATOR.peer, at(1, "other worker"))
+    assert [names for _, _, names in calls_in(bench.meet("other worker"))] == [["a"]]
+
+
+def test_an_actor_of_this_process_is_created_and_dropped() -> None:
+    bench = ProcessBench()
+    made = spec("actor")
+    made.actor, made.method = ACTOR, "__init__"
+    (asked,) = bench.step(CreateActor(made, ActorSettings()))
+    assert isinstance(asked, Send)
+    dropped = bench.step(Dropped((HANDLE,), ()))
+    assert dropped == [Send(NODE, ReturnLease(asked.message.lease, False))]
+    assert bench.step(KillActorNow(ACTOR, address("me"), True)) == []
+
+
+def test_killing_is_asked_of_the_creator() -> None:
+    bench = ProcessBench()
+    bench.meet("creator")
+    assert bench.step(KillActorNow(ACTOR, CREATOR, True)) == [
+        Send(CREATOR.peer, KillActor(ACTOR, True))
+    ]
+
+
+def test_names_are_claimed_and_found_at_the_node() -> None:
+    bench = ProcessBench()
+    assert bench.step(NameActor(4, "space", "one", ACTOR, b"class")) == [
+        Send(NODE, ClaimName(4, "space", "one", ACTOR, address("me"), b"class"))
+    ]
+    assert bench.step(FindActor(5, "space", "one")) == [Send(NODE, FindName(5, "space", "one"))]
+    assert bench.say(NODE, NameAnswer(5, ACTOR, CREATOR, b"class")) == [
+        NameAnswered(5, ACTOR, CREATOR, b"class")
+    ]
+    assert ProcessBench(joined=False).step(FindActor(5, "space", "one")) == []
+
+
+def test_an_actor_in_a_worker_ends_itself() -> None:
+    bench = worker_bench()
+    bench.say(DRIVER, HostActor(ACTOR, 0, ActorSettings()))
+    assert bench.step(ExitActor()) == [Send(DRIVER, ActorExits(ACTOR, 0))]
