@@ -9,7 +9,7 @@ from tests.sim.cluster import Cluster
 from tests.sim.programs import Consumer, Plan
 from tests.sim.run import Outcome, Run, run_seed
 from tests.sim.workloads import Program, draw_stream, draw_task
-from zgen.core.events import NameActor
+from zgen.core.actor_events import NameActor
 from zgen.ids import NO_ACTOR, ActorId, ObjectId, TaskId, derive_task_id, handle_object, object_id
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace

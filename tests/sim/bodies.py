@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from tests.sim.programs import NO_ROOM, RAISED, Consumer, Ops, Plan, item_value, result_value
 from tests.sim.store_user import NO_STREAM
+from zgen.core.actor_events import ExitActor
 from zgen.core.effects import StartTask
-from zgen.core.events import BodyBlocked, ExitActor, TaskEnded, Yielded
+from zgen.core.events import BodyBlocked, TaskEnded, Yielded
 from zgen.ids import ActorId, ObjectId, TaskId, object_id
 from zgen.limits import MS
 from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING

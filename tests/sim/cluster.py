@@ -10,8 +10,8 @@ from tests.sim.bodies import Body
 from tests.sim.memory import Disk, Memory
 from tests.sim.oracles import Promises
 from tests.sim.programs import Account, ActorStory, Consumer
+from zgen.core.actor_effects import ActorOver
 from zgen.core.effects import (
-    ActorOver,
     Effect,
     HoldBody,
     JobReady,

@@ -13,9 +13,10 @@ from typing import Any
 from tests.sim.programs import FUNCTION, FUNCTION_ID, attempt_in, item_value, same
 from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, Send, StreamAdvanced
-from zgen.core.events import SubmitTask, TakeItems, TaskSpec
+from zgen.core.events import SubmitTask, TakeItems
 from zgen.core.owner import Owner
 from zgen.core.store_client import StoreClient
+from zgen.core.task_spec import TaskSpec
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import JobId, PeerId, TaskId, derive_task_id
 from zgen.limits import MS

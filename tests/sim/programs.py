@@ -9,22 +9,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.store_user import StoreUser
-from zgen.core.effects import Effect, ItemsTaken, NameAnswered, ObjectsReady, StreamAdvanced
+from zgen.core.actor_effects import NameAnswered
+from zgen.core.actor_events import CallActor, CreateActor, FindActor, KillActorNow, NameActor
+from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, StreamAdvanced
 from zgen.core.events import (
-    CallActor,
-    CreateActor,
     DefineTaskFunction,
     Dropped,
-    FindActor,
-    KillActorNow,
-    NameActor,
     PutObject,
     RefCompletion,
     SubmitTask,
     TakeItems,
-    TaskSpec,
 )
 from zgen.core.process import ProcessMachine
+from zgen.core.task_spec import TaskSpec
 from zgen.ids import (
     NO_ACTOR,
     ActorId,

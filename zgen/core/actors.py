@@ -7,10 +7,12 @@ side if the task creates the actor, and to the callers' side if it is a call.
 from collections.abc import Callable
 from typing import Any
 
+from zgen.core.actor_effects import NameAnswered
+from zgen.core.actor_events import CallActor, CreateActor, KillActorNow
 from zgen.core.calling import Calling
 from zgen.core.deadlines import Deadlines
-from zgen.core.effects import Effect, NameAnswered, PushToken, Send
-from zgen.core.events import CallActor, CreateActor, KillActorNow, SubmitTask
+from zgen.core.effects import Effect, PushToken, Send
+from zgen.core.events import SubmitTask
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
 from zgen.core.settlement import Settlement
@@ -27,6 +29,7 @@ from zgen.wire.actor import (
     UnwatchActor,
     WatchActor,
 )
+from zgen.wire.lease import LeaseGranted, LeaseRefused
 from zgen.wire.value import Fault
 
 
@@ -55,9 +58,11 @@ class Actors:
         self._me = me
         self._tasks = tasks
         self._submit = submit
+        self._placement = placement
         placement.calls = self
         supervision = self.supervision
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
+            LeaseGranted: self._on_lease_granted,
             ActorAt: self.calling.on_at,
             ActorLost: self.calling.on_lost,
             WatchActor: supervision.on_watch,
@@ -104,6 +109,13 @@ class Actors:
         """Nobody can call the actors of these handle objects any more."""
         self.supervision.on_handles_gone(gone, now_ns, out)
 
+    def on_refused(
+        self, sender: PeerId, message: LeaseRefused, now_ns: int, out: list[Effect]
+    ) -> bool:
+        """A lease will not be granted; return False if it is none of an actor."""
+        is_ours = sender == self._placement.node
+        return is_ours and self.supervision.on_refused(message, now_ns, out)
+
     def on_down(
         self, peer: PeerId, end: End, unsent: list[PushToken], now_ns: int, out: list[Effect]
     ) -> None:
@@ -148,3 +160,10 @@ class Actors:
         """A task was ended with an error that its body did not raise."""
         if entry.spec.creates_actor:
             self.supervision.on_failed(entry, fault, now_ns, out)
+
+    def _on_lease_granted(
+        self, sender: PeerId, message: LeaseGranted, now_ns: int, out: list[Effect]
+    ) -> None:
+        is_ours = sender == self._placement.node
+        if not (is_ours and self.supervision.on_granted(message, now_ns, out)):
+            self._placement.on_granted(sender, message, now_ns, out)

@@ -16,13 +16,13 @@ from zgen.core.actor_calls import ActorCalls, Reach, Target
 from zgen.core.actor_verdict import Verdict, verdict_of
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, PushToken, Send
-from zgen.core.events import TaskSpec
 from zgen.core.lease_client import Assignment
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
 from zgen.core.settlement import Settlement
 from zgen.core.stream_in import StreamsIn
+from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import Doing, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ActorId, LeaseId, PeerId, TaskId, handle_object

@@ -6,11 +6,11 @@ it.
 
 from typing import Any, TypeAlias
 
+from zgen.core.actor_effects import ActorEffect
 from zgen.core.store_effects import StoreEffect
-from zgen.ids import ActorId, FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
+from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.slotted import slotted
 from zgen.wire.actor import ActorSettings
-from zgen.wire.session import Address
 from zgen.wire.task import PushedCall, PushedTask
 from zgen.wire.value import Value
 
@@ -191,24 +191,6 @@ class NodeAnswered:
 
 
 @slotted
-class NameAnswered:
-    """Answer to ``NameActor`` and ``FindActor``.
-
-    Attributes:
-        query: Number of the question.
-        actor: The actor that has the name: after ``NameActor`` the new one or another one that was
-            first; zeroes if none has it.
-        creator: Who supervises that actor; of no meaning if there is none.
-        description: What a handle needs to know of it.
-    """
-
-    query: int
-    actor: ActorId
-    creator: Address
-    description: bytes
-
-
-@slotted
 class NodeLost:
     """The node is gone; what this process owns can be read, everything else fails.
 
@@ -284,11 +266,6 @@ class ReleaseBody:
     """
 
     task: TaskId
-
-
-@slotted
-class ActorOver:
-    """The actor of this worker has run all it was given: let the process end in peace."""
 
 
 # -- node ------------------------------------------------------------------------------------------
@@ -389,6 +366,7 @@ class FlushLines:
 
 Effect: TypeAlias = (
     StoreEffect
+    | ActorEffect
     | OpenConnection
     | CloseConnection
     | Transmit
@@ -402,13 +380,11 @@ Effect: TypeAlias = (
     | PrintLines
     | JobReady
     | NodeAnswered
-    | NameAnswered
     | NodeLost
     | LearnFunction
     | StartTask
     | HoldBody
     | ReleaseBody
-    | ActorOver
     | SpawnWorker
     | KillWorker
     | WatchProcess

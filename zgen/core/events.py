@@ -2,11 +2,11 @@
 
 from typing import TypeAlias
 
+from zgen.core.actor_events import ActorEvent
 from zgen.core.store_events import StoreEvent
+from zgen.core.task_spec import TaskSpec
 from zgen.ids import (
-    NO_ACTOR,
     NO_STREAM,
-    ActorId,
     FunctionId,
     JobId,
     LeaseId,
@@ -16,8 +16,6 @@ from zgen.ids import (
     TaskId,
 )
 from zgen.slotted import slotted
-from zgen.wire.actor import ActorSettings
-from zgen.wire.lease import Shape
 from zgen.wire.session import Address
 from zgen.wire.value import Value
 
@@ -130,44 +128,6 @@ class DefineTaskFunction:
 
 
 @slotted
-class TaskSpec:
-    """Everything needed to execute a task again.
-
-    Attributes:
-        task: The task.
-        function: Hash of the function, defined before.
-        name: For people.
-        returns_count: Number of results, or ``STREAMING``.
-        arguments: Pickle of (args, kwargs), references replaced by positions.
-        slots: Objects that the arguments refer to, in order of their positions.
-        shape: Resources that it holds while it runs.
-        retries_max: How often it may run again after a failure; -1 for ever.
-        retry_exceptions: Pickle of what may be retried; empty for nothing.
-        actor: Actor that it is a call of.
-        method: Name of the method; ``__init__`` for the task that creates the actor.
-        group: Concurrency group that it runs in; empty for the actor's own.
-    """
-
-    task: TaskId
-    function: FunctionId
-    name: str
-    returns_count: int
-    arguments: Value
-    slots: tuple[ObjectId, ...]
-    shape: Shape
-    retries_max: int
-    retry_exceptions: bytes
-    actor: ActorId = NO_ACTOR
-    method: str = ""
-    group: str = ""
-
-    @property
-    def creates_actor(self) -> bool:
-        """Whether it is the task that creates its actor, and no call."""
-        return self.task == TaskId(self.actor)
-
-
-@slotted
 class SubmitTask:
     """The user called ``f.remote()``. Each result starts with one local reference.
 
@@ -176,82 +136,6 @@ class SubmitTask:
     """
 
     spec: TaskSpec
-
-
-@slotted
-class CreateActor:
-    """The user called ``Class.remote()``; the handle object starts with one local reference.
-
-    Attributes:
-        spec: The task that creates it: its only result is the handle object, and ``retries_max``
-            says how often the actor may be restarted.
-        settings: How the actor runs its calls.
-    """
-
-    spec: TaskSpec
-    settings: ActorSettings
-
-
-@slotted
-class CallActor:
-    """The user called ``handle.method.remote()``. Each result starts with one local reference.
-
-    Attributes:
-        spec: The call.
-        creator: Who supervises the actor.
-    """
-
-    spec: TaskSpec
-    creator: Address
-
-
-@slotted
-class KillActorNow:
-    """The user called ``kill``.
-
-    Attributes:
-        actor: The actor.
-        creator: Who supervises it.
-        no_restart: Whether that is its end; else it counts as a crash.
-    """
-
-    actor: ActorId
-    creator: Address
-    no_restart: bool
-
-
-@slotted
-class NameActor:
-    """An actor that will be created wants a name; ``NameAnswered`` follows.
-
-    Attributes:
-        query: Number to be repeated in the answer.
-        namespace: Where the name counts.
-        name: The name.
-        actor: The actor.
-        description: What a handle needs to know of it.
-    """
-
-    query: int
-    namespace: str
-    name: str
-    actor: ActorId
-    description: bytes
-
-
-@slotted
-class FindActor:
-    """The user looks for an actor by its name; ``NameAnswered`` follows.
-
-    Attributes:
-        query: Number to be repeated in the answer.
-        namespace: Where the name counts.
-        name: The name.
-    """
-
-    query: int
-    namespace: str
-    name: str
 
 
 @slotted
@@ -378,14 +262,6 @@ class BodyBlocked:
     task: TaskId = NO_STREAM
 
 
-@slotted
-class ExitActor:
-    """The actor of this worker asked for its end; the process is about to leave.
-
-    No end of the calls that run is reported any more.
-    """
-
-
 # -- node ------------------------------------------------------------------------------------------
 @slotted
 class WorkerSpawned:
@@ -455,6 +331,7 @@ class LinesFlushed:
 
 Event: TypeAlias = (
     StoreEvent
+    | ActorEvent
     | Arrived
     | ConnectionUp
     | ConnectionLost
@@ -465,11 +342,6 @@ Event: TypeAlias = (
     | RegisterDriver
     | DefineTaskFunction
     | SubmitTask
-    | CreateActor
-    | CallActor
-    | KillActorNow
-    | NameActor
-    | FindActor
     | PutObject
     | TakeItems
     | RefCompletion
@@ -479,7 +351,6 @@ Event: TypeAlias = (
     | Yielded
     | TaskEnded
     | BodyBlocked
-    | ExitActor
     | WorkerSpawned
     | WorkerExited
     | WorkerPrinted

@@ -12,19 +12,13 @@ the node for as long.
 from collections.abc import Callable
 from typing import Any, Final
 
+from zgen.core.actor_effects import ActorOver
+from zgen.core.actor_events import ExitActor
 from zgen.core.admission import Admission, Waiting
 from zgen.core.call_admission import CallAdmission
 from zgen.core.deadlines import Deadlines
-from zgen.core.effects import (
-    ActorOver,
-    Effect,
-    HoldBody,
-    LearnFunction,
-    ReleaseBody,
-    Send,
-    StartTask,
-)
-from zgen.core.events import BodyBlocked, ExitActor, TaskEnded
+from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, Send, StartTask
+from zgen.core.events import BodyBlocked, TaskEnded
 from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut

@@ -54,7 +54,6 @@ from zgen.ids import (
 )
 from zgen.wire.lease import (
     JobRegistered,
-    LeaseGranted,
     LeaseRefused,
     LeaseWaiting,
     LeaseWanted,
@@ -91,13 +90,7 @@ class Owner:
         self.placement = Placement(me, self.tasks, self.refs, self.streams)
         self.settlement = Settlement(self.tasks, self.refs, self.streams, self.placement)
         self.actors = Actors(
-            me,
-            self.tasks,
-            self.refs,
-            self.streams,
-            self.placement,
-            self.settlement,
-            self.submit,
+            me, self.tasks, self.refs, self.streams, self.placement, self.settlement, self.submit
         )
         self.node_lost: Fault | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
@@ -105,7 +98,6 @@ class Owner:
             ReportEnd: self._on_report_end,
             TasksDone: self._on_tasks_done,
             TasksReturned: self._on_tasks_returned,
-            LeaseGranted: self._on_lease_granted,
             LeaseWaiting: self.placement.on_waiting,
             LeaseRefused: self._on_lease_refused,
             LeaseWanted: self.placement.on_wanted,
@@ -119,12 +111,8 @@ class Owner:
     def deadlines(self) -> tuple[Deadlines[Any], ...]:
         """When ``on_timer`` is wanted."""
         placement = self.placement
-        return (
-            self.settlement.deadlines,
-            placement.deadlines,
-            placement.leases.deadlines,
-            *self.actors.deadlines,
-        )
+        plain = self.settlement.deadlines, placement.deadlines, placement.leases.deadlines
+        return *plain, *self.actors.deadlines
 
     # -- local events ------------------------------------------------------------------------------
     def submit(self, event: SubmitTask, now_ns: int, out: list[Effect]) -> None:
@@ -373,19 +361,10 @@ class Owner:
     ) -> None:
         self.placement.on_returned(sender, message.lease, message.tasks, now_ns, out)
 
-    def _on_lease_granted(
-        self, sender: PeerId, message: LeaseGranted, now_ns: int, out: list[Effect]
-    ) -> None:
-        is_mine = sender == self.placement.node
-        if not (is_mine and self.actors.supervision.on_granted(message, now_ns, out)):
-            self.placement.on_granted(sender, message, now_ns, out)
-
     def _on_lease_refused(
         self, sender: PeerId, message: LeaseRefused, now_ns: int, out: list[Effect]
     ) -> None:
-        if sender == self.placement.node and self.actors.supervision.on_refused(
-            message, now_ns, out
-        ):
+        if self.actors.on_refused(sender, message, now_ns, out):
             return
         for task in self.placement.on_refused(sender, message):
             name = self.tasks.entries[task].spec.name

@@ -15,11 +15,12 @@ from typing import Protocol
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Report, Send
-from zgen.core.events import RegisterDriver, TaskSpec
+from zgen.core.events import RegisterDriver
 from zgen.core.lease_client import Assignment, Held, LeaseClient
 from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import StreamsIn
+from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, TaskId

@@ -9,6 +9,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from zgen.core import events as ev
+from zgen.core.actor_events import (
+    CallActor,
+    CreateActor,
+    ExitActor,
+    FindActor,
+    KillActorNow,
+    NameActor,
+)
 from zgen.core.deadlines import Deadlines, earliest
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
@@ -83,13 +91,11 @@ class ProcessMachine:
                 e.function, e.payload
             ),
             ev.SubmitTask: lambda e, now, out: self.owner.submit(e, now, out),
-            ev.CreateActor: lambda e, now, out: self.owner.actors.create(e, now, out),
-            ev.CallActor: self._on_call,
-            ev.KillActorNow: self._on_kill,
-            ev.NameActor: self._on_name_actor,
-            ev.FindActor: lambda e, now, out: self._to_node(
-                FindName(e.query, e.namespace, e.name), out
-            ),
+            CreateActor: lambda e, now, out: self.owner.actors.create(e, now, out),
+            CallActor: self._on_call,
+            KillActorNow: self._on_kill,
+            NameActor: self._on_name_actor,
+            FindActor: self._on_find_actor,
             ev.PutObject: self._on_put,
             ev.TakeItems: self.owner.take,
             ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
@@ -105,7 +111,7 @@ class ProcessMachine:
             self._handlers[ev.Yielded] = self._on_yielded
             self._handlers[ev.TaskEnded] = executor.on_task_ended
             self._handlers[ev.BodyBlocked] = executor.on_body_blocked
-            self._handlers[ev.ExitActor] = executor.on_exit_actor
+            self._handlers[ExitActor] = executor.on_exit_actor
 
     @property
     def lines_closing(self) -> bool:
@@ -221,22 +227,25 @@ class ProcessMachine:
             self.executor.node = event.node.peer
             out.append(Send(event.node.peer, WorkerReady(event.pid)))
 
-    def _on_call(self, event: ev.CallActor, now_ns: int, out: list[Effect]) -> None:
+    def _on_call(self, event: CallActor, now_ns: int, out: list[Effect]) -> None:
         is_dead = self._is_dead(event.creator, out)
         self.owner.actors.call(event, now_ns, out)
         if is_dead:
             self.owner.actors.calling.on_down(event.creator.peer, [], now_ns, out)
 
-    def _on_kill(self, event: ev.KillActorNow, now_ns: int, out: list[Effect]) -> None:
+    def _on_kill(self, event: KillActorNow, now_ns: int, out: list[Effect]) -> None:
         if not self._is_dead(event.creator, out):
             self.owner.actors.kill(event, now_ns, out)
 
-    def _on_name_actor(self, event: ev.NameActor, now_ns: int, out: list[Effect]) -> None:
+    def _on_name_actor(self, event: NameActor, now_ns: int, out: list[Effect]) -> None:
         me = self.session.identity.address
         claim = ClaimName(
             event.query, event.namespace, event.name, event.actor, me, event.description
         )
         self._to_node(claim, out)
+
+    def _on_find_actor(self, event: FindActor, now_ns: int, out: list[Effect]) -> None:
+        self._to_node(FindName(event.query, event.namespace, event.name), out)
 
     def _to_node(self, message: Any, out: list[Effect]) -> None:
         if self.owner.placement.node is not None:

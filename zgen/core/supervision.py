@@ -12,12 +12,12 @@ about it.
 
 from typing import TypeAlias
 
+from zgen.core.actor_events import CreateActor
 from zgen.core.actor_table import Actor, ActorTable, Standing
 from zgen.core.actor_verdict import Verdict
 from zgen.core.calling import Calling
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, PushToken, Send
-from zgen.core.events import CreateActor
 from zgen.core.lease_client import Assignment
 from zgen.core.marks import reached
 from zgen.core.placement import Placement

@@ -14,9 +14,9 @@ from enum import Enum
 from typing import Final
 
 from zgen.core.backoff import backoff_ns
-from zgen.core.events import TaskSpec
 from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
+from zgen.core.task_spec import TaskSpec
 from zgen.ids import LeaseId, ObjectId, TaskId, short
 from zgen.limits import RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX, WORKERS_LOST_COUNT_MAX
 from zgen.slotted import slotted

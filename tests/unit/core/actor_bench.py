@@ -6,8 +6,8 @@ from typing import Any
 
 from tests.unit.core.bench import ERROR_ENTRY, PID, OwnerBench
 from tests.unit.core.names import JOB, NODE, ONE, WORKER, address, named, spec
+from zgen.core.actor_events import CallActor, CreateActor, KillActorNow
 from zgen.core.effects import Effect, Send
-from zgen.core.events import CallActor, CreateActor, KillActorNow
 from zgen.ids import ActorId, LeaseId, ObjectId, PeerId, TaskId, derive_actor_lease, handle_object
 from zgen.wire.actor import ActorAt, ActorLost, ActorSettings, HostActor
 from zgen.wire.lease import LeaseGranted, ProcessDown, RequestLease, ReturnLease

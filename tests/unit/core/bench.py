@@ -7,9 +7,10 @@ from typing import Any
 from tests.unit.core.names import FUNCTION, JOB, ME, NODE, ONE, PAYLOAD, WORKER, task
 from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, Send
-from zgen.core.events import Dropped, PutObject, RefCompletion, SubmitTask, TakeItems, TaskSpec
+from zgen.core.events import Dropped, PutObject, RefCompletion, SubmitTask, TakeItems
 from zgen.core.owner import Owner
 from zgen.core.store_client import StoreClient
+from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import Doing
 from zgen.ids import LeaseId, ObjectId, PeerId, TaskId, derive_lease_id
 from zgen.wire.lease import LeaseGranted, ProcessDown, RequestLease, Shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zgen.core.effects import Effect
-from zgen.core.events import TaskSpec
+from zgen.core.task_spec import TaskSpec
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, TaskId, object_id
 from zgen.wire.lease import Shape
 from zgen.wire.session import Address

@@ -6,8 +6,10 @@ import pytest
 
 from tests.unit.core.names import FUNCTION, ME, NODE, OTHER_WORKER, lease, pushed, task
 from tests.unit.core.test_executor import Worker
-from zgen.core.effects import ActorOver, Effect, HoldBody, ReleaseBody, Send, StartTask
-from zgen.core.events import BodyBlocked, ExitActor
+from zgen.core.actor_effects import ActorOver
+from zgen.core.actor_events import ExitActor
+from zgen.core.effects import Effect, HoldBody, ReleaseBody, Send, StartTask
+from zgen.core.events import BodyBlocked
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ActorId, LeaseId, PeerId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, LINE_BUSY_NS

@@ -5,16 +5,17 @@ from __future__ import annotations
 from tests.unit.core.actor_bench import ACTOR, CREATOR, HANDLE, at, calls_in, lost
 from tests.unit.core.names import NODE, WORKER, address, result, spec
 from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
-from zgen.core.effects import NameAnswered, Send
-from zgen.core.events import (
+from zgen.core.actor_effects import NameAnswered
+from zgen.core.actor_events import (
     CallActor,
     CreateActor,
-    Dropped,
     ExitActor,
     FindActor,
     KillActorNow,
     NameActor,
 )
+from zgen.core.effects import Send
+from zgen.core.events import Dropped
 from zgen.ids import LeaseId
 from zgen.wire.actor import (
     ActorExits,

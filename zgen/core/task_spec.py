@@ -1,0 +1,44 @@
+"""What a task is: everything needed to execute it again."""
+
+from zgen.ids import NO_ACTOR, ActorId, FunctionId, ObjectId, TaskId
+from zgen.slotted import slotted
+from zgen.wire.lease import Shape
+from zgen.wire.value import Value
+
+
+@slotted
+class TaskSpec:
+    """Everything needed to execute a task again.
+
+    Attributes:
+        task: The task.
+        function: Hash of the function, defined before.
+        name: For people.
+        returns_count: Number of results, or ``STREAMING``.
+        arguments: Pickle of (args, kwargs), references replaced by positions.
+        slots: Objects that the arguments refer to, in order of their positions.
+        shape: Resources that it holds while it runs.
+        retries_max: How often it may run again after a failure; -1 for ever.
+        retry_exceptions: Pickle of what may be retried; empty for nothing.
+        actor: Actor that it is a call of.
+        method: Name of the method; ``__init__`` for the task that creates the actor.
+        group: Concurrency group that it runs in; empty for the actor's own.
+    """
+
+    task: TaskId
+    function: FunctionId
+    name: str
+    returns_count: int
+    arguments: Value
+    slots: tuple[ObjectId, ...]
+    shape: Shape
+    retries_max: int
+    retry_exceptions: bytes
+    actor: ActorId = NO_ACTOR
+    method: str = ""
+    group: str = ""
+
+    @property
+    def creates_actor(self) -> bool:
+        """Whether it is the task that creates its actor, and no call."""
+        return self.task == TaskId(self.actor)
