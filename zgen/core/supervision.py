@@ -306,6 +306,10 @@ class Supervision:
         lease, node = self.table.ask(actor), self._placement.node
         assert node is not None, f"actor {short(actor)} is created without a node"
         out.append(Send(node, RequestLease(lease, self._placement.job, spec.shape, spec.name)))
+        if spec.shape:
+            # The node asks nobody to return what serves the same owner and shape: it knows of
+            # tasks only, which wait for these very leases.
+            self._placement.leases.on_wanted(node, out)
 
     def _crashed(
         self, actor: ActorId, record: Actor, end: End, now_ns: int, out: list[Effect]

@@ -18,7 +18,7 @@ from tests.unit.core.actor_bench import (
     returned,
     wanted,
 )
-from tests.unit.core.bench import ERROR, error
+from tests.unit.core.bench import ERROR, asked, error, outcome
 from tests.unit.core.names import (
     FUNCTION,
     NODE,
@@ -79,6 +79,14 @@ def test_an_actor_is_created_under_a_lease_of_its_own_and_kept() -> None:
     assert bench.created() == [ObjectsReady((HANDLE,))]
     assert bench.value(HANDLE) == NONE
     assert bench.owner.actors.supervision.worker_of(ACTOR) == WORKER
+
+
+def test_an_actor_that_wants_resources_has_idle_leases_returned_for_it() -> None:
+    bench = ActorBench()
+    bench.submit(spec("f"))
+    bench.grant()
+    bench.done(outcome("f", b"value"))
+    assert bench.create() == [wanted(), Send(NODE, ReturnLease(asked(), True))]
 
 
 def test_an_actor_is_created_twice_by_nobody() -> None:
