@@ -4,7 +4,8 @@ import functools
 import inspect
 from typing import Any, Final, NoReturn
 
-from zgen.core.events import CallActor, TaskSpec
+from zgen.core.actor_events import CallActor
+from zgen.core.task_spec import TaskSpec
 from zgen.exceptions import PendingCallsLimitExceeded
 from zgen.handles import ObjectRef
 from zgen.ids import ActorId, FunctionId, derive_task_id

@@ -12,7 +12,8 @@ from zgen.actor_handle import (
     check_group,
     check_method_options,
 )
-from zgen.core.events import CreateActor, FindActor, KillActorNow, NameActor, TaskSpec
+from zgen.core.actor_events import CreateActor, FindActor, KillActorNow, NameActor
+from zgen.core.task_spec import TaskSpec
 from zgen.exceptions import ActorExistsError
 from zgen.handles import ObjectRef
 from zgen.ids import NO_ACTOR, ActorId, derive_task_id, handle_object
@@ -229,7 +230,7 @@ class ActorClass(RemoteFunction[..., Any]):
     ) -> ActorHandle | None:
         """Take the name, or return the actor that has it, if that will do."""
         name, namespace, description = settings.name, settings.namespace, settings.description
-        answer = runtime.names.ask(
+        answer = runtime.questions.ask_name(
             lambda query: NameActor(query, namespace, name, actor, description)
         )
         if answer.actor == actor:
@@ -242,7 +243,7 @@ class ActorClass(RemoteFunction[..., Any]):
         chosen, cls = self._chosen, self._class
         is_async = methods.is_async(cls)
         concurrency = chosen.max_concurrency or (ASYNC_CONCURRENCY_DEFAULT if is_async else 1)
-        namespace = runtime.names.namespace if chosen.namespace is None else chosen.namespace
+        namespace = runtime.questions.namespace if chosen.namespace is None else chosen.namespace
         return ActorSettings(
             chosen.max_restarts,
             chosen.max_task_retries,
@@ -342,8 +343,8 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     runtime = start.ensure()
     runtime.enter()
     runtime.refuse_if_lost()
-    where = runtime.names.namespace if namespace is None else namespace
-    answer = runtime.names.ask(lambda query: FindActor(query, where, name))
+    where = runtime.questions.namespace if namespace is None else namespace
+    answer = runtime.questions.ask_name(lambda query: FindActor(query, where, name))
     if answer.actor == NO_ACTOR:
         raise ValueError(
             f"no actor of this node has the name {name!r} in namespace {where!r}: it was not "

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar
 
-from zgen.core.events import DefineTaskFunction, SubmitTask, TaskSpec
+from zgen.core.events import DefineTaskFunction, SubmitTask
+from zgen.core.task_spec import TaskSpec
 from zgen.exceptions import NestedRefError, ObjectLostError
 from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed
 from zgen.ids import FunctionId, ObjectId, TaskId, derive_task_id, hash_function, object_id

@@ -47,7 +47,7 @@ class RuntimeContext:
     @property
     def namespace(self) -> str:
         """The namespace in which names of actors count that are given without one."""
-        return self._runtime.names.namespace
+        return self._runtime.questions.namespace
 
     @property
     def was_current_actor_reconstructed(self) -> bool:

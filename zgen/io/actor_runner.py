@@ -11,8 +11,9 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
-from zgen.core.effects import ActorOver, Effect, StartTask
-from zgen.core.events import ExitActor
+from zgen.core.actor_effects import ActorOver
+from zgen.core.actor_events import ExitActor
+from zgen.core.effects import Effect, StartTask
 from zgen.ids import ActorId, PeerId
 from zgen.io import methods
 from zgen.io.async_runner import AsyncRunner

@@ -4,7 +4,6 @@ Rules of this file: it joins the parts and holds them together until the end. ``
 runtime of this process, or None.
 """
 
-import itertools
 import logging
 import os
 import sys
@@ -20,14 +19,13 @@ from zgen.core.effects import (
     ItemsTaken,
     JobReady,
     Left,
-    NodeAnswered,
     NodeLost,
     ObjectsReady,
     PrintLines,
     Report,
     StreamAdvanced,
 )
-from zgen.core.events import AskNode, BodyBlocked, Dropped
+from zgen.core.events import BodyBlocked, Dropped
 from zgen.core.identity import Identity
 from zgen.core.process import ProcessMachine
 from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
@@ -38,9 +36,9 @@ from zgen.io.loop import Loop
 from zgen.io.recorder import recorder_from_environment
 from zgen.io.runner import TaskContext, running
 from zgen.io.waiter import Waiter
-from zgen.limits import DROP_DELAY_NS, DROPPED_COUNT_MAX, REGION_SOON_NS, SECOND
-from zgen.runtime.actor_names import ActorNames
+from zgen.limits import DROP_DELAY_NS, DROPPED_COUNT_MAX, REGION_SOON_NS
 from zgen.runtime.objects import LargeObjects
+from zgen.runtime.questions import Questions
 from zgen.runtime.slab_keeper import SlabKeeper
 from zgen.runtime.waits import Waits
 from zgen.wire.value import Fault, FaultKind
@@ -70,21 +68,6 @@ def kick() -> None:
         runtime.loop.wake()
 
 
-class Answer(Waiter):
-    """Waits for the node's state.
-
-    Attributes:
-        answer: The state as JSON, or None.
-    """
-
-    __slots__ = ("answer",)
-
-    def __init__(self) -> None:
-        """Start without an answer."""
-        super().__init__()
-        self.answer: str | None = None
-
-
 class Runtime:
     """Everything zgen has in one process.
 
@@ -94,7 +77,7 @@ class Runtime:
         waits: Who waits.
         bells: Who of them is told in an event loop or by a future, and where.
         objects: What is written and read in shared memory.
-        names: What the node is asked about names of actors.
+        questions: What the node is asked.
         job: Job of this process.
         runner: What runs tasks; None in a driver.
         root: Names of what this process submits outside any task.
@@ -124,10 +107,6 @@ class Runtime:
         self.total: tuple[tuple[str, int], ...] = ()
         self.left = Waiter()
         self.log_to_driver = True
-        self._queries = itertools.count(1)
-        #: Question -> who waits for its answer. Added by ``ask_node``; removed when it comes or is
-        #: given up.
-        self._asked: dict[int, Answer] = {}
         self.on_exit: Callable[[str], None] | None = None
         self._recorder = recorder_from_environment(
             "driver" if marks_fd is None else "worker",
@@ -143,7 +122,7 @@ class Runtime:
         self.objects = LargeObjects(
             self.loop, folder, kick, self._wait_for_memory, self.refuse_if_lost
         )
-        self.names = ActorNames(self.loop, self._queries, self.refuse_if_lost, job.hex())
+        self.questions = Questions(self.loop, self.refuse_if_lost, job.hex())
         self.runner = None if marks_fd is None else self._make_runner(marks_fd)
         self._regions = self.machine.store.regions.regions
         self._keeper = (
@@ -254,18 +233,8 @@ class Runtime:
         return self._wait_for_memory(waiter, None)
 
     def ask_node(self, timeout_s: float) -> str | None:
-        """Return the node's state as JSON, or None if it does not answer in time.
-
-        Every line that a worker printed before has been shown when this returns.
-        """
-        query = next(self._queries)
-        waiter = self._asked[query] = Answer()
-        try:
-            self.loop.post(AskNode(query))
-            self.loop.wait(waiter, clock.now_ns() + int(timeout_s * SECOND))
-        finally:
-            self._asked.pop(query, None)
-        return waiter.answer
+        """Return the node's state as JSON, or None if it does not answer in time."""
+        return self.questions.ask_node(timeout_s)
 
     def drain_drops(self) -> int | None:
         """Release what was dropped at least ``DROP_DELAY_NS`` ago; return when to look again."""
@@ -309,7 +278,7 @@ class Runtime:
                 streams.fail(stream, fault)
             self.waits.finish_all()
             self.objects.finish_all()
-            self.names.finish_all()
+            self.questions.finish_all()
         self.objects.close()
         if self._recorder is not None:
             self._recorder.close()
@@ -333,7 +302,7 @@ class Runtime:
             if self._regions and self._keeper is not None:
                 self._keeper.look()
             return True
-        if self.objects.perform_inside(effect) or self.names.perform_inside(effect):
+        if self.objects.perform_inside(effect):
             return True
         return self.runner.perform(effect) if self.runner is not None else False
 
@@ -348,22 +317,15 @@ class Runtime:
         elif isinstance(effect, JobReady):
             self.total = effect.total
             self.job_ready.finish()
-        elif isinstance(effect, NodeAnswered):
-            asker = self._asked.pop(effect.query, None)
-            if asker is not None:
-                asker.answer = effect.state
-                asker.finish()
         elif isinstance(effect, NodeLost):
             self.job_ready.finish()
-            for waiter in self._asked.values():
-                waiter.finish()
-            self.names.finish_all()
+            self.questions.finish_all()
             log.error("the node died: %s", effect.reason)
         elif isinstance(effect, Left):
             self.left.finish()
         elif isinstance(effect, Exit) and self.on_exit is not None:
             self.on_exit(effect.reason)
-        else:
+        elif not self.questions.perform(effect):
             self.objects.perform(effect)
 
     def _print(self, effect: PrintLines) -> None:

@@ -20,8 +20,8 @@ from zgen.io.interrupts import Interrupts
 from zgen.io.release import PYTHON, RELEASE
 from zgen.limits import SECOND
 from zgen.runtime import process
-from zgen.runtime.actor_names import NAMESPACE
 from zgen.runtime.process import Runtime
+from zgen.runtime.questions import NAMESPACE
 from zgen.wire.session import Address
 
 if TYPE_CHECKING:  # what starts a node is loaded when one is started or joined
@@ -171,7 +171,7 @@ def _be_driver(
         raise
     runtime.log_to_driver = log_to_driver
     if namespace is not None:
-        runtime.names.namespace = namespace
+        runtime.questions.namespace = namespace
     driver = Driver(runtime, node, started, pidfd)
     try:
         _join(runtime, node, pidfd)
@@ -222,8 +222,8 @@ def _join(runtime: Runtime, node: "spawn.NodeFacts", pidfd: int) -> None:
     environment = tuple(
         (name, value) for name, value in os.environ.items() if name not in _NOT_INHERITED
     )
-    if runtime.names.namespace != runtime.job.hex():
-        environment += ((NAMESPACE, runtime.names.namespace),)
+    if runtime.questions.namespace != runtime.job.hex():
+        environment += ((NAMESPACE, runtime.questions.namespace),)
     search_path = tuple(entry or os.getcwd() for entry in sys.path)
     runtime.loop.post(RegisterDriver(os.getpid(), search_path, os.getcwd(), environment))
     runtime.loop.wait(runtime.job_ready, clock.now_ns() + int(_JOIN_TIMEOUT_S * SECOND))

@@ -1,0 +1,116 @@
+"""Ask the node for its state, or for actors by name, and wait for what it says.
+
+Rules of this file: one question, one answer, or an error that says why none came. What is true is
+the node's to say.
+"""
+
+import itertools
+import os
+from collections.abc import Callable
+from typing import Final
+
+from zgen.core.actor_effects import NameAnswered
+from zgen.core.actor_events import FindActor, NameActor
+from zgen.core.effects import Effect, NodeAnswered
+from zgen.core.events import AskNode
+from zgen.exceptions import NodeDiedError, StreamClosedError
+from zgen.io import clock
+from zgen.io.loop import Loop
+from zgen.io.waiter import Waiter
+from zgen.limits import SECOND
+
+#: Environment variable that tells a job's workers the namespace that its driver chose.
+NAMESPACE: Final = "ZGEN_NAMESPACE"
+
+
+class Question(Waiter):
+    """Waits for one answer.
+
+    Attributes:
+        answer: The answer, or None.
+    """
+
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        """Start without an answer."""
+        super().__init__()
+        self.answer: NameAnswered | NodeAnswered | None = None
+
+
+class Questions:
+    """What this process asks its node.
+
+    Attributes:
+        namespace: Where names of actors count that are given without one.
+    """
+
+    def __init__(self, loop: Loop, refuse_if_lost: Callable[[], None], namespace: str) -> None:
+        """Ask by ``loop``.
+
+        Args:
+            loop: What steps the machine.
+            refuse_if_lost: Raises if the node is gone.
+            namespace: What counts as ``namespace`` if the driver chose none.
+        """
+        self.namespace = os.environ.get(NAMESPACE, namespace)
+        self._loop = loop
+        self._refuse_if_lost = refuse_if_lost
+        self._numbers = itertools.count(1)
+        #: Question -> who waits. Added by ``_ask``; removed when he goes on.
+        self._asked: dict[int, Question] = {}
+
+    def ask_node(self, timeout_s: float) -> str | None:
+        """Return the node's state as JSON, or None if it does not answer in time.
+
+        Every line that a worker printed before has been shown when this returns.
+        """
+        try:
+            answer = self._ask(AskNode, clock.now_ns() + int(timeout_s * SECOND))
+        except NodeDiedError:
+            return None
+        return answer.state if isinstance(answer, NodeAnswered) else None
+
+    def ask_name(self, event: Callable[[int], NameActor | FindActor]) -> NameAnswered:
+        """Return what the node says of a name.
+
+        Args:
+            event: Makes the question with its number.
+
+        Raises:
+            NodeDiedError: The node is gone.
+            StreamClosedError: zgen was shut down meanwhile.
+        """
+        answer = self._ask(event, None)
+        if not isinstance(answer, NameAnswered):
+            self._refuse_if_lost()
+            raise StreamClosedError("", "zgen was shut down before the node knew of the name")
+        return answer
+
+    def _ask(
+        self, event: Callable[[int], NameActor | FindActor | AskNode], deadline_ns: int | None
+    ) -> NameAnswered | NodeAnswered | None:
+        number = next(self._numbers)
+        question = self._asked[number] = Question()
+        try:
+            self._refuse_if_lost()  # who finishes all has not seen this one, if it was before
+            self._loop.post(event(number))
+            self._loop.wait(question, deadline_ns)
+        finally:
+            self._asked.pop(number, None)
+        return question.answer
+
+    def perform(self, effect: Effect) -> bool:
+        """Hand an answer to who waits; return False for other effects."""
+        if not isinstance(effect, (NameAnswered, NodeAnswered)):
+            return False
+        question = self._asked.get(effect.query)
+        if question is not None:
+            question.answer = effect
+            question.finish()
+        return True
+
+    def finish_all(self) -> None:
+        """End every wait: nothing will be answered any more."""
+        for question in list(self._asked.values()):
+            question.finish()
