@@ -75,6 +75,7 @@ LINES: Final[tuple[Line, ...]] = (
     Line("PS5", "p50_us", "yield to caller, paced 2 ms, p50", "µs", "lower", "ray", 0.65, 0.45),
     Line("PS6", "p50_ms", "first item, warm worker, p50", "ms", "lower", "ray", 0.5, 0.25),
     _rate("PS7", "8 streams at once, items", 6, 20),
+    _rate("PS8", "`async for` and `await` of small ints, items", 10, 25),
     Line("PS9", "rate", "stream of an actor, small ints, items", "/s", "higher", "ray", 7, 17),
     Line("PS9", "async", "... of an async actor", "/s", "higher", "ray", 8, 25),
     Line(
@@ -114,7 +115,7 @@ ROWS: Final[tuple[str, ...]] = tuple(dict.fromkeys(line.row for line in LINES))
 
 #: Rows whose features zgen has; the others run only when they are named.
 BUILT: Final[tuple[str, ...]] = (
-    *("PS1", "PS2", "PS3", "PS4", "PS5", "PS6", "PS7", "PS9", "PS11"),
+    *("PS1", "PS2", "PS3", "PS4", "PS5", "PS6", "PS7", "PS8", "PS9", "PS11"),
     *("PT1", "PT2"),
     *("PA1", "PA2", "PA3"),
     *("PO1", "PO2", "PO3", "PO4", "PO5"),

@@ -29,7 +29,7 @@ from zgen.core.events import BodyBlocked, Dropped
 from zgen.core.identity import Identity
 from zgen.core.process import ProcessMachine
 from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
-from zgen.ids import JobId, ObjectId, StreamId, TaskId
+from zgen.ids import NO_STREAM, JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
 from zgen.io.interrupts import Interrupts
 from zgen.io.loop import Loop
@@ -37,6 +37,7 @@ from zgen.io.recorder import recorder_from_environment
 from zgen.io.runner import TaskContext, running
 from zgen.io.waiter import Waiter
 from zgen.limits import DROP_DELAY_NS, DROPPED_COUNT_MAX, REGION_SOON_NS
+from zgen.runtime.bells import Bells
 from zgen.runtime.objects import LargeObjects
 from zgen.runtime.questions import Questions
 from zgen.runtime.slab_keeper import SlabKeeper
@@ -203,13 +204,15 @@ class Runtime:
             context.waits += 1
             if context.waits == 1:
                 self.loop.post(BodyBlocked(True, context.call))
-        try:
-            yield
-        finally:
-            with self.loop.lock:
-                context.waits -= 1
-                if context.waits == 0 and context is self.context and not self.loop.broken:
-                    self.loop.post(BodyBlocked(False, context.call))
+        return context
+
+    def take_back(self, context: TaskContext) -> None:
+        """One wait of a task is over; with the last of them it has its resources again."""
+        with self.loop.lock:
+            context.waits -= 1
+            runs = context is self.context or context.call != NO_STREAM
+            if context.waits == 0 and runs and not self.loop.broken:
+                self.loop.post(BodyBlocked(False, context.call))
 
     def _wait_for_memory(self, waiter: Waiter, deadline_ns: int | None) -> bool:
         """Wait for shared memory; give the CPU of a running task away if that takes long.
@@ -276,9 +279,8 @@ class Runtime:
             streams = self.machine.owner.streams
             for stream in [name for name, record in streams.streams.items() if not record.ended]:
                 streams.fail(stream, fault)
-            self.waits.finish_all()
-            self.objects.finish_all()
-            self.questions.finish_all()
+        self._end_waits()
+        self.bells.close()
         self.objects.close()
         if self._recorder is not None:
             self._recorder.close()
@@ -287,6 +289,7 @@ class Runtime:
         with self.loop.lock:
             self.waits.finish_all()
             self.objects.finish_all()
+            self.questions.finish_all()
         self.bells.ring()
 
     def keep_slabs(self) -> None:
@@ -301,7 +304,7 @@ class Runtime:
         if self.waits.perform(effect):
             if self._regions and self._keeper is not None:
                 self._keeper.look()
-            return True
+            return not self.bells.due  # they are rung by ``_perform``
         if self.objects.perform_inside(effect):
             return True
         return self.runner.perform(effect) if self.runner is not None else False

@@ -77,6 +77,7 @@ class FaultKind(Enum):
     ARGUMENT = "argument"
     SHUT_DOWN = "shut down"
     OBJECT_LOST = "object lost"
+    STORE_FULL = "store full"
     ACTOR_DIED = "actor died"
     ACTOR_UNAVAILABLE = "actor unavailable"
 

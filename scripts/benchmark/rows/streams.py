@@ -92,6 +92,25 @@ def ps7(subject: Subject) -> Figures:
     return {"rate": rate}
 
 
+def ps8(subject: Subject) -> Figures:
+    """Stream small ints to a coroutine that awaits each."""
+
+    async def measure(stream: Any, count: int) -> float:
+        await _drain_awaiting(stream.remote(500))
+        began = time.perf_counter()
+        taken = await _drain_awaiting(stream.remote(count))
+        elapsed_s = time.perf_counter() - began
+        if taken != count:
+            raise RuntimeError(f"{taken} of {count} items arrived")
+        return count / elapsed_s
+
+    subject.start()
+    stream = subject.stream(counting())
+    rate = asyncio.run(measure(stream, subject.many(ray=15_000, zgen=150_000)))
+    subject.stop()
+    return {"rate": rate}
+
+
 def ps9(subject: Subject) -> Figures:
     """Stream small ints from a regular actor and from an async one."""
     return {
