@@ -133,13 +133,15 @@ class ActorProgram(Program):
             self._results(number, [(self.submit(task), task)])
         else:
             plan, slots = draw_call(self.random), self.slots()
+            source = Plan([["sleep", self.random.choice((1, 10)) * MS]], 1, -1, 0)
+            made: TaskId | None = None
             if self.random.random() < 0.2:  # an argument that is not there yet
-                source = Plan([["sleep", self.random.choice((1, 10)) * MS]], 1, -1, 0)
                 made = self.submit(source)
                 slots = (*slots, object_id(made, 0))
-                self._results(f"{number} argument", [(made, source)])
             call = self.user.call(actor, plan, self.parent, self.submitted, slots)
             self.submitted += 1
+            if made is not None:
+                self._results(f"{number} argument", [(made, source)])
             if plan.returns == STREAMING:
                 self._read(number, call)
             else:
