@@ -80,6 +80,7 @@ class MethodCalls(RemoteFunction[..., Any]):
         runtime.enter()
         runtime.refuse_if_lost()
         arguments, slots, puts = self._pack(runtime, args, kwargs)
+        actor, creator = parts_of(handle)
         context = runtime.context
         task = derive_task_id(context.task, context.attempt, next(context.submits))
         spec = TaskSpec(
@@ -92,15 +93,15 @@ class MethodCalls(RemoteFunction[..., Any]):
             (),
             self._retries_max,
             self.facts.retry_exceptions,
-            handle.actor,
+            actor,
             self.__name__,
             self.facts.group,
         )
         limit = self._description.max_pending_calls
-        if 0 <= limit <= runtime.machine.owner.actors.pending_count(handle.actor):
+        if 0 <= limit <= runtime.machine.owner.actors.pending_count(actor):
             text = f"{limit} calls of {handle!r} are pending, as many as max_pending_calls allows"
             raise PendingCallsLimitExceeded("max_pending_calls", f"{text}; get some of them first")
-        runtime.loop.post(CallActor(spec, handle.creator))
+        runtime.loop.post(CallActor(spec, creator))
         del puts  # the call needs what they refer to, and keeps it
         return self._handles(runtime, task)
 
@@ -249,22 +250,25 @@ class ActorHandle:
 
     Its attributes are the actor's methods. A handle from ``get_actor``, or from
     ``get_runtime_context().current_actor``, does not count.
-
-    Attributes:
-        actor: Id of the actor.
-        creator: Who supervises it.
     """
 
-    __slots__ = ("__weakref__", "_description", "_ref", "actor", "creator")
+    # Names that no method has: every other one may be a method's.
+    __slots__ = (
+        "__weakref__",
+        "_zgen_actor",
+        "_zgen_creator",
+        "_zgen_description",
+        "_zgen_ref",
+    )
 
     def __init__(
         self, actor: ActorId, creator: Address, description: bytes, ref: ObjectRef[None] | None
     ) -> None:
         """Made by zgen only; ``ref`` refers to the handle object, or is None."""
-        self.actor = actor
-        self.creator = creator
-        self._description = description
-        self._ref = ref
+        self._zgen_actor = actor
+        self._zgen_creator = creator
+        self._zgen_description = description
+        self._zgen_ref = ref
 
     def __getattr__(self, name: str) -> ActorMethod:
         """Return a method.
@@ -274,36 +278,42 @@ class ActorHandle:
         """
         if name in ActorHandle.__slots__:  # a handle that is not made yet
             raise AttributeError(name)
-        calls = _calls_of(self._description).get(name)
+        calls = _calls_of(self._zgen_description).get(name)
         if calls is None:
             raise AttributeError(f"{self!r} has no method {name!r}")
         return ActorMethod(self, calls)
 
     def __dir__(self) -> list[str]:
         """List the methods too."""
-        return [*super().__dir__(), *_calls_of(self._description)]
+        return [*super().__dir__(), *_calls_of(self._zgen_description)]
 
     def __hash__(self) -> int:
         """Hash by id."""
-        return hash(self.actor)
+        return hash(self._zgen_actor)
 
     def __eq__(self, other: object) -> bool:
         """Compare by id."""
-        return isinstance(other, ActorHandle) and self.actor == other.actor
+        return isinstance(other, ActorHandle) and self._zgen_actor == other._zgen_actor
 
     def __repr__(self) -> str:
         """Name the class and the actor."""
-        return f"Actor({described(self._description).name}, {self.actor.hex()})"
+        return f"Actor({described(self._zgen_description).name}, {self._zgen_actor.hex()})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by id and description; it counts where it is unpickled."""
-        where = (self.creator.peer, self.creator.incarnation, self.creator.endpoint)
-        return _unpickled, (self.actor, where, self._description, self._ref)
+        creator = self._zgen_creator
+        where = (creator.peer, creator.incarnation, creator.endpoint)
+        return _unpickled, (self._zgen_actor, where, self._zgen_description, self._zgen_ref)
 
     @property
     def _actor_id(self) -> str:
         """Return the id as hex digits, under Ray's name."""
-        return self.actor.hex()
+        return self._zgen_actor.hex()
+
+
+def parts_of(handle: ActorHandle) -> tuple[ActorId, Address]:
+    """Return the id of a handle's actor, and who supervises it."""
+    return handle._zgen_actor, handle._zgen_creator  # noqa: SLF001  # named to be out of the way
 
 
 def _unpickled(

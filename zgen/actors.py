@@ -11,6 +11,7 @@ from zgen.actor_handle import (
     check_count,
     check_group,
     check_method_options,
+    parts_of,
 )
 from zgen.core.actor_events import CreateActor, FindActor, KillActorNow, NameActor
 from zgen.core.task_spec import TaskSpec
@@ -324,7 +325,7 @@ def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
     runtime = start.ensure()
     runtime.enter()
     runtime.refuse_if_lost()
-    runtime.loop.post(KillActorNow(actor.actor, actor.creator, no_restart))
+    runtime.loop.post(KillActorNow(*parts_of(actor), no_restart))
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:

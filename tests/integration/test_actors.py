@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -192,6 +193,66 @@ def test_a_field_of_the_instance_does_not_hide_a_method_of_its_class() -> None:
             return self.reported
 
     assert get(Shadowed.remote().reported.remote()) == 7
+
+
+def test_a_method_may_have_nearly_any_name() -> None:
+    @zgen.remote
+    class Film(RemoteClass):
+        def actor(self) -> str:
+            return "actor"
+
+        def creator(self) -> str:
+            return "creator"
+
+        def _private(self) -> str:
+            return "private"
+
+        def __len__(self) -> int:
+            return 3
+
+    film: Any = Film.remote()
+    calls: list[Any] = [film.actor, film.creator, film._private, film.__len__]
+    assert get([call.remote() for call in calls]) == ["actor", "creator", "private", 3]
+    assert "actor" in dir(film)
+    with pytest.raises(AttributeError, match="no method 'director'"):
+        film.director.remote()
+    with pytest.raises(TypeError, match=r"handle\.actor\.remote"):
+        film.actor()
+    with pytest.raises(TypeError, match=r"Counter\.remote"):
+        Counter()
+    with pytest.raises(TypeError, match="cannot be inherited"):
+        types.resolve_bases((Counter,))
+
+
+def test_calls_that_do_not_fit_and_options_that_make_no_sense_are_refused_at_once() -> None:
+    counter = Counter.remote()
+    for wrong in (lambda: counter.add.remote(1, 2), lambda: Counter.remote(1, 2, 3)):
+        with pytest.raises(TypeError):
+            wrong()
+    refused: list[dict[str, Any]] = [
+        {"max_restarts": -2},
+        {"max_task_retries": 1.5},
+        {"max_concurrency": 0},
+        {"num_cpus": -1},
+        {"max_retries": 1},
+        {"concurrency_groups": {"io": 0}},
+    ]
+    for options in refused:
+        with pytest.raises(ValueError, match=next(iter(options))):
+            Counter.options(**options)
+    with pytest.raises(ValueError, match="detached actors do not exist yet"):
+        Counter.options(lifetime="detached")
+    unfit: list[dict[str, Any]] = [{"num_returns": -1}, {"no": 1}, {"concurrency_group": "io"}]
+    for options in unfit:
+        with pytest.raises(ValueError, match=r"num_returns|'no'|'io'"):
+            counter.add.options(**options)
+    with pytest.raises(ValueError, match="not a generator"):
+        counter.add.options(num_returns="streaming")
+    with pytest.raises(ValueError, match="not a generator"):
+        zgen.remote(type("Wrong", (), {"work": zgen.method(num_returns="streaming")(get)}))
+    with pytest.raises(TypeError, match="keywords"):
+        zgen.method()
+    assert get(counter.add.remote()) == 1
 
 
 def test_an_actor_may_create_actors_of_its_own_class_and_submit_tasks() -> None:
