@@ -28,9 +28,10 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "node")]
 
-from tests.sim.mutants import MUTANTS, Mutant  # noqa: E402  # the paths above come first
+from tests.sim.mutant import Mutant  # noqa: E402  # the paths above come first
+from tests.sim.mutants import MUTANTS  # noqa: E402  # the paths above come first
 
-LIST: Final = ROOT / "tests" / "sim" / "mutants.py"
+LISTS: Final = tuple(ROOT / "tests" / "sim" / name for name in ("mutants.py", "mutants_actors.py"))
 PROCESSES: Final = 2
 SEARCH_SEEDS: Final = 400
 RED: Final = 3
@@ -144,10 +145,11 @@ def recorded(numbers: Sequence[int]) -> int:
 
 def write_down(mutant: Mutant, seed: int) -> None:
     """Change the recorded seed of a mutant in the list."""
-    source = LIST.read_text(encoding="utf-8")
-    head, name, tail = source.partition(f'"{mutant.name}"')
-    tail = re.sub(r"\n        \d+,\n    \),", f"\n        {seed},\n    ),", tail, count=1)
-    LIST.write_text(head + name + tail, encoding="utf-8")
+    for path in LISTS:
+        head, name, tail = path.read_text(encoding="utf-8").partition(f'"{mutant.name}"')
+        if name:
+            tail = re.sub(r"\n        \d+,\n    \),", f"\n        {seed},\n    ),", tail, count=1)
+            path.write_text(head + name + tail, encoding="utf-8")
 
 
 def search(numbers: Sequence[int], write: bool) -> int:

@@ -93,9 +93,9 @@ class MethodCalls(RemoteFunction[..., Any]):
             (),
             self._retries_max,
             self.facts.retry_exceptions,
-            actor,
-            self.__name__,
-            self.facts.group,
+            actor=actor,
+            method=self.__name__,
+            group=self.facts.group,
         )
         limit = self._description.max_pending_calls
         if 0 <= limit <= runtime.machine.owner.actors.pending_count(actor):

@@ -200,8 +200,8 @@ class ActorClass(RemoteFunction[..., Any]):
             self._shape,
             chosen.max_restarts,
             b"",
-            actor,
-            "__init__",
+            actor=actor,
+            method="__init__",
         )
         runtime.loop.post(CreateActor(spec, settings))
         del puts  # the actor needs what they refer to, and keeps it

@@ -78,6 +78,7 @@ LINES: Final[tuple[Line, ...]] = (
     _rate("PS8", "`async for` and `await` of small ints, items", 10, 25),
     Line("PS9", "rate", "stream of an actor, small ints, items", "/s", "higher", "ray", 7, 17),
     Line("PS9", "async", "... of an async actor", "/s", "higher", "ray", 8, 25),
+    _rate("PS10", "stream with a window of 64 items, items", 10, 25),
     Line(
         "PS11", "evenness", "rate at 8 or 64 streams, of that at 1", "x", "higher", "unit", 0.5, 0.8
     ),
@@ -115,7 +116,7 @@ ROWS: Final[tuple[str, ...]] = tuple(dict.fromkeys(line.row for line in LINES))
 
 #: Rows whose features zgen has; the others run only when they are named.
 BUILT: Final[tuple[str, ...]] = (
-    *("PS1", "PS2", "PS3", "PS4", "PS5", "PS6", "PS7", "PS8", "PS9", "PS11"),
+    *("PS1", "PS2", "PS3", "PS4", "PS5", "PS6", "PS7", "PS8", "PS9", "PS10", "PS11"),
     *("PT1", "PT2"),
     *("PA1", "PA2", "PA3"),
     *("PO1", "PO2", "PO3", "PO4", "PO5"),

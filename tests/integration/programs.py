@@ -321,6 +321,18 @@ def an_actor_whose_worker_dies(folder: Path) -> None:
     assert zgen.get(counter.add.remote()) in (8, 38)  # the stream may have ended before
 
 
+def streams_with_windows(folder: Path) -> None:
+    """One read to its end, one dropped while it is parked."""
+    for window in (1, 2, 64):
+        narrow = count_to.options(_generator_backpressure_num_objects=window)
+        assert [zgen.get(ref) for ref in narrow.remote(200)] == list(range(200))
+        dropped = narrow.remote(500)
+        assert zgen.get(next(dropped)) == 0
+        done = dropped.completed()
+        del dropped
+        zgen.get(done)
+
+
 PROGRAMS: Final[tuple[Callable[[Path], None], ...]] = (
     plain_task,
     many_small_tasks,
@@ -346,4 +358,5 @@ PROGRAMS: Final[tuple[Callable[[Path], None], ...]] = (
     actors,
     an_async_actor,
     an_actor_whose_worker_dies,
+    streams_with_windows,
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.sim.cluster import Cluster
-from tests.sim.programs import Consumer, Plan
+from tests.sim.programs import Plan
 from tests.sim.run import Outcome, Run, run_seed
 from tests.sim.workloads import Program, draw_stream, draw_task
 from zgen.core.actor_events import NameActor
@@ -58,9 +57,8 @@ def draw_call(random: Random) -> Plan:
 class ActorProgram(Program):
     """One driver's user, most of whose activities have to do with actors."""
 
-    def __init__(self, cluster: Cluster, user: Consumer, activities: int, large: int = 0) -> None:
-        super().__init__(cluster, user, activities, large)
-        self.queries = 0
+    #: Questions asked so far.
+    queries = 0
 
     def kinds(self) -> tuple[Callable[[str], None], ...]:
         return (self._actor, self._actor, self._actor, self._named, self._stream, self._task)
@@ -138,6 +136,8 @@ class ActorProgram(Program):
             if self.random.random() < 0.2:  # an argument that is not there yet
                 made = self.submit(source)
                 slots = (*slots, object_id(made, 0))
+            if self.windows is not None:
+                self.windows.add_to(plan)
             call = self.user.call(actor, plan, self.parent, self.submitted, slots)
             self.submitted += 1
             if made is not None:

@@ -13,7 +13,7 @@ from zgen.core.actor_events import ExitActor
 from zgen.core.effects import StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
 from zgen.ids import ActorId, ObjectId, TaskId, object_id
-from zgen.limits import MS
+from zgen.limits import MS, REGION_SOON_NS
 from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
 from zgen.wire.value import NONE, Fault, Parcel, Stored, Value
 

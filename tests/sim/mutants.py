@@ -6,31 +6,8 @@ A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One fence.
-
-    Attributes:
-        name: What it does.
-        promise: Which promise it serves.
-        file: Where it stands.
-        text: Its source, which must occur once.
-        without: What stands there when it is removed.
-        scenario: What the seed runs.
-        seed: The seed that turns red without it.
-    """
-
-    name: str
-    promise: str
-    file: str
-    text: str
-    without: str
-    scenario: str
-    seed: int
-
+from tests.sim.mutant import Mutant
+from tests.sim.mutants_actors import ACTORS
 
 LINE = "zgen/core/line.py"
 SESSION = "zgen/core/session.py"
@@ -45,11 +22,6 @@ REGIONS = "zgen/core/region_table.py"
 STORE = "zgen/core/store_client.py"
 OBJECTS = "node/zgen_node/core/object_table.py"
 ROOMS = "node/zgen_node/core/room_maker.py"
-CALLS = "zgen/core/actor_calls.py"
-CALLING = "zgen/core/calling.py"
-SUPERVISION = "zgen/core/supervision.py"
-TABLE = "zgen/core/actor_table.py"
-ADMITTED = "zgen/core/call_admission.py"
 SLABS = "node/zgen_node/core/slab_table.py"
 
 MUTANTS = (
@@ -507,122 +479,5 @@ MUTANTS = (
         "cluster",
         18,
     ),
-    # -- actors ------------------------------------------------------------------------------------
-    Mutant(
-        "calls in flight are decided on only when their worker's line is quiet",
-        "P1",
-        CALLS,
-        "        return self.verdict is not None and (self.is_down or not self.in_flight)\n",
-        "        return self.verdict is not None\n",
-        "actors",
-        0,
-    ),
-    Mutant(
-        "a call that may have run is sent again only within its budget",
-        "P5",
-        CALLING,
-        "            elif not may_have_run:\n",
-        "            elif True:\n",
-        "actors",
-        0,
-    ),
-    Mutant(
-        "calls that are sent again keep their order",
-        "P5",
-        CALLS,
-        "        for call in reversed(calls):\n",
-        "        for call in calls:\n",
-        "actors",
-        0,
-    ),
-    Mutant(
-        "a call of an actor that keeps order waits for those before it",
-        "P5",
-        CALLS,
-        "next(iter(queue if target.in_order else ready))",
-        "next(iter(ready))",
-        "actors",
-        0,
-    ),
-    Mutant(
-        "where the next life is counts only after this one was decided on",
-        "P5",
-        CALLS,
-        "            target.next = said\n            return False\n",
-        "            pass\n",
-        "actors",
-        1,
-    ),
-    Mutant(
-        "who calls an actor watches its worker",
-        "P2",
-        CALLING,
-        "            self._watch(message.worker, out)\n",
-        "            pass\n",
-        "actors",
-        1,
-    ),
-    Mutant(
-        "who calls an actor watches its creator",
-        "P2",
-        CALLING,
-        "                self._watch(creator, out)\n",
-        "                pass\n",
-        "actors",
-        3,
-    ),
-    Mutant(
-        "the worker of an actor that nobody can call ends",
-        "P3",
-        SUPERVISION,
-        "                out.append(Send(record.worker.peer, EndActor(actor)))\n",
-        "                pass\n",
-        "actors",
-        4,
-    ),
-    Mutant(
-        "the name of a dead actor is free",
-        "P3",
-        SUPERVISION,
-        "            out.append(Send(node, FreeName(settings.namespace, settings.name, actor)))\n",
-        "            pass\n",
-        "actors",
-        0,
-    ),
-    Mutant(
-        "pending calls keep their actor",
-        "P2",
-        CALLING,
-        "        if target.pending == 1 and handle in self._refs.records:\n",
-        "        if False:\n",
-        "actors",
-        0,
-    ),
-    Mutant(
-        "an actor runs as many calls at a time as it allows",
-        "P5",
-        ADMITTED,
-        "            room = self._limits[group] - self._counts[group]\n",
-        "            room = self._limits[group] + 1\n",
-        "actors",
-        0,
-    ),
-    Mutant(
-        "a call fails with its actor while it waits",
-        "P2",
-        CALLING,
-        "        if verdict.is_dead:\n            self._fail_queue(",
-        "        if False:\n            self._fail_queue(",
-        "actors",
-        0,
-    ),
-    Mutant(
-        "a grant for an actor that is dead goes back",
-        "P3",
-        TABLE,
-        "            del self.by_lease[lease]\n",
-        "            pass\n",
-        "actors",
-        0,
-    ),
+    *ACTORS,
 )

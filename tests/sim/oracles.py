@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.oracles_actors import ActorsKeepOrder
+from tests.sim.oracles_flow import WindowsKept
 from tests.sim.oracles_store import RegionsKept, StoreAnswers
 from tests.sim.programs import (
     NO_ROOM,
@@ -390,6 +391,7 @@ class Promises(Oracle):
         self.store = StoreAnswers(cluster)
         self.regions = RegionsKept(cluster)
         self.actors = ActorsKeepOrder(cluster)
+        self.windows = WindowsKept(cluster)
         self.took = self.items.took
         self.got = self.items.got
         self.started = self.executions.started

@@ -268,6 +268,7 @@ class Consumer:
             shape,
             plan.retries,
             retryable,
+            window=plan.window,
         )
 
     def create(

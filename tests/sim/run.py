@@ -189,7 +189,8 @@ class Run:
 
     def _begin_program(self, user: Consumer) -> None:
         if not any(program.user is user for program in self.programs):
-            program = self.program_class(self.cluster, user, self.activities, self.large)
+            windows = self.windows
+            program = self.program_class(self.cluster, user, self.activities, self.large, windows)
             self.programs.append(program)
 
     # -- strokes -----------------------------------------------------------------------------------

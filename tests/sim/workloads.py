@@ -107,7 +107,10 @@ class Program:
         if self.left and len(self.active) < ACTIVE_COUNT_MAX:
             self.left -= 1
             self._begun += 1
-            self.random.choice(self.kinds())(str(self._begun))
+            if self.windows is not None and self.windows.zips():
+                self._zip(str(self._begun))
+            else:
+                self.random.choice(self.kinds())(str(self._begun))
         if self.large.left and self.random.random() < 0.5:
             self._begun += 1
             self.large.begin_one(str(self._begun))

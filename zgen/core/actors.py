@@ -30,7 +30,7 @@ from zgen.wire.actor import (
     WatchActor,
 )
 from zgen.wire.lease import LeaseGranted, LeaseRefused
-from zgen.wire.value import Fault
+from zgen.wire.value import Fault, FaultKind
 
 
 class Actors:
@@ -59,10 +59,12 @@ class Actors:
         self._tasks = tasks
         self._submit = submit
         self._placement = placement
+        self._settlement = settlement
         placement.calls = self
         supervision = self.supervision
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             LeaseGranted: self._on_lease_granted,
+            LeaseRefused: self._on_lease_refused,
             ActorAt: self.calling.on_at,
             ActorLost: self.calling.on_lost,
             WatchActor: supervision.on_watch,
@@ -108,13 +110,6 @@ class Actors:
     def on_handles_gone(self, gone: list[ObjectId], now_ns: int, out: list[Effect]) -> None:
         """Nobody can call the actors of these handle objects any more."""
         self.supervision.on_handles_gone(gone, now_ns, out)
-
-    def on_refused(
-        self, sender: PeerId, message: LeaseRefused, now_ns: int, out: list[Effect]
-    ) -> bool:
-        """A lease will not be granted; return False if it is none of an actor."""
-        is_ours = sender == self._placement.node
-        return is_ours and self.supervision.on_refused(message, now_ns, out)
 
     def on_down(
         self, peer: PeerId, end: End, unsent: list[PushToken], now_ns: int, out: list[Effect]
@@ -167,3 +162,14 @@ class Actors:
         is_ours = sender == self._placement.node
         if not (is_ours and self.supervision.on_granted(message, now_ns, out)):
             self._placement.on_granted(sender, message, now_ns, out)
+
+    def _on_lease_refused(
+        self, sender: PeerId, message: LeaseRefused, now_ns: int, out: list[Effect]
+    ) -> None:
+        is_ours = sender == self._placement.node
+        if is_ours and self.supervision.on_refused(message, now_ns, out):
+            return
+        for task in self._placement.on_refused(sender, message):
+            name = self._tasks.entries[task].spec.name
+            fault = Fault(FaultKind.REFUSED, name, message.reason, may_have_run=False)
+            self._settlement.fail(task, fault, now_ns, "refused", out)

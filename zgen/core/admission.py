@@ -36,6 +36,7 @@ class Waiting:
         missing: Regions of them that are not held yet.
         closed: Whether its owner wants none of its items.
         call: What it is a call of; None for a plain task.
+        consumed: Items that its owner took of an earlier attempt, as it said since the push.
     """
 
     owner: PeerId
@@ -47,6 +48,7 @@ class Waiting:
     missing: dict[int, None] = field(default_factory=dict)
     closed: bool = False
     call: PushedCall | None = None
+    consumed: int = 0
 
 
 class Admission:

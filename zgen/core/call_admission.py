@@ -89,6 +89,12 @@ class CallAdmission:
             which = (call.owner, call.task.task, call.task.attempt)
             call.closed = call.closed or which == (owner, stream, attempt)
 
+    def grant(self, owner: PeerId, stream: StreamId, attempt: int, upto: int) -> None:
+        """Note that the owner of a queued stream took items of an earlier attempt."""
+        for call in self.waiting():
+            if (call.owner, call.task.task, call.task.attempt) == (owner, stream, attempt):
+                call.consumed = upto
+
     def start(self, now_ns: int) -> list[Waiting]:
         """Start what may start now."""
         started: list[Waiting] = []

@@ -17,8 +17,9 @@ from zgen.core.actor_events import ExitActor
 from zgen.core.admission import Admission, Waiting
 from zgen.core.call_admission import CallAdmission
 from zgen.core.deadlines import Deadlines
-from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, Send, StartTask
+from zgen.core.effects import Effect, LearnFunction, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
+from zgen.core.holds import Holds, Reason
 from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut
@@ -27,7 +28,7 @@ from zgen.ids import LeaseId, PeerId, TaskId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
 from zgen.wire.actor import ActorExits, EndActor, HostActor
 from zgen.wire.lease import WorkerBlocked
-from zgen.wire.stream import CloseStream
+from zgen.wire.stream import CloseStream, Consumed
 from zgen.wire.task import (
     OUTCOME_VALUE,
     STREAMING,
@@ -54,9 +55,7 @@ class Executor:
         self.admission = Admission()
         self.reports = StreamsOut(store.dropped)
         self.deadlines: Deadlines[str] = Deadlines()
-        #: Owner -> tasks whose bodies are held for its sake. Added by ``on_items_sent``; removed by
-        #: ``on_acked``, and as they end.
-        self.held: dict[PeerId, dict[TaskId, None]] = {}
+        self.holds = Holds()
         #: What the creation task that comes or runs is to make this worker.
         self.hosting: tuple[PeerId, HostActor] | None = None
         #: The calls of the actor that lives here, once it was created.
@@ -66,6 +65,7 @@ class Executor:
             PushTasks: self._on_push_tasks,
             DefineFunction: self._on_define_function,
             CloseStream: self._on_close_stream,
+            Consumed: self._on_consumed,
             HostActor: self._on_host_actor,
             EndActor: self._on_end_actor,
         }
@@ -76,20 +76,16 @@ class Executor:
         return self.deadlines, self.reports.deadlines
 
     def on_items_sent(
-        self, task: TaskId, owner: PeerId, unacked_bytes: int, out: list[Effect]
+        self, stream: TaskId, owner: PeerId, unacked_bytes: int, out: list[Effect]
     ) -> None:
-        """Items of a task left: hold its body if its owner's line carries too many bytes."""
+        """Items left: hold the body if its owner's line carries too many bytes already."""
         if unacked_bytes >= ITEM_BYTES_UNACKED_MAX:
-            held = self.held.setdefault(owner, {})
-            if task not in held:
-                reached("body held for unacknowledged bytes")
-                held[task] = None
-                out.append(HoldBody(task))
+            self.holds.hold(stream, owner, Reason.BYTES, out)
 
-    def on_acked(self, owner: PeerId, unacked_bytes: int, out: list[Effect]) -> None:
-        """An owner for whose sake bodies are held acknowledged something."""
+    def on_acked(self, stream: TaskId, unacked_bytes: int, out: list[Effect]) -> None:
+        """The owner of a body that is held for its bytes may have acknowledged something."""
         if unacked_bytes < ITEM_BYTES_UNACKED_MAX:
-            out.extend([ReleaseBody(task) for task in self.held.pop(owner)])
+            self.holds.release(stream, Reason.BYTES, out)
 
     def on_task_ended(self, event: TaskEnded, now_ns: int, out: list[Effect]) -> None:
         """Report how the body ended and start the next one."""
@@ -110,8 +106,7 @@ class Executor:
     def _report_end(
         self, ended: Waiting, event: TaskEnded, run_ns: int, now_ns: int, out: list[Effect]
     ) -> None:
-        if self.held:
-            self._forget_held(ended.owner, event.task)
+        self.holds.forget(event.task)
         if ended.task.returns_count == STREAMING:
             self.reports.end(event.task, event.outcome, run_ns, event.values, now_ns, out)
         else:
@@ -137,7 +132,7 @@ class Executor:
         self.reports.drop_owner(owner)
         if self.calls is not None:
             self._unborrow(self.calls.drop_owner(owner))
-        out.extend([ReleaseBody(task) for task in self.held.pop(owner, ())])
+        self.holds.free_of(owner, out)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Flush what waited long enough; hand back what waits behind a long task."""
@@ -214,7 +209,8 @@ class Executor:
         stream = message.stream
         record = self.reports.streams.get(stream)
         if record is None:
-            self.admission.grant(sender, stream, message.attempt, message.upto)
+            queue = self.admission if self.calls is None else self.calls
+            queue.grant(sender, stream, message.attempt, message.upto)
         elif record.owner == sender and self.reports.grant(stream, message.attempt, message.upto):
             self.holds.release(stream, Reason.WINDOW, out)
 
@@ -227,8 +223,10 @@ class Executor:
             self.deadlines.set(LONG, now_ns + TASK_LONG_NS)
 
     def _start(self, started: Waiting, out: list[Effect]) -> None:
-        if started.task.returns_count == STREAMING:
-            self.reports.open(started.task.task, started.task.attempt, started.owner)
+        task = started.task
+        if task.returns_count == STREAMING:
+            consumed = max(task.consumed, started.consumed)
+            self.reports.open(task.task, task.attempt, started.owner, task.window, consumed)
             if started.closed:
                 self.reports.close(task.task, task.attempt)
         slots = started.slots
@@ -365,10 +363,3 @@ class Executor:
         if calls.is_ending and calls.is_idle:
             self.reports.flush_all(now_ns, out)
             out.append(ActorOver())
-
-    def _forget_held(self, owner: PeerId, task: TaskId) -> None:
-        held = self.held.get(owner)
-        if held is not None:
-            held.pop(task, None)
-            if not held:
-                del self.held[owner]

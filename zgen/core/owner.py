@@ -54,7 +54,6 @@ from zgen.ids import (
 )
 from zgen.wire.lease import (
     JobRegistered,
-    LeaseRefused,
     LeaseWaiting,
     LeaseWanted,
     LogLines,
@@ -99,7 +98,6 @@ class Owner:
             TasksDone: self._on_tasks_done,
             TasksReturned: self._on_tasks_returned,
             LeaseWaiting: self.placement.on_waiting,
-            LeaseRefused: self._on_lease_refused,
             LeaseWanted: self.placement.on_wanted,
             JobRegistered: self._on_job_registered,
             LogLines: self._on_log_lines,
@@ -316,8 +314,10 @@ class Owner:
                     if entry is not None:
                         if not entry.spec.method:
                             shapes[entry.spec.shape] = None
-                        results += self._results_of(entry, outcome, values, now_ns, out)
-                        needless.clear()
+                        ended = self._results_of(entry, outcome, values, now_ns, out)
+                        results += ended
+                        if ended:
+                            needless.clear()
                 finally:
                     self.refs.dropped.extend(needless)
         finally:  # what stands in front of an outcome that is refused has ended
@@ -345,9 +345,9 @@ class Owner:
         A generator that may run again sends what it yielded too, in case that it does not.
         """
         task, count = outcome.task, entry.spec.returns_count
-        expected = count if outcome.outcome == OUTCOME_VALUE else 1
-        if len(values) != expected or count == STREAMING:
-            raise RemoteProtocolError(f"{len(values)} results, expected {expected}")
+        expected = {OUTCOME_VALUE: (count,), OUTCOME_RETRY: (1, count)}.get(outcome.outcome, (1,))
+        if len(values) not in expected or count == STREAMING:
+            raise RemoteProtocolError(f"{len(values)} results, expected {expected[-1]}")
         if entry.spec.method and entry.spec.creates_actor:
             return self.actors.supervision.on_created(entry, outcome.outcome, values, now_ns, out)
         self.placement.release(entry, task, outcome.run_ns, now_ns, out)
@@ -360,16 +360,6 @@ class Owner:
         self, sender: PeerId, message: TasksReturned, now_ns: int, out: list[Effect]
     ) -> None:
         self.placement.on_returned(sender, message.lease, message.tasks, now_ns, out)
-
-    def _on_lease_refused(
-        self, sender: PeerId, message: LeaseRefused, now_ns: int, out: list[Effect]
-    ) -> None:
-        if self.actors.on_refused(sender, message, now_ns, out):
-            return
-        for task in self.placement.on_refused(sender, message):
-            name = self.tasks.entries[task].spec.name
-            fault = Fault(FaultKind.REFUSED, name, message.reason, may_have_run=False)
-            self.settlement.fail(task, fault, now_ns, "refused", out)
 
     def _on_job_registered(
         self, sender: PeerId, message: JobRegistered, now_ns: int, out: list[Effect]

@@ -273,7 +273,8 @@ class Placement:
                 first_push += len(pushed)
                 pushed, calls, buffers, size = [], [], [], 0
             size += added
-            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers))
+            consumed = self._streams.grant_first(task) if spec.window else 0
+            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers, consumed))
             if spec.method:
                 calls.append(PushedCall(spec.actor, spec.method, spec.group))
         self._send(assignment, first_push, pushed, calls, buffers, out)

@@ -174,8 +174,9 @@ class ProcessMachine:
                 self._on_message(sender, decode(body), now_ns, out)
             except RemoteProtocolError as error:
                 self._count(str(error))
-        if self.executor is not None and sender in self.executor.held:
-            self.executor.on_acked(sender, self.session.item_bytes_unacked(sender), out)
+        if self.executor is not None and self.executor.holds.bodies:
+            for task, owner in self.executor.holds.held_for(Reason.BYTES):
+                self.executor.on_acked(task, self.session.item_bytes_unacked(owner), out)
 
     def _on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
         kind = type(message)
@@ -291,8 +292,10 @@ class ProcessMachine:
         task = event.task
         is_full = executor.reports.add_item(task, event.attempt, event.value, now_ns, out)
         if out:
-            owner = executor.reports.streams[event.task].owner
-            executor.on_items_sent(event.task, owner, self.session.item_bytes_unacked(owner), out)
+            owner = executor.reports.streams[task].owner
+            executor.on_items_sent(task, owner, self.session.item_bytes_unacked(owner), out)
+            if is_full:
+                executor.holds.hold(task, owner, Reason.WINDOW, out)
         else:
             tick_ns = executor.reports.deadlines.next_ns
             if tick_ns is not None and (

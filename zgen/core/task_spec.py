@@ -20,6 +20,7 @@ class TaskSpec:
         shape: Resources that it holds while it runs.
         retries_max: How often it may run again after a failure; -1 for ever.
         retry_exceptions: Pickle of what may be retried; empty for nothing.
+        window: Items of a stream that may be there without being taken; 0 for any number.
         actor: Actor that it is a call of.
         method: Name of the method; ``__init__`` for the task that creates the actor.
         group: Concurrency group that it runs in; empty for the actor's own.
@@ -34,6 +35,7 @@ class TaskSpec:
     shape: Shape
     retries_max: int
     retry_exceptions: bytes
+    window: int = 0
     actor: ActorId = NO_ACTOR
     method: str = ""
     group: str = ""

@@ -345,7 +345,7 @@ class Runner:
         held = self._held.get(task)
         if held is not None:
             try:
-                self._wait(held)
+                self._wait_held(held)
             finally:  # only this thread makes another one, with its next item
                 del self._held[task]
 

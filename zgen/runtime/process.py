@@ -142,7 +142,9 @@ class Runtime:
     def _make_runner(self, marks_fd: int) -> "ActorRunner":
         from zgen.io.actor_runner import ActorRunner
 
-        runner = ActorRunner(self.loop.post, self.loop.wait, marks_fd, self.objects)
+        runner = ActorRunner(
+            self.loop.post, self.loop.wait, marks_fd, self.objects, self._wait_held
+        )
         runner.wake = self.loop.wake
         return runner
 

@@ -210,8 +210,7 @@ def sent(worker: Worker, unacked_bytes: int) -> list[Effect]:
 
 def acked(worker: Worker, unacked_bytes: int) -> list[Effect]:
     out: list[Effect] = []
-    if ME in worker.executor.held:
-        worker.executor.on_acked(ME, unacked_bytes, out)
+    worker.executor.on_acked(task("s"), unacked_bytes, out)
     return out
 
 
@@ -231,7 +230,7 @@ def test_the_next_task_is_not_held_for_the_last_one() -> None:
     worker.push(pushed("s", returns=STREAMING), pushed("t", returns=STREAMING))
     sent(worker, ITEM_BYTES_UNACKED_MAX)
     worker.ended("s")
-    assert not worker.executor.held
+    assert not worker.executor.holds.bodies
 
 
 # -- handing back --------------------------------------------------------------------------------

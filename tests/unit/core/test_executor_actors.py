@@ -16,7 +16,7 @@ from zgen.limits import ITEM_BYTES_UNACKED_MAX, LINE_BUSY_NS
 from zgen.wire.actor import ActorExits, ActorSettings, EndActor, HostActor
 from zgen.wire.lease import WorkerBlocked
 from zgen.wire.store import Place
-from zgen.wire.stream import CloseStream
+from zgen.wire.stream import CloseStream, Consumed
 from zgen.wire.task import OUTCOME_ERROR, STREAMING, PushedCall, PushedTask, PushTasks
 from zgen.wire.value import NONE, Stored, pack
 
@@ -193,5 +193,15 @@ def test_each_stream_is_held_for_its_own_owner() -> None:
     host.ended("c")
     host.ended("a")
     out.clear()
-    host.executor.on_acked(ME, 0, out)
+    host.executor.on_acked(task("b"), 0, out)
     assert out == [ReleaseBody(task("b"))]
+
+
+def test_a_queued_stream_knows_what_its_caller_took_of_an_earlier_attempt() -> None:
+    host = Host().alive()
+    host.call("a", "b", returns=STREAMING)
+    assert host.executor.calls is not None
+    host.hear(Consumed(task("b"), 0, 7), OTHER)
+    assert host.executor.calls.waiting()[0].consumed == 0
+    host.hear(Consumed(task("b"), 0, 7))
+    assert host.executor.calls.waiting()[0].consumed == 7

@@ -21,17 +21,10 @@ from tests.unit.core.names import (
 )
 from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
 from zgen.core.effects import Effect, HoldBody, ItemsTaken, ReleaseBody, Send, StartTask
-from zgen.core.events import (
-    BodyBlocked,
-    ProcessExited,
-    SubmitTask,
-    TakeItems,
-    TaskEnded,
-    TaskSpec,
-    Yielded,
-)
+from zgen.core.events import BodyBlocked, ProcessExited, SubmitTask, TakeItems, TaskEnded, Yielded
 from zgen.core.stream_in import StreamsIn
 from zgen.core.stream_out import StreamsOut
+from zgen.core.task_spec import TaskSpec
 from zgen.ids import item_ids
 from zgen.limits import LINE_BUSY_NS, SECOND
 from zgen.wire.lease import LeaseGranted, WorkerBlocked
