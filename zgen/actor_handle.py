@@ -12,7 +12,7 @@ from zgen.ids import ActorId, FunctionId, derive_task_id
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
 from zgen.limits import RETURNS_COUNT_MAX
-from zgen.remote_function import RemoteFunction, check_options
+from zgen.remote_function import WINDOW, RemoteFunction, TaskOptions, check_options
 from zgen.runtime import start
 from zgen.slotted import slotted
 from zgen.wire.session import Address
@@ -26,6 +26,7 @@ METHOD_OPTIONS: Final = (
     "concurrency_group",
     "max_task_retries",
     "retry_exceptions",
+    WINDOW,
 )
 
 
@@ -93,6 +94,7 @@ class MethodCalls(RemoteFunction[..., Any]):
             (),
             self._retries_max,
             self.facts.retry_exceptions,
+            self.facts.window if self._returns_count == STREAMING else 0,
             actor=actor,
             method=self.__name__,
             group=self.facts.group,
@@ -120,6 +122,7 @@ class MethodCalls(RemoteFunction[..., Any]):
             chosen.get("concurrency_group", self.facts.group),
             chosen.get("max_task_retries", self.facts.max_task_retries),
             chosen.get("retry_exceptions", self.facts.retry_exceptions),
+            chosen.get(WINDOW, self.facts.window),
             self.facts.signature,
         )
         check_group(self._description.name, facts.group, self._description.groups)
@@ -156,6 +159,8 @@ def check_method_options(given: dict[str, Any]) -> dict[str, Any]:
         check_count("max_task_retries", kept["max_task_retries"], -1)
     if not isinstance(kept.get("concurrency_group", ""), str):
         raise TypeError(f"concurrency_group must be a string, got {kept['concurrency_group']!r}")
+    if WINDOW in kept:
+        kept[WINDOW] = TaskOptions(**check_options({WINDOW: kept[WINDOW]})).window
     if "retry_exceptions" in kept:
         retriable = check_options({"retry_exceptions": kept["retry_exceptions"]})
         allowed = retriable["retry_exceptions"]
@@ -223,7 +228,7 @@ class ActorMethod:
         Args:
             name: What messages call it.
             options: ``num_returns``, ``concurrency_group``, ``max_task_retries``,
-                ``retry_exceptions``.
+                ``retry_exceptions``, ``_generator_backpressure_num_objects``.
 
         Raises:
             ValueError: An option is unknown, out of range, or does not fit the method.

@@ -291,7 +291,7 @@ def method(**options: Any) -> Callable[[F], F]:
 
     Args:
         options: ``num_returns``, ``concurrency_group``, ``max_task_retries``,
-            ``retry_exceptions``.
+            ``retry_exceptions``, ``_generator_backpressure_num_objects``.
 
     Raises:
         ValueError: An option is unknown, or its value is out of range.

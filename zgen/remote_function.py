@@ -27,8 +27,8 @@ R = TypeVar("R")
 #: Resources are counted in ten-thousandths.
 UNIT: Final = 10_000
 _NO_ARGUMENTS: Final = b""
-_WINDOW: Final = "_generator_backpressure_num_objects"
-_MAY_BE_NONE: Final = ("num_returns", "num_cpus", "num_gpus", "memory", _WINDOW)
+WINDOW: Final = "_generator_backpressure_num_objects"
+_MAY_BE_NONE: Final = ("num_returns", "num_cpus", "num_gpus", "memory", WINDOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +97,15 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
         checked["retry_exceptions"] = _check_retry_exceptions(checked["retry_exceptions"])
     if not isinstance(checked.get("name", ""), str):
         raise TypeError(f"name must be a string, got {checked['name']!r}")
-    _check_window(checked.get(_WINDOW))
+    _check_window(checked.get(WINDOW))
     return checked
 
 
 def _check_window(value: Any) -> None:
     if value == 0 and type(value) is int:
-        raise ValueError(f"{_WINDOW}=0 is not allowed: nothing could ever be yielded; -1 is none")
+        raise ValueError(f"{WINDOW}=0 is not allowed: nothing could ever be yielded; -1 is none")
     if value is not None and (type(value) is not int or value < -1):
-        raise ValueError(f"{_WINDOW} must be an integer >= 1, or -1 or None, got {value!r}")
+        raise ValueError(f"{WINDOW} must be an integer >= 1, or -1 or None, got {value!r}")
 
 
 def check_amount(name: str, amount: Any) -> None:

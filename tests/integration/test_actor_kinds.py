@@ -438,3 +438,54 @@ def test_an_async_actor_ends_with_its_last_handle() -> None:
     del actor
     assert values(stream) == list(range(50))
     wait_until(lambda: not is_alive(pid), 10.0, "the actor's process ends")
+
+
+# -- windows ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["regular", "threaded", "async", "sync in async"])
+def test_a_generator_method_waits_for_its_consumer_where_it_has_a_window(kind: str) -> None:
+    class Ahead:
+        def __init__(self) -> None:
+            self.made = 0
+
+        def run(self, items: int) -> Iterator[int]:
+            for number in range(items):
+                self.made += 1
+                yield number
+
+        def made_so_far(self) -> int:
+            return self.made
+
+    class AsyncAhead(Ahead):
+        async def run_async(self, items: int) -> AsyncIterator[int]:
+            for number in range(items):
+                self.made += 1
+                yield number
+
+    is_async = "async" in kind
+    threads = {"max_concurrency": 2} if kind == "threaded" else {"num_cpus": 0}
+    actor: Any = zgen.remote(**threads)(AsyncAhead if is_async else Ahead).remote()
+    method = actor.run_async if kind == "async" else actor.run
+    stream = method.options(_generator_backpressure_num_objects=4).remote(40)
+    for number in range(10):
+        assert get(next(stream)) == number
+    if kind != "regular":  # which runs nothing beside its stream
+        assert get(actor.made_so_far.remote()) <= 10 + 4 + 1
+    assert values(stream) == list(range(10, 40))
+    assert get(actor.made_so_far.remote()) == 40
+
+
+def test_a_held_generator_of_an_async_actor_gives_its_cpu_to_who_is_to_take_its_items() -> None:
+    @zgen.remote(num_cpus=2)
+    class Source(RemoteClass):
+        @zgen.method(_generator_backpressure_num_objects=2)
+        async def run(self, items: int) -> AsyncIterator[int]:
+            for number in range(items):
+                yield number
+
+    @zgen.remote(num_cpus=2)
+    def double(number: int) -> int:
+        return 2 * number
+
+    source = Source.remote()
+    taken = [get(double.remote(ref)) for ref in source.run.remote(20)]
+    assert taken == [2 * number for number in range(20)]

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import sys
 import threading
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 from zgen.core.effects import StartTask
@@ -19,7 +19,7 @@ from zgen.io import serializer
 from zgen.io.runner import Over, Runner, TaskContext, running
 from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
-from zgen.limits import ITEMS_AT_ONCE_MAX, ITEMS_COUNT_MAX
+from zgen.limits import ITEMS_AT_ONCE_MAX, ITEMS_COUNT_MAX, REGION_SOON_NS, SECOND
 from zgen.wire.task import OUTCOME_VALUE, STREAMING
 from zgen.wire.value import NONE, Stored, Value
 
@@ -59,9 +59,12 @@ class AsyncRunner(Runner):
     Attributes:
         loop: The event loop of the actor's methods, or None.
         tasks: What runs in it, by call.
+        give_away: Gives the resources of the running call away; returns what takes them back. Set
+            after the making, by the runtime.
     """
 
     loop: asyncio.AbstractEventLoop | None = None
+    give_away: Callable[[], Callable[[], None]] = staticmethod(lambda: lambda: None)
 
     def start_loop(self) -> None:
         """Start the event loop in a thread of its own."""
@@ -213,11 +216,28 @@ class AsyncRunner(Runner):
         held = self._held.get(task)
         if isinstance(held, LoopWaiter):
             try:
-                await held.come()
+                await self._held_back(held)
             finally:
                 del self._held[task]
         else:
             await asyncio.sleep(0)
+
+    async def _held_back(self, held: LoopWaiter) -> None:
+        """Wait until a generator may go on; give the actor's resources away if that takes long.
+
+        Who is to take its items may wait for tasks that want a CPU.
+        """
+        given: list[Callable[[], None]] = []
+        soon = self.give_away
+        later = asyncio.get_running_loop().call_later(
+            REGION_SOON_NS / SECOND, lambda: given.append(soon())
+        )
+        try:
+            await held.come()
+        finally:
+            later.cancel()
+            for take_back in given:
+                take_back()
 
 
 async def _taken(

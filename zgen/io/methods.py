@@ -31,6 +31,7 @@ class MethodFacts:
         group: Concurrency group that it runs in; empty for the actor's own.
         max_task_retries: How often a call may run again, or None for what the actor says.
         retry_exceptions: Pickle of what may be retried; empty for nothing.
+        window: Items of a stream that may be there without being taken; 0 for any number.
         signature: What a call must fit, without the instance; None where it is not known.
     """
 
@@ -39,6 +40,7 @@ class MethodFacts:
     group: str = ""
     max_task_retries: int | None = None
     retry_exceptions: bytes = b""
+    window: int = 0
     signature: inspect.Signature | None = None
 
 
@@ -86,6 +88,7 @@ def facts_of(cls: type, name: str, function: Any, chosen: dict[str, Any]) -> Met
         chosen.get("concurrency_group") or "",
         chosen.get("max_task_retries"),
         chosen.get("retry_exceptions") or b"",
+        chosen.get("_generator_backpressure_num_objects") or 0,
         _signature(cls, name),
     )
 

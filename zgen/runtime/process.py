@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from zgen.core.effects import (
@@ -146,6 +147,7 @@ class Runtime:
             self.loop.post, self.loop.wait, marks_fd, self.objects, self._wait_held
         )
         runner.wake = self.loop.wake
+        runner.give_away = lambda: partial(self.take_back, self.give_away())
         return runner
 
     @property
