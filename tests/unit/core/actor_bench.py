@@ -10,7 +10,7 @@ from zgen.core.actor_events import CallActor, CreateActor, KillActorNow
 from zgen.core.effects import Effect, Send
 from zgen.ids import ActorId, LeaseId, ObjectId, PeerId, TaskId, derive_actor_lease, handle_object
 from zgen.wire.actor import ActorAt, ActorLost, ActorSettings, HostActor
-from zgen.wire.lease import LeaseGranted, ProcessDown, RequestLease, ReturnLease
+from zgen.wire.lease import LeaseGranted, ProcessDown, RequestLease, ReturnLease, Shape
 from zgen.wire.session import Address
 from zgen.wire.task import OUTCOME_ERROR, OUTCOME_VALUE, Outcome, PushTasks, TasksDone
 from zgen.wire.value import NONE, Fault, Value
@@ -67,9 +67,12 @@ class ActorBench(OwnerBench):
 
     # -- the user ----------------------------------------------------------------------------------
     def create(
-        self, settings: ActorSettings | None = None, slots: tuple[ObjectId, ...] = ()
+        self,
+        settings: ActorSettings | None = None,
+        slots: tuple[ObjectId, ...] = (),
+        shape: Shape = ONE,
     ) -> list[Effect]:
-        made = spec("actor", slots=slots)
+        made = spec("actor", slots=slots, shape=shape)
         made.actor, made.method = ACTOR, "__init__"
         out: list[Effect] = []
         event = CreateActor(made, settings or ActorSettings())

@@ -89,6 +89,14 @@ def test_an_actor_that_wants_resources_has_idle_leases_returned_for_it() -> None
     assert bench.create() == [wanted(), Send(NODE, ReturnLease(asked(), True))]
 
 
+def test_an_actor_that_wants_no_resources_takes_nothing_from_others() -> None:
+    bench = ActorBench()
+    bench.submit(spec("f"))
+    bench.grant()
+    bench.done(outcome("f", b"value"))
+    assert len(bench.create(shape=())) == 1
+
+
 def test_an_actor_is_created_twice_by_nobody() -> None:
     bench = ActorBench().alive()
     with pytest.raises(RemoteProtocolError, match="twice"):
