@@ -36,7 +36,7 @@ ACTORS = (
         "        for call in reversed(calls):\n",
         "        for call in calls:\n",
         "actors",
-        0,
+        3,
     ),
     Mutant(
         "a call of an actor that keeps order waits for those before it",
@@ -45,7 +45,7 @@ ACTORS = (
         "next(iter(queue if target.in_order else ready))",
         "next(iter(ready))",
         "actors",
-        0,
+        5,
     ),
     Mutant(
         "where the next life is counts only after this one was decided on",
@@ -54,7 +54,7 @@ ACTORS = (
         "            target.next = said\n            return False\n",
         "            pass\n",
         "actors",
-        1,
+        53,
     ),
     Mutant(
         "who calls an actor watches its worker",
@@ -63,7 +63,7 @@ ACTORS = (
         "            self._watch(message.worker, out)\n",
         "            pass\n",
         "actors",
-        1,
+        0,
     ),
     Mutant(
         "who calls an actor watches its creator",
@@ -72,7 +72,7 @@ ACTORS = (
         "                self._watch(creator, out)\n",
         "                pass\n",
         "actors",
-        3,
+        14,
     ),
     Mutant(
         "the worker of an actor that nobody can call ends",
@@ -81,7 +81,7 @@ ACTORS = (
         "                out.append(Send(record.worker.peer, EndActor(actor)))\n",
         "                pass\n",
         "actors",
-        4,
+        1,
     ),
     Mutant(
         "the name of a dead actor is free",
