@@ -7,7 +7,15 @@ import enum
 from pathlib import Path
 from typing import Any
 
-from zgen.core import effects, events, store_effects, store_events
+from zgen.core import (
+    actor_effects,
+    actor_events,
+    effects,
+    events,
+    store_effects,
+    store_events,
+    task_spec,
+)
 from zgen.core.identity import Identity
 from zgen.core.machine import Machine
 from zgen.core.process import ProcessMachine
@@ -15,12 +23,23 @@ from zgen.io.recorder import line_of
 from zgen.wire import schema, value
 from zgen_node.core.node import NodeMachine
 
+_MODULES = (
+    actor_effects,
+    actor_events,
+    effects,
+    events,
+    store_effects,
+    store_events,
+    task_spec,
+    value,
+)
+
 
 def readable_classes() -> dict[str, Any]:
     """Return every class that the repr of an event or of a machine may name."""
     said = {
         name: each
-        for module in (events, store_events, effects, store_effects, value)
+        for module in _MODULES
         for name, each in vars(module).items()
         if dataclasses.is_dataclass(each) or isinstance(each, enum.EnumMeta)
     }
