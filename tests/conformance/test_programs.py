@@ -18,11 +18,12 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PROGRAMS: Final = sorted((Path(__file__).parent / "programs").glob("*.py"))
 IMPORT: Final = "\nimport ray\n"
 
-#: Names of the snippets in the reference text that need no actor.
+#: Names of the snippets in the reference text.
 SNIPPETS: Final = (
     "define",
     "execute",
     "exception",
+    "actor_model",
     "asyncio",
     "gc",
     "concurrency_asyncio",
