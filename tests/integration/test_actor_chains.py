@@ -10,6 +10,7 @@ import pytest
 
 import zgen
 from tests.integration.remote_class import RemoteClass
+from tests.integration.watching import wait_until
 from zgen.runtime.process import Runtime
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -153,3 +154,24 @@ def test_a_task_waits_for_its_actor_on_one_cpu() -> None:
         return len(list(actor.stream.remote(5)))
 
     assert get(whole.remote()) == 5
+
+
+def test_streams_that_are_dropped_half_consumed_leave_nothing_at_either_end() -> None:
+    def left(self: Any) -> int:
+        from zgen.runtime import process
+
+        assert process.current is not None
+        executor = process.current.machine.executor
+        assert executor is not None
+        return len(executor.reports.streams)
+
+    actors = [Stage.remote(0), AsyncStage.remote(0)]
+    for _ in range(10):
+        streams = [actor.stream.remote(10) for _ in range(50) for actor in actors]
+        for stream in streams:
+            for _ in range(5):
+                next(stream)
+        del streams, stream
+    for actor in actors:  # what the driver holds is looked at by the fixture
+        call = actor.__ray_call__
+        wait_until(lambda call=call: get(call.remote(left)) == 0, 10.0, "nothing is left")  # type: ignore[misc]
