@@ -20,7 +20,7 @@ from zgen.handles import ObjectRef
 from zgen.ids import NO_ACTOR, ActorId, derive_task_id, handle_object
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
-from zgen.limits import ACTOR_CONCURRENCY_MAX, ASYNC_CONCURRENCY_DEFAULT
+from zgen.limits import ACTOR_CALLS_COUNT_MAX, ASYNC_CALLS_COUNT_DEFAULT
 from zgen.remote_function import RemoteFunction, TaskOptions, check_options
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
@@ -95,8 +95,8 @@ def check_actor_options(given: dict[str, Any]) -> dict[str, Any]:
         numbers["max_concurrency"] = kept["max_concurrency"]
     for name, number in numbers.items():
         check_count(name, number, 1)
-        if number > ACTOR_CONCURRENCY_MAX:
-            raise ValueError(f"{name} must be at most {ACTOR_CONCURRENCY_MAX}, got {number}")
+        if number > ACTOR_CALLS_COUNT_MAX:
+            raise ValueError(f"{name} must be at most {ACTOR_CALLS_COUNT_MAX}, got {number}")
     for name in ("name", "namespace"):
         if not isinstance(kept.get(name, ""), str):
             raise TypeError(f"{name} must be a string, got {kept[name]!r}")
@@ -243,7 +243,7 @@ class ActorClass(RemoteFunction[..., Any]):
     def _make_settings(self, runtime: Runtime) -> ActorSettings:
         chosen, cls = self._chosen, self._class
         is_async = methods.is_async(cls)
-        concurrency = chosen.max_concurrency or (ASYNC_CONCURRENCY_DEFAULT if is_async else 1)
+        concurrency = chosen.max_concurrency or (ASYNC_CALLS_COUNT_DEFAULT if is_async else 1)
         namespace = runtime.questions.namespace if chosen.namespace is None else chosen.namespace
         return ActorSettings(
             chosen.max_restarts,

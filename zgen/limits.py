@@ -209,11 +209,11 @@ SLOW_POLL_NS: Final = 1 * SECOND
 # -- actors ----------------------------------------------------------------------------------------
 #: Calls of one actor, or of one of its concurrency groups, that may run at a time; and those of an
 #: async actor that does not say.
-ACTOR_CONCURRENCY_MAX: Final = 1 << 16
-ASYNC_CONCURRENCY_DEFAULT: Final = 1000
+ACTOR_CALLS_COUNT_MAX: Final = 1 << 16
+ASYNC_CALLS_COUNT_DEFAULT: Final = 1000
 #: Items that a generator of an async actor yields in a row without a wait of its own before others
 #: are let in.
-ITEMS_AT_ONCE_MAX: Final = 64
+ITEMS_AT_ONCE_COUNT_MAX: Final = 64
 
 # -- stories ---------------------------------------------------------------------------------------
 #: Moves that one entity's state machine remembers, for people.

@@ -19,7 +19,7 @@ from zgen.io import serializer
 from zgen.io.runner import Over, Runner, TaskContext, running
 from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
-from zgen.limits import ITEMS_AT_ONCE_MAX, ITEMS_COUNT_MAX, REGION_SOON_NS, SECOND
+from zgen.limits import ITEMS_AT_ONCE_COUNT_MAX, ITEMS_COUNT_MAX, REGION_SOON_NS, SECOND
 from zgen.wire.task import OUTCOME_VALUE, STREAMING
 from zgen.wire.value import NONE, Stored, Value
 
@@ -179,7 +179,7 @@ class AsyncRunner(Runner):
                 if type(packed) is Large:
                     packed = await self._in_thread(self._objects.store, packed, start.owner, task)
                 post(Yielded(task, attempt, packed))
-                if self._held or count % ITEMS_AT_ONCE_MAX == 0:
+                if self._held or count % ITEMS_AT_ONCE_COUNT_MAX == 0:
                     await self._pause(task)
         except SystemExit as leaving:
             self._exit(leaving)
