@@ -333,7 +333,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def _returns_count(function: Callable[..., Any], options: TaskOptions) -> int:
-    generates = inspect.isgeneratorfunction(function)
+    generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
     if options.num_returns == "streaming" and not generates:
         raise ValueError(f'num_returns="streaming", but {function!r} is not a generator function')
     if isinstance(options.num_returns, int):
@@ -362,7 +362,7 @@ def make_remote_function(function: Any, options: dict[str, Any]) -> RemoteFuncti
         function
     ):
         raise TypeError(f"@zgen.remote takes a function, got {function!r}")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    if inspect.iscoroutinefunction(function):
         raise ValueError(f"{function.__name__}() is async; only methods of actors may be")
     return RemoteFunction(function, TaskOptions(**check_options(options)))
 

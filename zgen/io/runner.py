@@ -12,7 +12,7 @@ import os
 import struct
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextvars import ContextVar
 from typing import Any, Final, NoReturn, Protocol
 
@@ -250,9 +250,10 @@ class Runner:
     def _run_function(self, start: StartTask) -> tuple[int, tuple[Value, ...]]:
         try:
             result = self._call(start)
-            if isinstance(result, Generator) and inspect.isgeneratorfunction(
-                self._functions[start.task.function]
-            ):
+            function = self._functions[start.task.function]
+            if isinstance(result, AsyncGenerator) and inspect.isasyncgenfunction(function):
+                return self._yields(start, _stepped(start, result))
+            if isinstance(result, Generator) and inspect.isgeneratorfunction(function):
                 return self._yields(start, result)
             return OUTCOME_VALUE, self._results(start, result)
         except SystemExit as leaving:
@@ -318,6 +319,8 @@ class Runner:
         body: Generator[Any, None, Any] | None = None
         try:
             body = self._call(start)
+            if isinstance(body, AsyncGenerator):
+                body = _stepped(start, body)
             if not isinstance(body, Generator):
                 kind = type(body).__name__
                 body = None
@@ -370,6 +373,12 @@ class Runner:
             return False
         allowed = serializer.load_plain(retry_exceptions)
         return allowed is True or isinstance(error, allowed)
+
+
+def _stepped(start: StartTask, body: AsyncGenerator[Any, None]) -> Generator[Any, None, Any]:
+    from zgen.io.async_bodies import stepped  # asyncio is loaded by who needs it
+
+    return stepped(body, start.task.name)
 
 
 def _flush_output() -> None:

@@ -122,7 +122,7 @@ class Runtime:
             self.machine, self._mailbox, self._perform, self._perform_inside, self._recorder
         )
         self.objects = LargeObjects(
-            self.loop, folder, kick, self._wait_for_memory, self.refuse_if_lost
+            self.loop, folder, kick, self._wait_for_room, self.refuse_if_lost
         )
         self.questions = Questions(self.loop, self.refuse_if_lost, job.hex())
         self.runner = None if marks_fd is None else self._make_runner(marks_fd)
@@ -144,7 +144,7 @@ class Runtime:
         from zgen.io.actor_runner import ActorRunner
 
         runner = ActorRunner(
-            self.loop.post, self.loop.wait, marks_fd, self.objects, self._wait_held
+            self.loop.post, self.loop.wait, marks_fd, self.objects, self._wait_for_room
         )
         runner.wake = self.loop.wake
         runner.give_away = lambda: partial(self.take_back, self.give_away())
@@ -218,8 +218,8 @@ class Runtime:
             if context.waits == 0 and runs and not self.loop.broken:
                 self.loop.post(BodyBlocked(False, context.call))
 
-    def _wait_for_memory(self, waiter: Waiter, deadline_ns: int | None) -> bool:
-        """Wait for shared memory; give the CPU of a running task away if that takes long.
+    def _wait_for_room(self, waiter: Waiter, deadline_ns: int | None = None) -> bool:
+        """Wait for shared memory or a window; give a running task's CPU away if that takes long.
 
         Most answers come at once, and who waits for room may wait for tasks that want a CPU.
         """
@@ -231,13 +231,6 @@ class Runtime:
                 with self.blocked():
                     return self.loop.wait(waiter, deadline_ns)
         return self.loop.wait(waiter, deadline_ns)
-
-    def _wait_held(self, waiter: Waiter) -> bool:
-        """Wait until a held generator may go on; give its CPU away if that takes long.
-
-        Who is to take its items may wait for tasks that want a CPU.
-        """
-        return self._wait_for_memory(waiter, None)
 
     def ask_node(self, timeout_s: float) -> str | None:
         """Return the node's state as JSON, or None if it does not answer in time."""
@@ -264,9 +257,7 @@ class Runtime:
         dropped_views = self.objects.dropped
         while dropped_objects or dropped_streams or dropped_views:  # others step in between
             objects, streams = _drained(dropped_objects), _drained(dropped_streams)
-            if streams:
-                with self.loop.lock:
-                    self.waits.forget(streams)
+            self.waits.forget(streams)
             self.loop.post(Dropped(objects, streams, _drained(dropped_views)))
 
     def close(self, reason: str) -> None:

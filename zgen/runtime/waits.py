@@ -157,7 +157,7 @@ class Waits:
         self._marks[stream] = mark
 
     def forget(self, streams: Iterable[StreamId]) -> None:
-        """The handles of these streams are gone."""
+        """The handles of these streams are gone; needs no lock."""
         for stream in streams if self._marks else ():
             self._marks.pop(stream, None)
 
