@@ -164,6 +164,7 @@ class RemoteFunction(Generic[P, R]):
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
         self._returns_count = _returns_count(function, options)
+        self._window = options.window if self._returns_count == STREAMING else 0
         self._shape = _shape(options)
         self._retry_exceptions = b""
         #: The root of the runtime that knows the function, and the name that it has there. Not the
@@ -226,7 +227,7 @@ class RemoteFunction(Generic[P, R]):
             self._shape,
             options.max_retries,
             self._retry_exceptions,
-            options.window if self._returns_count == STREAMING else 0,
+            self._window,
         )
         runtime.loop.post(SubmitTask(spec))
         del puts  # the task needs what they refer to, and keeps it
