@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "node")]
 from tests.sim.mutant import Mutant  # noqa: E402  # the paths above come first
 from tests.sim.mutants import MUTANTS  # noqa: E402  # the paths above come first
 
-LISTS: Final = tuple(ROOT / "tests" / "sim" / name for name in ("mutants.py", "mutants_actors.py"))
+LISTS: Final = sorted((ROOT / "tests" / "sim").glob("mutants*.py"))
 PROCESSES: Final = 2
 SEARCH_SEEDS: Final = 400
 RED: Final = 3

@@ -61,7 +61,7 @@ from zgen.wire.lease import (
     ProcessDown,
     Shape,
 )
-from zgen.wire.stream import CloseStream, Consumed, ReportEnd, ReportItems
+from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import (
     OUTCOME_RETRY,
     OUTCOME_VALUE,
@@ -155,7 +155,7 @@ class Owner:
         self.refs.create_all(names, values)
         out.append(ItemsTaken(stream, names, ended))
         if self.streams.streams[stream].window:
-            self._grant(stream, out)
+            self.placement.grant(stream, out)
 
     def holds_back(self, stream: StreamId, now_ns: int) -> bool:
         """Return whether the producer of a stream should wait for its consumer to make room.
@@ -373,14 +373,6 @@ class Owner:
         out.append(PrintLines(message.pid, message.is_error, message.lines, message.dropped))
 
     # -- between the tables ------------------------------------------------------------------------
-    def _grant(self, stream: StreamId, out: list[Effect]) -> None:
-        """Let the producer of a stream with a window go on for what was taken of it."""
-        entry = self.tasks.entries.get(stream)
-        worker = self.placement.worker_of(entry) if entry is not None else None
-        upto = self.streams.grant(stream) if worker is not None else None
-        if entry is not None and worker is not None and upto is not None:
-            out.append(Send(worker, Consumed(stream, entry.attempt, upto)))
-
     def _accept(self, sender: PeerId, task: TaskId, attempt: int) -> TaskEntry | None:
         entry = self.tasks.accept(task, attempt)
         if entry is not None and self.placement.worker_of(entry) != sender:

@@ -23,7 +23,7 @@ from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, TaskId
+from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.limits import BATCH_BYTES_MAX, LINE_TICK_NS
 from zgen.wire.lease import (
     LeaseGranted,
@@ -35,7 +35,7 @@ from zgen.wire.lease import (
     Shape,
 )
 from zgen.wire.schema import Buffers
-from zgen.wire.stream import CloseStream
+from zgen.wire.stream import CloseStream, Consumed
 from zgen.wire.task import STREAMING, DefineFunction, PushedCall, PushedTask, PushTasks
 from zgen.wire.value import Fault, Value, pack, size_bytes
 
@@ -156,6 +156,14 @@ class Placement:
         if entry.spec.method and entry.lease is not None:
             return self.calls.worker_of(entry)
         return self.leases.held[entry.lease].worker if entry.lease is not None else None
+
+    def grant(self, stream: StreamId, out: list[Effect]) -> None:
+        """Let the producer of a stream with a window go on for what was taken of it."""
+        entry = self._tasks.entries.get(stream)
+        worker = self.worker_of(entry) if entry is not None else None
+        upto = self._streams.grant(stream) if worker is not None else None
+        if entry is not None and worker is not None and upto is not None:
+            out.append(Send(worker, Consumed(stream, entry.attempt, upto)))
 
     def pump(self, shape: Shape, now_ns: int, out: list[Effect]) -> None:
         """Give waiting tasks of a shape to workers, and ask for more workers."""

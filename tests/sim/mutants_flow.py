@@ -1,0 +1,66 @@
+"""Fences of windows; part of ``tests.sim.mutants``."""
+
+from __future__ import annotations
+
+from tests.sim.mutant import Mutant
+
+STREAMS = "zgen/core/stream_in.py"
+STREAMS_OUT = "zgen/core/stream_out.py"
+EXECUTOR = "zgen/core/executor.py"
+
+FLOW = (
+    Mutant(
+        "a body parks at the end of its window",
+        "window",
+        STREAMS_OUT,
+        "            record.limit = consumed + window\n",
+        "            record.limit = consumed + window + 1\n",
+        "cluster",
+        1,
+    ),
+    Mutant(
+        "what was handed over ahead does not open a window",
+        "window",
+        STREAMS,
+        "            record.consumed = first + bool(unread)\n",
+        "            record.consumed = first + min(count_max, len(unread))\n",
+        "cluster",
+        13,
+    ),
+    Mutant(
+        "a producer hears of what was taken before its window is used up",
+        "P2",
+        STREAMS,
+        "record.consumed - record.granted < record.step:",
+        "record.consumed - record.granted < record.window + 1:",
+        "cluster",
+        1,
+    ),
+    Mutant(
+        "the window of a replay begins at what was taken",
+        "P2",
+        "zgen/core/placement.py",
+        "self._streams.grant_first(task) if spec.window else 0",
+        "0",
+        "cluster",
+        1,
+    ),
+    Mutant(
+        "a stream that nobody reads has no window",
+        "P2",
+        EXECUTOR,
+        "            if record.closed:\n                self.holds.release",
+        "            if False:\n                self.holds.release",
+        "cluster",
+        1,
+    ),
+    Mutant(
+        "the death of its owner ends the window of a stream",
+        "P2",
+        EXECUTOR,
+        "        self.holds.free_of(owner, out)\n",
+        "",
+        "cluster",
+        37,
+    ),
+)
