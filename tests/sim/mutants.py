@@ -150,7 +150,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        311,
+        169,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -214,7 +214,7 @@ MUTANTS = (
         "        if fresh < len(values):\n",
         "        if False:\n",
         "cluster",
-        4,
+        1,
     ),
     Mutant(
         "a task that may not run again ends its stream",
@@ -302,7 +302,7 @@ MUTANTS = (
         "and not (region.views or region.openers or region.pending)",
         "and not (region.openers or region.pending)",
         "cluster",
-        11,
+        10,
     ),
     Mutant(
         "what a waiting task needs is not let go",
@@ -329,7 +329,7 @@ MUTANTS = (
         "        if is_quiet:\n            self._release",
         "        if True:\n            self._release",
         "cluster",
-        135,
+        70,
     ),
     Mutant(
         "what is written when its owner dies goes back when it is written",
@@ -338,7 +338,7 @@ MUTANTS = (
         "            if region in self.writing:\n",
         "            if False:\n",
         "cluster",
-        18,
+        95,
     ),
     Mutant(
         "what is leased for the dead goes back",
@@ -348,7 +348,7 @@ MUTANTS = (
         "            self._return([leased.region for leased in regions], out)\n",
         "",
         "cluster",
-        34,
+        7,
     ),
     Mutant(
         "the region of a replayed item is released",
@@ -393,7 +393,7 @@ MUTANTS = (
         "        if region.holders:\n            reached",
         "        if False:\n            reached",
         "cluster",
-        50,
+        20,
     ),
     Mutant(
         "the disk forgets what is over",
