@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 import pytest
@@ -28,9 +28,12 @@ class Pool:
         self.begun = threading.Semaphore(0)
         self.may_end = threading.Semaphore(0)
         self.ran: list[tuple[int, str]] = []
+        self.over = False
         self.pool = ThreadPool("zgen-test", self.run)
 
     def run(self, start: StartTask) -> None:
+        if self.over:
+            raise SystemExit  # which ends a thread
         self.ran.append((cast(int, start), threading.current_thread().name))
         self.begun.release()
         self.may_end.acquire()
@@ -39,9 +42,26 @@ class Pool:
         self.pool.submit(work(number))
         assert self.begun.acquire(timeout=WITHIN_S)
 
+    def end(self) -> None:
+        """Have every thread end by what it runs, and wait for that."""
+        threads = [each for each in threading.enumerate() if each.name.startswith("zgen-test")]
+        self.over = True
+        self.may_end.release(2 * len(threads))
+        for _ in threads:
+            self.pool._work.put(work(-1))
+        for each in threads:
+            each.join(WITHIN_S)
+            assert not each.is_alive()
 
-def test_each_call_has_a_thread_at_once() -> None:
-    pool = Pool()
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    made = Pool()
+    yield made
+    made.end()
+
+
+def test_each_call_has_a_thread_at_once(pool: Pool) -> None:
     for number in range(5):
         pool.submit(number)
     assert [number for number, _ in pool.ran] == list(range(5))
@@ -49,8 +69,7 @@ def test_each_call_has_a_thread_at_once() -> None:
     pool.may_end.release(5)
 
 
-def test_a_thread_that_is_free_is_used_again() -> None:
-    pool = Pool()
+def test_a_thread_that_is_free_is_used_again(pool: Pool) -> None:
     for number in range(20):
         pool.submit(number)
         pool.may_end.release()
