@@ -54,7 +54,8 @@ class ThreadPool:
         """Start without threads."""
         self._name = name
         self._run = run
-        self._work: SimpleQueue[StartTask] = SimpleQueue()
+        #: Calls to run, and None for each thread that is to end.
+        self._work: SimpleQueue[StartTask | None] = SimpleQueue()
         #: One permit for each thread that waits for work.
         self._idle = threading.Semaphore(0)
         self._count = 0
@@ -67,9 +68,14 @@ class ThreadPool:
             threading.Thread(target=self._serve, name=name, daemon=True).start()
         self._work.put(start)
 
+    def end(self) -> None:
+        """Let each thread end when it is free; nothing may be submitted any more."""
+        for _ in range(self._count):
+            self._work.put(None)
+
     def _serve(self) -> None:
-        while True:
-            self._run(self._work.get())
+        while (start := self._work.get()) is not None:
+            self._run(start)
             self._idle.release()
 
 
@@ -95,6 +101,11 @@ class ActorRunner(AsyncRunner):
             self.ready.finish()
             return True
         return super().perform(effect)
+
+    def end(self) -> None:
+        """Let the threads of the actor end, each when it is free: the actor is over."""
+        for pool in self.actor.pools.values() if self.actor is not None else ():
+            pool.end()
 
     def _run_call(self, start: StartTask) -> None:
         actor = self.actor

@@ -59,6 +59,7 @@ def run(
         )
         while not runner.over:
             runner.run_next()
+        runner.end()
         _end(runtime)
         return 0
     except InternalError as error:

@@ -28,12 +28,9 @@ class Pool:
         self.begun = threading.Semaphore(0)
         self.may_end = threading.Semaphore(0)
         self.ran: list[tuple[int, str]] = []
-        self.over = False
         self.pool = ThreadPool("zgen-test", self.run)
 
     def run(self, start: StartTask) -> None:
-        if self.over:
-            raise SystemExit  # which ends a thread
         self.ran.append((cast(int, start), threading.current_thread().name))
         self.begun.release()
         self.may_end.acquire()
@@ -43,12 +40,9 @@ class Pool:
         assert self.begun.acquire(timeout=WITHIN_S)
 
     def end(self) -> None:
-        """Have every thread end by what it runs, and wait for that."""
         threads = [each for each in threading.enumerate() if each.name.startswith("zgen-test")]
-        self.over = True
-        self.may_end.release(2 * len(threads))
-        for _ in threads:
-            self.pool._work.put(work(-1))
+        assert threads
+        self.pool.end()
         for each in threads:
             each.join(WITHIN_S)
             assert not each.is_alive()
