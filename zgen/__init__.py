@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zgen import exceptions
     from zgen.api import Context, get, init, is_initialized, put, shutdown, wait
+    from zgen.cancellation import cancel
     from zgen.handles import ObjectRef, ObjectRefGenerator, StreamingObjectRefGenerator
     from zgen.io.release import RELEASE as __version__
     from zgen.remote_function import remote
@@ -16,6 +17,7 @@ __all__ = [
     "ObjectRefGenerator",
     "StreamingObjectRefGenerator",
     "__version__",
+    "cancel",
     "exceptions",
     "get",
     "init",
@@ -33,6 +35,7 @@ _HOME = {
     "ObjectRef": "zgen.handles",
     "ObjectRefGenerator": "zgen.handles",
     "StreamingObjectRefGenerator": "zgen.handles",
+    "cancel": "zgen.cancellation",
     "get": "zgen.api",
     "init": "zgen.api",
     "is_initialized": "zgen.api",

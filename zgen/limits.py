@@ -196,6 +196,12 @@ DROPPED_COUNT_MAX: Final = 16_384
 #: The slow poll that backs up every wake-up.
 SLOW_POLL_NS: Final = 1 * SECOND
 
+# -- cancelling ------------------------------------------------------------------------------------
+#: How long a worker may take to end by itself what is cancelled by force; then its node kills it.
+FORCED_CANCEL_NS: Final = 200 * MS
+#: A body that a cancel did not interrupt is interrupted again this often.
+CANCEL_AGAIN_NS: Final = 20 * MS
+
 # -- stories ---------------------------------------------------------------------------------------
 #: Moves that one entity's state machine remembers, for people.
 STORY_COUNT_MAX: Final = 16

@@ -226,6 +226,8 @@ class RemoteFunction(Generic[P, R]):
             options.max_retries,
             self._retry_exceptions,
             options.window if self._returns_count == STREAMING else 0,
+            context.task,
+            context.attempt,
         )
         runtime.loop.post(SubmitTask(spec))
         del puts  # the task needs what they refer to, and keeps it

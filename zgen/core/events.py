@@ -2,8 +2,9 @@
 
 from typing import TypeAlias
 
+from zgen.core.cancel_words import CancelRequested
 from zgen.core.store_events import StoreEvent
-from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
+from zgen.ids import NO_TASK, FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.slotted import slotted
 from zgen.wire.lease import Shape
 from zgen.wire.session import Address
@@ -132,6 +133,8 @@ class TaskSpec:
         retries_max: How often it may run again after a failure; -1 for ever.
         retry_exceptions: Pickle of what may be retried; empty for nothing.
         window: Items of a stream that may be there without being taken; 0 for any number.
+        parent: Task that submitted it, or the root of its process.
+        parent_attempt: Which execution of that.
     """
 
     task: TaskId
@@ -144,6 +147,8 @@ class TaskSpec:
     retries_max: int
     retry_exceptions: bytes
     window: int = 0
+    parent: TaskId = NO_TASK
+    parent_attempt: int = 0
 
 
 @slotted
@@ -358,6 +363,7 @@ Event: TypeAlias = (
     | RegisterDriver
     | DefineTaskFunction
     | SubmitTask
+    | CancelRequested
     | PutObject
     | TakeItems
     | RefCompletion

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from zgen.core.admission import Admission, Waiting
+from zgen.core.cancel_words import InterruptBody, KillSelf
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, LearnFunction, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
@@ -21,11 +22,22 @@ from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut
 from zgen.ids import LeaseId, PeerId, TaskId
-from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
+from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS, TASK_SHORT_NS
 from zgen.wire.lease import WorkerBlocked
-from zgen.wire.stream import CloseStream, Consumed
-from zgen.wire.task import STREAMING, DefineFunction, Outcome, PushTasks, TasksReturned
-from zgen.wire.value import Stored, unpack
+from zgen.wire.stream import CloseStream, Consumed, ReportEnd
+from zgen.wire.task import (
+    OUTCOME_CANCELLED,
+    OUTCOME_ERROR,
+    OUTCOME_RETRY,
+    OUTCOME_WITHDRAWN,
+    STREAMING,
+    CancelTask,
+    DefineFunction,
+    Outcome,
+    PushTasks,
+    TasksReturned,
+)
+from zgen.wire.value import Stored, is_error, unpack
 
 LONG: Final = "the running task has become a long one"
 
@@ -79,6 +91,8 @@ class Executor:
         self.deadlines.clear(LONG)
         self.holds.forget(event.task)
         run_ns = now_ns - self.admission.started_ns
+        if ended.cancelled:
+            event = self._as_cancelled(event)
         if ended.task.returns_count == STREAMING:
             self.reports.end(event.task, event.outcome, run_ns, event.values, now_ns, out)
         else:
@@ -172,6 +186,58 @@ class Executor:
             self.admission.grant(sender, stream, message.attempt, message.upto)
         elif record.owner == sender and self.reports.grant(stream, message.attempt, message.upto):
             self.holds.release(stream, Reason.WINDOW, out)
+
+    def cancel(self, sender: PeerId, message: CancelTask, now_ns: int, out: list[Effect]) -> bool:
+        """End an execution or never begin it; return whether it runs, and on for a while.
+
+        Nothing is reported of one that has ended, was handed back or is not the sender's.
+        """
+        which = (sender, message.task, message.attempt)
+        waiting = self.admission.withdraw(*which)
+        if waiting is not None:
+            reached("cancelled in a worker's queue")
+            self._unborrow([waiting])
+            self._report_withdrawn(waiting, now_ns, out)
+            self._start_next(now_ns, out)
+            if not self.admission.queue:
+                self.deadlines.clear(LONG)
+            return False
+        running = self.admission.running_as(*which)
+        if running is None:
+            reached("cancel of what this worker does not have")
+            return False
+        if message.force:
+            out.append(KillSelf())
+            return False
+        if not running.cancelled:
+            running.cancelled = True
+            out.append(InterruptBody(message.task, message.attempt))
+        if running.task.returns_count == STREAMING:
+            self.reports.cancel(message.task, now_ns, out)
+            self.holds.release(message.task, Reason.WINDOW, out)
+        return True
+
+    def _report_withdrawn(self, waiting: Waiting, now_ns: int, out: list[Effect]) -> None:
+        # Neither short nor long: how long it would have run is not known.
+        task, attempt, run_ns = waiting.task.task, waiting.task.attempt, TASK_SHORT_NS
+        if waiting.task.returns_count == STREAMING:
+            out.append(
+                Send(waiting.owner, ReportEnd(task, attempt, 0, OUTCOME_WITHDRAWN, run_ns, ()))
+            )
+        else:
+            outcome = Outcome(task, attempt, OUTCOME_WITHDRAWN, run_ns, ())
+            self.reports.add_outcome(waiting.owner, outcome, (), now_ns, out)
+
+    def _as_cancelled(self, event: TaskEnded) -> TaskEnded:
+        """Return how a cancelled body ended: its output is dropped, its own error stands."""
+        if event.outcome in (OUTCOME_ERROR, OUTCOME_CANCELLED):
+            return event
+        reached("output of a cancelled body dropped")
+        self._store.dropped.extend([value for value in event.values if type(value) is Stored])
+        errors = [value for value in event.values if is_error(value)]
+        if event.outcome == OUTCOME_RETRY and errors:
+            return TaskEnded(event.task, event.attempt, OUTCOME_ERROR, (errors[-1],))
+        return TaskEnded(event.task, event.attempt, OUTCOME_CANCELLED, ())
 
     def _start_next(self, now_ns: int, out: list[Effect]) -> None:
         started = self.admission.start_next(now_ns)

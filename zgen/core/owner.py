@@ -15,6 +15,7 @@ reported before comes first.
 from collections.abc import Callable
 from typing import Any
 
+from zgen.core.cancellation import Cancellation
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import (
     Effect,
@@ -64,8 +65,10 @@ from zgen.wire.lease import (
 )
 from zgen.wire.stream import CloseStream, Consumed, ReportEnd, ReportItems
 from zgen.wire.task import (
+    OUTCOME_ERROR,
     OUTCOME_RETRY,
     OUTCOME_VALUE,
+    RAISED,
     STREAMING,
     Outcome,
     TasksDone,
@@ -89,18 +92,21 @@ class Owner:
         self.streams = StreamsIn(store.dropped)
         self.placement = Placement(me, self.tasks, self.refs, self.streams)
         self.settlement = Settlement(self.tasks, self.refs, self.streams, self.placement)
+        self.cancellation = Cancellation(self.tasks, self.placement, self.settlement)
         self.node_lost: Fault | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             ReportItems: self._on_report_items,
             ReportEnd: self._on_report_end,
             TasksDone: self._on_tasks_done,
-            TasksReturned: self._on_tasks_returned,
+            TasksReturned: self.cancellation.on_returned,
             LeaseGranted: self.placement.on_granted,
             LeaseWaiting: self.placement.on_waiting,
             LeaseRefused: self._on_lease_refused,
             LeaseWanted: self.placement.on_wanted,
             JobRegistered: self._on_job_registered,
-            LogLines: self._on_log_lines,
+            LogLines: lambda s, m, now, out: out.append(
+                PrintLines(m.pid, m.is_error, m.lines, m.dropped)
+            ),
             NodeReport: lambda s, m, now, out: out.append(NodeAnswered(m.query, m.state)),
         }
 
@@ -108,7 +114,8 @@ class Owner:
     def deadlines(self) -> tuple[Deadlines[Any], ...]:
         """When ``on_timer`` is wanted."""
         placement = self.placement
-        return self.settlement.deadlines, placement.deadlines, placement.leases.deadlines
+        settlement, cancellation = self.settlement.deadlines, self.cancellation.deadlines
+        return settlement, cancellation, placement.deadlines, placement.leases.deadlines
 
     # -- local events ------------------------------------------------------------------------------
     def submit(self, event: SubmitTask, now_ns: int, out: list[Effect]) -> None:
@@ -184,6 +191,7 @@ class Owner:
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Queue the retries that are due and return idle leases."""
         self.settlement.on_timer(now_ns, out)
+        self.cancellation.on_timer(now_ns, out)
         self.placement.on_timer(now_ns, out)
 
     def on_down(
@@ -233,6 +241,7 @@ class Owner:
         self._check_regions()
         self.tasks.check()
         self.streams.check()
+        self.cancellation.check()
         leases = self.placement.leases
         leases.check()
         for task, entry in self.tasks.entries.items():
@@ -254,9 +263,7 @@ class Owner:
         values: list[Value | None] = [record.value for record in self.refs.records.values()]
         for stream in self.streams.streams.values():
             values.extend(stream.unread)
-        named = [value.region for value in values if type(value) is Stored]
-        known = [number for number, region in self._regions.regions.items() if region.named]
-        assert sorted(named) == sorted(known), f"values name {named}, known are {known}"
+        self._regions.check_named([value.region for value in values if type(value) is Stored])
 
     # -- messages ----------------------------------------------------------------------------------
     def _on_report_items(
@@ -280,16 +287,19 @@ class Owner:
             return
         if entry.spec.returns_count != STREAMING:
             raise RemoteProtocolError("the end of a stream by a task that is none")
-        if len(message.entries) != (message.outcome != OUTCOME_VALUE):
+        if len(message.entries) != (message.outcome in RAISED):
             raise RemoteProtocolError("an end carries one error or nothing")
         values, _ = unpack(message.entries, message.buffers)
         error = values[0] if values else None
         stream = message.stream
+        fault = self.cancellation.verdict(entry, message.outcome)
         self.streams.check_end(stream, message.count)
         self.placement.release(entry, stream, message.run_ns, now_ns, out)
         retry = message.outcome == OUTCOME_RETRY
-        if not (retry and self.settlement.retry(stream, "it raised", now_ns)):
-            completion = self.streams.finish(stream, message.count, error)
+        if fault is not None:
+            self.settlement.fail(stream, fault, now_ns, "cancelled", out)
+        elif not (retry and self.settlement.retry(stream, "it raised", now_ns)):
+            completion = self.streams.finish(stream, message.count, error, entry.cancel is not None)
             self.settlement.end_stream(stream, completion, now_ns, out)
         self.placement.pump(entry.spec.shape, now_ns, out)
 
@@ -338,19 +348,19 @@ class Owner:
         A generator that may run again sends what it yielded too, in case that it does not.
         """
         task, count = outcome.task, entry.spec.returns_count
-        expected = {OUTCOME_VALUE: (count,), OUTCOME_RETRY: (1, count)}.get(outcome.outcome, (1,))
-        if len(values) not in expected or count == STREAMING:
-            raise RemoteProtocolError(f"{len(values)} results, expected {expected[-1]}")
+        is_good = outcome.outcome == OUTCOME_VALUE
+        fault = None if is_good else self.cancellation.verdict(entry, outcome.outcome)
+        expected = {OUTCOME_VALUE: (count,), OUTCOME_RETRY: (1, count), OUTCOME_ERROR: (1,)}
+        if len(values) not in expected.get(outcome.outcome, (0,)) or count == STREAMING:
+            raise RemoteProtocolError(f"{len(values)} results of {count}")
         self.placement.release(entry, task, outcome.run_ns, now_ns, out)
+        if fault is not None:
+            self.refs.dropped.extend([value for value in values if type(value) is Stored])
+            return self.settlement.end(task, [fault], now_ns)
         retry = outcome.outcome == OUTCOME_RETRY
         if retry and self.settlement.retry(task, "it raised", now_ns):
             return []
         return self.settlement.end(task, values, now_ns)
-
-    def _on_tasks_returned(
-        self, sender: PeerId, message: TasksReturned, now_ns: int, out: list[Effect]
-    ) -> None:
-        self.placement.on_returned(sender, message.lease, message.tasks, now_ns, out)
 
     def _on_lease_refused(
         self, sender: PeerId, message: LeaseRefused, now_ns: int, out: list[Effect]
@@ -365,11 +375,6 @@ class Owner:
     ) -> None:
         if self.placement.is_of_this_job(message.job):
             out.append(JobReady(message.total))
-
-    def _on_log_lines(
-        self, sender: PeerId, message: LogLines, now_ns: int, out: list[Effect]
-    ) -> None:
-        out.append(PrintLines(message.pid, message.is_error, message.lines, message.dropped))
 
     # -- between the tables ------------------------------------------------------------------------
     def _grant(self, stream: StreamId, out: list[Effect]) -> None:

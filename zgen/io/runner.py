@@ -9,24 +9,44 @@ import inspect
 import itertools
 import mmap
 import os
+import signal
 import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Protocol
 
-from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
+from zgen.core.cancel_words import InterruptBody, KillSelf
+from zgen.core.effects import (
+    Effect,
+    HoldBody,
+    LearnFunction,
+    ReleaseBody,
+    StartTask,
+)
 from zgen.core.events import Event, TaskEnded, Yielded
+from zgen.exceptions import TaskCancelledError
 from zgen.ids import NO_STREAM, FunctionId, PeerId, StreamId, TaskId, hash_function
 from zgen.io import serializer
+from zgen.io.cancels import Cancels
+from zgen.io.ending import close, exit_process, flush_output
 from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
-from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
+from zgen.wire.task import (
+    OUTCOME_CANCELLED,
+    OUTCOME_ERROR,
+    OUTCOME_RETRY,
+    OUTCOME_VALUE,
+    STREAMING,
+)
 from zgen.wire.value import NONE, Stored, Value
 
 #: Layout of the started-marks: lease id, pushes started under it.
 _MARK: Final = struct.Struct("=16sQ")
+#: What nobody has to wait for.
+_NOTHING: Final = Waiter()
+_NOTHING.done = True
 
 
 class TaskContext:
@@ -74,6 +94,7 @@ class Runner:
         context: The task that runs, or None.
         started: Tasks handed over by the executor and not begun; a worker has one at most.
         ready: Finished when ``started`` is not empty.
+        cancels: What may be interrupted; it hears of nothing before it is installed.
     """
 
     def __init__(
@@ -103,6 +124,8 @@ class Runner:
         #: Generator that is held -> what it waits for. Added by ``HoldBody``; removed by who runs
         #: it.
         self._held: dict[TaskId, Waiter] = {}
+        self.cancels = Cancels()
+        self.cancels.entry = Runner._call.__code__
         #: Function -> its pickle, until it is first called. Added by ``LearnFunction``.
         self._payloads: dict[FunctionId, bytes] = {}
         self._functions: dict[FunctionId, Callable[..., Any]] = {}
@@ -120,6 +143,11 @@ class Runner:
             held = self._held.get(effect.task)
             if held is not None:
                 held.finish()
+        elif type(effect) is InterruptBody:
+            self._held.setdefault(effect.task, _NOTHING)  # so that an item is followed by a look
+            self.cancels.ask(effect.task, effect.attempt)
+        elif type(effect) is KillSelf:
+            os.kill(self._pid, signal.SIGKILL)
         elif type(effect) is LearnFunction:
             self._payloads[effect.function] = effect.payload
         else:
@@ -146,16 +174,22 @@ class Runner:
                 self._end(start, outcome, values)
         finally:
             self.context = None
+            if self._held:
+                self._held.pop(task.task, None)
 
     def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
-        _flush_output()  # before its owner hears of the end, and leaves perhaps
+        flush_output()  # before its owner hears of the end, and leaves perhaps
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
 
     def _call(self, start: StartTask) -> Any:
         function = self._functions.get(start.task.function)
         if function is None:
             function = self._load(start)
+        cancels = self.cancels
         if start.arguments == b"":
+            cancels.running = start
+            if cancels.pending:
+                cancels.deliver()
             return function()
         values = self._values_of(start.slots) if start.slots else None
         args, kwargs = serializer.deserialize(start.arguments)
@@ -164,6 +198,9 @@ class Runner:
             kwargs = {
                 k: values[v.index] if type(v) is serializer.Slot else v for k, v in kwargs.items()
             }
+        cancels.running = start
+        if cancels.pending:
+            cancels.deliver()
         return function(*args, **kwargs)
 
     def _load(self, start: StartTask) -> Callable[..., Any]:
@@ -213,14 +250,18 @@ class Runner:
 
     def _run_function(self, start: StartTask) -> tuple[int, tuple[Value, ...]]:
         try:
-            result = self._call(start)
-            if isinstance(result, Generator) and inspect.isgeneratorfunction(
-                self._functions[start.task.function]
-            ):
-                return self._yields(start, result)
-            return OUTCOME_VALUE, self._results(start, result)
+            try:
+                result = self._call(start)
+                if isinstance(result, Generator) and inspect.isgeneratorfunction(
+                    self._functions[start.task.function]
+                ):
+                    return self._yields(start, result)
+                return OUTCOME_VALUE, self._results(start, result)
+            finally:
+                self.cancels.running = None
+                self.cancels.noted = False
         except SystemExit as leaving:
-            _exit(leaving)
+            exit_process(leaving)
         except BaseException as error:
             return self._failure(start, error)
 
@@ -242,13 +283,16 @@ class Runner:
                 print(f"{name}() yielded more than num_returns={count} values", file=sys.stderr)  # noqa: T201  # for the worker's log
                 break
         except SystemExit as leaving:
-            _exit(leaving)
+            exit_process(leaving)
         except BaseException as error:
             outcome, failure = self._failure(start, error)
+            if self.cancels.is_asked(start):
+                self._discard(values)
+                return outcome, failure
             values += failure * (count - len(values))
             return OUTCOME_RETRY if outcome == OUTCOME_RETRY else OUTCOME_VALUE, tuple(values)
         finally:
-            _close(body)
+            close(body)
         return OUTCOME_VALUE, tuple(values)
 
     def _results(self, start: StartTask, result: Any) -> tuple[Value, ...]:
@@ -279,26 +323,31 @@ class Runner:
         post, serialize = self._post, serializer.serialize
         body: Generator[Any, None, Any] | None = None
         try:
-            body = self._call(start)
-            if not isinstance(body, Generator):
-                kind = type(body).__name__
-                body = None
-                text = f"{start.task.name}() returned {kind}, not a generator"
-                raise ValueError(f'num_returns="streaming", but {text}')
-            for item in itertools.islice(body, ITEMS_COUNT_MAX):
-                packed = serialize(item)
-                if type(packed) is Large:
-                    packed = self._objects.store(packed, start.owner, task)
-                post(Yielded(task, attempt, packed))
-                if self._held:
-                    self._wait_for_release(task)
-            for _ in body:
-                raise ValueError(f"{start.task.name}() yielded more than {ITEMS_COUNT_MAX} items")
+            try:
+                body = self._call(start)
+                if not isinstance(body, Generator):
+                    kind = type(body).__name__
+                    body = None
+                    text = f"{start.task.name}() returned {kind}, not a generator"
+                    raise ValueError(f'num_returns="streaming", but {text}')
+                for item in itertools.islice(body, ITEMS_COUNT_MAX):
+                    packed = serialize(item)
+                    if type(packed) is Large:
+                        packed = self._objects.store(packed, start.owner, task)
+                    post(Yielded(task, attempt, packed))
+                    if self._held:
+                        self._wait_for_release(task)
+                for _ in body:
+                    text = f"{start.task.name}() yielded more than {ITEMS_COUNT_MAX} items"
+                    raise ValueError(text)
+            finally:
+                self.cancels.running = None
+                self.cancels.noted = False
         except SystemExit as leaving:
-            _exit(leaving)
+            exit_process(leaving)
         except BaseException as error:
             outcome, values = self._failure(start, error)
-            _close(body)
+            close(body)
             self._end(start, outcome, values)
         else:
             self._end(start, OUTCOME_VALUE, ())
@@ -307,12 +356,18 @@ class Runner:
         held = self._held.get(task)
         if held is not None:
             try:
+                if self.cancels.pending:
+                    self.cancels.deliver()
                 self._wait_held(held)
             finally:  # only this thread makes another one, with its next item
                 del self._held[task]
 
     def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
         task = start.task
+        if isinstance(error, (KeyboardInterrupt, TaskCancelledError)) and self.cancels.is_asked(
+            start
+        ):
+            return OUTCOME_CANCELLED, ()
         retriable = self._is_retriable(task.retry_exceptions, error)
         outcome = OUTCOME_RETRY if retriable else OUTCOME_ERROR
         return outcome, (serializer.serialize_error(error, task.name, self._pid, task.attempt),)
@@ -323,32 +378,3 @@ class Runner:
             return False
         allowed = serializer.load_plain(retry_exceptions)
         return allowed is True or isinstance(error, allowed)
-
-
-def _exit(leaving: SystemExit) -> NoReturn:
-    """The body asked the process to end: it does, as any process would."""
-    code = leaving.code
-    if isinstance(code, str):
-        print(code, file=sys.stderr)  # noqa: T201  # what the interpreter does with such a code
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
-
-
-def _flush_output() -> None:
-    """Let go what the body printed without an end of line; it may have replaced the streams."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except Exception:
-        return
-
-
-def _close(body: Generator[Any, None, Any] | None) -> None:
-    """Let a body that will not be resumed run its ``finally``."""
-    if body is None:
-        return
-    try:
-        body.close()
-    except Exception as error:
-        print(f"closing a generator raised {error!r}", file=sys.stderr)  # noqa: T201  # for the worker's log

@@ -7,8 +7,6 @@ runtime of this process, or None.
 import itertools
 import logging
 import os
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,8 +39,9 @@ from zgen.io.waiter import Waiter
 from zgen.limits import DROP_DELAY_NS, DROPPED_COUNT_MAX, REGION_SOON_NS, SECOND
 from zgen.runtime.bells import Bells
 from zgen.runtime.objects import LargeObjects
+from zgen.runtime.printer import Printer
 from zgen.runtime.slab_keeper import SlabKeeper
-from zgen.runtime.waits import Waits
+from zgen.runtime.waits import Answer, Waits
 from zgen.wire.value import Fault, FaultKind
 
 T = TypeVar("T")
@@ -67,21 +66,6 @@ def kick() -> None:
         runtime.loop.wake()
 
 
-class Answer(Waiter):
-    """Waits for the node's state.
-
-    Attributes:
-        answer: The state as JSON, or None.
-    """
-
-    __slots__ = ("answer",)
-
-    def __init__(self) -> None:
-        """Start without an answer."""
-        super().__init__()
-        self.answer: str | None = None
-
-
 class Runtime:
     """Everything zgen has in one process.
 
@@ -96,6 +80,7 @@ class Runtime:
         root: Names of what this process submits outside any task.
         folder: Folder of the node's sockets.
         closed: Why it can no longer be used, or empty.
+        interrupts: The SIGINT handling of a driver; None in a worker.
     """
 
     def __init__(
@@ -114,6 +99,7 @@ class Runtime:
         self.job = job
         self.folder = folder
         self.closed = ""
+        self.interrupts = interrupts
         root = job if marks_fd is None else identity.address.peer  # names differ between processes
         self.root = TaskContext(TaskId(root), identity.address.incarnation)
         self.job_ready = Waiter()
@@ -152,11 +138,18 @@ class Runtime:
         )
         self.loop.on_broken = self._end_waits
         self._drop_seen_ns: int | None = None
-        self._print_lock = threading.Lock()
-        self.loop.interrupts = interrupts
-        if interrupts is not None:
-            interrupts.wake_by(self.loop.wake)
+        self._printer = Printer()
+        self._listen(interrupts)
         self.loop.start_thread(self.drain_drops)
+
+    def _listen(self, interrupts: Interrupts | None) -> None:
+        """Let the main thread be interrupted: a driver by SIGINT, a worker by cancels."""
+        if interrupts is not None:
+            self.loop.interrupts = interrupts
+            interrupts.wake_by(self.loop.wake)
+        elif self.runner is not None:
+            self.loop.interrupts = self.runner.cancels
+            self.runner.cancels.install(self.loop.wake)
 
     @property
     def context(self) -> TaskContext:
@@ -175,8 +168,8 @@ class Runtime:
         """
         if forked:
             require()
-        if self.loop.interrupts is not None:
-            self.loop.interrupts.enter()
+        if self.interrupts is not None:
+            self.interrupts.enter()
         if self.loop.broken:
             raise InternalError(self.loop.broken)
 
@@ -258,6 +251,10 @@ class Runtime:
     def drain_drops(self) -> int | None:
         """Release what was dropped at least ``DROP_DELAY_NS`` ago; return when to look again."""
         self.bells.tend()
+        if self.runner is not None and self.runner.cancels.pending:
+            again_ns = self.runner.cancels.nudge(clock.now_ns())
+            if again_ns is not None:
+                return again_ns  # soon enough for drops, too
         if not (dropped_objects or dropped_streams or self.objects.dropped):
             self._drop_seen_ns = None
             return None
@@ -329,7 +326,7 @@ class Runtime:
             self.bells.ring()
         elif isinstance(effect, PrintLines):
             if self.log_to_driver:
-                self._print(effect)
+                self._printer.show(effect)
         elif isinstance(effect, Report):
             log.log(getattr(logging, effect.level.upper()), effect.text)
         elif isinstance(effect, JobReady):
@@ -351,18 +348,6 @@ class Runtime:
             self.on_exit(effect.reason)
         else:
             self.objects.perform(effect)
-
-    def _print(self, effect: PrintLines) -> None:
-        stream = sys.stderr if effect.is_error else sys.stdout
-        prefix = f"(worker pid={effect.pid}) "
-        lost = [f"{prefix}… {effect.dropped} lines lost\n"] if effect.dropped else []
-        text = "".join([*lost, *(f"{prefix}{line}\n" for line in effect.lines)])
-        with self._print_lock:
-            try:
-                stream.write(text)
-                stream.flush()
-            except Exception:
-                return  # the program closed its output, or put something of its own in its place
 
 
 def _drained(dropped: deque[T]) -> tuple[T, ...]:
