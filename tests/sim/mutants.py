@@ -37,6 +37,11 @@ SESSION = "zgen/core/session.py"
 PROCESS = "zgen/core/process.py"
 OWNER = "zgen/core/owner.py"
 TASKS = "zgen/core/task_table.py"
+CANCELLATION = "zgen/core/cancellation.py"
+SETTLEMENT = "zgen/core/settlement.py"
+PLACEMENT = "zgen/core/placement.py"
+EXECUTOR = "zgen/core/executor.py"
+STREAMS_OUT = "zgen/core/stream_out.py"
 STREAMS = "zgen/core/stream_in.py"
 STREAMS_OUT = "zgen/core/stream_out.py"
 EXECUTOR = "zgen/core/executor.py"
@@ -501,5 +506,96 @@ MUTANTS = (
         "            if True:\n                region.writer_dead",
         "cluster",
         18,
+    ),
+    # -- cancelling --------------------------------------------------------------------------------
+    Mutant(
+        "a task that waits for a worker waits no more when it is cancelled",
+        "P5",
+        CANCELLATION,
+        "            self._placement.withdraw(task)\n",
+        "            pass\n",
+        "cluster",
+        5,
+    ),
+    Mutant(
+        "what is cancelled in a worker's queue never begins",
+        "P5",
+        EXECUTOR,
+        "        waiting = self.admission.withdraw(*which)\n",
+        "        waiting = None\n",
+        "cluster",
+        27,
+    ),
+    Mutant(
+        "a cancelled task that is handed back waits for no other worker",
+        "P5",
+        PLACEMENT,
+        "            if entry is not None and entry.cancel is not None:\n",
+        "            if False:\n",
+        "cluster",
+        39,
+    ),
+    Mutant(
+        "a cancelled task does not run again when its worker dies",
+        "P5",
+        SETTLEMENT,
+        '        if entry.cancel is not None:\n            reached("worker died under a',
+        '        if False:\n            reached("worker died under a',
+        "cluster",
+        4,
+    ),
+    Mutant(
+        "a cancelled task does not run when its worker dies before it",
+        "P5",
+        SETTLEMENT,
+        '        if entry.cancel is not None:\n            reached("worker died before',
+        '        if False:\n            reached("worker died before',
+        "cluster",
+        17,
+    ),
+    Mutant(
+        "a cancelled task does not run again for what it raised",
+        "P5",
+        CANCELLATION,
+        "        if outcome == OUTCOME_RETRY and entry.cancel is not None:\n",
+        "        if False:\n",
+        "cluster",
+        19,
+    ),
+    Mutant(
+        "what a cancelled task has submitted is cancelled too",
+        "P5",
+        PROCESS,
+        "cancellation.cancel_children(message.task, message.attempt, now_ns, out)",
+        "cancellation.check()",
+        "cluster",
+        4,
+    ),
+    Mutant(
+        "what a cancelled body returns is dropped",
+        "P1",
+        EXECUTOR,
+        "        if ended.cancelled:\n",
+        "        if False:\n",
+        "cluster",
+        27,
+    ),
+    Mutant(
+        "what a cancelled stream yields is not counted",
+        "P2",
+        STREAMS_OUT,
+        "            record.count -= record.cancelled\n",
+        "            pass\n",
+        "cluster",
+        4,
+    ),
+    Mutant(
+        "an error of a cancelled replay stands, wherever it was",
+        "P1",
+        STREAMS,
+        " and not (is_cut and error is not None):\n",
+        ":\n",
+        "cluster",
+        135,
     ),
 )

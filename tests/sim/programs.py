@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.store_user import StoreUser
+from zgen.core.cancel_words import CancelRequested
 from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, StreamAdvanced
 from zgen.core.events import (
     DefineTaskFunction,
@@ -20,7 +21,7 @@ from zgen.core.events import (
     TaskSpec,
 )
 from zgen.core.process import ProcessMachine
-from zgen.ids import ObjectId, PeerId, TaskId, derive_task_id, hash_function, object_id
+from zgen.ids import NO_TASK, ObjectId, PeerId, TaskId, derive_task_id, hash_function, object_id
 from zgen.limits import INLINE_BYTES_MAX
 from zgen.sim.world import Life
 from zgen.wire.store import Place
@@ -34,7 +35,7 @@ Ops = list[list[Any]]
 FUNCTION = b"a function that runs scripts"
 FUNCTION_ID = hash_function(FUNCTION)
 #: How the errors of bodies begin.
-RAISED, NO_ROOM = b"raised", b"no room"
+RAISED, NO_ROOM, INTERRUPTED = b"raised", b"no room", b"interrupted"
 NOWHERE = Place(0, 0, 0, 0, False)
 
 
@@ -92,6 +93,8 @@ class Account:
         ends: Attempts whose body ended.
         excuses: Attempts that ended since there was no room in shared memory or since an argument
             in it was lost.
+        parent: Which execution submitted it.
+        interrupts: Attempts that were interrupted, since they were cancelled.
     """
 
     plan: Plan
@@ -100,6 +103,8 @@ class Account:
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     excuses: list[int] = field(default_factory=list)
+    parent: tuple[TaskId, int] = (NO_TASK, 0)
+    interrupts: list[int] = field(default_factory=list)
 
 
 def item_value(task: TaskId, index: int, attempt: int, size: int) -> Value:
@@ -186,7 +191,7 @@ class Consumer:
             self.defined = True
             self.post(DefineTaskFunction(FUNCTION_ID, FUNCTION))
         task = derive_task_id(*parent, index)
-        self.cluster.begin_account(task, Account(plan, slots, self.life))
+        self.cluster.begin_account(task, Account(plan, slots, self.life, parent=parent))
         if plan.returns == STREAMING:
             self.handles[task] = None
         else:
@@ -208,10 +213,17 @@ class Consumer:
                     plan.retries,
                     retryable,
                     window=plan.window,
+                    parent=parent[0],
+                    parent_attempt=parent[1],
                 )
             )
         )
+        self.cluster.cancel_perhaps(self, task)
         return task
+
+    def cancel(self, task: TaskId, force: bool, recursive: bool) -> None:
+        self.cluster.promises.cancels.asked(self, task, force, recursive)
+        self.post(CancelRequested(task, force, recursive))
 
     def put(self, name: ObjectId, value: Value) -> None:
         self.refs[name] = 1
