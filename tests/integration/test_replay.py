@@ -34,10 +34,10 @@ def of_role(records: Path, role: str) -> list[Path]:
 
 
 def test_every_process_was_recorded(records: Path) -> None:
-    assert len(PROGRAMS) == 22
+    assert len(PROGRAMS) == 23
     assert len(of_role(records, "driver")) == 1
     assert len(of_role(records, "daemon")) == 1
-    # Three of them were killed, so there were at least that many and two that served on.
+    # Four of them were killed, so there were at least that many and two that served on.
     assert len(of_role(records, "worker")) >= 5
     assert len(list(records.iterdir())) == sum(len(of_role(records, role)) for role in ROLES)
 
