@@ -509,15 +509,6 @@ MUTANTS = (
     ),
     # -- cancelling --------------------------------------------------------------------------------
     Mutant(
-        "a task that waits for a worker waits no more when it is cancelled",
-        "P5",
-        CANCELLATION,
-        "            self._placement.withdraw(task)\n",
-        "            pass\n",
-        "cluster",
-        5,
-    ),
-    Mutant(
         "what is cancelled in a worker's queue never begins",
         "P5",
         EXECUTOR,

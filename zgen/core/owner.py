@@ -352,7 +352,7 @@ class Owner:
         fault = None if is_good else self.cancellation.verdict(entry, outcome.outcome)
         expected = {OUTCOME_VALUE: (count,), OUTCOME_RETRY: (1, count), OUTCOME_ERROR: (1,)}
         if len(values) not in expected.get(outcome.outcome, (0,)) or count == STREAMING:
-            raise RemoteProtocolError(f"{len(values)} results of {count}")
+            raise RemoteProtocolError(f"{len(values)} results, expected {count}")
         self.placement.release(entry, task, outcome.run_ns, now_ns, out)
         if fault is not None:
             self.refs.dropped.extend([value for value in values if type(value) is Stored])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ from tests.unit.core.names import ME, NODE, pushed, spec, task
 from tests.unit.core.process_bench import DRIVER, worker_bench
 from tests.unit.core.test_executor import OTHER, L, Worker, done, start
 from zgen.core.cancel_words import CancelRequested, InterruptBody, KillSelf
-from zgen.core.effects import Effect, Send, StartTask
-from zgen.core.events import DefineTaskFunction, SubmitTask, TaskEnded
+from zgen.core.effects import Effect, HoldBody, ReleaseBody, Send, StartTask
+from zgen.core.events import DefineTaskFunction, SubmitTask, TaskEnded, Yielded
 from zgen.ids import PeerId
 from zgen.limits import TASK_SHORT_NS
 from zgen.wire.lease import RequestLease
@@ -26,7 +27,7 @@ from zgen.wire.task import (
     CancelTask,
     PushTasks,
 )
-from zgen.wire.value import Parcel, Stored
+from zgen.wire.value import Parcel, Stored, Value
 
 ERROR = Parcel(b"error", (), True)
 
@@ -102,6 +103,22 @@ def test_an_error_of_its_own_stands_and_is_not_retried(how: int) -> None:
     assert (ended.outcome, ended.entries) == (OUTCOME_ERROR, ((1, b"error", 0),))
 
 
+@pytest.mark.parametrize(
+    ("values", "how", "left"),
+    [((b"0", ERROR), OUTCOME_ERROR, ((1, b"error", 0),)), ((b"0", b"1"), OUTCOME_CANCELLED, ())],
+)
+def test_of_a_generator_with_fixed_results_its_own_error_alone_stands(
+    values: tuple[Value, ...], how: int, left: tuple[Any, ...]
+) -> None:
+    worker = Worker()
+    worker.push(pushed("a", returns=2))
+    cancel(worker, "a")
+    (sent,) = worker.ended("a", *values, outcome=OUTCOME_RETRY)
+    assert isinstance(sent, Send)
+    (ended,) = sent.message.outcomes
+    assert (ended.outcome, ended.entries) == (how, left)
+
+
 def test_results_in_shared_memory_that_are_dropped_are_taken_care_of() -> None:
     worker = Worker()
     worker.push(pushed("a"))
@@ -173,3 +190,13 @@ def test_the_user_cancels_by_an_event() -> None:
     assert isinstance(asked.message, RequestLease)
     assert len(bench.step(CancelRequested(task("child"), False, True))) == 2
     assert not bench.process.owner.tasks.entries
+
+
+def test_a_body_that_waits_for_its_consumer_waits_no_more() -> None:
+    bench = worker_bench()
+    narrow = dataclasses.replace(pushed("a", returns=STREAMING), window=1)
+    bench.say(DRIVER, PushTasks(L, 0, (narrow,)))
+    assert HoldBody(task("a")) in bench.step(Yielded(task("a"), 0, b"0"))
+    out = bench.say(DRIVER, CancelTask(task("a"), 0, False, True))
+    assert out == [interrupt("a"), ReleaseBody(task("a"))]
+    assert bench.step(Yielded(task("a"), 0, b"1")) == []

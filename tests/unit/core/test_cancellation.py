@@ -162,6 +162,13 @@ def test_a_cancelled_task_does_not_run_again_for_what_it_raised() -> None:
     assert list(bench.owner.streams.streams[task("s")].unread) == [cancelled("s")]
 
 
+def test_what_a_cancelled_generator_with_fixed_results_had_yielded_is_dropped() -> None:
+    bench = OwnerBench().running(spec("a", returns=2, retries=3))
+    cancel(bench, "a")
+    bench.done(outcome("a", b"0", ERROR_ENTRY, kind=OUTCOME_RETRY))
+    assert [bench.value(result("a", index)) for index in (0, 1)] == [cancelled("a")] * 2
+
+
 def test_a_cancelled_stream_ends_with_one_error_after_what_was_reported() -> None:
     bench = OwnerBench().running(stream_spec("s"))
     bench.ref_completion("s")

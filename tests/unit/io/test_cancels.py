@@ -290,9 +290,9 @@ def test_a_generator_that_is_held_ends_and_the_next_one_is_not_held(bench: Bench
         return waiter.done
 
     def hold() -> None:
-        bench.runner.perform(HoldBody())
+        bench.runner.perform(HoldBody(TASK))
 
-    bench.runner._wait = wait
+    bench.runner._wait_held = wait
     bench.on_item = hold
     assert cancelled(bench.run(lambda: (n for n in range(9)), returns_count=STREAMING))
     assert [type(event) for event in bench.events] == [Yielded, TaskEnded]
