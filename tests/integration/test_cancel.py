@@ -396,6 +396,28 @@ def test_who_awaits_sees_it_too(gate: Gate) -> None:
     assert len(asyncio.run(consume())) == 2
 
 
+def test_a_stream_that_waits_for_its_consumer_ends_too(gate: Gate) -> None:
+    ended = gate.beside("ended")
+
+    @zgen.remote(_generator_backpressure_num_objects=2)
+    def narrow() -> Iterator[int]:
+        try:
+            yield 0
+            gate.open()
+            yield from range(1, 100)
+        finally:
+            ended.open()
+
+    gen = narrow.remote()
+    gate.wait()
+    zgen.cancel(gen)
+    *items, error = list(gen)
+    assert [zgen.get(item) for item in items] == list(range(len(items)))
+    assert len(items) <= 2
+    is_cancelled(error, "narrow()")
+    assert ended.is_open
+
+
 def test_a_queued_stream_hands_out_one_error(gate: Gate) -> None:
     occupied = take_all_cpus(gate)
     gen = endless.remote()

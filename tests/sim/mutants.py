@@ -179,7 +179,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        311,
+        169,
     ),
     Mutant(
         "the death of a driver ends its workers",

@@ -356,9 +356,9 @@ class Runner:
         held = self._held.get(task)
         if held is not None:
             try:
-                if self.cancels.pending:
-                    self.cancels.deliver()
                 self._wait_held(held)
+                if self.cancels.pending:  # a cancel lets go of what is held, too
+                    self.cancels.deliver()
             finally:  # only this thread makes another one, with its next item
                 del self._held[task]
 
