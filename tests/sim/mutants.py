@@ -533,7 +533,7 @@ MUTANTS = (
         '        if entry.cancel is not None:\n            reached("worker died under a',
         '        if False:\n            reached("worker died under a',
         "cluster",
-        4,
+        5,
     ),
     Mutant(
         "a cancelled task does not run when its worker dies before it",
@@ -551,7 +551,7 @@ MUTANTS = (
         "        if outcome == OUTCOME_RETRY and entry.cancel is not None:\n",
         "        if False:\n",
         "cluster",
-        19,
+        76,
     ),
     Mutant(
         "what a cancelled task has submitted is cancelled too",
@@ -560,7 +560,7 @@ MUTANTS = (
         "cancellation.cancel_children(message.task, message.attempt, now_ns, out)",
         "cancellation.check()",
         "cluster",
-        4,
+        12,
     ),
     Mutant(
         "what a cancelled body returns is dropped",
@@ -578,7 +578,7 @@ MUTANTS = (
         "            record.count -= record.cancelled\n",
         "            pass\n",
         "cluster",
-        4,
+        7,
     ),
     Mutant(
         "an error of a cancelled replay stands, wherever it was",
