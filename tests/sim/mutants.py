@@ -432,7 +432,7 @@ MUTANTS = (
         "            self._return([leased.region for leased in regions], out)\n",
         "",
         "cluster",
-        34,
+        12,
     ),
     Mutant(
         "the region of a replayed item is released",
