@@ -413,7 +413,7 @@ MUTANTS = (
         "        if is_quiet:\n            self._release",
         "        if True:\n            self._release",
         "cluster",
-        135,
+        70,
     ),
     Mutant(
         "what is written when its owner dies goes back when it is written",
@@ -422,7 +422,7 @@ MUTANTS = (
         "            if region in self.writing:\n",
         "            if False:\n",
         "cluster",
-        18,
+        44,
     ),
     Mutant(
         "what is leased for the dead goes back",
