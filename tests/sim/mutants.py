@@ -307,7 +307,7 @@ MUTANTS = (
         "        self.holds.free_of(owner, out)\n",
         "",
         "cluster",
-        37,
+        163,
     ),
     # -- references and leases ---------------------------------------------------------------------
     Mutant(
