@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tests.sim.mutant import Mutant
 from tests.sim.mutants_actors import ACTORS
+from tests.sim.mutants_cancel import CANCEL
 from tests.sim.mutants_flow import FLOW
 
 LINE = "zgen/core/line.py"
@@ -150,7 +151,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        311,
+        169,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -329,7 +330,7 @@ MUTANTS = (
         "        if is_quiet:\n            self._release",
         "        if True:\n            self._release",
         "cluster",
-        135,
+        70,
     ),
     Mutant(
         "what is written when its owner dies goes back when it is written",
@@ -338,7 +339,7 @@ MUTANTS = (
         "            if region in self.writing:\n",
         "            if False:\n",
         "cluster",
-        18,
+        44,
     ),
     Mutant(
         "what is leased for the dead goes back",
@@ -348,7 +349,7 @@ MUTANTS = (
         "            self._return([leased.region for leased in regions], out)\n",
         "",
         "cluster",
-        34,
+        12,
     ),
     Mutant(
         "the region of a replayed item is released",
@@ -425,4 +426,5 @@ MUTANTS = (
     ),
     *ACTORS,
     *FLOW,
+    *CANCEL,
 )
