@@ -75,8 +75,7 @@ class ProcessMachine:
         )
         self._routes = dict(self.owner.handlers)
         if self.executor is not None:
-            self._routes.update(self.executor.handlers)
-            self._routes[CancelTask] = self._on_cancel_task
+            self._routes.update({**self.executor.handlers, CancelTask: self._on_cancel_task})
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             ev.Arrived: self._on_arrived,
             ev.ConnectionUp: lambda e, now, out: self.session.on_connection_up(
@@ -99,9 +98,7 @@ class ProcessMachine:
             KillActorNow: self._on_kill,
             NameActor: self._on_name_actor,
             FindActor: self._on_find_actor,
-            CancelRequested: lambda e, now, out: self.owner.cancellation.cancel(
-                e.task, e.force, e.recursive, now, out
-            ),
+            CancelRequested: self._on_cancel_requested,
             ev.PutObject: self._on_put,
             ev.TakeItems: self.owner.take,
             ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
@@ -206,6 +203,9 @@ class ProcessMachine:
             self._on_down(message.peer, message, f"process {message.pid} died", now_ns, out)
         else:
             raise RemoteProtocolError(f"{kind.__name__} is not for this process")
+
+    def _on_cancel_requested(self, e: CancelRequested, now_ns: int, out: list[Effect]) -> None:
+        self.owner.cancellation.cancel(e.task, e.force, e.recursive, now_ns, out)
 
     def _on_cancel_task(
         self, sender: PeerId, message: CancelTask, now_ns: int, out: list[Effect]
