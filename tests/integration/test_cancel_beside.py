@@ -9,6 +9,7 @@ import pytest
 
 import zgen
 from tests.integration.gates import Gate
+from tests.integration.remote_class import RemoteClass
 from zgen.exceptions import TaskCancelledError
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -28,7 +29,7 @@ async def waits_in_a_loop(begun: Gate, closed: Gate) -> AsyncIterator[int]:
 
 
 @zgen.remote
-class Busy:
+class Busy(RemoteClass):
     """Runs until it may end."""
 
     def wait(self, begun: Gate, gate: Gate) -> str:
