@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from zgen.actor_handle import ActorHandle
     from zgen.actors import ActorClass, get_actor, kill
     from zgen.api import Context, get, init, is_initialized, put, shutdown, wait
+    from zgen.cancellation import cancel
     from zgen.declare import method, remote
     from zgen.handles import ObjectRef, ObjectRefGenerator, StreamingObjectRefGenerator
     from zgen.io.release import RELEASE as __version__
@@ -22,6 +23,7 @@ __all__ = [
     "StreamingObjectRefGenerator",
     "__version__",
     "actor",
+    "cancel",
     "exceptions",
     "get",
     "get_actor",
@@ -45,6 +47,7 @@ _HOME = {
     "ObjectRef": "zgen.handles",
     "ObjectRefGenerator": "zgen.handles",
     "StreamingObjectRefGenerator": "zgen.handles",
+    "cancel": "zgen.cancellation",
     "get": "zgen.api",
     "get_actor": "zgen.actors",
     "get_runtime_context": "zgen.runtime_context",

@@ -21,6 +21,8 @@ StreamId = TaskId
 ObjectId = NewType("ObjectId", bytes)
 
 ID_BYTES: Final = 16
+#: Stands where no task is named.
+NO_TASK: Final = TaskId(bytes(ID_BYTES))
 #: Stands where an object is no item of a stream.
 NO_STREAM: Final = StreamId(bytes(ID_BYTES))
 #: Stands where a task is no call of an actor.

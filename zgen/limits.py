@@ -215,6 +215,12 @@ ASYNC_CALLS_COUNT_DEFAULT: Final = 1000
 #: are let in.
 ITEMS_AT_ONCE_COUNT_MAX: Final = 64
 
+# -- cancelling ------------------------------------------------------------------------------------
+#: How long a worker may take to end by itself what is cancelled by force; then its node kills it.
+FORCED_CANCEL_NS: Final = 200 * MS
+#: A body that a cancel did not interrupt is interrupted again this often.
+CANCEL_AGAIN_NS: Final = 20 * MS
+
 # -- stories ---------------------------------------------------------------------------------------
 #: Moves that one entity's state machine remembers, for people.
 STORY_COUNT_MAX: Final = 16

@@ -12,8 +12,8 @@ from zgen.exceptions import NestedRefError, ObjectLostError
 from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed
 from zgen.ids import FunctionId, ObjectId, TaskId, derive_task_id, hash_function, object_id
 from zgen.io import serializer
-from zgen.io.runner import TaskContext
 from zgen.io.serializer import Large
+from zgen.io.task_context import TaskContext
 from zgen.limits import ITEMS_COUNT_MAX, MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
@@ -228,6 +228,8 @@ class RemoteFunction(Generic[P, R]):
             options.max_retries,
             self._retry_exceptions,
             self._window,
+            parent=context.task,
+            parent_attempt=context.attempt,
         )
         runtime.loop.post(SubmitTask(spec))
         del puts  # the task needs what they refer to, and keeps it

@@ -88,7 +88,7 @@ class Scene:
     def count_noted(self) -> None:
         """Count by call of zgen which interrupts came inside one, and were only noted there."""
         assert process.current is not None
-        loop = process.current.loop
+        runtime = process.current
 
         def noted() -> None:
             frame, called = inspect.currentframe(), ""
@@ -97,10 +97,10 @@ class Scene:
                     called = frame.f_code.co_name
                 frame = frame.f_back
             self.noted_in[called] += 1
-            loop.wake()
+            runtime.loop.wake()
 
-        assert loop.interrupts is not None
-        loop.interrupts.wake_by(noted)
+        assert runtime.interrupts is not None
+        runtime.interrupts.wake_by(noted)
 
     def tell(self) -> None:
         tell(f"seen {self.seen}")
@@ -246,7 +246,7 @@ def asyncio_blocked(scene: Scene) -> None:
 
 def wraps_asyncio() -> bool:
     assert process.current is not None
-    interrupts = process.current.loop.interrupts
+    interrupts = process.current.interrupts
     assert interrupts is not None
     assert interrupts._handler is not None
     wrapped = interrupts._handler.wrapped

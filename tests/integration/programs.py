@@ -1,4 +1,4 @@
-"""Twenty-four small programs that use zgen in different ways, each asserting what it gets."""
+"""Twenty-six small programs that use zgen in different ways, each asserting what it gets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ import pytest
 
 import zgen
 from tests.integration.remote_class import RemoteClass
-from zgen.exceptions import ActorDiedError, GetTimeoutError, TaskError, WorkerCrashedError
+from zgen.exceptions import (
+    ActorDiedError,
+    GetTimeoutError,
+    TaskCancelledError,
+    TaskError,
+    WorkerCrashedError,
+)
 
 #: Longer than what fits into a body of a message.
 BIG_BYTES: Final = 200_000
@@ -333,6 +339,31 @@ def streams_with_windows(folder: Path) -> None:
         zgen.get(done)
 
 
+def cancelled_work(folder: Path) -> None:
+    @zgen.remote
+    def counts(path: str) -> Iterator[int]:
+        yield begin(path)
+        wait_for_ever.remote(path)
+        time.sleep(60)
+
+    @zgen.remote(max_retries=-1)
+    def wait_for_ever(path: str) -> None:
+        begin(path)
+        time.sleep(60)
+
+    queued = [wait_for_ever.remote(str(folder / "queued")) for _ in range(4)]
+    streams = [counts.remote(str(folder / f"stream{n}")) for n in range(2)]
+    for ref in [*queued, double.remote(queued[0])]:
+        zgen.cancel(ref)
+        with pytest.raises(TaskCancelledError):
+            zgen.get(ref)
+    for gen, force in zip(streams, (False, True), strict=True):
+        assert zgen.get(next(gen)) == 1
+        zgen.cancel(gen, force=force)
+        with pytest.raises(WorkerCrashedError if force else TaskCancelledError):
+            zgen.get(gen.completed())
+
+
 PROGRAMS: Final[tuple[Callable[[Path], None], ...]] = (
     plain_task,
     many_small_tasks,
@@ -359,4 +390,5 @@ PROGRAMS: Final[tuple[Callable[[Path], None], ...]] = (
     an_async_actor,
     an_actor_whose_worker_dies,
     streams_with_windows,
+    cancelled_work,
 )

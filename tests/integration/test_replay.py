@@ -34,7 +34,7 @@ def of_role(records: Path, role: str) -> list[Path]:
 
 
 def test_every_process_was_recorded(records: Path) -> None:
-    assert len(PROGRAMS) == 25
+    assert len(PROGRAMS) == 26
     assert len(of_role(records, "driver")) == 1
     assert len(of_role(records, "daemon")) == 1
     # Four of them were killed, so there were at least that many and two that served on.

@@ -7,14 +7,30 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tests.sim.programs import NO_ROOM, RAISED, Consumer, Ops, Plan, item_value, result_value
+from tests.sim.programs import (
+    INTERRUPTED,
+    NO_ROOM,
+    Consumer,
+    Ops,
+    Plan,
+    item_value,
+    result_value,
+)
+from tests.sim.programs import RAISED as RAISED_TEXT
 from tests.sim.store_user import NO_STREAM
 from zgen.core.actor_events import ExitActor
 from zgen.core.effects import StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
 from zgen.ids import ActorId, ObjectId, TaskId, object_id
 from zgen.limits import MS, REGION_SOON_NS
-from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
+from zgen.wire.task import (
+    OUTCOME_CANCELLED,
+    OUTCOME_ERROR,
+    OUTCOME_RETRY,
+    OUTCOME_VALUE,
+    RAISED,
+    STREAMING,
+)
 from zgen.wire.value import NONE, Fault, Parcel, Stored, Value
 
 if TYPE_CHECKING:
@@ -30,7 +46,7 @@ KEPT_NS_MAX = 20 * MS
 Wait = Callable[[Callable[[], None]], None]
 
 
-def error_value(task: TaskId, why: bytes = RAISED) -> Parcel:
+def error_value(task: TaskId, why: bytes = RAISED_TEXT) -> Parcel:
     return Parcel(why + task[:4], (), True)
 
 
@@ -61,6 +77,10 @@ class Body:
         self.views = [
             self.user.store.opened(slot) for slot in start.slots if isinstance(slot, Stored)
         ]
+        #: How it ends for being cancelled, once it sees that; None before.
+        self.stops: tuple[int, tuple[Value, ...]] | None = None
+        self.rests = 0
+        self.is_resting = False
         self.is_hopeless = any(isinstance(slot, Fault) for slot in start.slots)
 
     def begin(self) -> None:
@@ -75,18 +95,49 @@ class Body:
 
     def _give_way(self) -> None:
         """Held for long: give the CPU away, once."""
-        if self.waits_for_release and not self.gave_way and self.worker.body is self:
+        runs = self.worker.bodies.get(self.task) is self
+        if self.waits_for_release and not self.gave_way and runs:
             self.gave_way = True
-            self.user.post(BodyBlocked(True))
+            self.user.post(BodyBlocked(True, self.blocks))
 
     def _take_back(self) -> None:
-        if self.gave_way and self.worker.body is self:
+        if self.gave_way and self.worker.bodies.get(self.task) is self:
             self.gave_way = False
-            self.user.post(BodyBlocked(False))
+            self.user.post(BodyBlocked(False, self.blocks))
         self.go_on()
+
+    def interrupt(self) -> None:
+        """It was cancelled: end soon for that, with an error of its own perhaps, or go on."""
+        dice = self.worker.cluster.dice.random()
+        self.account.interrupts.append(self.attempt)
+        if dice < 0.2:
+            return
+        own = (error_value(self.task, INTERRUPTED),)
+        if dice < 0.7:
+            self.stops = OUTCOME_CANCELLED, ()
+        else:
+            self.stops = OUTCOME_RETRY if dice < 0.8 else OUTCOME_ERROR, own
+        if self.waits_for_release:
+            self.waits_for_release = False
+            self.user.later(0, self._take_back)
+        elif self.is_resting:
+            self.user.later(0, partial(self._wake, self.rests))
+
+    def _rest(self, for_ns: int) -> None:
+        self.is_resting = True
+        self.user.later(for_ns, partial(self._wake, self.rests))
+
+    def _wake(self, rest: int) -> None:
+        if rest == self.rests:
+            self.rests += 1
+            self.is_resting = False
+            self.go_on()
 
     def go_on(self) -> None:
         """Run until something takes time."""
+        if self.stops is not None and self.worker.bodies.get(self.task) is self:
+            self.end(*self.stops)
+            return
         if self.is_hopeless:
             self.excuse()
             return
@@ -107,7 +158,7 @@ class Body:
                 if act is not None:
                     act()
                 elif wait_ns >= 0:
-                    self.user.later(wait_ns, self.go_on)
+                    self._rest(wait_ns)
             return
 
     def write_results(self, values: list[Value]) -> None:
@@ -140,7 +191,7 @@ class Body:
 
     def end(self, outcome: int, values: tuple[Value, ...] = ()) -> None:
         task = self.task
-        if outcome != OUTCOME_VALUE and not values:
+        if outcome in RAISED and not values:
             values = (error_value(task),)
         if self.refs or self.children:
             streams = tuple(child for child, plan in self.children if plan.returns == STREAMING)
@@ -281,7 +332,7 @@ class Body:
         self.user.post(BodyBlocked(True, self.blocks))
 
         def one() -> None:
-            if waits:
+            if waits and self.stops is None:
                 waits.pop(0)(one)
             else:
                 self.user.post(BodyBlocked(False, self.blocks))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
+from random import Random
 
 from tests.sim.bodies import Body
 from tests.sim.memory import Disk, Memory
 from tests.sim.oracles import Promises
 from tests.sim.programs import Account, ActorStory, Consumer
 from zgen.core.actor_effects import ActorOver
+from zgen.core.cancel_words import InterruptBody, KillSelf
 from zgen.core.effects import (
     Effect,
     HoldBody,
@@ -37,6 +40,7 @@ from zgen.limits import MS, US
 from zgen.sim.trace import Trace
 from zgen.sim.world import Life, World, sim_address
 from zgen.wire.session import Address
+from zgen.wire.task import CancelTask
 from zgen.wire.value import Value
 from zgen_node.core.node import NodeMachine
 
@@ -131,6 +135,8 @@ class Cluster:
             start.
         worker_deaths: When each worker died that did not say goodbye.
         begin_program: Called with the consumer of each driver whose job is ready.
+        cancels: Chance that a task is cancelled some time after it was submitted.
+        dice: What cancels are drawn from; others, so that a run without them is what it was.
     """
 
     def __init__(self, seed: int, settings: Settings, trace: Trace | None = None) -> None:
@@ -151,6 +157,8 @@ class Cluster:
         self.workers: dict[int, Worker] = {}
         self.drivers: dict[int, Consumer] = {}
         self.begin_program: Callable[[Consumer], None] = lambda user: None
+        self.cancels = 0.0
+        self.dice = Random(f"cancels of {seed}")
         self._watched: dict[tuple[PeerId, int], list[tuple[Life, WatchProcess]]] = {}
         self._incarnations: dict[str, int] = {}
         self._pids = 100
@@ -249,6 +257,8 @@ class Cluster:
             self.promises.started(worker, effect)
             body = worker.bodies[effect.task.task] = Body(worker, effect)
             body.begin()
+            if call is None:
+                self.cancel_running_perhaps(effect.task.task, 4 * MS)
         elif isinstance(effect, HoldBody):
             if effect.task in worker.bodies:
                 worker.bodies[effect.task].held = True
@@ -258,6 +268,12 @@ class Cluster:
         elif isinstance(effect, ActorOver):
             assert not worker.bodies, "an actor is over that runs"
             worker.leave("actor over")
+        elif isinstance(effect, InterruptBody):
+            self.promises.cancels.interrupted(worker, effect)
+            if effect.task in worker.bodies:
+                worker.bodies[effect.task].interrupt()
+        elif isinstance(effect, KillSelf):
+            self.world.at(0, self.world.crash, (life, "cancelled by force"))
         else:
             worker.user.perform(effect)
 
@@ -273,6 +289,7 @@ class Cluster:
         self.worker_deaths.pop(effect.worker, None)  # of the same name under an earlier node
         worker.life = life = self.world.start(name, address, machine, self._perform_worker)
         worker.user = Consumer(self, life)
+        self._overhear_cancels(worker, machine)
         self.workers[life.number] = worker
         self.world.post(node, WorkerSpawned(effect.worker, pid))
         start_ns = random.randrange(100 * US, self.settings.spawn_ns_max)
@@ -280,6 +297,18 @@ class Cluster:
             self.world.at(start_ns, self.world.crash, (life, "cannot start"))
         else:
             self.world.post_later(life, Join(node.address, effect.job, pid), start_ns)
+
+    def _overhear_cancels(self, worker: Worker, machine: ProcessMachine) -> None:
+        """Tell the oracle what the worker is told of tasks that it does not run by then."""
+        act, executor = machine._routes[CancelTask], machine.executor
+        assert executor is not None
+
+        def heard(sender: PeerId, message: CancelTask, now_ns: int, out: list[Effect]) -> None:
+            if executor.admission.running_as(sender, message.task, message.attempt) is None:
+                self.promises.cancels.told(worker, message)
+            act(sender, message, now_ns, out)
+
+        machine._routes[CancelTask] = heard
 
     def _kill(self, node: Life, effect: KillWorker) -> None:
         for worker in self.living_workers():
@@ -309,9 +338,12 @@ class Cluster:
         worker_or_none = self.workers.get(life.number)
         if worker_or_none is not None:
             worker = worker_or_none
-            worker.bodies.clear()
             if worker.actor is not None:
                 self.actors[worker.actor].deaths += 1
+            else:
+                for task in worker.bodies:
+                    self.cancel_running_perhaps(task, 120 * MS)
+            worker.bodies.clear()
             self.spawn_failures += not worker.started
             clean = reason == "left" or reason.startswith("exit")
             if not (clean or worker.is_leaving):
@@ -327,6 +359,24 @@ class Cluster:
         assert task not in self.accounts, "one task id for two tasks"
         self.accounts[task] = account
         self.world.trace.names[task] = f"task-{len(self.accounts)}"
+
+    def cancel_perhaps(self, user: Consumer, task: TaskId) -> None:
+        """Let a user lose interest in a task, now or later, sometimes more than once."""
+        dice = self.dice
+        while self.cancels and dice.random() < self.cancels:
+            delay_ns = dice.randrange(dice.choice((1, 300 * US, 3 * MS, 10 * MS, 60 * MS)))
+            self._cancel(user, task, delay_ns)
+
+    def cancel_running_perhaps(self, task: TaskId, within_ns: int) -> None:
+        """Let the owner of a body that runs, or has just died, lose interest in it."""
+        if self.cancels and self.dice.random() < self.cancels:
+            user = self.user_of(self.accounts[task].owner)
+            assert user is not None
+            self._cancel(user, task, self.dice.randrange(within_ns))
+
+    def _cancel(self, user: Consumer, task: TaskId, delay_ns: int) -> None:
+        how = (task, self.dice.random() < 0.25, self.dice.random() < 0.7)
+        user.later(delay_ns, partial(user.cancel, *how))
 
     def _living(self, peer: PeerId, incarnation: int) -> Life | None:
         for life in self.world.lives.values():

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.oracles_actors import ActorsKeepOrder
+from tests.sim.oracles_cancel import CancelledForGood
 from tests.sim.oracles_flow import WindowsKept
 from tests.sim.oracles_store import RegionsKept, StoreAnswers
 from tests.sim.programs import (
+    INTERRUPTED,
     NO_ROOM,
     Account,
     Consumer,
@@ -141,13 +143,24 @@ class ErrorsNameTheirCause(Oracle):
                 self._note("no room")
                 self.require(bool(account.excuses), f"{story}, but there was room")
                 return
+            if value.data.startswith(INTERRUPTED):
+                self._note("interrupted")
+                self.require(bool(account.interrupts), f"{story}, but nobody interrupted it")
+                return
             self._note("raised")
+            if starts - 1 in account.interrupts:  # it saw no room for what it would have yielded
+                return
             self.require(plan.raises, f"{story}, but the body never raises")
             self.require(count in (None, items_before_raise(account)), f"{story} at item {count}")
             return
         assert isinstance(value, Fault)
         self._note(value.kind.value)
-        if value.kind is FaultKind.WORKER_CRASHED:
+        cancels = self.cluster.promises.cancels
+        if value.kind is FaultKind.CANCELLED:
+            cancels.got(task, account, value)
+        elif value.kind is FaultKind.WORKER_CRASHED and cancels.is_forced(task):
+            return
+        elif value.kind is FaultKind.WORKER_CRASHED:
             self.require(starts == 1 + plan.retries, f"{story} of {1 + plan.retries}")
         elif value.kind is FaultKind.NODE_DIED:
             self.require(self.cluster.node_deaths > 0, f"{story}, but the node lives")
@@ -302,6 +315,7 @@ class ExecutionsAreCounted(Oracle):
         else:
             # Every earlier attempt started, once: else one was counted that never ran.
             self.require(attempt == len(account.starts), story)
+            self.cluster.promises.cancels.started(worker, task, attempt)
         account.starts.append(attempt)
         retries = account.plan.retries
         self.require(retries < 0 or len(account.starts) <= 1 + retries, story)
@@ -387,6 +401,7 @@ class Promises(Oracle):
         self.leaks = NothingLeaks(cluster)
         self.executions = ExecutionsAreCounted(cluster)
         self.dead = TheDeadStayDead(cluster)
+        self.cancels = CancelledForGood(cluster)
         self.last_words = LastWordsFirst(cluster)
         self.store = StoreAnswers(cluster)
         self.regions = RegionsKept(cluster)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tests.sim.store_user import StoreUser
 from zgen.core.actor_effects import NameAnswered
 from zgen.core.actor_events import CallActor, CreateActor, FindActor, KillActorNow, NameActor
+from zgen.core.cancel_words import CancelRequested
 from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, StreamAdvanced
 from zgen.core.events import (
     DefineTaskFunction,
@@ -24,6 +25,7 @@ from zgen.core.process import ProcessMachine
 from zgen.core.task_spec import TaskSpec
 from zgen.ids import (
     NO_ACTOR,
+    NO_TASK,
     ActorId,
     ObjectId,
     PeerId,
@@ -48,7 +50,7 @@ Ops = list[list[Any]]
 FUNCTION = b"a function that runs scripts"
 FUNCTION_ID = hash_function(FUNCTION)
 #: How the errors of bodies begin.
-RAISED, NO_ROOM = b"raised", b"no room"
+RAISED, NO_ROOM, INTERRUPTED = b"raised", b"no room", b"interrupted"
 NOWHERE = Place(0, 0, 0, 0, False)
 
 
@@ -110,6 +112,8 @@ class Account:
         actor: Actor that it is a call of, or creates.
         seq: Number of the call among those of its caller.
         worker: Where the call last started.
+        parent: Which execution submitted it.
+        interrupts: Attempts that were interrupted, since they were cancelled.
     """
 
     plan: Plan
@@ -121,6 +125,8 @@ class Account:
     actor: ActorId | None = None
     seq: int = 0
     worker: PeerId | None = None
+    parent: tuple[TaskId, int] = (NO_TASK, 0)
+    interrupts: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -238,10 +244,17 @@ class Consumer:
     ) -> TaskId:
         self._define()
         task = derive_task_id(*parent, index)
-        self.cluster.begin_account(task, Account(plan, slots, self.life))
+        self.cluster.begin_account(task, Account(plan, slots, self.life, parent=parent))
         self._hold_results(task, plan)
-        self.post(SubmitTask(self._spec(task, plan, slots)))
+        spec = self._spec(task, plan, slots)
+        spec.parent, spec.parent_attempt = parent
+        self.post(SubmitTask(spec))
+        self.cluster.cancel_perhaps(self, task)
         return task
+
+    def cancel(self, task: TaskId, force: bool, recursive: bool) -> None:
+        self.cluster.promises.cancels.asked(self, task, force, recursive)
+        self.post(CancelRequested(task, force, recursive))
 
     def _define(self) -> None:
         if not self.defined:

@@ -103,6 +103,7 @@ class Run:
         # Dice of their own, as above: streams of every third seed have windows.
         self.windows = Windows(Random(f"windows of {seed}")) if seed % 3 == 1 else None
         self.cluster = Cluster(seed, settings, trace)
+        self.cluster.cancels = Random(f"cancels {seed}").choice((0.0, 0.0, 0.05, 0.3))
         # What is broken stays broken for some steps: looking less often buys more seeds.
         self.cluster.world.checks_every = 1 if seed % 3 == 0 else 4
         self.cluster.begin_program = self._begin_program
@@ -314,6 +315,7 @@ def run_seed(seed: int, trace: Trace | None = None, kind: type[Run] = Run) -> Ou
         "restored": run.cluster.counts.get("restored", 0),
         "regions refused": run.cluster.promises.store.refusals,
         "regions lost": run.cluster.promises.store.losses,
+        "cancelled": run.cluster.promises.cancels.ended,
         "refused from the dead": run.cluster.promises.dead.refused,
     }
     outcome.seconds = process_time() - began

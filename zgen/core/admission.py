@@ -37,6 +37,7 @@ class Waiting:
         closed: Whether its owner wants none of its items.
         call: What it is a call of; None for a plain task.
         consumed: Items that its owner took of an earlier attempt, as it said since the push.
+        cancelled: Whether it was cancelled since it started.
     """
 
     owner: PeerId
@@ -49,6 +50,7 @@ class Waiting:
     closed: bool = False
     call: PushedCall | None = None
     consumed: int = 0
+    cancelled: bool = False
 
 
 class Admission:
@@ -97,6 +99,22 @@ class Admission:
         for waiting in self.queue:
             if (waiting.owner, waiting.task.task, waiting.task.attempt) == (owner, stream, attempt):
                 waiting.consumed = upto
+
+    def withdraw(self, owner: PeerId, task: TaskId, attempt: int) -> Waiting | None:
+        """Take a queued task out; return None if that owner has no such one in the queue."""
+        for waiting in self.queue:
+            if (waiting.owner, waiting.task.task, waiting.task.attempt) == (owner, task, attempt):
+                self.queue.remove(waiting)
+                return waiting
+        return None
+
+    def running_as(self, owner: PeerId, task: TaskId, attempt: int) -> Waiting | None:
+        """Return the running task of that owner and name, or None."""
+        waiting = self.running
+        if waiting is None:
+            return None
+        which = (waiting.owner, waiting.task.task, waiting.task.attempt)
+        return waiting if which == (owner, task, attempt) else None
 
     def start_next(self, now_ns: int) -> Waiting | None:
         """Start the next task; return None if one runs, none waits, or it misses regions."""

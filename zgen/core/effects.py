@@ -7,6 +7,7 @@ it.
 from typing import Any, TypeAlias
 
 from zgen.core.actor_effects import ActorEffect
+from zgen.core.cancel_words import InterruptBody, KillSelf
 from zgen.core.store_effects import StoreEffect
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.slotted import slotted
@@ -385,6 +386,8 @@ Effect: TypeAlias = (
     | StartTask
     | HoldBody
     | ReleaseBody
+    | InterruptBody
+    | KillSelf
     | SpawnWorker
     | KillWorker
     | WatchProcess

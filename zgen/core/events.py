@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 from zgen.core.actor_events import ActorEvent
+from zgen.core.cancel_words import CancelRequested
 from zgen.core.store_events import StoreEvent
 from zgen.core.task_spec import TaskSpec
 from zgen.ids import (
@@ -342,6 +343,7 @@ Event: TypeAlias = (
     | RegisterDriver
     | DefineTaskFunction
     | SubmitTask
+    | CancelRequested
     | PutObject
     | TakeItems
     | RefCompletion

@@ -12,10 +12,12 @@ the node for as long.
 from collections.abc import Callable
 from typing import Any, Final
 
+from zgen.core import unwanted
 from zgen.core.actor_effects import ActorOver
 from zgen.core.actor_events import ExitActor
 from zgen.core.admission import Admission, Waiting
 from zgen.core.call_admission import CallAdmission
+from zgen.core.cancel_words import InterruptBody, KillSelf
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, LearnFunction, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
@@ -32,6 +34,7 @@ from zgen.wire.stream import CloseStream, Consumed
 from zgen.wire.task import (
     OUTCOME_VALUE,
     STREAMING,
+    CancelTask,
     DefineFunction,
     Outcome,
     PushTasks,
@@ -107,6 +110,8 @@ class Executor:
         self, ended: Waiting, event: TaskEnded, run_ns: int, now_ns: int, out: list[Effect]
     ) -> None:
         self.holds.forget(event.task)
+        if ended.cancelled:
+            event = unwanted.as_cancelled(event, self._store.dropped)
         if ended.task.returns_count == STREAMING:
             self.reports.end(event.task, event.outcome, run_ns, event.values, now_ns, out)
         else:
@@ -213,6 +218,36 @@ class Executor:
             queue.grant(sender, stream, message.attempt, message.upto)
         elif record.owner == sender and self.reports.grant(stream, message.attempt, message.upto):
             self.holds.release(stream, Reason.WINDOW, out)
+
+    def cancel(self, sender: PeerId, message: CancelTask, now_ns: int, out: list[Effect]) -> bool:
+        """End an execution or never begin it; return whether it runs, and on for a while.
+
+        Nothing is reported of one that has ended, was handed back or is not the sender's.
+        """
+        which = (sender, message.task, message.attempt)
+        waiting = self.admission.withdraw(*which)
+        if waiting is not None:
+            reached("cancelled in a worker's queue")
+            self._unborrow([waiting])
+            unwanted.report_withdrawn(waiting, self.reports, now_ns, out)
+            self._start_next(now_ns, out)
+            if not self.admission.queue:
+                self.deadlines.clear(LONG)
+            return False
+        running = self.admission.running_as(*which)
+        if running is None:
+            reached("cancel of what this worker does not have")
+            return False
+        if message.force:
+            out.append(KillSelf())
+            return False
+        if not running.cancelled:
+            running.cancelled = True
+            out.append(InterruptBody(message.task, message.attempt))
+        if running.task.returns_count == STREAMING:
+            self.reports.cancel(message.task, now_ns, out)
+            self.holds.release(message.task, Reason.WINDOW, out)
+        return True
 
     def _start_next(self, now_ns: int, out: list[Effect]) -> None:
         started = self.admission.start_next(now_ns)

@@ -45,6 +45,7 @@ class Held:
         wanted: Whether the node said that others wait.
         stalled: Whether the worker handed tasks back and runs the same one still.
         returns: How often the worker handed tasks back.
+        doomed: Whether the node was asked to kill the worker, so that it gets nothing any more.
     """
 
     shape: Shape
@@ -56,6 +57,7 @@ class Held:
     wanted: bool = False
     stalled: bool = False
     returns: int = 0
+    doomed: bool = False
 
 
 @slotted
@@ -125,6 +127,17 @@ class LeaseClient:
         else:
             pool.queue.append(task)
 
+    def withdraw(self, shape: Shape, task: TaskId) -> None:
+        """Let a waiting task wait no more."""
+        self.pools[shape].queue.remove(task)
+
+    def doom(self, lease: LeaseId, node: PeerId, out: list[Effect]) -> None:
+        """Have ``node`` kill the worker of a lease; what it had in flight is told of its end."""
+        held = self.held[lease]
+        if not held.doomed:
+            held.doomed = True
+            out.append(Send(node, ReturnLease(lease, False)))
+
     def is_busy(self, shape: Shape, now_ns: int) -> bool:
         """Return whether every worker of a shape has work and got some a moment ago."""
         pool = self.pools[shape]
@@ -143,7 +156,8 @@ class LeaseClient:
             room = 0
             for lease in pool.leases:
                 held = self.held[lease]
-                if held.stalled or (held.wanted and now_ns - held.granted_ns > LEASE_TERM_NS):
+                is_over = held.wanted and now_ns - held.granted_ns > LEASE_TERM_NS
+                if held.stalled or held.doomed or is_over:
                     continue
                 free = pool.depth - len(held.in_flight)
                 if free > room:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zgen.core.actors import Actors
+from zgen.core.cancellation import Cancellation
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import (
     Effect,
@@ -63,8 +64,10 @@ from zgen.wire.lease import (
 )
 from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import (
+    OUTCOME_ERROR,
     OUTCOME_RETRY,
     OUTCOME_VALUE,
+    RAISED,
     STREAMING,
     Outcome,
     TasksDone,
@@ -91,16 +94,19 @@ class Owner:
         self.actors = Actors(
             me, self.tasks, self.refs, self.streams, self.placement, self.settlement, self.submit
         )
+        self.cancellation = Cancellation(self.tasks, self.placement, self.settlement)
         self.node_lost: Fault | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             ReportItems: self._on_report_items,
             ReportEnd: self._on_report_end,
             TasksDone: self._on_tasks_done,
-            TasksReturned: self._on_tasks_returned,
+            TasksReturned: self.cancellation.on_returned,
             LeaseWaiting: self.placement.on_waiting,
             LeaseWanted: self.placement.on_wanted,
             JobRegistered: self._on_job_registered,
-            LogLines: self._on_log_lines,
+            LogLines: lambda s, m, now, out: out.append(
+                PrintLines(m.pid, m.is_error, m.lines, m.dropped)
+            ),
             NodeReport: lambda s, m, now, out: out.append(NodeAnswered(m.query, m.state)),
             **self.actors.handlers,
         }
@@ -110,7 +116,7 @@ class Owner:
         """When ``on_timer`` is wanted."""
         placement = self.placement
         plain = self.settlement.deadlines, placement.deadlines, placement.leases.deadlines
-        return *plain, *self.actors.deadlines
+        return *plain, self.cancellation.deadlines, *self.actors.deadlines
 
     # -- local events ------------------------------------------------------------------------------
     def submit(self, event: SubmitTask, now_ns: int, out: list[Effect]) -> None:
@@ -186,6 +192,7 @@ class Owner:
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Queue the retries that are due and return idle leases."""
         self.settlement.on_timer(now_ns, out)
+        self.cancellation.on_timer(now_ns, out)
         self.placement.on_timer(now_ns, out)
         self.actors.on_timer(now_ns, out)
 
@@ -237,6 +244,7 @@ class Owner:
         self._check_regions()
         self.tasks.check()
         self.streams.check()
+        self.cancellation.check()
         leases = self.placement.leases
         leases.check()
         self.actors.check()
@@ -259,9 +267,7 @@ class Owner:
         values: list[Value | None] = [record.value for record in self.refs.records.values()]
         for stream in self.streams.streams.values():
             values.extend(stream.unread)
-        named = [value.region for value in values if type(value) is Stored]
-        known = [number for number, region in self._regions.regions.items() if region.named]
-        assert sorted(named) == sorted(known), f"values name {named}, known are {known}"
+        self._regions.check_named([value.region for value in values if type(value) is Stored])
 
     # -- messages ----------------------------------------------------------------------------------
     def _on_report_items(
@@ -285,16 +291,19 @@ class Owner:
             return
         if entry.spec.returns_count != STREAMING:
             raise RemoteProtocolError("the end of a stream by a task that is none")
-        if len(message.entries) != (message.outcome != OUTCOME_VALUE):
+        if len(message.entries) != (message.outcome in RAISED):
             raise RemoteProtocolError("an end carries one error or nothing")
         values, _ = unpack(message.entries, message.buffers)
         error = values[0] if values else None
         stream = message.stream
+        fault = self.cancellation.verdict(entry, message.outcome)
         self.streams.check_end(stream, message.count)
         self.placement.release(entry, stream, message.run_ns, now_ns, out)
         retry = message.outcome == OUTCOME_RETRY
-        if not (retry and self.settlement.retry(stream, "it raised", now_ns)):
-            completion = self.streams.finish(stream, message.count, error)
+        if fault is not None:
+            self.settlement.fail(stream, fault, now_ns, "cancelled", out)
+        elif not (retry and self.settlement.retry(stream, "it raised", now_ns)):
+            completion = self.streams.finish(stream, message.count, error, entry.cancel is not None)
             self.settlement.end_stream(stream, completion, now_ns, out)
         if not entry.spec.method:
             self.placement.pump(entry.spec.shape, now_ns, out)
@@ -345,32 +354,27 @@ class Owner:
         A generator that may run again sends what it yielded too, in case that it does not.
         """
         task, count = outcome.task, entry.spec.returns_count
-        expected = {OUTCOME_VALUE: (count,), OUTCOME_RETRY: (1, count)}.get(outcome.outcome, (1,))
-        if len(values) not in expected or count == STREAMING:
-            raise RemoteProtocolError(f"{len(values)} results, expected {expected[-1]}")
+        is_good = outcome.outcome == OUTCOME_VALUE
+        fault = None if is_good else self.cancellation.verdict(entry, outcome.outcome)
+        expected = {OUTCOME_VALUE: (count,), OUTCOME_RETRY: (1, count), OUTCOME_ERROR: (1,)}
+        if len(values) not in expected.get(outcome.outcome, (0,)) or count == STREAMING:
+            raise RemoteProtocolError(f"{len(values)} results, expected {count}")
         if entry.spec.method and entry.spec.creates_actor:
             return self.actors.supervision.on_created(entry, outcome.outcome, values, now_ns, out)
         self.placement.release(entry, task, outcome.run_ns, now_ns, out)
+        if fault is not None:
+            self.refs.dropped.extend([value for value in values if type(value) is Stored])
+            return self.settlement.end(task, [fault], now_ns)
         retry = outcome.outcome == OUTCOME_RETRY
         if retry and self.settlement.retry(task, "it raised", now_ns):
             return []
         return self.settlement.end(task, values, now_ns)
-
-    def _on_tasks_returned(
-        self, sender: PeerId, message: TasksReturned, now_ns: int, out: list[Effect]
-    ) -> None:
-        self.placement.on_returned(sender, message.lease, message.tasks, now_ns, out)
 
     def _on_job_registered(
         self, sender: PeerId, message: JobRegistered, now_ns: int, out: list[Effect]
     ) -> None:
         if self.placement.is_of_this_job(message.job):
             out.append(JobReady(message.total))
-
-    def _on_log_lines(
-        self, sender: PeerId, message: LogLines, now_ns: int, out: list[Effect]
-    ) -> None:
-        out.append(PrintLines(message.pid, message.is_error, message.lines, message.dropped))
 
     # -- between the tables ------------------------------------------------------------------------
     def _accept(self, sender: PeerId, task: TaskId, attempt: int) -> TaskEntry | None:

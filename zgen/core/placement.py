@@ -151,6 +151,15 @@ class Placement:
         assert self.node is not None, entry.doing.story()
         self.leases.release(entry.lease, task, run_ns, self.node, now_ns, out)
 
+    def withdraw(self, task: TaskId) -> None:
+        """Let a waiting task wait no more; a pump follows."""
+        self.leases.withdraw(self._tasks.entries[task].spec.shape, task)
+
+    def end_worker(self, lease: LeaseId, out: list[Effect]) -> None:
+        """Have the worker of a lease killed by its node."""
+        assert self.node is not None, "a lease without a node"
+        self.leases.doom(lease, self.node, out)
+
     def worker_of(self, entry: TaskEntry) -> PeerId | None:
         """Return the worker that a task was pushed to, or None."""
         if entry.spec.method and entry.lease is not None:
@@ -182,20 +191,26 @@ class Placement:
         tasks: tuple[tuple[TaskId, int], ...],
         now_ns: int,
         out: list[Effect],
-    ) -> None:
-        """A worker handed tasks back that it did not start."""
+    ) -> list[TaskId]:
+        """A worker handed tasks back that it did not start; return the cancelled ones of them."""
         held = self.leases.held.get(lease)
         if held is None or held.worker != sender or self.node is None:
-            return
+            return []
         again: list[TaskId] = []
+        cancelled: list[TaskId] = []
         for task, attempt in tasks:
-            if self._tasks.on_not_started(task, attempt, now_ns):
+            entry = self._tasks.accept(task, attempt)
+            if entry is not None and entry.cancel is not None:
+                cancelled.append(task)
+                self.leases.release(lease, task, None, self.node, now_ns, out)
+            elif self._tasks.on_not_started(task, attempt, now_ns):
                 self.leases.release(lease, task, None, self.node, now_ns, out)
                 again.append(task)
         self.requeue(held.shape, again)
         if lease in self.leases.held:
             self.leases.stall(lease)
         self.pump(held.shape, now_ns, out)
+        return cancelled
 
     def on_worker_down(self, worker: PeerId, out: list[Effect]) -> list[tuple[LeaseId, Held]]:
         """Give up the leases of a dead worker and return them, with what was in flight."""

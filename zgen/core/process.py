@@ -17,6 +17,7 @@ from zgen.core.actor_events import (
     KillActorNow,
     NameActor,
 )
+from zgen.core.cancel_words import CancelRequested
 from zgen.core.deadlines import Deadlines, earliest
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
@@ -35,6 +36,7 @@ from zgen.wire.codec import decode, encode
 from zgen.wire.lease import LeaseGranted, ProcessDown, WorkerReady
 from zgen.wire.session import Address
 from zgen.wire.store import AskEvict, RegionsHeld, RegionsLeased, RegionsRefused
+from zgen.wire.task import CancelTask
 from zgen.wire.value import Stored
 
 #: Events that, if they have no effect, leave every deadline as it is.
@@ -73,7 +75,7 @@ class ProcessMachine:
         )
         self._routes = dict(self.owner.handlers)
         if self.executor is not None:
-            self._routes.update(self.executor.handlers)
+            self._routes.update({**self.executor.handlers, CancelTask: self._on_cancel_task})
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             ev.Arrived: self._on_arrived,
             ev.ConnectionUp: lambda e, now, out: self.session.on_connection_up(
@@ -96,6 +98,7 @@ class ProcessMachine:
             KillActorNow: self._on_kill,
             NameActor: self._on_name_actor,
             FindActor: self._on_find_actor,
+            CancelRequested: self._on_cancel_requested,
             ev.PutObject: self._on_put,
             ev.TakeItems: self.owner.take,
             ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
@@ -200,6 +203,18 @@ class ProcessMachine:
             self._on_down(message.peer, message, f"process {message.pid} died", now_ns, out)
         else:
             raise RemoteProtocolError(f"{kind.__name__} is not for this process")
+
+    def _on_cancel_requested(self, e: CancelRequested, now_ns: int, out: list[Effect]) -> None:
+        self.owner.cancellation.cancel(e.task, e.force, e.recursive, now_ns, out)
+
+    def _on_cancel_task(
+        self, sender: PeerId, message: CancelTask, now_ns: int, out: list[Effect]
+    ) -> None:
+        executor = self.executor
+        assert executor is not None
+        if executor.cancel(sender, message, now_ns, out) and message.recursive:
+            cancellation = self.owner.cancellation
+            cancellation.cancel_children(message.task, message.attempt, now_ns, out)
 
     def _on_store_message(self, message: Any, now_ns: int, out: list[Effect]) -> None:
         store, kind = self.store, type(message)

@@ -20,6 +20,7 @@ from zgen.core.marks import reached
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import StreamsIn
+from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.ids import COMPLETION_INDEX, ObjectId, TaskId, object_id
 from zgen.wire.lease import ProcessDown
@@ -28,6 +29,11 @@ from zgen.wire.value import Fault, FaultKind, Value, is_error
 
 #: An object and the value that it gets.
 Result = tuple[ObjectId, Value]
+
+
+def cancelled(spec: TaskSpec, *, may_have_run: bool = True) -> Fault:
+    """Return what a cancelled task ends with."""
+    return Fault(FaultKind.CANCELLED, spec.name, spec.task.hex(), may_have_run=may_have_run)
 
 
 class Settlement:
@@ -75,10 +81,17 @@ class Settlement:
             out: Effects are added here.
         """
         reached("worker died under a task")
+        entry = self._tasks.entries[task]
+        if entry.cancel is not None:
+            reached("worker died under a cancelled task")
+            entry.started += 1
+            force, _ = entry.cancel
+            fault = self._death_under(entry, pid, down) if force else cancelled(entry.spec)
+            self.fail(task, fault, now_ns, "its worker died", out)
+            return
         if self.retry(task, "its worker died", now_ns):
             return
-        fault = self._death_under(self._tasks.entries[task], pid, down)
-        self.fail(task, fault, now_ns, "its worker died", out)
+        self.fail(task, self._death_under(entry, pid, down), now_ns, "its worker died", out)
 
     def lose(
         self, task: TaskId, pid: int, down: ProcessDown | str, now_ns: int, out: list[Effect]
@@ -87,10 +100,15 @@ class Settlement:
 
         It fails when too many workers in a row died so; the arguments are those of ``crash``.
         """
+        entry = self._tasks.entries[task]
+        if entry.cancel is not None:
+            reached("worker died before it began a cancelled task")
+            fault = cancelled(entry.spec, may_have_run=entry.started > 0)
+            self.fail(task, fault, now_ns, "cancelled", out)
+            return False
         if self._tasks.on_lost(task, now_ns):
             return True
         reached("task failed that no worker lived to begin")
-        entry = self._tasks.entries[task]
         fault = self._death_under(entry, pid, down)
         fault.may_have_run = entry.started > 0
         self.fail(task, fault, now_ns, "its workers died before they began it", out)

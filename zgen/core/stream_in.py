@@ -192,20 +192,23 @@ class StreamsIn:
         if not reported:
             raise RemoteProtocolError(f"end after {count} items, {record.position} were reported")
 
-    def finish(self, stream: StreamId, count: int, error: Value | None) -> Value:
+    def finish(
+        self, stream: StreamId, count: int, error: Value | None, is_cut: bool = False
+    ) -> Value:
         """End a stream as the producer of its current attempt reports it; return its completion.
 
         Args:
             stream: The stream.
             count: Items that the attempt yielded.
             error: What it raised after them, or None.
+            is_cut: Whether it may have raised that for being cancelled, wherever it was.
 
         Raises:
             RemoteProtocolError: As ``check_end``.
         """
         self.check_end(stream, count)
         record = self.streams[stream]
-        if count < record.known:
+        if count < record.known and not (is_cut and error is not None):
             reached("replay shorter than before")
             error = Fault(FaultKind.REPLAY_MISMATCH, record.name, expected=record.known, got=count)
             return self._end(stream, record, error, error)

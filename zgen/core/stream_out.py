@@ -49,6 +49,7 @@ class OutStream:
         closed: Whether the owner wants no more of them.
         window: Items that may be there without being taken; 0 for any number.
         limit: How many the body may have yielded before it is to wait for its consumer.
+        cancelled: Whether those that follow are not even counted.
     """
 
     owner: PeerId
@@ -59,6 +60,7 @@ class OutStream:
     closed: bool = False
     window: int = 0
     limit: int = UNLIMITED
+    cancelled: bool = False
 
 
 @slotted
@@ -121,6 +123,7 @@ class StreamsOut:
         record.count += 1
         if record.closed:
             reached("item of a closed stream dropped at the producer")
+            record.count -= record.cancelled
             record.first = record.count
             self._drop((value,))
             return False
@@ -221,6 +224,14 @@ class StreamsOut:
         """Let everything leave that waits."""
         for owner in self.lines:
             self.flush(owner, now_ns, out)
+
+    def cancel(self, stream: TaskId, now_ns: int, out: list[Effect]) -> None:
+        """Let what waits leave; what the body yields from now on was never yielded."""
+        record = self.streams[stream]
+        if record.owner in self.lines:
+            self.flush(record.owner, now_ns, out)
+        record.closed = record.cancelled = True
+        record.limit = UNLIMITED
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Flush the lines whose first entry has waited long enough."""

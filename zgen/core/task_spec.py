@@ -1,6 +1,6 @@
 """What a task is: everything needed to execute it again."""
 
-from zgen.ids import NO_ACTOR, ActorId, FunctionId, ObjectId, TaskId
+from zgen.ids import NO_ACTOR, NO_TASK, ActorId, FunctionId, ObjectId, TaskId
 from zgen.slotted import slotted
 from zgen.wire.lease import Shape
 from zgen.wire.value import Value
@@ -24,6 +24,8 @@ class TaskSpec:
         actor: Actor that it is a call of.
         method: Name of the method; ``__init__`` for the task that creates the actor.
         group: Concurrency group that it runs in; empty for the actor's own.
+        parent: Task that submitted it, or the root of its process; zeroes for calls of actors.
+        parent_attempt: Which execution of that.
     """
 
     task: TaskId
@@ -39,6 +41,8 @@ class TaskSpec:
     actor: ActorId = NO_ACTOR
     method: str = ""
     group: str = ""
+    parent: TaskId = NO_TASK
+    parent_attempt: int = 0
 
     @property
     def creates_actor(self) -> bool:

@@ -54,6 +54,8 @@ class TaskEntry:
         lost: Workers in a row that died before they began it.
         missing: Arguments without a value yet. Added at submission; removed as they settle.
         lease: Lease that it was pushed under, while it is pushed.
+        cancel: What its worker was asked for, by force and recursively, once the pushed task was
+            cancelled: it runs never again; else None.
     """
 
     spec: TaskSpec
@@ -64,6 +66,7 @@ class TaskEntry:
     lost: int = 0
     missing: dict[ObjectId, None] = field(default_factory=dict)
     lease: LeaseId | None = None
+    cancel: tuple[bool, bool] | None = None
 
 
 class TaskTable:
@@ -175,6 +178,7 @@ class TaskTable:
             assert state is not Doing.DONE, self._story(task)
             assert bool(entry.missing) == (state is Doing.WAITING_ARGS), self._story(task)
             assert (entry.lease is not None) == (state is Doing.PUSHED), self._story(task)
+            assert entry.cancel is None or state is Doing.PUSHED, self._story(task)
             for name in entry.missing:
                 assert task in self._missing_by[name], self._story(task)
             budget = entry.spec.retries_max

@@ -17,7 +17,8 @@ from zgen.core.effects import Effect, StartTask
 from zgen.ids import ActorId, PeerId
 from zgen.io import methods
 from zgen.io.async_runner import AsyncRunner
-from zgen.io.runner import Over, TaskContext, running
+from zgen.io.runner import Over
+from zgen.io.task_context import TaskContext, running
 from zgen.wire.actor import ActorSettings
 from zgen.wire.task import OUTCOME_VALUE, STREAMING
 from zgen.wire.value import NONE

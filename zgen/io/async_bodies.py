@@ -24,7 +24,14 @@ def stepped(body: AsyncGenerator[Any, None], name: str) -> Generator[Any, None, 
     context = contextvars.copy_context()
 
     def run(step: Any) -> Any:
-        return loop.run_until_complete(loop.create_task(step, name=name, context=context))
+        task = loop.create_task(step, name=name, context=context)
+        try:
+            return loop.run_until_complete(task)
+        except KeyboardInterrupt:  # the task was cancelled while its body waited
+            if not task.done():
+                task.cancel()
+                loop.run_until_complete(asyncio.wait([task]))
+            raise
 
     try:
         while True:

@@ -16,8 +16,9 @@ from zgen.core.effects import StartTask
 from zgen.core.events import Yielded
 from zgen.ids import NO_STREAM, StreamId, TaskId
 from zgen.io import serializer
-from zgen.io.runner import Over, Runner, TaskContext, running
+from zgen.io.runner import Over, Runner
 from zgen.io.serializer import Large
+from zgen.io.task_context import TaskContext, running
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_AT_ONCE_COUNT_MAX, ITEMS_COUNT_MAX, REGION_SOON_NS, SECOND
 from zgen.wire.task import OUTCOME_VALUE, STREAMING

@@ -17,14 +17,33 @@ import threading
 from _signal import getsignal  # type: ignore[import-not-found]  # without an enum conversion
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from zgen.exceptions import LocalProtocolError
 
 #: Repeats a noted interrupt; any signal that nobody else uses would do.
 REPEAT_SIGNAL: Final = signal.SIGRTMIN + 9
 #: Modules of zgen that run foreign code; an interrupt in what they call is the user's own.
-_FOREIGN: Final = ("zgen.io.serializer", "zgen.io.runner")
+_FOREIGN: Final = ("zgen.io.serializer", "zgen.io.runner", "zgen.io.async_bodies")
+
+
+class Interrupting(Protocol):
+    """What the main thread is interrupted for, and does not see inside zgen.
+
+    Attributes:
+        noted: Whether something waits to be delivered.
+    """
+
+    noted: bool
+
+    def deliver(self) -> None:
+        """Raise it, if this is its thread; nothing taken, no lock held."""
+
+    def repeat(self) -> None:
+        """Interrupt the main thread again; from another thread."""
+
+    def close(self) -> None:
+        """Interrupt nothing any more."""
 
 
 class _Handler:
@@ -112,7 +131,7 @@ class Interrupts:
 
     def take(self, wrapped: Any, signum: int, frame: FrameType | None) -> None:
         """A SIGINT came: note it, or pass it on to what was wrapped."""
-        if not self.closed and _inside_zgen(frame):
+        if not self.closed and is_inside_zgen(frame):
             self.noted = True
             self._wake()
         else:
@@ -140,12 +159,12 @@ class Interrupts:
             signal.signal(signal.SIGINT, handler.wrapped)
 
     def _on_repeat(self, signum: int, frame: FrameType | None) -> None:
-        if self.noted and self._handler is not None and not _inside_zgen(frame):
+        if self.noted and self._handler is not None and not is_inside_zgen(frame):
             self.noted = False
             self._handler.wrapped(signal.SIGINT, frame)
 
 
-def _inside_zgen(frame: FrameType | None) -> bool:
+def is_inside_zgen(frame: FrameType | None) -> bool:
     """Return whether the innermost zgen frame is one that must not be torn."""
     while frame is not None:
         module = frame.f_globals.get("__name__", "")

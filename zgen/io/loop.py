@@ -25,7 +25,7 @@ from zgen.core.events import Event, InboxDrained, TimerDue
 from zgen.core.machine import Machine
 from zgen.exceptions import InternalError
 from zgen.io import clock
-from zgen.io.interrupts import Interrupts
+from zgen.io.interrupts import Interrupting
 from zgen.io.waiter import Gate, Waiter
 from zgen.limits import DRAIN_COUNT_MAX, LEAD_LOOK_NS, SECOND, SLOW_POLL_NS
 
@@ -84,7 +84,7 @@ class Loop:
         self.broken = ""
         self.on_broken: Callable[[], None] = lambda: None
         self.rescues = 0
-        self.interrupts: Interrupts | None = None
+        self.interrupts: Interrupting | None = None
         self._machine = machine
         self._mailbox = mailbox
         self._perform = perform

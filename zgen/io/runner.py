@@ -9,54 +9,39 @@ import inspect
 import itertools
 import mmap
 import os
+import signal
 import struct
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextvars import ContextVar
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, NoReturn, Protocol
 
+from zgen.core.cancel_words import InterruptBody, KillSelf
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
 from zgen.core.events import Event, TaskEnded, Yielded
+from zgen.exceptions import TaskCancelledError
 from zgen.ids import NO_STREAM, FunctionId, PeerId, StreamId, TaskId, hash_function
 from zgen.io import serializer
+from zgen.io.cancels import Cancels
+from zgen.io.ending import close, exit_process, flush_output
 from zgen.io.serializer import Large
+from zgen.io.task_context import TaskContext
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
-from zgen.wire.task import OUTCOME_ERROR, OUTCOME_RETRY, OUTCOME_VALUE, STREAMING
+from zgen.wire.task import (
+    OUTCOME_CANCELLED,
+    OUTCOME_ERROR,
+    OUTCOME_RETRY,
+    OUTCOME_VALUE,
+    STREAMING,
+)
 from zgen.wire.value import NONE, Stored, Value
 
 #: Layout of the started-marks: lease id, pushes started under it.
 _MARK: Final = struct.Struct("=16sQ")
-
-
-class TaskContext:
-    """Which task the code of this process runs for, and how many names it has given out.
-
-    Attributes:
-        task: The task, or the root of a driver.
-        attempt: Which execution of it.
-        submits: Numbers for the tasks it submits.
-        puts: Numbers for the objects it puts.
-        call: The task where it is a call of an actor, else zeroes.
-        waits: How many of its threads wait for objects or items. Process lock.
-    """
-
-    __slots__ = ("attempt", "call", "puts", "submits", "task", "waits")
-
-    def __init__(self, task: TaskId, attempt: int, call: TaskId = NO_STREAM) -> None:
-        """Start counting at 0."""
-        self.call = call
-        self.task = task
-        self.attempt = attempt
-        self.submits: Iterator[int] = itertools.count()
-        self.puts: Iterator[int] = itertools.count()
-        self.waits = 0
-
-
-#: What a thread or an asyncio task of an actor runs. Plain tasks have the main thread, and the
-#: runner's ``context``.
-running: Final[ContextVar[TaskContext | None]] = ContextVar("zgen task", default=None)
+#: What nobody has to wait for.
+_NOTHING: Final = Waiter()
+_NOTHING.done = True
 
 
 class Over(BaseException):
@@ -87,6 +72,7 @@ class Runner:
         started: Tasks handed over by the executor and not begun; a plain worker has one at most.
         ready: Finished when ``started`` is not empty, or when it is over.
         over: Whether nothing is to be run any more.
+        cancels: What may be interrupted; it hears of nothing before it is installed.
     """
 
     def __init__(
@@ -117,6 +103,8 @@ class Runner:
         #: Generator that is held -> what it waits for. Added by ``HoldBody``; removed by who runs
         #: it.
         self._held: dict[TaskId, Waiter] = {}
+        self.cancels = Cancels()
+        self.cancels.entry = Runner._call.__code__
         #: Function -> its pickle, until it is first called. Added by ``LearnFunction``.
         self._payloads: dict[FunctionId, bytes] = {}
         self._functions: dict[FunctionId, Callable[..., Any]] = {}
@@ -134,6 +122,11 @@ class Runner:
             held = self._held.get(effect.task)
             if held is not None:
                 held.finish()
+        elif type(effect) is InterruptBody:
+            self._held.setdefault(effect.task, _NOTHING)  # so that an item is followed by a look
+            self.cancels.ask(effect.task, effect.attempt)
+        elif type(effect) is KillSelf:
+            os.kill(self._pid, signal.SIGKILL)
         elif type(effect) is LearnFunction:
             self._payloads[effect.function] = effect.payload
         else:
@@ -178,7 +171,7 @@ class Runner:
         return Waiter()
 
     def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
-        _flush_output()  # before its owner hears of the end, and leaves perhaps
+        flush_output()  # before its owner hears of the end, and leaves perhaps
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
         if self._held:
             self._held.pop(start.task.task, None)
@@ -187,9 +180,16 @@ class Runner:
         function = self._functions.get(start.task.function)
         if function is None:
             function = self._load(start)
+        cancels = self.cancels
         if start.arguments == b"":
+            cancels.running = start
+            if cancels.pending:
+                cancels.deliver()
             return function()
         args, kwargs = self._arguments_of(start)
+        cancels.running = start
+        if cancels.pending:
+            cancels.deliver()
         return function(*args, **kwargs)
 
     def _arguments_of(self, start: StartTask) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -249,13 +249,17 @@ class Runner:
 
     def _run_function(self, start: StartTask) -> tuple[int, tuple[Value, ...]]:
         try:
-            result = self._call(start)
-            function = self._functions[start.task.function]
-            if isinstance(result, AsyncGenerator) and inspect.isasyncgenfunction(function):
-                return self._yields(start, _stepped(start, result))
-            if isinstance(result, Generator) and inspect.isgeneratorfunction(function):
-                return self._yields(start, result)
-            return OUTCOME_VALUE, self._results(start, result)
+            try:
+                result = self._call(start)
+                function = self._functions[start.task.function]
+                if isinstance(result, AsyncGenerator) and inspect.isasyncgenfunction(function):
+                    return self._yields(start, _stepped(start, result))
+                if isinstance(result, Generator) and inspect.isgeneratorfunction(function):
+                    return self._yields(start, result)
+                return OUTCOME_VALUE, self._results(start, result)
+            finally:
+                self.cancels.running = None
+                self.cancels.noted = False
         except SystemExit as leaving:
             self._exit(leaving)
         except Over:
@@ -284,10 +288,13 @@ class Runner:
             self._exit(leaving)
         except BaseException as error:
             outcome, failure = self._failure(start, error)
+            if self.cancels.is_asked(start):
+                self._discard(values)
+                return outcome, failure
             values += failure * (count - len(values))
             return OUTCOME_RETRY if outcome == OUTCOME_RETRY else OUTCOME_VALUE, tuple(values)
         finally:
-            _close(body)
+            close(body)
         return OUTCOME_VALUE, tuple(values)
 
     def _results(self, start: StartTask, result: Any) -> tuple[Value, ...]:
@@ -318,28 +325,33 @@ class Runner:
         post, serialize = self._post, serializer.serialize
         body: Generator[Any, None, Any] | None = None
         try:
-            body = self._call(start)
-            if isinstance(body, AsyncGenerator):
-                body = _stepped(start, body)
-            if not isinstance(body, Generator):
-                kind = type(body).__name__
-                body = None
-                text = f"{start.task.name}() returned {kind}, not a generator"
-                raise ValueError(f'num_returns="streaming", but {text}')
-            for item in itertools.islice(body, ITEMS_COUNT_MAX):
-                packed = serialize(item)
-                if type(packed) is Large:
-                    packed = self._objects.store(packed, start.owner, task)
-                post(Yielded(task, attempt, packed))
-                if self._held:
-                    self._wait_for_release(task)
-            for _ in body:
-                raise ValueError(f"{start.task.name}() yielded more than {ITEMS_COUNT_MAX} items")
+            try:
+                body = self._call(start)
+                if isinstance(body, AsyncGenerator):
+                    body = _stepped(start, body)
+                if not isinstance(body, Generator):
+                    kind = type(body).__name__
+                    body = None
+                    text = f"{start.task.name}() returned {kind}, not a generator"
+                    raise ValueError(f'num_returns="streaming", but {text}')
+                for item in itertools.islice(body, ITEMS_COUNT_MAX):
+                    packed = serialize(item)
+                    if type(packed) is Large:
+                        packed = self._objects.store(packed, start.owner, task)
+                    post(Yielded(task, attempt, packed))
+                    if self._held:
+                        self._wait_for_release(task)
+                for _ in body:
+                    text = f"{start.task.name}() yielded more than {ITEMS_COUNT_MAX} items"
+                    raise ValueError(text)
+            finally:
+                self.cancels.running = None
+                self.cancels.noted = False
         except SystemExit as leaving:
             self._exit(leaving)
         except BaseException as error:
             outcome, values = self._failure(start, error)
-            _close(body)
+            close(body)
             self._end(start, outcome, values)
         else:
             self._end(start, OUTCOME_VALUE, ())
@@ -349,23 +361,24 @@ class Runner:
         if held is not None:
             try:
                 self._wait_held(held)
+                if self.cancels.pending:  # a cancel lets go of what is held, too
+                    self.cancels.deliver()
             finally:  # only this thread makes another one, with its next item
                 del self._held[task]
 
     def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
         task = start.task
+        if isinstance(error, (KeyboardInterrupt, TaskCancelledError)) and self.cancels.is_asked(
+            start
+        ):
+            return OUTCOME_CANCELLED, ()
         retriable = self._is_retriable(task.retry_exceptions, error)
         outcome = OUTCOME_RETRY if retriable else OUTCOME_ERROR
         return outcome, (serializer.serialize_error(error, task.name, self._pid, task.attempt),)
 
     def _exit(self, leaving: SystemExit) -> NoReturn:
         """The body asked the process to end: it does, as any process would."""
-        code = leaving.code
-        if isinstance(code, str):
-            print(code, file=sys.stderr)  # noqa: T201  # what the interpreter does with such a code
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+        exit_process(leaving)
 
     @staticmethod
     def _is_retriable(retry_exceptions: bytes, error: BaseException) -> bool:
@@ -379,22 +392,3 @@ def _stepped(start: StartTask, body: AsyncGenerator[Any, None]) -> Generator[Any
     from zgen.io.async_bodies import stepped  # asyncio is loaded by who needs it
 
     return stepped(body, start.task.name)
-
-
-def _flush_output() -> None:
-    """Let go what the body printed without an end of line; it may have replaced the streams."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except Exception:
-        return
-
-
-def _close(body: Generator[Any, None, Any] | None) -> None:
-    """Let a body that will not be resumed run its ``finally``."""
-    if body is None:
-        return
-    try:
-        body.close()
-    except Exception as error:
-        print(f"closing a generator raised {error!r}", file=sys.stderr)  # noqa: T201  # for the worker's log

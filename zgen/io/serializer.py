@@ -24,6 +24,7 @@ from zgen.exceptions import (
     ReplayMismatchError,
     StreamClosedError,
     SystemFailure,
+    TaskCancelledError,
     TaskError,
     WorkerCrashedError,
     ZgenError,
@@ -337,6 +338,11 @@ def _error_of_fault(fault: Fault) -> BaseException:
         return ObjectLostError(fault.name, fault.reason)
     if fault.kind is FaultKind.STORE_FULL:
         return ObjectStoreFullError(fault.reason)
+    if fault.kind is FaultKind.CANCELLED:
+        task = fault.reason
+        stopped = TaskCancelledError(task, f"{fault.name}(), task {task[:8]}, was cancelled")
+        stopped.may_have_run = fault.may_have_run
+        return stopped
     if fault.kind is FaultKind.SHUT_DOWN:
         return StreamClosedError(fault.name, "zgen was shut down before this was ready")
     if fault.kind is FaultKind.ACTOR_DIED:

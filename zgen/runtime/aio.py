@@ -28,7 +28,7 @@ from zgen.exceptions import StreamClosedError
 from zgen.ids import ObjectId, StreamId
 from zgen.io import serializer
 from zgen.io.loading import load_in_turns
-from zgen.io.runner import TaskContext
+from zgen.io.task_context import TaskContext
 from zgen.limits import LOAD_THREADS_COUNT_MAX
 from zgen.runtime.bells import Bell
 from zgen.runtime.futures import check_same, enter, load, pool, settle

@@ -14,7 +14,7 @@ from zgen.exceptions import ObjectLostError, TaskError
 from zgen.ids import ObjectId
 from zgen.io import serializer
 from zgen.io.loading import load_in_turns
-from zgen.io.runner import TaskContext
+from zgen.io.task_context import TaskContext
 from zgen.limits import FUTURE_THREADS_COUNT_MAX
 from zgen.runtime import process
 from zgen.runtime.bells import Bell

@@ -6,8 +6,6 @@ runtime of this process, or None.
 
 import logging
 import os
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,11 +33,12 @@ from zgen.io import clock
 from zgen.io.interrupts import Interrupts
 from zgen.io.loop import Loop
 from zgen.io.recorder import recorder_from_environment
-from zgen.io.runner import TaskContext, running
+from zgen.io.task_context import TaskContext, running
 from zgen.io.waiter import Waiter
 from zgen.limits import DROP_DELAY_NS, DROPPED_COUNT_MAX, REGION_SOON_NS
 from zgen.runtime.bells import Bells
 from zgen.runtime.objects import LargeObjects
+from zgen.runtime.printer import Printer
 from zgen.runtime.questions import Questions
 from zgen.runtime.slab_keeper import SlabKeeper
 from zgen.runtime.waits import Waits
@@ -85,6 +84,7 @@ class Runtime:
         root: Names of what this process submits outside any task.
         folder: Folder of the node's sockets.
         closed: Why it can no longer be used, or empty.
+        interrupts: The SIGINT handling of a driver; None in a worker.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class Runtime:
         self.job = job
         self.folder = folder
         self.closed = ""
+        self.interrupts = interrupts
         root = job if marks_fd is None else identity.address.peer  # names differ between processes
         self.root = TaskContext(TaskId(root), identity.address.incarnation)
         self.job_ready = Waiter()
@@ -134,10 +135,8 @@ class Runtime:
         )
         self.loop.on_broken = self._end_waits
         self._drop_seen_ns: int | None = None
-        self._print_lock = threading.Lock()
-        self.loop.interrupts = interrupts
-        if interrupts is not None:
-            interrupts.wake_by(self.loop.wake)
+        self._printer = Printer()
+        self._listen(interrupts)
         self.loop.start_thread(self.drain_drops)
 
     def _make_runner(self, marks_fd: int) -> "ActorRunner":
@@ -149,6 +148,15 @@ class Runtime:
         runner.wake = self.loop.wake
         runner.give_away = lambda: partial(self.take_back, self.give_away())
         return runner
+
+    def _listen(self, interrupts: Interrupts | None) -> None:
+        """Let the main thread be interrupted: a driver by SIGINT, a worker by cancels."""
+        if interrupts is not None:
+            self.loop.interrupts = interrupts
+            interrupts.wake_by(self.loop.wake)
+        elif self.runner is not None:
+            self.loop.interrupts = self.runner.cancels
+            self.runner.cancels.install(self.loop.wake)
 
     @property
     def context(self) -> TaskContext:
@@ -172,8 +180,8 @@ class Runtime:
         """
         if forked:
             require()
-        if self.loop.interrupts is not None:
-            self.loop.interrupts.enter()
+        if self.interrupts is not None:
+            self.interrupts.enter()
         if self.loop.broken:
             raise InternalError(self.loop.broken)
 
@@ -239,6 +247,10 @@ class Runtime:
     def drain_drops(self) -> int | None:
         """Release what was dropped at least ``DROP_DELAY_NS`` ago; return when to look again."""
         self.bells.tend()
+        if self.runner is not None and self.runner.cancels.pending:
+            again_ns = self.runner.cancels.nudge(clock.now_ns())
+            if again_ns is not None:
+                return again_ns  # soon enough for drops, too
         if not (dropped_objects or dropped_streams or self.objects.dropped):
             self._drop_seen_ns = None
             return None
@@ -309,7 +321,7 @@ class Runtime:
             self.bells.ring()
         elif isinstance(effect, PrintLines):
             if self.log_to_driver:
-                self._print(effect)
+                self._printer.show(effect)
         elif isinstance(effect, Report):
             log.log(getattr(logging, effect.level.upper()), effect.text)
         elif isinstance(effect, JobReady):
@@ -325,18 +337,6 @@ class Runtime:
             self.on_exit(effect.reason)
         elif not self.questions.perform(effect):
             self.objects.perform(effect)
-
-    def _print(self, effect: PrintLines) -> None:
-        stream = sys.stderr if effect.is_error else sys.stdout
-        prefix = f"(worker pid={effect.pid}) "
-        lost = [f"{prefix}… {effect.dropped} lines lost\n"] if effect.dropped else []
-        text = "".join([*lost, *(f"{prefix}{line}\n" for line in effect.lines)])
-        with self._print_lock:
-            try:
-                stream.write(text)
-                stream.flush()
-            except Exception:
-                return  # the program closed its output, or put something of its own in its place
 
 
 def _drained(dropped: deque[T]) -> tuple[T, ...]:

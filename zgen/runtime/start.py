@@ -60,16 +60,16 @@ class Driver:
 
     def rest(self) -> None:
         """Leave SIGINT alone until the first call: the program may begin with ``asyncio.run``."""
-        if self.runtime.loop.interrupts is not None:
-            self.runtime.loop.interrupts.rest()
+        if self.runtime.interrupts is not None:
+            self.runtime.interrupts.rest()
 
     def stop(self) -> None:
         """End the runtime; end the node too if it was started for this driver."""
         global driver  # the driver of the one runtime
         if os.getpid() != self._pid or driver is not self:
             return
-        if self.runtime.loop.interrupts is not None:
-            self.runtime.loop.interrupts.wrap()
+        if self.runtime.interrupts is not None:
+            self.runtime.interrupts.wrap()
         driver = None
         atexit.unregister(self.stop)  # which would keep everything that it owned
         runtime = self.runtime
@@ -91,8 +91,8 @@ class Driver:
             else:
                 os.close(self._pidfd)
                 _unlink(socket_path(runtime.folder, runtime.machine.session.identity.address.peer))
-            if runtime.loop.interrupts is not None:
-                runtime.loop.interrupts.close()
+            if runtime.interrupts is not None:
+                runtime.interrupts.close()
 
 
 #: The driver of this process's runtime, or None.

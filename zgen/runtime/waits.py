@@ -16,6 +16,21 @@ from zgen.wire.value import is_error
 K = TypeVar("K", ObjectId, StreamId)
 
 
+class Answer(Waiter):
+    """Waits for the node's state.
+
+    Attributes:
+        answer: The state as JSON, or None.
+    """
+
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        """Start without an answer."""
+        super().__init__()
+        self.answer: str | None = None
+
+
 class CountWaiter(Waiter):
     """Waits until enough of several things are there.
 

@@ -1,4 +1,4 @@
-"""`DefineFunction PushTasks TasksDone TasksReturned`: work and what became of it."""
+"""`DefineFunction PushTasks TasksDone TasksReturned CancelTask`: work and what became of it."""
 
 from typing import Final
 
@@ -15,6 +15,12 @@ OUTCOME_ERROR: Final = 1
 #: It raised something that ``retry_exceptions`` names; the one entry is the error. A generator with
 #: a fixed number of results sends all of them: what it yielded, and the error for the others.
 OUTCOME_RETRY: Final = 2
+#: Those with one entry, the error.
+RAISED: Final = (OUTCOME_ERROR, OUTCOME_RETRY)
+#: It was cancelled while it ran; there is no entry.
+OUTCOME_CANCELLED: Final = 3
+#: It was cancelled before it began; there is no entry.
+OUTCOME_WITHDRAWN: Final = 4
 
 
 @record
@@ -71,7 +77,7 @@ class Outcome:
         attempt: Which execution.
         outcome: One of the ``OUTCOME_`` numbers.
         run_ns: How long its body ran.
-        entries: The results, or one error.
+        entries: The results, or one error; nothing if it was cancelled.
     """
 
     task: TaskId
@@ -139,3 +145,22 @@ class TasksReturned:
 
     lease: LeaseId
     tasks: tuple[tuple[TaskId, int], ...]
+
+
+@message(0x24)
+class CancelTask:
+    """Owner -> executor: end this execution, or never begin it, and tell how it ended.
+
+    What has ended or was handed back before this arrives stays as it is.
+
+    Attributes:
+        task: The task.
+        attempt: Execution that is meant.
+        force: Whether the process that runs it is to die at once.
+        recursive: Whether what it has submitted is to be cancelled too.
+    """
+
+    task: TaskId
+    attempt: int
+    force: bool
+    recursive: bool

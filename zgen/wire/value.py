@@ -80,6 +80,7 @@ class FaultKind(Enum):
     STORE_FULL = "store full"
     ACTOR_DIED = "actor died"
     ACTOR_UNAVAILABLE = "actor unavailable"
+    CANCELLED = "cancelled"
 
 
 @slotted
@@ -89,7 +90,8 @@ class Fault:
     Attributes:
         kind: Which error.
         name: Name of the task.
-        reason: For people; for a crash the last lines of the worker.
+        reason: For people; for a crash the last lines of the worker; for what was cancelled the
+            hex id of the task.
         pid: Process id of the worker that died.
         exit_code: Its exit code, or -1.
         signal: The signal that ended it, or 0.

@@ -1,0 +1,39 @@
+"""What may happen to a process, and be asked of it, about cancels; part of `Event` and `Effect`."""
+
+from zgen.ids import TaskId
+from zgen.slotted import slotted
+
+
+# -- events ----------------------------------------------------------------------------------------
+@slotted
+class CancelRequested:
+    """The user called ``cancel``; a task that has ended, or is not of this process, stays so.
+
+    Attributes:
+        task: The task.
+        force: Whether the process that runs it is to die.
+        recursive: Whether what it has submitted is to be cancelled too.
+    """
+
+    task: TaskId
+    force: bool
+    recursive: bool
+
+
+# -- effects ---------------------------------------------------------------------------------------
+@slotted
+class InterruptBody:
+    """Raise in a body, once, if it still runs. Not promised: that it ends for that.
+
+    Attributes:
+        task: The task that runs.
+        attempt: Its execution.
+    """
+
+    task: TaskId
+    attempt: int
+
+
+@slotted
+class KillSelf:
+    """Kill this process at once, as its node would; what it runs was cancelled by force."""

@@ -1,0 +1,35 @@
+"""How bodies end: with their process, with what they printed, with their generators closed."""
+
+import os
+import sys
+from collections.abc import Generator
+from typing import Any, NoReturn
+
+
+def exit_process(leaving: SystemExit) -> NoReturn:
+    """The body asked the process to end: it does, as any process would."""
+    code = leaving.code
+    if isinstance(code, str):
+        print(code, file=sys.stderr)  # noqa: T201  # what the interpreter does with such a code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def flush_output() -> None:
+    """Let go what the body printed without an end of line; it may have replaced the streams."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except Exception:
+        return
+
+
+def close(body: Generator[Any, None, Any] | None) -> None:
+    """Let a body that will not be resumed run its ``finally``."""
+    if body is None:
+        return
+    try:
+        body.close()
+    except Exception as error:
+        print(f"closing a generator raised {error!r}", file=sys.stderr)  # noqa: T201  # for the worker's log
