@@ -74,6 +74,10 @@ def runner(scenario: str) -> Callable[[int], str]:
         from tests.sim.run import run_seed
 
         return lambda seed: str(run_seed(seed).failure or "")
+    if scenario == "borrow":
+        from tests.sim.borrowing import run_borrowing
+
+        return run_borrowing
     if scenario == "session":
         from tests.sim.echo import run_echo
 

@@ -42,7 +42,8 @@ class Body:
         self.pushed = start.task
         self.task = start.task.task
         self.attempt = start.task.attempt
-        self.ops: Ops = json.loads(bytes(start.arguments))  # type: ignore[arg-type]  # plain bytes here
+        said = start.arguments
+        self.ops: Ops = json.loads(said.data if isinstance(said, Parcel) else said)  # type: ignore[arg-type]  # inline here
         self.at = 0
         self.yielded = 0
         self.yielded_of_op = 0

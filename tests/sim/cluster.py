@@ -115,6 +115,7 @@ class Cluster:
             start.
         worker_deaths: When each worker died that did not say goodbye.
         begin_program: Called with the consumer of each driver whose job is ready.
+        make_body: Makes what a worker runs of a task that it starts.
     """
 
     def __init__(self, seed: int, settings: Settings, trace: Trace | None = None) -> None:
@@ -134,6 +135,7 @@ class Cluster:
         self.workers: dict[int, Worker] = {}
         self.drivers: dict[int, Consumer] = {}
         self.begin_program: Callable[[Consumer], None] = lambda user: None
+        self.make_body: Callable[[Worker, StartTask], Body] = Body
         self._watched: dict[tuple[PeerId, int], list[tuple[Life, WatchProcess]]] = {}
         self._incarnations: dict[str, int] = {}
         self._pids = 100
@@ -225,7 +227,7 @@ class Cluster:
                 worker.lease, worker.started = effect.lease, 0
             worker.started = effect.push + 1
             self.promises.started(worker, effect)
-            worker.body = Body(worker, effect)
+            worker.body = self.make_body(worker, effect)
             worker.body.begin()
         elif isinstance(effect, HoldBody):
             if worker.body is not None and worker.body.task == effect.task:

@@ -25,7 +25,7 @@ from zgen.limits import INLINE_BYTES_MAX
 from zgen.sim.world import Life
 from zgen.wire.store import Place
 from zgen.wire.task import STREAMING
-from zgen.wire.value import Parcel, Stored, Value
+from zgen.wire.value import NestedRef, Parcel, Stored, Value
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -181,6 +181,7 @@ class Consumer:
         parent: tuple[TaskId, int],
         index: int,
         slots: tuple[ObjectId, ...] = (),
+        refs: tuple[NestedRef, ...] = (),
     ) -> TaskId:
         if not self.defined:
             self.defined = True
@@ -194,7 +195,8 @@ class Consumer:
                 self.refs[object_id(task, position)] = 1
         shape = (("CPU", plan.cpus),) if plan.cpus else ()
         retryable = b"yes" if any(op[0] == "raise" and op[1] >= 0 for op in plan.ops) else b""
-        arguments = json.dumps(plan.ops).encode()
+        said = json.dumps(plan.ops).encode()
+        arguments = Parcel(said, (), False, refs) if refs else said
         self.post(
             SubmitTask(
                 TaskSpec(

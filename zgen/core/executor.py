@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from zgen.core.admission import Admission, Waiting
+from zgen.core.borrowing import Borrowing
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, LearnFunction, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
@@ -20,12 +21,12 @@ from zgen.core.holds import Holds, Reason
 from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut
-from zgen.ids import LeaseId, PeerId, TaskId
+from zgen.ids import LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
 from zgen.wire.lease import WorkerBlocked
 from zgen.wire.stream import CloseStream, Consumed
 from zgen.wire.task import STREAMING, DefineFunction, Outcome, PushTasks, TasksReturned
-from zgen.wire.value import Stored, unpack
+from zgen.wire.value import NestedRef, Parcel, Stored, Value, refs_in, unpack
 
 LONG: Final = "the running task has become a long one"
 
@@ -37,11 +38,15 @@ class Executor:
         handlers: What to do about each class of message; each may raise ``RemoteProtocolError``.
     """
 
-    def __init__(self, store: StoreClient) -> None:
-        """Start idle; arguments and results may lie in ``store``."""
+    def __init__(self, store: StoreClient, borrowing: Borrowing) -> None:
+        """Start idle; values may lie in ``store`` and refer to what is in ``borrowing``."""
         self._store = store
+        self._borrowing = borrowing
         self.admission = Admission()
         self.reports = StreamsOut(store.dropped)
+        #: What the functions close over that were sent here. It is borrowed for as long as they
+        #: are known: as this process lives.
+        self._closed_over: list[NestedRef] = []
         self.deadlines: Deadlines[str] = Deadlines()
         self.holds = Holds()
         self.node: PeerId | None = None
@@ -72,10 +77,13 @@ class Executor:
     def on_task_ended(self, event: TaskEnded, now_ns: int, out: list[Effect]) -> None:
         """Report how the body ended and start the next one."""
         for value in event.values:
-            if type(value) is Stored:
-                self._store.stock.reported(value.region, out)
+            if type(value) is not bytes:
+                self._borrowing.hold(value)
+                if type(value) is Stored:
+                    self._store.stock.reported(value.region, out)
         ended = self.admission.end(event.task, event.attempt)
         assert ended is not None, "the end of a task that does not run"
+        self._let_go(ended)
         self.deadlines.clear(LONG)
         self.holds.forget(event.task)
         run_ns = now_ns - self.admission.started_ns
@@ -125,19 +133,36 @@ class Executor:
         if self.admission.queue and self.admission.running is not None:
             assert LONG in self.deadlines, "tasks wait and nobody looks how long"
 
+    def needs(self) -> list[ObjectId]:
+        """Return what values in this table refer to, an object for each value that does."""
+        values: list[Value] = []
+        running = self.admission.running
+        for waiting in (*self.admission.queue, *([running] if running is not None else ())):
+            values.extend((waiting.arguments, *waiting.slots))
+        for record in self.reports.streams.values():
+            values.extend(record.waiting)
+        for line in self.reports.lines.values():
+            for _, results in line.outcomes:
+                values.extend(results)
+        return [ref.object for ref in (*refs_in(values), *self._closed_over)]
+
     def _on_push_tasks(
         self, sender: PeerId, message: PushTasks, now_ns: int, out: list[Effect]
     ) -> None:
-        if self.admission.is_stale(message.lease, message.returns_seen):
-            reached("push from before a hand-back handed back")
-            back = [(task.task, task.attempt) for task in message.tasks]
-            self._return(sender, message.lease, back, out)
-            return
         at = 0
         pushed: list[Waiting] = []
         for push, task in enumerate(message.tasks, message.first_push):
             (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
+            if slots or type(arguments) is not bytes:
+                self._borrowing.take_in(sender, (arguments, *slots), out)
             pushed.append(Waiting(sender, message.lease, push, task, arguments, tuple(slots)))
+        if self.admission.is_stale(message.lease, message.returns_seen):
+            reached("push from before a hand-back handed back")
+            for waiting in pushed:
+                self._let_go(waiting)
+            back = [(task.task, task.attempt) for task in message.tasks]
+            self._return(sender, message.lease, back, out)
+            return
         for waiting in pushed:
             if waiting.slots:
                 self._borrow(waiting)
@@ -150,6 +175,9 @@ class Executor:
     def _on_define_function(
         self, sender: PeerId, message: DefineFunction, now_ns: int, out: list[Effect]
     ) -> None:
+        if message.refs:
+            self._closed_over.extend(message.refs)
+            self._borrowing.take_in(sender, (Parcel(b"", (), False, message.refs),), out)
         out.append(LearnFunction(message.function, message.payload))
 
     def _on_close_stream(
@@ -218,9 +246,17 @@ class Executor:
 
     def _unborrow(self, dropped: list[Waiting]) -> None:
         for waiting in dropped:
+            self._let_go(waiting)
             for slot in waiting.slots:
                 if type(slot) is Stored:
                     self._store.regions.unborrow(slot)
+
+    def _let_go(self, waiting: Waiting) -> None:
+        """Let go of what the arguments of a task refer to; their regions go with their views."""
+        if waiting.slots or type(waiting.arguments) is not bytes:
+            refs = refs_in((waiting.arguments, *waiting.slots))
+            if refs:
+                self._store.dropped.append(Parcel(b"", (), False, refs))
 
     def _hand_back(self, out: list[Effect]) -> None:
         back = self.admission.hand_back()

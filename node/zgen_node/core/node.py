@@ -39,6 +39,7 @@ from zgen.limits import (
     PRESTART_COUNT_MAX,
     STORE_BYTES_MIN,
 )
+from zgen.wire import object as said_of
 from zgen.wire.lease import (
     EndJob,
     JobRegistered,
@@ -53,6 +54,7 @@ from zgen.wire.lease import (
     WorkerBlocked,
     WorkerReady,
 )
+from zgen.wire.object import KeepWorker
 from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease
 from zgen_node.core.output import Output
@@ -125,6 +127,8 @@ class NodeMachine:
             ReturnLease: self._on_return_lease,
             WorkerReady: self._on_worker_ready,
             WorkerBlocked: self._on_worker_blocked,
+            KeepWorker: self._on_keep_worker,
+            said_of.WatchProcess: self._on_watch_process,
             QueryNode: self._output.on_query,
             **self.storage.messages,
         }
@@ -353,6 +357,22 @@ class NodeMachine:
             reached("word about an older lease ignored")
         elif self.leases.set_blocked(lease, said.blocked, now_ns):
             self._staffing.changed()
+
+    def _on_keep_worker(
+        self, peer: PeerId, said: KeepWorker, now_ns: int, out: list[Effect]
+    ) -> None:
+        worker = self.pool.get(peer)
+        if worker is not None:
+            worker.is_lender = said.needed
+
+    def _on_watch_process(
+        self, peer: PeerId, said: said_of.WatchProcess, now_ns: int, out: list[Effect]
+    ) -> None:
+        job = self.jobs.of_driver(said.peer)
+        drives = job is not None and job.incarnation == said.incarnation
+        lives = drives or self.pool.get(said.peer) is not None
+        dead = _driver_down(said.peer, said.incarnation, 0, "it was dead already")
+        self._peers.watch(peer, said.peer, lives, dead, out)
 
     def _on_worker_exited(self, event: WorkerExited, now_ns: int, out: list[Effect]) -> None:
         worker = self.pool.get(event.worker)
