@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -315,3 +316,20 @@ def _owned_count() -> int:
     with process.current.loop.lock:
         borrowers = process.current.machine.owner.borrowing.lent.borrowers
         return sum(map(len, borrowers.values()))
+
+
+def test_a_look_without_a_wait_finds_a_borrowed_object_in_the_end() -> None:
+    (theirs,) = zgen.get(put_in.remote(lambda ref: [ref], 1))
+    wait_until(lambda: zgen.wait([theirs], timeout=0) == ([theirs], []), 20, "it is ready")
+
+
+def test_a_borrowed_object_can_be_awaited(gate: Gate) -> None:
+    submit = zgen.remote(num_cpus=0)(lambda gate: [after.remote(gate, "late")])
+    (pending,) = zgen.get(submit.remote(gate))
+
+    async def awaited() -> Any:
+        asyncio.get_running_loop().call_soon(gate.open)
+        return await pending
+
+    assert asyncio.run(awaited()) == "late"
+    assert pending.future().result(20) == "late"
