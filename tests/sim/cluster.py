@@ -131,6 +131,7 @@ class Cluster:
             start.
         worker_deaths: When each worker died that did not say goodbye.
         begin_program: Called with the consumer of each driver whose job is ready.
+        make_body: Makes what a worker runs of a task that it starts.
     """
 
     def __init__(self, seed: int, settings: Settings, trace: Trace | None = None) -> None:
@@ -151,6 +152,7 @@ class Cluster:
         self.workers: dict[int, Worker] = {}
         self.drivers: dict[int, Consumer] = {}
         self.begin_program: Callable[[Consumer], None] = lambda user: None
+        self.make_body: Callable[[Worker, StartTask], Body] = Body
         self._watched: dict[tuple[PeerId, int], list[tuple[Life, WatchProcess]]] = {}
         self._incarnations: dict[str, int] = {}
         self._pids = 100
@@ -247,7 +249,7 @@ class Cluster:
             if call is not None:
                 worker.actor = call.actor
             self.promises.started(worker, effect)
-            body = worker.bodies[effect.task.task] = Body(worker, effect)
+            body = worker.bodies[effect.task.task] = self.make_body(worker, effect)
             body.begin()
         elif isinstance(effect, HoldBody):
             if effect.task in worker.bodies:
