@@ -79,6 +79,10 @@ def runner(scenario: str) -> Callable[[int], str]:
         from tests.sim.actor_run import run_actors
 
         return lambda seed: str(run_actors(seed).failure or "")
+    if scenario == "borrow":
+        from tests.sim.borrowing import run_borrowing
+
+        return run_borrowing
     if scenario == "session":
         from tests.sim.echo import run_echo
 

@@ -165,7 +165,7 @@ def put(value: Any) -> ObjectRef[Any]:
 
     Raises:
         TypeError: It is a reference or a generator already.
-        NestedRefError: A reference lies inside it.
+        NestedRefError: A generator lies inside it.
         NodeDiedError: The node is gone.
         ObjectStoreFullError: It is large, and there is no room for it.
         OutOfDiskError: And none can be made, for a full disk.
@@ -263,6 +263,7 @@ def wait(
     runtime = start.ensure()
     runtime.enter()
     deadline_ns = _deadline_ns(timeout)
+    runtime.waits.ask(names)
     ready = _ready_among(items, num_returns)
     while len(ready) < num_returns and timeout != 0:
         with runtime.loop.lock:

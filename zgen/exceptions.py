@@ -28,7 +28,7 @@
     │   ├── LocalProtocolError
     │   └── RemoteProtocolError
     ├── NodeStartError                a node could not be started or joined
-    ├── NestedRefError                a reference inside a value; also a TypeError
+    ├── NestedRefError                what cannot lie inside a value; also a TypeError
     └── InternalError                 an invariant broke
 
 Errors carry fields; the sentence is computed from them. All of them pickle. ``may_have_run`` is
@@ -438,6 +438,13 @@ class ObjectLostError(ZgenError):
 class OwnerDiedError(ObjectLostError):
     """The process that owned the object died, and nobody else can rebuild it."""
 
+    def __str__(self) -> str:
+        """Say whose death lost which object and what to do next."""
+        return (
+            f"object {self.object_id} is lost: the process that owned it died ({self.story}); let "
+            "a process that lives on make it, such as the driver"
+        )
+
 
 class ObjectReconstructionFailedError(ObjectLostError):
     """The object was lost and its task may not or can not run again.
@@ -591,7 +598,7 @@ class NodeStartError(ZgenError):
 
 
 class NestedRefError(ZgenError, TypeError):
-    """A reference or generator lies inside a value; pass it as an argument, or ``get`` it."""
+    """A generator lies inside a value, or a reference inside what zgen does not pickle itself."""
 
     may_have_run = False
 

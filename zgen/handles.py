@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from zgen.core.effects import ItemsTaken
-from zgen.core.events import PutObject, RefCompletion, TakeItems
+from zgen.core.events import CountRef, PutObject, RefCompletion, TakeItems
 from zgen.core.ref_table import OwnedRef
 from zgen.exceptions import NestedRefError, ObjectLostError, StreamClosedError
 from zgen.ids import (
@@ -29,17 +29,18 @@ from zgen.runtime import process
 from zgen.runtime.awaiting import AwaitableRef, AwaitableSteps
 from zgen.runtime.process import Runtime, dropped_objects, dropped_streams, kick
 from zgen.runtime.waits import UNKNOWN, CountWaiter, Mark
-from zgen.wire.value import Stored, Value
+from zgen.wire.value import NestedRef, Stored, Value
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 class ObjectRef(AwaitableRef[T_co], Generic[T_co]):
-    """A counted handle on one object that this process owns.
+    """A counted handle on one object, of this process or of another one.
 
-    Two references to the same object are equal. The object lives as long as one of them does, or a
-    pending task needs it as an argument.
+    Two references to the same object are equal. The object lives as long as one of them does in any
+    process, a value that contains one, or a pending task that needs it as an argument; but no
+    longer than the process that made its first reference, which owns it.
     """
 
     __slots__ = ("__weakref__", "_id", "record")
@@ -88,16 +89,40 @@ class ObjectRef(AwaitableRef[T_co], Generic[T_co]):
         """
         raise TypeError("an ObjectRef cannot be iterated; use zgen.get(ref) for its value")
 
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled inside a value.
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name inside a value that zgen pickles, which then keeps the object.
 
         Raises:
-            NestedRefError: Always.
+            NestedRefError: Somebody else pickles it.
+            ObjectLostError: Its zgen was shut down.
         """
-        raise NestedRefError(
-            f"{self!r} lies inside a value that is sent to another process; pass it as a top-level "
-            "argument, or get its value first"
-        )
+        runtime = process.current
+        if runtime is None or runtime.machine.owner.refs.records.get(self._id) is not self.record:
+            raise ObjectLostError(self.hex(), "its zgen was shut down")
+        borrow = self.record.borrow
+        owner = borrow.owner if borrow else runtime.machine.session.identity.address
+        if not serializer.collect(NestedRef(self._id, owner)):
+            raise NestedRefError(
+                f"{self!r} was to be pickled by hand, and zgen could not tell for how long its "
+                "object is needed; put it into an argument, a result or zgen.put()"
+            )
+        return _unpickled, (self._id,)
+
+
+def _unpickled(name: ObjectId) -> ObjectRef[Any]:
+    """Return a reference that came inside a value, which keeps its object until then.
+
+    Raises:
+        NestedRefError: That value is gone: its bytes were kept by hand.
+        LocalProtocolError: zgen does not run in this process.
+    """
+    runtime = process.require()
+    with runtime.loop.lock:
+        record = runtime.machine.owner.refs.records.get(name)
+        if record is None:
+            raise NestedRefError(f"the value that kept object {name.hex()} for a reference is gone")
+        runtime.loop.post(CountRef(name))
+    return ObjectRef(name, record)
 
 
 class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
@@ -336,7 +361,7 @@ def put_packed(runtime: Runtime, packed: Value | Large) -> ObjectRef[Any]:
         me = runtime.machine.session.identity.address.peer
         packed = runtime.objects.store(packed, me, NO_STREAM)
     context = runtime.context
-    name = object_id(context.task, PUT_INDEX_FIRST + next(context.puts))
+    name = object_id(context.puts_of, PUT_INDEX_FIRST + next(context.puts))
     runtime.loop.post(PutObject(name, packed))
     if type(packed) is Stored:
         runtime.keep_slabs()

@@ -36,10 +36,22 @@ ITEM_INDEX_FIRST: Final = 1
 PUT_INDEX_FIRST: Final = 1 << 31
 
 
+#: Stands for the puts of a later attempt where the numbers of what it submits never come.
+_PUTS_INDEX: Final = 1 << 63
+
+
 def derive_task_id(parent: TaskId, parent_attempt: int, submit_index: int) -> TaskId:
     """Name the ``submit_index``-th task that attempt ``parent_attempt`` of ``parent`` submits."""
     seed = parent + parent_attempt.to_bytes(4, "big") + submit_index.to_bytes(8, "big")
     return TaskId(blake2b(seed, digest_size=ID_BYTES).digest())
+
+
+def derive_puts_id(task: TaskId, attempt: int) -> TaskId:
+    """Name the task after which what this attempt puts is named.
+
+    Attempts run in different processes, and each owns what it puts: they share no names.
+    """
+    return derive_task_id(task, attempt, _PUTS_INDEX) if attempt else task
 
 
 def derive_lease_id(owner: PeerId, request_index: int) -> LeaseId:

@@ -99,6 +99,13 @@ ACTOR_UNUSED_NS: Final = 10 * SECOND
 #: Names of actors on one node.
 NAMES_COUNT_MAX: Final = 1 << 16
 
+# -- borrowed references ---------------------------------------------------------------------------
+#: What a dead process had borrowed is kept this long for those to whom it passed it on: they say so
+#: as soon as they have it.
+BORROW_GRACE_NS: Final = 5 * SECOND
+#: Objects named by one message about borrows.
+BORROWS_COUNT_MAX: Final = 4096
+
 # -- shared memory ---------------------------------------------------------------------------------
 #: A value with more bytes than this goes into shared memory; what is not more stays with its owner.
 INLINE_BYTES_MAX: Final = 100 << 10

@@ -202,7 +202,7 @@ class RemoteFunction(Generic[P, R]):
 
         Raises:
             TypeError: The arguments do not fit the function.
-            NestedRefError: A reference lies inside an argument, or the function closes over one.
+            NestedRefError: A generator lies inside an argument, or the function closes over one.
             ObjectLostError: An argument is a reference of a zgen that was shut down.
             ObjectStoreFullError: An argument is large, and there is no room for it.
             OutOfDiskError: And none can be made, for a full disk.
@@ -244,11 +244,11 @@ class RemoteFunction(Generic[P, R]):
         return RemoteFunction, (self._function, self._options)
 
     def _define(self, runtime: Runtime) -> None:
-        payload = serializer.dump_function(self._function)
+        payload, refs = serializer.dump_with_refs(self._function)
         function = hash_function(payload)
         retriable = self._options.retry_exceptions
         self._retry_exceptions = serializer.dump_plain(retriable) if retriable else b""
-        runtime.loop.post(DefineTaskFunction(function, payload))
+        runtime.loop.post(DefineTaskFunction(function, payload, refs))
         self._id = function  # not before: another thread may submit under it at once
         self._defined_in = runtime.root
 

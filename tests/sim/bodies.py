@@ -61,7 +61,8 @@ class Body:
         self.attempt = start.task.attempt
         self.creates = start.call is not None and start.call.method == "__init__"
         self.blocks = self.task if start.call is not None and not self.creates else NO_STREAM
-        self.ops: Ops = json.loads(bytes(start.arguments))  # type: ignore[arg-type]  # plain bytes here
+        said = start.arguments
+        self.ops: Ops = json.loads(said.data if isinstance(said, Parcel) else said)  # type: ignore[arg-type]  # inline here
         self.at = 0
         self.yielded = 0
         self.yielded_of_op = 0

@@ -137,6 +137,7 @@ class Cluster:
         begin_program: Called with the consumer of each driver whose job is ready.
         cancels: Chance that a task is cancelled some time after it was submitted.
         dice: What cancels are drawn from; others, so that a run without them is what it was.
+        make_body: Makes what a worker runs of a task that it starts.
     """
 
     def __init__(self, seed: int, settings: Settings, trace: Trace | None = None) -> None:
@@ -159,6 +160,7 @@ class Cluster:
         self.begin_program: Callable[[Consumer], None] = lambda user: None
         self.cancels = 0.0
         self.dice = Random(f"cancels of {seed}")
+        self.make_body: Callable[[Worker, StartTask], Body] = Body
         self._watched: dict[tuple[PeerId, int], list[tuple[Life, WatchProcess]]] = {}
         self._incarnations: dict[str, int] = {}
         self._pids = 100
@@ -255,7 +257,7 @@ class Cluster:
             if call is not None:
                 worker.actor = call.actor
             self.promises.started(worker, effect)
-            body = worker.bodies[effect.task.task] = Body(worker, effect)
+            body = worker.bodies[effect.task.task] = self.make_body(worker, effect)
             body.begin()
             if call is None:
                 self.cancel_running_perhaps(effect.task.task, 4 * MS)

@@ -1,13 +1,15 @@
 """Fences, each with its removal and the seed that turns red without it; read by scripts/mutants.py.
 
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
-``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py.
+``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrow``
+tests/sim/borrowing.py.
 """
 
 from __future__ import annotations
 
 from tests.sim.mutant import Mutant
 from tests.sim.mutants_actors import ACTORS
+from tests.sim.mutants_borrowing import BORROW
 from tests.sim.mutants_flow import FLOW
 
 LINE = "zgen/core/line.py"
@@ -231,8 +233,7 @@ MUTANTS = (
         "P3",
         "zgen/core/ref_table.py",
         '            reached("late result of a freed reference dropped")\n'
-        "            if type(value) is Stored:\n"
-        "                self.dropped.append(value)\n"
+        "            self.dropped.extend(keeping((value,)))\n"
         "            return False\n",
         "            record = self.records[name] = OwnedRef(None, 0)\n",
         "cluster",
@@ -425,4 +426,5 @@ MUTANTS = (
     ),
     *ACTORS,
     *FLOW,
+    *BORROW,
 )

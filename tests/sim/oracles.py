@@ -28,7 +28,6 @@ from zgen.core.task_table import Doing
 from zgen.ids import (
     COMPLETION_INDEX,
     ITEM_INDEX_FIRST,
-    ActorId,
     ObjectId,
     PeerId,
     TaskId,
@@ -228,12 +227,8 @@ class NothingLeaks(Oracle):
         for name in event.objects:
             record = owner.refs.records.get(name)
             if record is not None and name not in user.refs:
+                # That each pin has its reason is an invariant of the machine.
                 self.require(record.pins > 0, f"{short(name)} outlives its last reference")
-                is_needed = any(name in entry.spec.slots for entry in owner.tasks.entries.values())
-                self.require(
-                    is_needed or owner.actors.pending_count(ActorId(task_of(name))) > 0,
-                    f"{short(name)} is pinned by no task",
-                )
         for stream in event.streams:
             record_in = owner.streams.streams.get(stream)
             self.require(
@@ -251,6 +246,9 @@ class NothingLeaks(Oracle):
     def _process(self, life: Life, machine: ProcessMachine) -> None:
         owner = machine.owner
         self._empty(life, "references", owner.refs.records)
+        lent = owner.borrowing.lent
+        self._empty(life, "borrowers", [lent.borrowers, lent.loans] if lent.pinned() else ())
+        self._empty(life, "askers", owner.borrowing.askers)
         self._empty(life, "tasks", owner.tasks.entries)
         self._empty(life, "streams", owner.streams.streams)
         self._empty(life, "leases", owner.placement.leases.held)

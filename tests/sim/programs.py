@@ -41,7 +41,7 @@ from zgen.sim.world import Life
 from zgen.wire.actor import ActorSettings
 from zgen.wire.store import Place
 from zgen.wire.task import STREAMING
-from zgen.wire.value import Parcel, Stored, Value
+from zgen.wire.value import NestedRef, Parcel, Stored, Value
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -241,12 +241,13 @@ class Consumer:
         parent: tuple[TaskId, int],
         index: int,
         slots: tuple[ObjectId, ...] = (),
+        refs: tuple[NestedRef, ...] = (),
     ) -> TaskId:
         self._define()
         task = derive_task_id(*parent, index)
         self.cluster.begin_account(task, Account(plan, slots, self.life, parent=parent))
         self._hold_results(task, plan)
-        spec = self._spec(task, plan, slots)
+        spec = self._spec(task, plan, slots, refs)
         spec.parent, spec.parent_attempt = parent
         self.post(SubmitTask(spec))
         self.cluster.cancel_perhaps(self, task)
@@ -268,15 +269,22 @@ class Consumer:
             for position in range(plan.returns):
                 self.refs[object_id(task, position)] = 1
 
-    def _spec(self, task: TaskId, plan: Plan, slots: tuple[ObjectId, ...]) -> TaskSpec:
+    def _spec(
+        self,
+        task: TaskId,
+        plan: Plan,
+        slots: tuple[ObjectId, ...],
+        refs: tuple[NestedRef, ...] = (),
+    ) -> TaskSpec:
         shape = (("CPU", plan.cpus),) if plan.cpus else ()
         retryable = b"yes" if any(op[0] == "raise" and op[1] >= 0 for op in plan.ops) else b""
+        said = json.dumps(plan.ops).encode()
         return TaskSpec(
             task,
             FUNCTION_ID,
             f"task-{len(self.cluster.accounts)}",
             plan.returns,
-            json.dumps(plan.ops).encode(),
+            Parcel(said, (), False, refs) if refs else said,
             slots,
             shape,
             plan.retries,

@@ -16,6 +16,7 @@ from zgen.ids import (
     PeerId,
     TaskId,
     derive_lease_id,
+    derive_puts_id,
     derive_task_id,
     derive_worker_id,
     hash_function,
@@ -88,3 +89,10 @@ def test_people_read_eight_digits_and_the_index_of_an_object() -> None:
     task = TaskId(bytes(range(ID_BYTES)))
     assert short(task) == "00010203"
     assert short(object_id(task, 7)) == "00010203.7"
+
+
+def test_what_a_later_attempt_puts_has_names_of_its_own() -> None:
+    task = TaskId(bytes(16))
+    names = [derive_puts_id(task, attempt) for attempt in range(3)]
+    assert names[0] == task
+    assert len(set(names)) == 3

@@ -76,12 +76,13 @@ class CallAdmission:
         """Return the calls that wait."""
         return [call for queue in self._queues.values() for call in queue]
 
-    def push(self, calls: Iterable[Waiting]) -> None:
-        """Queue calls, unless the actor is on its way out by its own wish."""
+    def push(self, calls: list[Waiting]) -> list[Waiting]:
+        """Queue calls; return them if the actor is on its way out by its own wish."""
         if self.is_leaving:
-            return
+            return calls
         for call in calls:
             self._queues[self._group_of(call)].append(call)
+        return []
 
     def close(self, owner: PeerId, stream: StreamId, attempt: int) -> None:
         """Note that the owner of a queued stream wants none of its items."""

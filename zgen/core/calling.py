@@ -25,9 +25,10 @@ from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import Doing, TaskTable
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import ActorId, LeaseId, PeerId, TaskId, handle_object
+from zgen.ids import ActorId, LeaseId, ObjectId, PeerId, TaskId, handle_object
 from zgen.limits import ACTOR_UNUSED_NS, LINE_TICK_NS
-from zgen.wire.actor import ActorAt, ActorLost, UnwatchActor, WatchActor, WatchProcess
+from zgen.wire.actor import ActorAt, ActorLost, UnwatchActor, WatchActor
+from zgen.wire.object import WatchProcess
 from zgen.wire.session import Address
 
 
@@ -210,6 +211,11 @@ class Calling:
         for target in self.calls.targets.values():
             target.reach = Reach.UNKNOWN
             target.verdict = target.next = None
+
+    def needs(self) -> list[ObjectId]:
+        """Return the handle objects that pending calls keep."""
+        targets = self.calls.targets.items()
+        return [handle_object(actor) for actor, target in targets if target.is_pinned]
 
     def check(self) -> None:
         """Assert the invariants of calls and of the tasks that they are."""

@@ -12,8 +12,9 @@ from zgen.core.store_effects import StoreEffect
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.slotted import slotted
 from zgen.wire.actor import ActorSettings
+from zgen.wire.session import Address
 from zgen.wire.task import PushedCall, PushedTask
-from zgen.wire.value import Value
+from zgen.wire.value import NestedRef, Value
 
 #: Lease and first push of a message that carries tasks: what its sender is told of if it never
 #: arrives.
@@ -75,12 +76,18 @@ class Send:
         message: What.
         token: What to be told of if it never arrives.
         item_bytes: Bytes of stream items in it.
+        refs: References inside values in it, which its receiver borrows from here on.
+        gives: Whether this process is done with those values once they are sent.
+        address: Where to reach ``peer`` if there is no line to it yet.
     """
 
     peer: PeerId
     message: Any
     token: PushToken | None = None
     item_bytes: int = 0
+    refs: tuple[NestedRef, ...] = ()
+    gives: bool = False
+    address: Address | None = None
 
 
 @slotted

@@ -18,7 +18,7 @@ from zgen.ids import (
 )
 from zgen.slotted import slotted
 from zgen.wire.session import Address
-from zgen.wire.value import Value
+from zgen.wire.value import NestedRef, Value
 
 
 # -- any process -----------------------------------------------------------------------------------
@@ -122,10 +122,12 @@ class DefineTaskFunction:
     Attributes:
         function: Hash of the payload.
         payload: Pickle of the function.
+        refs: References that it closes over.
     """
 
     function: FunctionId
     payload: bytes
+    refs: tuple[NestedRef, ...] = ()
 
 
 @slotted
@@ -189,6 +191,28 @@ class Dropped:
     objects: tuple[ObjectId, ...]
     streams: tuple[StreamId, ...]
     views: tuple[int, ...] = ()
+
+
+@slotted
+class CountRef:
+    """A reference was unpickled out of a value: its object has one more in this process.
+
+    Attributes:
+        object: The object.
+    """
+
+    object: ObjectId
+
+
+@slotted
+class WantValues:
+    """Somebody waits for objects that other processes own.
+
+    Attributes:
+        objects: The objects; those whose values were asked for already may be among them.
+    """
+
+    objects: tuple[ObjectId, ...]
 
 
 @slotted
@@ -348,6 +372,8 @@ Event: TypeAlias = (
     | TakeItems
     | RefCompletion
     | Dropped
+    | CountRef
+    | WantValues
     | AskNode
     | ProcessExited
     | Yielded

@@ -16,6 +16,7 @@ from zgen.core import unwanted
 from zgen.core.actor_effects import ActorOver
 from zgen.core.actor_events import ExitActor
 from zgen.core.admission import Admission, Waiting
+from zgen.core.borrowing import Borrowing
 from zgen.core.call_admission import CallAdmission
 from zgen.core.cancel_words import InterruptBody, KillSelf
 from zgen.core.deadlines import Deadlines
@@ -26,7 +27,7 @@ from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import LeaseId, PeerId, TaskId
+from zgen.ids import LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
 from zgen.wire.actor import ActorExits, EndActor, HostActor
 from zgen.wire.lease import WorkerBlocked
@@ -40,7 +41,7 @@ from zgen.wire.task import (
     PushTasks,
     TasksReturned,
 )
-from zgen.wire.value import Stored, unpack
+from zgen.wire.value import NestedRef, Parcel, Stored, Value, keeping, refs_in, unpack
 
 LONG: Final = "the running task has become a long one"
 
@@ -52,11 +53,15 @@ class Executor:
         handlers: What to do about each class of message; each may raise ``RemoteProtocolError``.
     """
 
-    def __init__(self, store: StoreClient) -> None:
-        """Start idle; arguments and results may lie in ``store``."""
+    def __init__(self, store: StoreClient, borrowing: Borrowing) -> None:
+        """Start idle; values may lie in ``store`` and refer to what is in ``borrowing``."""
         self._store = store
+        self._borrowing = borrowing
         self.admission = Admission()
         self.reports = StreamsOut(store.dropped)
+        #: What the functions close over that were sent here. It is borrowed for as long as they
+        #: are known: as this process lives.
+        self._closed_over: list[NestedRef] = []
         self.deadlines: Deadlines[str] = Deadlines()
         self.holds = Holds()
         #: What the creation task that comes or runs is to make this worker.
@@ -93,13 +98,16 @@ class Executor:
     def on_task_ended(self, event: TaskEnded, now_ns: int, out: list[Effect]) -> None:
         """Report how the body ended and start the next one."""
         for value in event.values:
-            if type(value) is Stored:
-                self._store.stock.reported(value.region, out)
+            if type(value) is not bytes:
+                self._borrowing.hold(value)
+                if type(value) is Stored:
+                    self._store.stock.reported(value.region, out)
         if self.calls is not None:
             self._on_call_ended(self.calls, event, now_ns, out)
             return
         ended = self.admission.end(event.task, event.attempt)
         assert ended is not None, "the end of a task that does not run"
+        self._let_go(ended)
         self.deadlines.clear(LONG)
         if ended.call is not None and event.outcome == OUTCOME_VALUE:
             self._become_actor(ended)
@@ -162,26 +170,49 @@ class Executor:
             self.calls.check()
             assert not self.admission.queue, "a plain task waits in an actor's worker"
 
+    def needs(self) -> list[ObjectId]:
+        """Return what values in this table refer to, an object for each value that does."""
+        values: list[Value] = []
+        running = self.admission.running
+        all_waiting = [*self.admission.queue, *([running] if running is not None else ())]
+        if self.calls is not None:
+            all_waiting += self.calls.waiting()
+            all_waiting += [each.call for each in self.calls.running.values()]
+        for waiting in all_waiting:
+            values.extend((waiting.arguments, *waiting.slots))
+        for record in self.reports.streams.values():
+            values.extend(record.waiting)
+        for line in self.reports.lines.values():
+            for _, results in line.outcomes:
+                values.extend(results)
+        return [ref.object for ref in (*refs_in(values), *self._closed_over)]
+
     def _on_push_tasks(
         self, sender: PeerId, message: PushTasks, now_ns: int, out: list[Effect]
     ) -> None:
-        if self.admission.is_stale(message.lease, message.returns_seen):
-            reached("push from before a hand-back handed back")
-            back = [(task.task, task.attempt) for task in message.tasks]
-            self._return(sender, message.lease, back, out)
-            return
+        if message.calls or self.calls is not None:
+            self._check_calls(sender, message)
         at = 0
         pushed: list[Waiting] = []
         for push, task in enumerate(message.tasks, message.first_push):
             (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
+            if slots or type(arguments) is not bytes:
+                self._borrowing.take_in(sender, (arguments, *slots), out)
             pushed.append(Waiting(sender, message.lease, push, task, arguments, tuple(slots)))
-        if message.calls or self.calls is not None:
-            self._check_calls(sender, message, pushed)
+        if self.admission.is_stale(message.lease, message.returns_seen):
+            reached("push from before a hand-back handed back")
+            for waiting in pushed:
+                self._let_go(waiting)
+            back = [(task.task, task.attempt) for task in message.tasks]
+            self._return(sender, message.lease, back, out)
+            return
+        for waiting, call in zip(pushed, message.calls, strict=False):
+            waiting.call = call
         for waiting in pushed:
             if waiting.slots:
                 self._borrow(waiting)
         if self.calls is not None:
-            self.calls.push(pushed)
+            self._unborrow(self.calls.push(pushed))
             self._start_calls(self.calls, now_ns, out)
             return
         self.admission.push(pushed)
@@ -193,6 +224,9 @@ class Executor:
     def _on_define_function(
         self, sender: PeerId, message: DefineFunction, now_ns: int, out: list[Effect]
     ) -> None:
+        if message.refs:
+            self._closed_over.extend(message.refs)
+            self._borrowing.take_in(sender, (Parcel(b"", (), False, message.refs),), out)
         out.append(LearnFunction(message.function, message.payload))
 
     def _on_close_stream(
@@ -303,9 +337,17 @@ class Executor:
 
     def _unborrow(self, dropped: list[Waiting]) -> None:
         for waiting in dropped:
+            self._let_go(waiting)
             for slot in waiting.slots:
                 if type(slot) is Stored:
                     self._store.regions.unborrow(slot)
+
+    def _let_go(self, waiting: Waiting) -> None:
+        """Let go of what the arguments of a task refer to; their regions go with their views."""
+        if waiting.slots or type(waiting.arguments) is not bytes:
+            refs = refs_in((waiting.arguments, *waiting.slots))
+            if refs:
+                self._store.dropped.append(Parcel(b"", (), False, refs))
 
     def _hand_back(self, out: list[Effect]) -> None:
         back = self.admission.hand_back()
@@ -349,22 +391,20 @@ class Executor:
         calls.is_ending = True
         self._end_when_idle(calls, now_ns, out)
 
-    def _check_calls(self, sender: PeerId, message: PushTasks, pushed: list[Waiting]) -> None:
-        """Give each pushed call what it is a call of.
+    def _check_calls(self, sender: PeerId, message: PushTasks) -> None:
+        """Look at what pushed calls are calls of.
 
         Raises:
             RemoteProtocolError: The actor does not live here, or is not about to.
         """
         if self.calls is not None:
             actor = self.calls.actor
-        elif self.hosting is not None and self.hosting[0] == sender and len(pushed) == 1:
+        elif self.hosting is not None and self.hosting[0] == sender and len(message.tasks) == 1:
             actor = self.hosting[1].actor
         else:
             raise RemoteProtocolError("calls of no actor")
-        if len(message.calls) != len(pushed) or any(c.actor != actor for c in message.calls):
+        if len(message.calls) != len(message.tasks) or any(c.actor != actor for c in message.calls):
             raise RemoteProtocolError("calls of an actor that does not live here")
-        for waiting, call in zip(pushed, message.calls, strict=True):
-            waiting.call = call
 
     def _become_actor(self, created: Waiting) -> None:
         assert self.hosting is not None, "a creation task without its actor"
@@ -381,8 +421,10 @@ class Executor:
     ) -> None:
         ended = calls.end(event.task, event.attempt)
         assert ended is not None, "the end of a call that does not run"
+        self._let_go(ended.call)
         if calls.is_leaving:
             reached("end of a call of an actor that left")
+            self._store.dropped.extend(keeping(event.values))
             return
         self._report_end(ended.call, event, now_ns - ended.started_ns, now_ns, out)
         self._start_calls(calls, now_ns, out)

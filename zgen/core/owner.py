@@ -15,7 +15,9 @@ reported before comes first.
 from collections.abc import Callable
 from typing import Any
 
+from zgen.core import owner_audit
 from zgen.core.actors import Actors
+from zgen.core.borrowing import Borrowing
 from zgen.core.cancellation import Cancellation
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import (
@@ -40,7 +42,7 @@ from zgen.core.ref_table import RefTable
 from zgen.core.settlement import Result, Settlement
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
-from zgen.core.task_table import Doing, TaskEntry, TaskTable
+from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import (
     COMPLETION_INDEX,
@@ -51,7 +53,6 @@ from zgen.ids import (
     TaskId,
     item_ids,
     object_id,
-    short,
 )
 from zgen.wire.lease import (
     JobRegistered,
@@ -73,7 +74,16 @@ from zgen.wire.task import (
     TasksDone,
     TasksReturned,
 )
-from zgen.wire.value import Fault, FaultKind, Stored, Value, is_error, unpack, unpack_items
+from zgen.wire.value import (
+    Fault,
+    FaultKind,
+    Parcel,
+    Stored,
+    Value,
+    is_error,
+    unpack,
+    unpack_items,
+)
 
 
 class Owner:
@@ -90,7 +100,10 @@ class Owner:
         self.tasks = TaskTable()
         self.streams = StreamsIn(store.dropped)
         self.placement = Placement(me, self.tasks, self.refs, self.streams)
-        self.settlement = Settlement(self.tasks, self.refs, self.streams, self.placement)
+        self.borrowing = Borrowing(me, self.refs)
+        self.settlement = Settlement(
+            self.tasks, self.refs, self.streams, self.placement, self.borrowing
+        )
         self.actors = Actors(
             me, self.tasks, self.refs, self.streams, self.placement, self.settlement, self.submit
         )
@@ -116,7 +129,8 @@ class Owner:
         """When ``on_timer`` is wanted."""
         placement = self.placement
         plain = self.settlement.deadlines, placement.deadlines, placement.leases.deadlines
-        return *plain, self.cancellation.deadlines, *self.actors.deadlines
+        lent = self.borrowing.lent.deadlines
+        return *plain, self.cancellation.deadlines, *self.actors.deadlines, lent
 
     # -- local events ------------------------------------------------------------------------------
     def submit(self, event: SubmitTask, now_ns: int, out: list[Effect]) -> None:
@@ -127,6 +141,8 @@ class Owner:
         else:
             for index in range(spec.returns_count):
                 self.refs.create(object_id(spec.task, index))
+        if type(spec.arguments) is Parcel:
+            self.borrowing.hold(spec.arguments)
         missing: dict[ObjectId, None] = {}
         failed: Value | None = None
         for name in spec.slots:
@@ -136,6 +152,8 @@ class Owner:
                 missing[name] = None
             elif failed is None and is_error(value):
                 failed = value
+        if missing:
+            self.borrowing.want(missing, out)
         ready = self.tasks.submit(spec, list(missing), now_ns)
         if self.node_lost is not None:
             self.settlement.fail(spec.task, self.node_lost, now_ns, "the node is gone", out)
@@ -148,6 +166,7 @@ class Owner:
         """Own a new object."""
         if type(event.value) is Stored:
             self._regions.own(event.value)
+        self.borrowing.hold(event.value)
         self.refs.create(event.object, event.value)
 
     def take(self, event: TakeItems, now_ns: int, out: list[Effect]) -> None:
@@ -241,40 +260,23 @@ class Owner:
     def check(self) -> None:
         """Assert the invariants of all tables and between them."""
         self.refs.check()
-        self._check_regions()
+        owner_audit.check_regions(self.refs, self.streams, self._regions)
         self.tasks.check()
         self.streams.check()
         self.cancellation.check()
         leases = self.placement.leases
         leases.check()
         self.actors.check()
-        for task, entry in self.tasks.entries.items():
-            if entry.lease is not None and not entry.spec.method:
-                assert task in leases.held[entry.lease].in_flight, entry.doing.story()
-            for name in entry.spec.slots:
-                assert self.refs.records[name].pins > 0, entry.doing.story()
-        for lease, held in leases.held.items():
-            for task in held.in_flight:
-                assert self.tasks.entries[task].lease == lease, f"task {short(task)} is elsewhere"
-        for stream, record in self.streams.streams.items():
-            assert record.ended or stream in self.tasks.entries, f"stream {record} has no task"
-        waiting = [task for pool in leases.pools.values() for task in pool.queue]
-        states = [self.tasks.entries[task].doing.state for task in waiting]
-        assert all(state is Doing.WAITING_LEASE for state in states), states
-
-    def _check_regions(self) -> None:
-        """Assert that each region that is named is named by one value."""
-        values: list[Value | None] = [record.value for record in self.refs.records.values()]
-        for stream in self.streams.streams.values():
-            values.extend(stream.unread)
-        self._regions.check_named([value.region for value in values if type(value) is Stored])
+        owner_audit.check_tasks(self.tasks, leases, self.streams, self.refs)
 
     # -- messages ----------------------------------------------------------------------------------
     def _on_report_items(
         self, sender: PeerId, message: ReportItems, now_ns: int, out: list[Effect]
     ) -> None:
-        values, stored = unpack_items(message.entries, message.buffers)
+        values, stored, nested = unpack_items(message.entries, message.buffers)
         stream = message.stream
+        if nested:
+            self.borrowing.take_in(sender, values, out)
         if stored:
             for value in values:
                 if type(value) is Stored:
@@ -317,7 +319,7 @@ class Owner:
         try:
             for outcome in message.outcomes:
                 values, at = unpack(outcome.entries, message.buffers, at)
-                needless = self._own(values)
+                needless = self._own(sender, values, out)
                 try:
                     entry = self._accept(sender, outcome.task, outcome.attempt)
                     if entry is not None:
@@ -334,12 +336,16 @@ class Owner:
             for shape in shapes:
                 self.placement.pump(shape, now_ns, out)
 
-    def _own(self, values: list[Value]) -> list[Stored]:
-        """Own those of ``values`` that lie in shared memory, and return them."""
-        stored = [value for value in values if type(value) is Stored]
-        for value in stored:
-            self._regions.own(value)
-        return stored
+    def _own(self, sender: PeerId, values: list[Value], out: list[Effect]) -> list[Parcel | Stored]:
+        """Own those of ``values`` that may keep something, and return them."""
+        kept: list[Parcel | Stored] = []
+        for value in values:
+            if isinstance(value, (Parcel, Stored)):
+                if type(value) is Stored:
+                    self._regions.own(value)
+                self.borrowing.take_in(sender, (value,), out)
+                kept.append(value)
+        return kept
 
     def _results_of(
         self,

@@ -37,7 +37,7 @@ from zgen.wire.lease import (
 from zgen.wire.schema import Buffers
 from zgen.wire.stream import CloseStream, Consumed
 from zgen.wire.task import STREAMING, DefineFunction, PushedCall, PushedTask, PushTasks
-from zgen.wire.value import Fault, Value, pack, size_bytes
+from zgen.wire.value import Fault, NestedRef, Value, pack, refs_in, size_bytes
 
 
 class Calls(Protocol):
@@ -80,8 +80,8 @@ class Placement:
         self._refs = refs
         self._streams = streams
         self._job = JobId(b"")
-        #: Function -> payload, for the workers that do not know it. Lives as long as the process.
-        self._functions: dict[FunctionId, bytes] = {}
+        #: Function -> how workers that do not know it learn it. Lives as long as the process.
+        self._functions: dict[FunctionId, DefineFunction] = {}
 
     # -- the node ----------------------------------------------------------------------------------
     def join(self, node: PeerId, job: JobId) -> None:
@@ -116,9 +116,15 @@ class Placement:
         self.leases.clear()
 
     # -- tasks -------------------------------------------------------------------------------------
-    def define(self, function: FunctionId, payload: bytes) -> None:
-        """Keep a function for the workers that will need it."""
-        self._functions[function] = payload
+    def define(
+        self, function: FunctionId, payload: bytes, refs: tuple[NestedRef, ...] = ()
+    ) -> None:
+        """Keep a function, and what it closes over, for the workers that will need it."""
+        self._functions[function] = DefineFunction(function, payload, refs)
+
+    def closed_over(self) -> list[NestedRef]:
+        """Return the references that functions close over."""
+        return [ref for function in self._functions.values() for ref in function.refs]
 
     def enqueue(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
         """Let a task that can run wait for a worker, or give it to one."""
@@ -270,6 +276,7 @@ class Placement:
         pushed: list[PushedTask] = []
         calls: list[PushedCall] = []
         buffers: list[bytes] = []
+        refs: tuple[NestedRef, ...] = ()
         size = 0
         closed: list[CloseStream] = []
         first_push = assignment.first_push
@@ -283,33 +290,32 @@ class Placement:
                     closed.append(CloseStream(task, entry.attempt))
             is_call = spec.method and not spec.creates_actor
             if not is_call and self.leases.teach(assignment.worker, spec.function):
-                out.append(
-                    Send(
-                        assignment.worker,
-                        DefineFunction(spec.function, self._functions[spec.function]),
-                    )
-                )
+                function = self._functions[spec.function]
+                out.append(Send(assignment.worker, function, refs=function.refs))
             slots = [self._slot(name) for name in spec.slots]
             added = size_bytes(spec.arguments) + sum(map(size_bytes, slots))
             if pushed and size + added > BATCH_BYTES_MAX:
-                self._send(assignment, first_push, pushed, calls, buffers, out)
+                self._send(assignment, first_push, pushed, calls, buffers, refs, out)
                 first_push += len(pushed)
-                pushed, calls, buffers, size = [], [], [], 0
+                pushed, calls, buffers, refs, size = [], [], [], (), 0
             size += added
+            if slots or type(spec.arguments) is not bytes:
+                refs += refs_in((spec.arguments, *slots))
             consumed = self._streams.grant_first(task) if spec.window else 0
             pushed.append(_pushed_task(spec, entry.attempt, slots, buffers, consumed))
             if spec.method:
                 calls.append(PushedCall(spec.actor, spec.method, spec.group))
-        self._send(assignment, first_push, pushed, calls, buffers, out)
+        self._send(assignment, first_push, pushed, calls, buffers, refs, out)
         out.extend([Send(assignment.worker, message) for message in closed])
 
-    @staticmethod
     def _send(
+        self,
         assignment: Assignment,
         first_push: int,
         pushed: list[PushedTask],
         calls: list[PushedCall],
         buffers: list[bytes],
+        refs: tuple[NestedRef, ...],
         out: list[Effect],
     ) -> None:
         message = PushTasks(
@@ -320,7 +326,10 @@ class Placement:
             tuple(calls),
             Buffers(tuple(buffers)),
         )
-        out.append(Send(assignment.worker, message, (assignment.lease, first_push)))
+        token = (assignment.lease, first_push)
+        for ref in refs:  # until it has left: the task may end in this step
+            self._refs.pin(ref.object)
+        out.append(Send(assignment.worker, message, token, 0, refs, refs != ()))
 
     def _slot(self, name: ObjectId) -> Value:
         value = self._refs.value_of(name)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from zgen.core import events as ev
+from zgen.core import owner_audit
 from zgen.core.actor_events import (
     CallActor,
     CreateActor,
@@ -25,6 +26,7 @@ from zgen.core.holds import Reason
 from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
 from zgen.core.owner import Owner
+from zgen.core.ref_exchange import RefExchange
 from zgen.core.session import Session
 from zgen.core.store_client import MESSAGES as STORE_MESSAGES
 from zgen.core.store_client import StoreClient
@@ -37,7 +39,7 @@ from zgen.wire.lease import LeaseGranted, ProcessDown, WorkerReady
 from zgen.wire.session import Address
 from zgen.wire.store import AskEvict, RegionsHeld, RegionsLeased, RegionsRefused
 from zgen.wire.task import CancelTask
-from zgen.wire.value import Stored
+from zgen.wire.value import Parcel, Stored
 
 #: Events that, if they have no effect, leave every deadline as it is.
 _WITHOUT_DEADLINE: Final = (ev.Yielded, ev.PutObject, WantRegion, OpenView)
@@ -60,8 +62,14 @@ class ProcessMachine:
         self.session = Session(identity)
         self.store = StoreClient()
         self.owner = Owner(identity.address.peer, self.store)
-        self.executor = Executor(self.store) if executes else None
-        self._gone = self.owner.refs.gone
+        self.executor = Executor(self.store, self.owner.borrowing) if executes else None
+        owner = self.owner
+        owner.borrowing.session = self.session
+        self.exchange = RefExchange(
+            self.session, owner.refs, owner.borrowing, owner.settlement, executes=executes
+        )
+        self._returned = owner.refs.returned
+        self._gone = owner.refs.gone
         self.next_deadline_ns: int | None = None
         self.node: PeerId | None = None
         #: Peer -> what is known of its death while its line falls quiet. Removed when the DOWN is
@@ -73,7 +81,7 @@ class ProcessMachine:
             self.store.stock.deadlines,
             *(self.executor.all_deadlines if self.executor is not None else ()),
         )
-        self._routes = dict(self.owner.handlers)
+        self._routes = {**self.owner.handlers, **self.exchange.handlers}
         if self.executor is not None:
             self._routes.update({**self.executor.handlers, CancelTask: self._on_cancel_task})
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
@@ -81,17 +89,13 @@ class ProcessMachine:
             ev.ConnectionUp: lambda e, now, out: self.session.on_connection_up(
                 e.peer, e.epoch, now, out
             ),
-            ev.ConnectionLost: lambda e, now, out: self.session.on_connection_lost(
-                e.peer, e.epoch, now, out
-            ),
+            ev.ConnectionLost: self._on_connection_lost,
             ev.TimerDue: self._on_timer,
             ev.InboxDrained: self._on_drained,
             ev.Leave: lambda e, now, out: self.session.leave(e.reason, now, out),
             ev.Join: self._on_join,
             ev.RegisterDriver: lambda e, now, out: self.owner.placement.register(e, out),
-            ev.DefineTaskFunction: lambda e, now, out: self.owner.placement.define(
-                e.function, e.payload
-            ),
+            ev.DefineTaskFunction: self._on_define_function,
             ev.SubmitTask: lambda e, now, out: self.owner.submit(e, now, out),
             CreateActor: lambda e, now, out: self.owner.actors.create(e, now, out),
             CallActor: self._on_call,
@@ -103,6 +107,8 @@ class ProcessMachine:
             ev.TakeItems: self.owner.take,
             ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
             ev.Dropped: self._on_dropped,
+            ev.CountRef: lambda e, now, out: self.owner.refs.add_local(e.object),
+            ev.WantValues: lambda e, now, out: self.owner.borrowing.want(e.objects, out),
             WantRegion: self._on_want_region,
             RegionUnused: lambda e, now, out: self.store.stock.unused(e.region, out),
             OpenView: self._on_open_view,
@@ -125,11 +131,15 @@ class ProcessMachine:
         """Absorb one event and return what is to be done, in order."""
         wanted: list[Effect] = []
         self._handlers[type(event)](event, now_ns, wanted)
-        if self._gone:
-            self._on_handles_gone(now_ns, wanted)
         store = self.store
-        if store.dropped or store.regions.changed:
-            store.settle(wanted)
+        if (
+            store.dropped
+            or store.regions.changed
+            or self._returned
+            or self._gone
+            or self.exchange.changed
+        ):
+            self._settle(now_ns, wanted)
         if not wanted:
             # A yield waits on a busy line, whose tick ``_on_yielded`` has seen to.
             if type(event) in _WITHOUT_DEADLINE:
@@ -146,8 +156,13 @@ class ProcessMachine:
         self.session.check()
         self.owner.check()
         self.store.check()
+        owner = self.owner
+        needed = owner_audit.needs(owner.refs, owner.tasks, owner.streams, owner.placement)
+        needed += owner.actors.calling.needs()
         if self.executor is not None:
             self.executor.check()
+            needed += self.executor.needs()
+        self.owner.borrowing.check(needed)
 
     def _post(self, wanted: list[Effect], now_ns: int) -> list[Effect]:
         """Put messages into the session; everything else passes through, in order."""
@@ -155,12 +170,36 @@ class ProcessMachine:
         for effect in wanted:
             if type(effect) is Send:
                 frames = encode(effect.message)
-                self.session.send(
+                if effect.address is not None:
+                    self.session.dial(effect.address, effects)
+                sent = self.session.send(
                     effect.peer, frames, now_ns, effects, effect.token, effect.item_bytes
                 )
+                if effect.refs:
+                    self.exchange.on_sent(effect, sent)
             else:
                 effects.append(effect)
+        if self.exchange.changed:
+            more: list[Effect] = []
+            self._settle(now_ns, more)
+            effects += self._post(more, now_ns)
         return effects
+
+    def _settle(self, now_ns: int, out: list[Effect]) -> None:
+        """Let go of what a step has dropped, and tell others of it."""
+        while True:
+            self.exchange.flush(out)
+            self.owner.borrowing.settle(out)
+            self.store.settle(out)
+            if not self._gone:
+                return
+            gone = list(self._gone)
+            self._gone.clear()
+            self.owner.actors.on_handles_gone(gone, now_ns, out)  # arguments go with an actor
+
+    def _on_connection_lost(self, event: ev.ConnectionLost, now_ns: int, out: list[Effect]) -> None:
+        self.session.on_connection_lost(event.peer, event.epoch, now_ns, out)
+        self.owner.borrowing.watch_stranger(event.peer, out)
 
     def _on_arrived(self, event: ev.Arrived, now_ns: int, out: list[Effect]) -> None:
         try:
@@ -239,9 +278,16 @@ class ProcessMachine:
         self.node = event.node.peer
         self.owner.placement.join(event.node.peer, event.job)
         self.store.join(event.node.peer)
+        self.owner.borrowing.node = event.node.peer
         if self.executor is not None:
             self.executor.node = event.node.peer
             out.append(Send(event.node.peer, WorkerReady(event.pid)))
+
+    def _on_define_function(
+        self, event: ev.DefineTaskFunction, now_ns: int, out: list[Effect]
+    ) -> None:
+        self.owner.borrowing.hold(Parcel(b"", (), False, event.refs))
+        self.owner.placement.define(event.function, event.payload, event.refs)
 
     def _on_call(self, event: CallActor, now_ns: int, out: list[Effect]) -> None:
         is_dead = self._is_dead(event.creator, out)
@@ -275,11 +321,6 @@ class ProcessMachine:
         self.session.dial(process, out)
         return self.session.is_fenced(process.peer, process.incarnation)
 
-    def _on_handles_gone(self, now_ns: int, out: list[Effect]) -> None:
-        gone = list(self._gone)
-        self._gone.clear()
-        self.owner.actors.on_handles_gone(gone, now_ns, out)
-
     def _on_put(self, event: ev.PutObject, now_ns: int, out: list[Effect]) -> None:
         if type(event.value) is Stored:
             self.store.stock.reported(event.value.region, out)
@@ -302,8 +343,10 @@ class ProcessMachine:
     def _on_yielded(self, event: ev.Yielded, now_ns: int, out: list[Effect]) -> None:
         executor = self.executor
         assert executor is not None
-        if type(event.value) is Stored:
-            self.store.stock.reported(event.value.region, out)
+        if type(event.value) is not bytes:
+            self.owner.borrowing.hold(event.value)
+            if type(event.value) is Stored:
+                self.store.stock.reported(event.value.region, out)
         task = event.task
         is_full = executor.reports.add_item(task, event.attempt, event.value, now_ns, out)
         if out:
@@ -362,6 +405,7 @@ class ProcessMachine:
             [token for token, definite in gone.undelivered if definite] if gone is not None else []
         )
         self.owner.on_down(peer, down, reason, unsent, now_ns, out)
+        self.exchange.on_down(peer, reason, now_ns, out)
         if peer == self.node:
             self.store.leave_node(out)
         else:
@@ -375,6 +419,7 @@ class ProcessMachine:
     def _on_timer(self, event: ev.TimerDue, now_ns: int, out: list[Effect]) -> None:
         self.session.on_timer(now_ns, out)
         self.owner.on_timer(now_ns, out)
+        self.exchange.on_timer(now_ns)
         self.store.stock.on_timer(now_ns, out)
         if self.executor is not None:
             self.executor.on_timer(now_ns, out)

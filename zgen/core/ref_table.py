@@ -1,4 +1,4 @@
-"""Owned references: local counts, pins of pending tasks, and the inline values they keep.
+"""References of one process: local counts, pins, and the inline values they keep.
 
 Rules of this file: an object's record lives exactly as long as somebody may ask for its value.
 Which
@@ -6,9 +6,10 @@ task makes the value is not known here.
 
 Theory of operation. A record is born pending or with its value. ``local`` counts user references in
 this
-process, ``pins`` counts tasks that have not ended and need the value as an argument. When both are
-zero
-the record goes, and with it the value; a value that arrives later finds no record and is dropped.
+process, ``pins`` counts what else needs the object: tasks that have not ended and take it as an
+argument, values that contain a reference to it, processes that borrow it. When both are zero the
+record goes, and with it the value; a value that arrives later finds no record and is dropped.
+The record of an object that another process owns differs by its ``borrow`` alone.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,35 +17,55 @@ from collections.abc import Iterable, Sequence
 from zgen.core.marks import reached
 from zgen.ids import ObjectId, short
 from zgen.slotted import slotted
-from zgen.wire.value import Stored, Value, size_bytes
+from zgen.wire.session import Address
+from zgen.wire.value import Parcel, Stored, Value, keeping, refs_of, size_bytes
+
+
+@slotted
+class Borrow:
+    """What a borrower knows of an object besides its value.
+
+    Attributes:
+        owner: Who owns it.
+        credits: How often the owner counts this process.
+        asked: Whether the owner was asked for the value.
+    """
+
+    owner: Address
+    credits: int = 0
+    asked: bool = False
 
 
 @slotted
 class OwnedRef:
-    """One object that this process owns.
+    """One object that this process owns or borrows.
 
     Attributes:
         value: Its value or error; None while pending.
         local: User references in this process.
-        pins: Pending tasks that need it.
+        pins: Pending tasks, values and processes that need it.
+        borrow: None for an object of this process; else what is known of its owner.
     """
 
     value: Value | None
     local: int
     pins: int = 0
+    borrow: Borrow | None = None
 
 
 class RefTable:
-    """The owned objects of one process.
+    """The objects that one process owns or borrows.
 
     Attributes:
         records: The objects.
-        dropped: Values in shared memory that went with their records, until they are taken care of.
+        dropped: Values that went with their records and may keep something, until that is let go.
+        returned: Objects that were borrowed and are not needed any more, until their owners know.
     """
 
-    def __init__(self, dropped: list[Stored] | None = None) -> None:
+    def __init__(self, dropped: list[Parcel | Stored] | None = None) -> None:
         """Start empty."""
-        self.dropped: list[Stored] = dropped if dropped is not None else []
+        self.dropped: list[Parcel | Stored] = dropped if dropped is not None else []
+        self.returned: list[tuple[ObjectId, Borrow]] = []
         #: Object -> record. Added by ``create``; removed when both counts reach zero.
         self.records: dict[ObjectId, OwnedRef] = {}
         #: Objects whose end somebody wants to know of. Added by who wants to; removed with them.
@@ -74,27 +95,26 @@ class RefTable:
         record = self.records.get(name)
         if record is None:
             reached("late result of a freed reference dropped")
-            if type(value) is Stored:
-                self.dropped.append(value)
+            self.dropped.extend(keeping((value,)))
             return False
         assert record.value is None, f"object {short(name)} has a value already"
         record.value = value
         return True
 
     def pin(self, name: ObjectId) -> None:
-        """Keep an object for one pending task."""
+        """Keep an object for one pending task, value or process."""
         self.records[name].pins += 1
 
     def unpin(self, name: ObjectId) -> None:
-        """Let go of an object for one task that ended."""
+        """Let go of an object for one task that ended, value that went or process that is done."""
         record = self.records[name]
         record.pins -= 1
         assert record.pins >= 0, f"object {short(name)} was unpinned too often"
         if not record.pins and not record.local:
             del self.records[name]
-            if type(record.value) is Stored:
-                self.dropped.append(record.value)
-            elif name in self.watched:
+            if type(record.value) is not bytes or record.borrow is not None:
+                self._bury(name, record)
+            if self.watched and name in self.watched:
                 del self.watched[name]
                 self.gone.append(name)
 
@@ -109,9 +129,9 @@ class RefTable:
             if record.local == 0:
                 if not record.pins:
                     del records[name]
-                    if type(record.value) is Stored:
-                        self.dropped.append(record.value)
-                    elif self.watched and name in self.watched:
+                    if type(record.value) is not bytes or record.borrow is not None:
+                        self._bury(name, record)
+                    if self.watched and name in self.watched:
                         del self.watched[name]
                         self.gone.append(name)
             else:
@@ -136,3 +156,15 @@ class RefTable:
         for name, record in self.records.items():
             assert min(record.local, record.pins) >= 0, short(name)
             assert record.local or record.pins, f"object {short(name)} is held by nobody"
+
+    def _bury(self, name: ObjectId, record: OwnedRef) -> None:
+        """Note what a record that went has kept."""
+        value = record.value
+        if record.borrow is None:
+            if isinstance(value, (Parcel, Stored)):
+                self.dropped.append(value)
+            return
+        self.returned.append((name, record.borrow))
+        refs = refs_of(value) if value is not None else ()
+        if refs:  # the region, if it lies in one, is its owner's
+            self.dropped.append(Parcel(b"", (), False, refs))

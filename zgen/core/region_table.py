@@ -119,13 +119,17 @@ class RegionTable:
         region.unread = None
 
     def open(self, request: int, value: Stored, out: list[Effect]) -> None:
-        """Count one more view of an owned region, as soon as it is held."""
-        region = self.regions[value.region]
+        """Count one more view of a region that this process owns or may read, once it is held."""
+        region = self.regions.get(value.region)
+        if region is None:
+            reached("view of a region of another process")
+            region = self.regions[value.region] = Region(None, value.place.room, False)
         if region.place is not None:
             region.views += 1
             out.append(ViewOpened(request, value, region.place))
         elif self.node is None:
             out.append(ViewRefused(request, _fault(region, "its node died")))
+            self._look(value.region, region)
         else:  # also one that did not come back when it was asked for last: there may be room now
             reached("view of a region that was given up")
             region.openers.append((request, value))

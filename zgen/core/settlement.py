@@ -14,6 +14,7 @@ since it may be as long as the program is.
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from zgen.core.borrowing import Borrowing
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, ObjectsReady, StreamAdvanced
 from zgen.core.marks import reached
@@ -25,7 +26,7 @@ from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.ids import COMPLETION_INDEX, ObjectId, TaskId, object_id
 from zgen.wire.lease import ProcessDown
 from zgen.wire.task import STREAMING
-from zgen.wire.value import Fault, FaultKind, Value, is_error
+from zgen.wire.value import Fault, FaultKind, Parcel, Value, is_error
 
 #: An object and the value that it gets.
 Result = tuple[ObjectId, Value]
@@ -44,7 +45,12 @@ class Settlement:
     """
 
     def __init__(
-        self, tasks: TaskTable, refs: RefTable, streams: StreamsIn, placement: Placement
+        self,
+        tasks: TaskTable,
+        refs: RefTable,
+        streams: StreamsIn,
+        placement: Placement,
+        borrowing: Borrowing,
     ) -> None:
         """End tasks of these tables."""
         self.deadlines: Deadlines[TaskId] = Deadlines()
@@ -52,6 +58,8 @@ class Settlement:
         self._refs = refs
         self._streams = streams
         self._placement = placement
+        self._borrowing = borrowing
+        self._askers = borrowing.askers
 
     def retry(self, task: TaskId, cause: str, now_ns: int) -> bool:
         """Begin another attempt if the budget allows one."""
@@ -146,6 +154,8 @@ class Settlement:
             if not self._refs.settle(name, value):
                 continue
             ready.append(name)
+            if name in self._askers:
+                self._borrowing.answer(name, value, out)
             if not is_error(value):
                 for task in self._tasks.on_settled(name, now_ns):
                     self._placement.enqueue(task, now_ns, out)
@@ -164,6 +174,8 @@ class Settlement:
         """Let go of the arguments of a task that will not be pushed again."""
         for name in entry.spec.slots:
             self._refs.unpin(name)
+        if type(entry.spec.arguments) is Parcel:
+            self._refs.dropped.append(entry.spec.arguments)
         entry.spec.slots = ()
         entry.spec.arguments = b""
 
@@ -202,6 +214,8 @@ class Settlement:
         self.deadlines.clear(task)
         for name in entry.spec.slots:
             self._refs.unpin(name)
+        if type(entry.spec.arguments) is Parcel:
+            self._refs.dropped.append(entry.spec.arguments)
         if entry.spec.method:
             self._placement.calls.on_finished(entry)
         return entry

@@ -27,7 +27,7 @@ from zgen.wire.store import (
     RegionsOrphaned,
     RegionsRefused,
 )
-from zgen.wire.value import Fault, FaultKind, Stored, Value
+from zgen.wire.value import Fault, FaultKind, Parcel, Stored, Value
 
 #: Messages of the node to a process that uses its shared memory.
 MESSAGES: Final = (AskEvict, RegionsHeld, RegionsLeased, RegionsOrphaned, RegionsRefused)
@@ -39,14 +39,15 @@ class StoreClient:
     Attributes:
         stock: Where it may write.
         regions: What it owns or reads.
-        dropped: Values that nobody will read any more, named or never reported, until ``settle``.
+        dropped: Values that nobody will read any more, named or never reported, until ``settle``;
+            what else they keep is let go before.
     """
 
     def __init__(self) -> None:
         """Start without a node."""
         self.stock = RegionStock()
         self.regions = RegionTable()
-        self.dropped: list[Stored] = []
+        self.dropped: list[Parcel | Stored] = []
         #: Dead writer -> regions that it had for us, until its line is quiet.
         self._orphans: dict[PeerId, list[int]] = {}
 
@@ -73,6 +74,7 @@ class StoreClient:
     def settle(self, out: list[Effect]) -> None:
         """Let go of what a step has dropped, and ask for what it needs."""
         for value in self.dropped:
+            assert isinstance(value, Stored), value
             region = self.regions.regions.get(value.region)
             if region is not None and region.named:
                 self.regions.disown(value)

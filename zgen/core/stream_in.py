@@ -32,7 +32,17 @@ from zgen.limits import (
     WINDOW_WIDE_COUNT_MIN,
 )
 from zgen.slotted import slotted
-from zgen.wire.value import NONE, Fault, FaultKind, Stored, Value, is_error, stored_count
+from zgen.wire.value import (
+    NONE,
+    Fault,
+    FaultKind,
+    Parcel,
+    Stored,
+    Value,
+    is_error,
+    keeping,
+    stored_count,
+)
 
 
 @slotted
@@ -80,12 +90,12 @@ class StreamsIn:
 
     Attributes:
         streams: The streams.
-        dropped: Values in shared memory that nobody will take, until they are taken care of.
+        dropped: Values that nobody will take and that may keep something, until that is let go.
     """
 
-    def __init__(self, dropped: list[Stored] | None = None) -> None:
+    def __init__(self, dropped: list[Parcel | Stored] | None = None) -> None:
         """Start without streams."""
-        self.dropped: list[Stored] = dropped if dropped is not None else []
+        self.dropped: list[Parcel | Stored] = dropped if dropped is not None else []
         #: Stream -> record. Added by ``open``; removed when it has ended and its handle is gone.
         self.streams: dict[StreamId, InStream] = {}
 
@@ -270,9 +280,8 @@ class StreamsIn:
         if record is None or not record.handle:
             return False
         record.handle = False
-        if record.stored:
-            self._drop(record.unread)
-            record.stored = 0
+        self._drop(record.unread)
+        record.stored = 0
         record.unread.clear()
         if record.ended:
             del self.streams[stream]
@@ -302,7 +311,7 @@ class StreamsIn:
                 assert not record.ended, f"stream {short(stream)}: {record}"
 
     def _drop(self, values: Iterable[Value]) -> None:
-        self.dropped.extend([value for value in values if type(value) is Stored])
+        self.dropped.extend(keeping(values))
 
     def _end(
         self, stream: StreamId, record: InStream, error: Value | None, completion: Value

@@ -30,7 +30,17 @@ from zgen.slotted import slotted
 from zgen.wire.schema import NO_BUFFERS, Buffers
 from zgen.wire.stream import ReportEnd, ReportItems
 from zgen.wire.task import Outcome, TasksDone
-from zgen.wire.value import Stored, Value, pack, pack_items, size_bytes
+from zgen.wire.value import (
+    NestedRef,
+    Parcel,
+    Stored,
+    Value,
+    keeping,
+    pack,
+    pack_items,
+    refs_of,
+    size_bytes,
+)
 
 #: More items than any stream may have.
 UNLIMITED: Final = ITEMS_COUNT_MAX + 1
@@ -85,12 +95,12 @@ class StreamsOut:
 
     Attributes:
         deadlines: Owners whose first waiting entry has to leave.
-        dropped: Items in shared memory that will not be reported, until they are taken care of.
+        dropped: Values that will not be reported and may keep something, until that is let go.
     """
 
-    def __init__(self, dropped: list[Stored] | None = None) -> None:
+    def __init__(self, dropped: list[Parcel | Stored] | None = None) -> None:
         """Start with nothing to report."""
-        self.dropped: list[Stored] = dropped if dropped is not None else []
+        self.dropped: list[Parcel | Stored] = dropped if dropped is not None else []
         self.deadlines: Deadlines[PeerId] = Deadlines()
         #: Stream -> record. Added by ``open``; removed by ``end``.
         self.streams: dict[TaskId, OutStream] = {}
@@ -269,27 +279,32 @@ class StreamsOut:
             assert record.limit == UNLIMITED or record.count <= record.limit
 
     def _drop(self, values: Iterable[Value]) -> None:
-        self.dropped.extend([value for value in values if type(value) is Stored])
+        self.dropped.extend(keeping(values))
 
     def _send_items(self, stream: TaskId, record: OutStream, out: list[Effect]) -> None:
         waiting = record.waiting
         if not waiting:
             return
         buffers: list[bytes] = []
-        entries, size = pack_items(waiting, buffers)
+        entries, size, refs = pack_items(waiting, buffers)
         packed = Buffers(tuple(buffers)) if buffers else NO_BUFFERS
         message = ReportItems(stream, record.attempt, record.first, entries, packed)
-        out.append(Send(record.owner, message, None, size))
+        out.append(Send(record.owner, message, None, size, refs, refs != ()))
         record.first = record.count
         record.waiting = []
 
     def _send_outcomes(self, owner: PeerId, line: ReportLine, out: list[Effect]) -> None:
         buffers: list[bytes] = []
         outcomes: list[Any] = []
+        refs: tuple[NestedRef, ...] = ()
         for outcome, values in line.outcomes:
             entries = pack(values, buffers)
+            for value in values:
+                if type(value) is not bytes:
+                    refs += refs_of(value)
             outcomes.append(
                 Outcome(outcome.task, outcome.attempt, outcome.outcome, outcome.run_ns, entries)
             )
-        out.append(Send(owner, TasksDone(tuple(outcomes), Buffers(tuple(buffers)))))
+        done = TasksDone(tuple(outcomes), Buffers(tuple(buffers)))
+        out.append(Send(owner, done, None, 0, refs, refs != ()))
         line.outcomes.clear()

@@ -290,7 +290,7 @@ class Supervision:
             assert (entry is None) is is_dead, record.standing.story()
             handle = handle_object(actor)
             is_held = handle in self._refs.records or handle in self._refs.gone
-            assert record.has_handle == is_held, record.standing.story()
+            assert is_held or not record.has_handle, record.standing.story()
             if entry is not None:
                 pushed = entry.doing.state is Doing.PUSHED
                 assert pushed == (record.worker is not None), record.standing.story()

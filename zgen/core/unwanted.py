@@ -15,7 +15,7 @@ from zgen.wire.task import (
     STREAMING,
     Outcome,
 )
-from zgen.wire.value import Stored, is_error
+from zgen.wire.value import Parcel, Stored, is_error, keeping
 
 
 def report_withdrawn(waiting: Waiting, reports: StreamsOut, now_ns: int, out: list[Effect]) -> None:
@@ -29,12 +29,12 @@ def report_withdrawn(waiting: Waiting, reports: StreamsOut, now_ns: int, out: li
         reports.add_outcome(waiting.owner, outcome, (), now_ns, out)
 
 
-def as_cancelled(event: TaskEnded, dropped: list[Stored]) -> TaskEnded:
+def as_cancelled(event: TaskEnded, dropped: list[Parcel | Stored]) -> TaskEnded:
     """Return how a cancelled body ended: its output is dropped, its own error stands."""
     if event.outcome in (OUTCOME_ERROR, OUTCOME_CANCELLED):
         return event
     reached("output of a cancelled body dropped")
-    dropped.extend([value for value in event.values if type(value) is Stored])
+    dropped.extend([value for value in keeping(event.values) if not is_error(value)])
     errors = [value for value in event.values if is_error(value)]
     if event.outcome == OUTCOME_RETRY and errors:
         return TaskEnded(event.task, event.attempt, OUTCOME_ERROR, (errors[-1],))

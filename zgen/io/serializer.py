@@ -10,8 +10,10 @@ import importlib.util
 import io
 import pickle
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, final
 
 from zgen.exceptions import (
@@ -21,6 +23,7 @@ from zgen.exceptions import (
     NodeDiedError,
     ObjectLostError,
     ObjectStoreFullError,
+    OwnerDiedError,
     ReplayMismatchError,
     StreamClosedError,
     SystemFailure,
@@ -29,10 +32,10 @@ from zgen.exceptions import (
     WorkerCrashedError,
     ZgenError,
 )
-from zgen.ids import short
+from zgen.ids import ObjectId, short
 from zgen.limits import INLINE_BYTES_MAX
 from zgen.slotted import slotted
-from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Value
+from zgen.wire.value import NONE, Fault, FaultKind, NestedRef, Parcel, Value
 
 _PLAIN: Final = frozenset({int, float, str, bytes, bool, complex})
 #: Elements of a container that are looked at one by one; a larger one costs less than it does in
@@ -62,10 +65,12 @@ class Large:
     Attributes:
         data: The pickle, without its out-of-band buffers; empty if it is the first of the parts.
         parts: Views of memory that others may have, in order.
+        refs: References inside it.
     """
 
     data: bytes
     parts: list[memoryview]
+    refs: tuple[NestedRef, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -75,9 +80,9 @@ class Large:
     def copied(self) -> Parcel | bytes:
         """Return the same value with copies of its parts, for where there is no shared memory."""
         if self.data:
-            return Parcel(self.data, tuple([bytes(part) for part in self.parts]))
+            return Parcel(self.data, tuple([bytes(part) for part in self.parts]), False, self.refs)
         data, *buffers = [bytes(part) for part in self.parts]
-        return Parcel(data, tuple(buffers)) if buffers else data
+        return Parcel(data, tuple(buffers), False, self.refs) if buffers or self.refs else data
 
 
 class Slot:
@@ -96,6 +101,34 @@ class Slot:
     def __reduce__(self) -> tuple[type, tuple[int]]:
         """Pickle by position."""
         return Slot, (self.index,)
+
+
+class _Found(threading.local):
+    """The references that the value has which this thread pickles for zgen; None if it does not."""
+
+    refs: dict[ObjectId, NestedRef] | None = None
+
+
+_found: Final = _Found()
+
+
+def collect(ref: NestedRef) -> bool:
+    """Note a reference inside what is being pickled; return False if that is not for zgen."""
+    if _found.refs is None:
+        return False
+    _found.refs[ref.object] = ref
+    return True
+
+
+@contextmanager
+def _collecting() -> Iterator[dict[ObjectId, NestedRef]]:
+    """Note the references in what the block pickles."""
+    found: dict[ObjectId, NestedRef] = {}
+    before, _found.refs = _found.refs, found
+    try:
+        yield found
+    finally:
+        _found.refs = before
 
 
 #: What the C pickler does as cloudpickle does, and containers that are looked into.
@@ -119,7 +152,7 @@ def serialize(value: Any) -> Value | Large:
     """Return ``value`` as bytes, or as bytes with copies of its buffers, or as what is too large.
 
     Raises:
-        NestedRefError: A reference lies inside it.
+        NestedRefError: A generator lies inside it.
         Exception: Whatever pickling it raises.
     """
     kind = type(value)
@@ -153,18 +186,22 @@ def _serialize_with_buffers(value: Any, kind: type) -> Value | Large:
         return False
 
     data: bytes | memoryview
+    refs: tuple[NestedRef, ...] = ()
     if _is_plain_array(value, kind):
         data = pickle.dumps(value, 5, buffer_callback=keep_inside)
     else:
         file = io.BytesIO()
-        _cloudpickle().Pickler(file, protocol=5, buffer_callback=keep_inside).dump(value)
+        with _collecting() as found:
+            _cloudpickle().Pickler(file, protocol=5, buffer_callback=keep_inside).dump(value)
         data = file.getbuffer()
+        refs = tuple(found.values())
     if len(data) > INLINE_BYTES_MAX:
-        return Large(b"", [memoryview(data), *buffers])
+        return Large(b"", [memoryview(data), *buffers], refs)
     data = bytes(data)
     if len(data) + sum([buffer.nbytes for buffer in buffers]) > INLINE_BYTES_MAX:
-        return Large(data, buffers)
-    return Parcel(data, tuple([bytes(buffer) for buffer in buffers])) if buffers else data
+        return Large(data, buffers, refs)
+    copies = tuple([bytes(buffer) for buffer in buffers])
+    return Parcel(data, copies, False, refs) if copies or refs else data
 
 
 def _is_plain(value: Any, kind: type, depth: int) -> bool:
@@ -247,6 +284,13 @@ def serialize_error(error: BaseException, function_name: str, pid: int, attempt:
         )
         data = _cloudpickle().dumps(TaskError(cause, function_name, text, pid, attempt), protocol=5)
     return Parcel(data, (), True)
+
+
+def dump_with_refs(function: Callable[..., Any]) -> tuple[bytes, tuple[NestedRef, ...]]:
+    """Return a function or class as ``dump_function`` does, and the references it closes over."""
+    with _collecting() as found:
+        payload = dump_function(function)
+    return payload, tuple(found.values())
 
 
 def dump_function(function: Callable[..., Any]) -> bytes:
@@ -343,6 +387,8 @@ def _error_of_fault(fault: Fault) -> BaseException:
         stopped = TaskCancelledError(task, f"{fault.name}(), task {task[:8]}, was cancelled")
         stopped.may_have_run = fault.may_have_run
         return stopped
+    if fault.kind is FaultKind.OWNER_DIED:
+        return OwnerDiedError(fault.name, fault.reason)
     if fault.kind is FaultKind.SHUT_DOWN:
         return StreamClosedError(fault.name, "zgen was shut down before this was ready")
     if fault.kind is FaultKind.ACTOR_DIED:

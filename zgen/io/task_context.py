@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Final
 
-from zgen.ids import NO_STREAM, TaskId
+from zgen.ids import NO_STREAM, TaskId, derive_puts_id
 
 
 class TaskContext:
@@ -16,11 +16,13 @@ class TaskContext:
         attempt: Which execution of it.
         submits: Numbers for the tasks it submits.
         puts: Numbers for the objects it puts.
+        puts_of: The task after which they are named: another one for each attempt, since each has
+            an owner of its own.
         call: The task where it is a call of an actor, else zeroes.
         waits: How many of its threads wait for objects or items. Process lock.
     """
 
-    __slots__ = ("attempt", "call", "puts", "submits", "task", "waits")
+    __slots__ = ("attempt", "call", "puts", "puts_of", "submits", "task", "waits")
 
     def __init__(self, task: TaskId, attempt: int, call: TaskId = NO_STREAM) -> None:
         """Start counting at 0."""
@@ -29,6 +31,7 @@ class TaskContext:
         self.attempt = attempt
         self.submits: Iterator[int] = itertools.count()
         self.puts: Iterator[int] = itertools.count()
+        self.puts_of = derive_puts_id(task, attempt)
         self.waits = 0
 
 

@@ -154,7 +154,8 @@ class LargeObjects:
         except BaseException:
             self.unused(answer.region)
             raise
-        return Stored(answer.node, answer.region, answer.place, large.data, sizes)
+        place = answer.place
+        return Stored(answer.node, answer.region, place, large.data, sizes, large.refs)
 
     def unused(self, region: int) -> None:
         """Give a region back that no value will name."""

@@ -24,7 +24,7 @@ from zgen.core.effects import (
     Report,
     StreamAdvanced,
 )
-from zgen.core.events import BodyBlocked, Dropped
+from zgen.core.events import BodyBlocked, Dropped, WantValues
 from zgen.core.identity import Identity
 from zgen.core.process import ProcessMachine
 from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
@@ -122,6 +122,7 @@ class Runtime:
         self.loop = Loop(
             self.machine, self._mailbox, self._perform, self._perform_inside, self._recorder
         )
+        self.waits.want = lambda names: self.loop.post(WantValues(names))
         self.objects = LargeObjects(
             self.loop, folder, kick, self._wait_for_room, self.refuse_if_lost
         )

@@ -4,7 +4,7 @@ Rules of this file: who waits for what, and for how many of it. It reads the own
 the process lock and changes nothing in them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 from zgen.core.effects import Effect, ObjectsReady, StreamAdvanced
@@ -103,6 +103,8 @@ class Waits:
     def __init__(self, owner: Owner) -> None:
         """Look into ``owner``'s tables."""
         self._owner = owner
+        #: Asks other processes for the values of objects that they own.
+        self.want: Callable[[tuple[ObjectId, ...]], object] = lambda names: None
         #: Object -> waiters. Added by ``add``; removed when it is ready and by ``remove``.
         self._objects: dict[ObjectId, list[CountWaiter]] = {}
         #: Stream -> waiters. Added by ``add``; removed when it advances and by ``remove``.
@@ -148,6 +150,20 @@ class Waits:
             self._objects.setdefault(name, []).append(waiter)
         for stream in streams:
             self._streams.setdefault(stream, []).append(waiter)
+        self.ask(objects)
+
+    def ask(self, names: Iterable[bytes]) -> None:
+        """Ask the owners for those of ``names`` that are borrowed and were not asked for yet."""
+        if not self._owner.borrowing.is_borrower:
+            return
+        records = self._owner.refs.records
+        wanted: list[ObjectId] = []
+        for name in names:
+            record = records.get(ObjectId(name))
+            if record is not None and record.borrow is not None and not record.borrow.asked:
+                wanted.append(ObjectId(name))
+        if wanted:
+            self.want(tuple(wanted))
 
     def remove(
         self, waiter: CountWaiter, objects: Iterable[ObjectId], streams: Iterable[StreamId]

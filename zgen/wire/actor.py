@@ -1,6 +1,6 @@
 """Actors: what a creator tells its actor's worker and its callers, and names on a node."""
 
-from zgen.ids import ActorId, PeerId
+from zgen.ids import ActorId
 from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message, record
 from zgen.wire.session import Address
 
@@ -28,19 +28,6 @@ class ActorSettings:
     name: str = ""
     namespace: str = ""
     description: bytes = b""
-
-
-@message(0x1F)
-class WatchProcess:
-    """Any -> node: tell me of the end of this process, once; at once if it is dead.
-
-    Attributes:
-        peer: The process.
-        incarnation: Its life.
-    """
-
-    peer: PeerId
-    incarnation: int
 
 
 @message(0x60)

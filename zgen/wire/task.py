@@ -4,6 +4,7 @@ from typing import Final
 
 from zgen.ids import ActorId, FunctionId, LeaseId, TaskId
 from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message, record
+from zgen.wire.value import NestedRef
 
 #: ``returns_count`` of a generator task.
 STREAMING: Final = -2
@@ -94,10 +95,12 @@ class DefineFunction:
     Attributes:
         function: Hash of the payload.
         payload: Pickle of the function.
+        refs: References that it closes over.
     """
 
     function: FunctionId
     payload: bytes
+    refs: tuple[NestedRef, ...] = ()
 
 
 @message(0x21)

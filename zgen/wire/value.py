@@ -10,10 +10,11 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import NO_ACTOR, ActorId, PeerId
+from zgen.ids import NO_ACTOR, ActorId, ObjectId, PeerId
 from zgen.limits import INBODY_BYTES_MAX
 from zgen.slotted import slotted
-from zgen.wire.schema import Buffers, Entry
+from zgen.wire.schema import Buffers, Entry, record
+from zgen.wire.session import Address
 from zgen.wire.store import Place
 
 FLAG_ERROR: Final = 1
@@ -21,9 +22,24 @@ FLAG_ERROR: Final = 1
 FLAG_FRAMED: Final = 2
 #: The data names a region of shared memory where the value lies.
 FLAG_STORED: Final = 4
+#: The data begins with the references that lie inside the value.
+FLAG_REFS: Final = 8
 
 #: Each part of a value in shared memory begins at a multiple of this many bytes of its region.
 ALIGNMENT: Final = 64
+
+
+@record
+class NestedRef:
+    """A reference that lies inside a value.
+
+    Attributes:
+        object: The object that it refers to.
+        owner: The process that owns that.
+    """
+
+    object: ObjectId
+    owner: Address
 
 
 @slotted
@@ -34,11 +50,13 @@ class Parcel:
         data: The pickle, without its out-of-band buffers.
         buffers: Out-of-band buffers in order.
         is_error: Whether ``get`` raises it.
+        refs: References inside it, each object once; an error has none.
     """
 
     data: bytes
     buffers: tuple[bytes, ...] = ()
     is_error: bool = False
+    refs: tuple[NestedRef, ...] = ()
 
 
 @slotted
@@ -53,6 +71,7 @@ class Stored:
         place: Where the region lay when it was written.
         data: The pickle, without its out-of-band buffers; empty if it is the first of the parts.
         sizes: Bytes of each part.
+        refs: References inside it, each object once.
     """
 
     node: PeerId
@@ -60,6 +79,7 @@ class Stored:
     place: Place
     data: bytes
     sizes: tuple[int, ...]
+    refs: tuple[NestedRef, ...] = ()
 
 
 def room_bytes(sizes: Iterable[int]) -> int:
@@ -81,6 +101,7 @@ class FaultKind(Enum):
     ACTOR_DIED = "actor died"
     ACTOR_UNAVAILABLE = "actor unavailable"
     CANCELLED = "cancelled"
+    OWNER_DIED = "owner died"
 
 
 @slotted
@@ -141,25 +162,42 @@ def is_error(value: Value) -> bool:
     return isinstance(value, Fault) or (isinstance(value, Parcel) and value.is_error)
 
 
-def unpack_items(entries: Sequence[Entry], buffers: Buffers) -> tuple[list[Value], int]:
-    """Return the values of ``entries``, and how many of them lie in shared memory.
+def refs_of(value: Value) -> tuple[NestedRef, ...]:
+    """Return the references that lie inside ``value``."""
+    return value.refs if isinstance(value, (Parcel, Stored)) else ()
+
+
+def refs_in(values: Iterable[Value]) -> tuple[NestedRef, ...]:
+    """Return the references that lie inside ``values``, one for each value that an object is in."""
+    return tuple([ref for value in values for ref in refs_of(value)])
+
+
+def keeping(values: Iterable[Value]) -> list[Parcel | Stored]:
+    """Return those of ``values`` that may keep something: a region, or objects they refer to."""
+    return [value for value in values if isinstance(value, (Parcel, Stored))]
+
+
+def unpack_items(entries: Sequence[Entry], buffers: Buffers) -> tuple[list[Value], int, bool]:
+    """Return the values of ``entries``, how many lie in shared memory, and whether any has refs.
 
     Raises:
         RemoteProtocolError: As ``unpack``.
     """
     if list(map(type, entries)).count(bytes) == len(entries):
-        return list(entries), 0  # type: ignore[arg-type]  # counted
+        return list(entries), 0, False  # type: ignore[arg-type]  # counted
     values, _ = unpack(entries, buffers)
-    return values, stored_count(values)
+    return values, stored_count(values), any(map(refs_of, values))
 
 
-def pack_items(values: Sequence[Value], buffers: list[bytes]) -> tuple[tuple[Entry, ...], int]:
-    """Return the entries for ``values`` as ``pack`` does, and how many bytes they hold."""
+def pack_items(
+    values: Sequence[Value], buffers: list[bytes]
+) -> tuple[tuple[Entry, ...], int, tuple[NestedRef, ...]]:
+    """Return the entries for ``values`` as ``pack`` does, the bytes they hold, and their refs."""
     if list(map(type, values)).count(bytes) == len(values):
         lengths = list(map(len, values))  # type: ignore[arg-type]  # counted
         if max(lengths, default=0) <= INBODY_BYTES_MAX:
-            return tuple(values), sum(lengths)  # type: ignore[arg-type]  # as above
-    return pack(values, buffers), sum(map(size_bytes, values))
+            return tuple(values), sum(lengths), ()  # type: ignore[arg-type]  # as above
+    return pack(values, buffers), sum(map(size_bytes, values)), refs_in(values)
 
 
 def stored_count(values: Iterable[Value]) -> int:
@@ -179,15 +217,21 @@ def pack(values: Iterable[Value], buffers: list[bytes]) -> tuple[Entry, ...]:
                 entries.append((FLAG_FRAMED, b"", 1))
             continue
         if isinstance(value, Stored):
-            entries.append((FLAG_STORED, _pack_stored(value), 0))
+            packed = _pack_stored(value)
+            if value.refs:
+                entries.append((FLAG_STORED | FLAG_REFS, _pack_refs(value.refs) + packed, 0))
+            else:
+                entries.append((FLAG_STORED, packed, 0))
             continue
         assert isinstance(value, Parcel), value
-        flag = FLAG_ERROR if value.is_error else 0
+        flag, front = FLAG_ERROR if value.is_error else 0, b""
+        if value.refs:
+            flag, front = flag | FLAG_REFS, _pack_refs(value.refs)
         if len(value.data) <= INBODY_BYTES_MAX:
-            entries.append((flag, value.data, len(value.buffers)))
+            entries.append((flag, front + value.data, len(value.buffers)))
         else:
             buffers.append(value.data)
-            entries.append((flag | FLAG_FRAMED, b"", len(value.buffers) + 1))
+            entries.append((flag | FLAG_FRAMED, front, len(value.buffers) + 1))
         buffers.extend(value.buffers)
     return tuple(entries)
 
@@ -196,7 +240,7 @@ def unpack(entries: Sequence[Entry], buffers: Buffers, start: int = 0) -> tuple[
     """Return the values of ``entries`` and the index of the first buffer they did not use.
 
     Raises:
-        RemoteProtocolError: The entries name more buffers than there are.
+        RemoteProtocolError: The entries name more buffers than there are, or what is cut off.
     """
     values: list[Value] = []
     at = start
@@ -205,8 +249,13 @@ def unpack(entries: Sequence[Entry], buffers: Buffers, start: int = 0) -> tuple[
             values.append(entry)
             continue
         flag, data, count = entry
+        refs: tuple[NestedRef, ...] = ()
+        if flag & FLAG_REFS:
+            if flag & FLAG_ERROR:
+                raise RemoteProtocolError("an error with references")
+            refs, data = _unpack_refs(data)
         if flag & FLAG_STORED:
-            values.append(_unpack_stored(data))
+            values.append(_unpack_stored(data, refs))
             continue
         if at + count > len(buffers):
             raise RemoteProtocolError(f"entries name {at + count} buffers, {len(buffers)} came")
@@ -217,7 +266,8 @@ def unpack(entries: Sequence[Entry], buffers: Buffers, start: int = 0) -> tuple[
                 raise RemoteProtocolError("a framed entry without a frame")
             data, own = own[0], own[1:]
         is_error = bool(flag & FLAG_ERROR)
-        values.append(Parcel(data, own, is_error) if own or is_error else data)
+        more = own or is_error or refs
+        values.append(Parcel(data, own, is_error, refs) if more else data)
     return values, at
 
 
@@ -236,19 +286,52 @@ def _pack_stored(value: Stored) -> bytes:
     return fixed + struct.pack(f"!{count}Q", *value.sizes) + value.data
 
 
-def _unpack_stored(packed: bytes) -> Stored:
+def _unpack_stored(packed: bytes, refs: tuple[NestedRef, ...]) -> Stored:
     try:
         node, region, *place, count = _STORED.unpack_from(packed)
         sizes = struct.unpack_from(f"!{count}Q", packed, _STORED.size)
     except struct.error as error:
         raise RemoteProtocolError(f"a stored value that is cut off: {error}") from None
-    stored = Stored(PeerId(node), region, Place(*place), packed[_STORED.size + 8 * count :], sizes)
+    data = packed[_STORED.size + 8 * count :]
+    stored = Stored(PeerId(node), region, Place(*place), data, sizes, refs)
     where = stored.place
     if room_bytes(sizes) > where.room or where.offset + where.room > where.slab_bytes:
         raise RemoteProtocolError("a stored value that does not fit its region")
     return stored
 
 
+def _pack_refs(refs: tuple[NestedRef, ...]) -> bytes:
+    parts = [_COUNT.pack(len(refs))]
+    for ref in refs:
+        owner = ref.owner
+        endpoint = owner.endpoint.encode()
+        parts.append(_REF.pack(ref.object, owner.peer, owner.incarnation, len(endpoint)))
+        parts.append(endpoint)
+    return b"".join(parts)
+
+
+def _unpack_refs(packed: bytes) -> tuple[tuple[NestedRef, ...], bytes]:
+    """Return the references that ``packed`` begins with, and the rest of it."""
+    refs: list[NestedRef] = []
+    try:
+        (count,) = _COUNT.unpack_from(packed)
+        at = _COUNT.size
+        for _ in range(count):
+            name, peer, incarnation, length = _REF.unpack_from(packed, at)
+            at += _REF.size + length
+            if at > len(packed):
+                raise struct.error("an endpoint")
+            endpoint = packed[at - length : at].decode()
+            refs.append(NestedRef(ObjectId(name), Address(PeerId(peer), incarnation, endpoint)))
+    except (struct.error, UnicodeDecodeError) as error:
+        raise RemoteProtocolError(f"references that are cut off: {error}") from None
+    return tuple(refs), packed[at:]
+
+
+#: Number of references; of each the object, its owner's peer and incarnation and the length of
+#: its endpoint, which follows.
+_COUNT: Final = struct.Struct("!I")
+_REF: Final = struct.Struct("!20s16sQH")
 #: Node, region, slab, offset, room, bytes of the slab, whether it is warm, number of sizes; the
 #: sizes and the data follow.
 _STORED: Final = struct.Struct("!16sQQQQQ?I")

@@ -14,8 +14,9 @@ from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
 from zgen.ids import ID_BYTES, NO_ACTOR, LeaseId, PeerId, short
 from zgen.limits import NAMES_COUNT_MAX
-from zgen.wire.actor import ClaimName, FindName, FreeName, NameAnswer, WatchProcess
+from zgen.wire.actor import ClaimName, FindName, FreeName, NameAnswer
 from zgen.wire.lease import ProcessDown
+from zgen.wire.object import WatchProcess
 from zgen.wire.session import Address
 from zgen_node.core.names import Names
 from zgen_node.core.peers import Peers
@@ -60,15 +61,14 @@ class Directory:
         if not self._is_there(peer):
             self._peers.refuse("watch by a stranger", short(peer), out)
             return
-        if self._is_there(said.peer) or self._peers.is_down(said.peer):
-            self._peers.monitors.add(peer, said.peer)
-            if not self._peers.is_down(said.peer):
-                self._peers.monitors.add(said.peer, peer)
-            return
-        reached("dead process watched")
         reason = "it was dead already"
-        down = ProcessDown(said.peer, said.incarnation, 0, -1, 0, reason, _NO_LEASE, 0)
-        out.append(Send(peer, down))
+        dead = ProcessDown(said.peer, said.incarnation, 0, -1, 0, reason, _NO_LEASE, 0)
+        job = self._staffing.jobs.of_driver(said.peer)
+        is_older = job is not None and job.incarnation != said.incarnation
+        lives = self._is_there(said.peer) and not is_older
+        if lives and not self._peers.is_down(said.peer):
+            self._peers.monitors.add(said.peer, peer)
+        self._peers.watch(peer, said.peer, lives, dead, out)
 
     def _is_there(self, peer: PeerId) -> bool:
         worker = self._staffing.pool.get(peer)

@@ -53,6 +53,7 @@ from zgen.wire.lease import (
     WorkerBlocked,
     WorkerReady,
 )
+from zgen.wire.object import KeepWorker
 from zgen_node.core.directory import Directory
 from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease
@@ -127,6 +128,7 @@ class NodeMachine:
             ReturnLease: self._on_return_lease,
             WorkerReady: self._on_worker_ready,
             WorkerBlocked: self._on_worker_blocked,
+            KeepWorker: self._on_keep_worker,
             QueryNode: self._output.on_query,
             **self.storage.messages,
             **self._directory.messages,
@@ -359,6 +361,13 @@ class NodeMachine:
             reached("word about an older lease ignored")
         elif self.leases.set_blocked(lease, said.blocked, now_ns):
             self._staffing.changed()
+
+    def _on_keep_worker(
+        self, peer: PeerId, said: KeepWorker, now_ns: int, out: list[Effect]
+    ) -> None:
+        worker = self.pool.get(peer)
+        if worker is not None:
+            worker.is_lender = said.needed
 
     def _on_worker_exited(self, event: WorkerExited, now_ns: int, out: list[Effect]) -> None:
         worker = self.pool.get(event.worker)

@@ -114,6 +114,24 @@ class Peers:
         self._redials.pop(peer, None)
         self.session.forget(peer, "cannot be reached", out)
 
+    def watch(
+        self, watcher: PeerId, watched: PeerId, lives: bool, dead: ProcessDown, out: list[Effect]
+    ) -> None:
+        """Tell ``watcher`` of a death when it comes, when its line is quiet, or now if it did.
+
+        Args:
+            watcher: Who wants to know.
+            watched: Of whom.
+            lives: Whether that lives, as far as the node knows.
+            dead: What is told if it was forgotten already.
+            out: Effects are added here.
+        """
+        if lives or self.is_down(watched):
+            self.monitors.add(watcher, watched)
+        else:
+            reached("watch of the dead answered at once")
+            out.append(Send(watcher, dead))
+
     def down(self, down: ProcessDown, now_ns: int, out: list[Effect]) -> bool:
         """Note a death; return whether its watchers were told at once, for want of a line."""
         peer = down.peer

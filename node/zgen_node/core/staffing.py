@@ -130,7 +130,7 @@ class Staffing:
         for worker in self.pool.on_timer(now_ns, out):
             job = self.jobs.get(worker.job)
             assert job is not None, "an idle worker of no job"
-            if self.leases.of_owner(worker.worker):
+            if worker.is_lender or self.leases.of_owner(worker.worker):
                 reached("idle worker kept as an owner")
                 self.pool.keep(worker, now_ns)
             elif len(self.pool.of_job(worker.job)) > job.prestart_count:
@@ -192,7 +192,8 @@ class Staffing:
         reached("no room for a worker")
         count -= self.pool.ending_count()
         for worker in self.pool.idle_of_others(job):
-            if count > 0 and not self.leases.of_owner(worker.worker):
+            is_owner = worker.is_lender or self.leases.of_owner(worker.worker)
+            if count > 0 and not is_owner:
                 self.pool.kill(worker, "its place is needed", out)
                 count -= 1
 

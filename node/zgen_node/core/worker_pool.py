@@ -60,6 +60,7 @@ class Worker:
         lease: The lease that it serves. Set by ``lease``; cleared by ``release`` and its exit.
         ending: Why it is to end; empty if it is not.
         start_timed_out: Whether it is to end because it was not ready in time.
+        is_lender: Whether others refer to objects that it owns.
     """
 
     worker: PeerId
@@ -71,6 +72,7 @@ class Worker:
     lease: LeaseId | None = None
     ending: str = ""
     start_timed_out: bool = False
+    is_lender: bool = False
 
     @property
     def state(self) -> WorkerState:

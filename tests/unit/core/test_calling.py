@@ -19,7 +19,8 @@ from zgen.core.effects import Effect, Send, StreamAdvanced
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import LeaseId
 from zgen.limits import ACTOR_UNUSED_NS, LINE_TICK_NS, SECOND
-from zgen.wire.actor import ActorSettings, UnwatchActor, WatchActor, WatchProcess
+from zgen.wire.actor import ActorSettings, UnwatchActor, WatchActor
+from zgen.wire.object import WatchProcess
 from zgen.wire.stream import CloseStream
 from zgen.wire.task import STREAMING
 from zgen.wire.value import FaultKind

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.core.names import FUNCTION, ME, NODE, PAYLOAD, lease, peer, pushed, task
+from zgen.core.borrowing import Borrowing
 from zgen.core.deadlines import earliest
 from zgen.core.effects import (
     Effect,
@@ -18,6 +19,7 @@ from zgen.core.effects import (
 )
 from zgen.core.events import BodyBlocked, TaskEnded
 from zgen.core.executor import Executor
+from zgen.core.ref_table import RefTable
 from zgen.core.store_client import StoreClient
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId
@@ -47,7 +49,9 @@ class Worker:
     """An executor and the time; every step is followed by ``check()``."""
 
     def __init__(self) -> None:
-        self.executor = Executor(StoreClient())
+        store = StoreClient()
+        self.refs = RefTable(store.dropped)
+        self.executor = Executor(store, Borrowing(peer("worker"), self.refs))
         self.executor.node = NODE
         self.now_ns = 1_000_000_000
 

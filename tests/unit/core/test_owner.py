@@ -225,6 +225,7 @@ def test_what_lies_in_shared_memory_goes_when_its_generator_runs_again() -> None
     done = TasksDone((outcome("a", *pack((stored, ERROR), []), kind=OUTCOME_RETRY),))
     bench.owner.handlers[TasksDone](WORKER, done, bench.now_ns, [])
     assert stored in bench.store.dropped
+    bench.owner.borrowing.settle([])
     bench.store.settle([])
     bench.owner.check()
 

@@ -26,9 +26,9 @@ from zgen.wire.actor import (
     KillActor,
     NameAnswer,
     WatchActor,
-    WatchProcess,
 )
 from zgen.wire.lease import ProcessDown, ReturnLease
+from zgen.wire.object import WatchProcess
 from zgen.wire.value import Fault
 
 NO_LEASE = LeaseId(bytes(16))

@@ -7,8 +7,9 @@ import pytest
 from tests.unit.node.fakes import DRIVER, JOB, NO_LEASE, Bench, ask, peer, spawned
 from zgen.core.effects import Effect, Send
 from zgen.ids import NO_ACTOR, ActorId, PeerId, derive_worker_id
-from zgen.wire.actor import ClaimName, FindName, FreeName, NameAnswer, WatchProcess
+from zgen.wire.actor import ClaimName, FindName, FreeName, NameAnswer
 from zgen.wire.lease import EndJob, ProcessDown
+from zgen.wire.object import WatchProcess
 from zgen.wire.session import Address
 from zgen_node.core import directory
 

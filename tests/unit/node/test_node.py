@@ -38,7 +38,8 @@ from zgen.core.events import (
     WorkerSpawned,
 )
 from zgen.ids import derive_worker_id
-from zgen.limits import FLUSH_AT_EXIT_NS, LOG_BACKLOG_BYTES_MAX, MS, SECOND
+from zgen.limits import FLUSH_AT_EXIT_NS, LOG_BACKLOG_BYTES_MAX, MS, SECOND, WORKER_IDLE_NS
+from zgen.wire import object as said_of
 from zgen.wire.codec import decode
 from zgen.wire.lease import (
     EndJob,
@@ -56,6 +57,7 @@ from zgen.wire.lease import (
     WorkerBlocked,
     WorkerReady,
 )
+from zgen.wire.object import KeepWorker
 
 OTHER_DRIVER, TOOL = peer("other driver"), peer("tool")
 OTHER = job("other")
@@ -409,6 +411,27 @@ def test_a_tool_is_told_the_state_of_everything() -> None:
     assert waiting["waits_for"] == "needs num_cpus=1, 0.5 of 1.5 free"
     assert (waiting["what"], waiting["age_ms"]) == ("work b", 5)
     assert state["counts"] == {}
+
+
+def test_whoever_asks_is_told_of_a_death_once_and_at_once_if_it_was_before() -> None:
+    bench = leased()
+    assert bench.say(DRIVER, said_of.WatchProcess(FIRST, 1)) == []
+    assert bench.say(FIRST, said_of.WatchProcess(DRIVER, 1)) == []
+    for process, incarnation in ((OTHER_DRIVER, 3), (DRIVER, 2)):
+        told = bench.say(FIRST, said_of.WatchProcess(process, incarnation))
+        dead = ProcessDown(process, incarnation, 0, -1, 0, "it was dead already", NO_LEASE, 0)
+        assert told == [Send(FIRST, dead)]
+
+
+def test_an_idle_worker_that_lends_is_not_ended() -> None:
+    bench = leased()
+    bench.say(FIRST, KeepWorker(True))
+    bench.join(TOOL)
+    bench.say(TOOL, KeepWorker(True))  # not a worker
+    bench.say(DRIVER, ReturnLease(lease("a"), True))
+    assert KillWorker(FIRST) not in bench.advance(3 * WORKER_IDLE_NS)
+    bench.say(FIRST, KeepWorker(False))
+    assert KillWorker(FIRST) in bench.advance(2 * WORKER_IDLE_NS)
 
 
 def test_a_node_that_leaves_serves_nobody_any_more() -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import PeerId
+from zgen.ids import PeerId, TaskId, object_id
 from zgen.limits import INBODY_BYTES_MAX
 from zgen.wire.schema import Buffers, Entry
+from zgen.wire.session import Address
 from zgen.wire.store import Place
 from zgen.wire.value import (
     FLAG_ERROR,
@@ -19,12 +21,16 @@ from zgen.wire.value import (
     NONE,
     Fault,
     FaultKind,
+    NestedRef,
     Parcel,
     Stored,
     Value,
     is_error,
+    keeping,
     pack,
     pack_items,
+    refs_in,
+    refs_of,
     room_bytes,
     size_bytes,
     unpack,
@@ -165,9 +171,57 @@ def test_a_stored_value_outside_its_region_is_refused(other: Stored) -> None:
 def test_items_are_packed_as_any_values_are(given_values: list[Value]) -> None:
     buffers: list[bytes] = []
     others: list[bytes] = []
-    entries, size = pack_items(given_values, buffers)
+    entries, size, refs = pack_items(given_values, buffers)
     assert (entries, buffers) == (pack(given_values, others), others)
     assert size == sum(map(size_bytes, given_values))
-    back, stored = unpack_items(entries, Buffers(tuple(buffers)))
+    back, stored, nested = unpack_items(entries, Buffers(tuple(buffers)))
+    assert not refs
+    assert not nested
     assert back == unpack(entries, Buffers(tuple(buffers)))[0]
     assert stored == given_values.count(STORED)
+
+
+REFS = (
+    NestedRef(object_id(TaskId(b"t" * 16), 1), Address(PeerId(b"p" * 16), 2, "ipc://a")),
+    NestedRef(object_id(TaskId(b"t" * 16), 2), Address(PeerId(b"q" * 16), 1, "")),
+)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Parcel(b"data", (), False, REFS),
+        Parcel(LARGE, (b"buffer",), False, REFS[:1]),
+        Stored(STORED.node, 7, STORED.place, b"data", (1,), REFS),
+    ],
+    ids=["inline", "framed", "stored"],
+)
+def test_references_travel_with_the_value_that_they_lie_in(value: Value) -> None:
+    buffers: list[bytes] = []
+    entries, _, refs = pack_items([b"plain", value], buffers)
+    assert refs == refs_of(value)
+    assert unpack_items(entries, Buffers(tuple(buffers))) == (
+        [b"plain", value],
+        int(type(value) is Stored),
+        True,
+    )
+    assert refs_in([b"plain", value, value]) == refs * 2
+    assert keeping([b"plain", value, Fault(FaultKind.REFUSED, "f")]) == [value]
+    assert refs_of(b"plain") == ()
+
+
+def test_references_that_are_cut_off_are_refused() -> None:
+    entry: Any = pack([Parcel(b"", (), False, REFS)], [])[0]
+    flag, packed, count = entry
+    for end in range(len(packed)):
+        with pytest.raises(RemoteProtocolError, match="cut off"):
+            unpack([(flag, packed[:end], count)], Buffers(()))
+    bad = packed[:-1].replace(b"ipc://a", b"ipc://\xff") + packed[-1:]
+    with pytest.raises(RemoteProtocolError, match="cut off"):
+        unpack([(flag, bad, count)], Buffers(()))
+
+
+def test_an_error_with_references_is_refused() -> None:
+    entries = pack([Parcel(b"", (), True, REFS)], [])
+    with pytest.raises(RemoteProtocolError, match="an error with references"):
+        unpack(entries, Buffers(()))

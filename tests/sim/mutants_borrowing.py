@@ -1,0 +1,96 @@
+"""Fences of borrowed references; part of ``tests.sim.mutants``."""
+
+from __future__ import annotations
+
+from tests.sim.mutant import Mutant
+
+BORROWING = "zgen/core/borrowing.py"
+EXCHANGE = "zgen/core/ref_exchange.py"
+LENT = "zgen/core/lent_refs.py"
+
+BORROW = (
+    Mutant(
+        "an owner counts a borrower as it sends",
+        "P4",
+        BORROWING,
+        "        table = self.lent.borrowers\n        if ref.owner.peer != self._me:\n",
+        "        table = self.lent.borrowers\n        if ref.owner.peer == self._me:\n"
+        "            return\n        if True:\n",
+        "borrow",
+        1,
+    ),
+    Mutant(
+        "a lender keeps its borrow until the owner has counted the borrower",
+        "P4",
+        BORROWING,
+        "            table = self.lent.loans\n",
+        "            return\n",
+        "borrow",
+        59,
+    ),
+    Mutant(
+        "what the dead had borrowed is kept for whom they passed it on to",
+        "P4",
+        LENT,
+        "now_ns + BORROW_GRACE_NS",
+        "now_ns",
+        "borrow",
+        307,
+    ),
+    Mutant(
+        "the death of an owner is told to those who wait",
+        "P2",
+        EXCHANGE,
+        "            self._settlement.settle(borrowing.owner_died(peer, fault), now_ns, out)\n",
+        "            pass\n",
+        "borrow",
+        2,
+    ),
+    Mutant(
+        "a borrower has the owner watched",
+        "P2",
+        BORROWING,
+        "            self.watch(address.peer, address.incarnation, out)\n            lender",
+        "            lender",
+        "borrow",
+        12,
+    ),
+    Mutant(
+        "a node tells at once of who is dead already",
+        "P2",
+        "node/zgen_node/core/peers.py",
+        "            out.append(Send(watcher, dead))\n",
+        "            pass\n",
+        "borrow",
+        2,
+    ),
+    Mutant(
+        "an answer holds what it refers to until it has left",
+        "P4",
+        BORROWING,
+        "        self.hold(value)\n"
+        "        out.append(Send(borrower, _said(name, value), refs=refs_of(value), gives=True))\n",
+        "        out.append(Send(borrower, _said(name, value), refs=refs_of(value)))\n",
+        "borrow",
+        306,
+    ),
+    Mutant(
+        "a value that goes lets go of what it refers to",
+        "P3",
+        BORROWING,
+        "                    self._refs.unpin(ref.object)\n",
+        "                    pass\n",
+        "borrow",
+        0,
+    ),
+    Mutant(
+        "loans of what a dead owner had are over",
+        "P3",
+        BORROWING,
+        "                self.lent.uncount(self.lent.loans, peer, name, counts[name])\n"
+        "                self._refs.unpin(name)\n",
+        "                pass\n",
+        "borrow",
+        30,
+    ),
+)

@@ -1,0 +1,62 @@
+"""Between an owner's tables: what keeps each object, and which value lies in each region.
+
+Rules of this file: it looks and changes nothing. For invariants, and for people who ask.
+"""
+
+from zgen.core.lease_client import LeaseClient
+from zgen.core.placement import Placement
+from zgen.core.ref_table import RefTable
+from zgen.core.region_table import RegionTable
+from zgen.core.stream_in import StreamsIn
+from zgen.core.task_table import Doing, TaskTable
+from zgen.ids import ObjectId, short
+from zgen.wire.value import Stored, Value, refs_in
+
+
+def needs(
+    refs: RefTable, tasks: TaskTable, streams: StreamsIn, placement: Placement
+) -> list[ObjectId]:
+    """Return what tasks, values and functions refer to, an object for each that does."""
+    values = _values_of(refs, streams, borrowed=True)
+    names: list[ObjectId] = []
+    for entry in tasks.entries.values():
+        values.append(entry.spec.arguments)
+        names.extend(entry.spec.slots)
+    return names + [ref.object for ref in (*refs_in(values), *placement.closed_over())]
+
+
+def check_regions(refs: RefTable, streams: StreamsIn, regions: RegionTable) -> None:
+    """Assert that each region that is named is named by one value of this process."""
+    values = _values_of(refs, streams, borrowed=False)
+    named = [value.region for value in values if type(value) is Stored]
+    known = [number for number, region in regions.regions.items() if region.named]
+    assert sorted(named) == sorted(known), f"values name {named}, known are {known}"
+
+
+def check_tasks(tasks: TaskTable, leases: LeaseClient, streams: StreamsIn, refs: RefTable) -> None:
+    """Assert that tasks, leases and streams know of each other."""
+    for task, entry in tasks.entries.items():
+        if entry.lease is not None and not entry.spec.method:
+            assert task in leases.held[entry.lease].in_flight, entry.doing.story()
+        for name in entry.spec.slots:
+            assert refs.records[name].pins > 0, entry.doing.story()
+    for lease, held in leases.held.items():
+        for task in held.in_flight:
+            assert tasks.entries[task].lease == lease, f"task {short(task)} is elsewhere"
+    for stream, record in streams.streams.items():
+        assert record.ended or stream in tasks.entries, f"stream {record} has no task"
+    waiting = [task for pool in leases.pools.values() for task in pool.queue]
+    states = [tasks.entries[task].doing.state for task in waiting]
+    assert all(state is Doing.WAITING_LEASE for state in states), states
+
+
+def _values_of(refs: RefTable, streams: StreamsIn, *, borrowed: bool) -> list[Value]:
+    """Return the values of objects and of items that nobody has taken."""
+    values = [
+        record.value
+        for record in refs.records.values()
+        if record.value is not None and (borrowed or record.borrow is None)
+    ]
+    for stream in streams.streams.values():
+        values.extend(stream.unread)
+    return values
