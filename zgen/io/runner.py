@@ -28,6 +28,7 @@ from zgen.ids import (
     hash_function,
 )
 from zgen.io import serializer
+from zgen.io.endings import close_body, flush_output
 from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
@@ -189,7 +190,7 @@ class Runner:
         return Waiter()
 
     def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
-        _flush_output()  # before its owner hears of the end, and leaves perhaps
+        flush_output()  # before its owner hears of the end, and leaves perhaps
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
         if self._held:
             self._held.pop(start.task.task, None)
@@ -298,7 +299,7 @@ class Runner:
             values += failure * (count - len(values))
             return OUTCOME_RETRY if outcome == OUTCOME_RETRY else OUTCOME_VALUE, tuple(values)
         finally:
-            _close(body)
+            close_body(body)
         return OUTCOME_VALUE, tuple(values)
 
     def _results(self, start: StartTask, result: Any) -> tuple[Value, ...]:
@@ -350,7 +351,7 @@ class Runner:
             self._exit(leaving)
         except BaseException as error:
             outcome, values = self._failure(start, error)
-            _close(body)
+            close_body(body)
             self._end(start, outcome, values)
         else:
             self._end(start, OUTCOME_VALUE, ())
@@ -390,22 +391,3 @@ def _stepped(start: StartTask, body: AsyncGenerator[Any, None]) -> Generator[Any
     from zgen.io.async_bodies import stepped  # asyncio is loaded by who needs it
 
     return stepped(body, start.task.name)
-
-
-def _flush_output() -> None:
-    """Let go what the body printed without an end of line; it may have replaced the streams."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except Exception:
-        return
-
-
-def _close(body: Generator[Any, None, Any] | None) -> None:
-    """Let a body that will not be resumed run its ``finally``."""
-    if body is None:
-        return
-    try:
-        body.close()
-    except Exception as error:
-        print(f"closing a generator raised {error!r}", file=sys.stderr)  # noqa: T201  # for the worker's log
