@@ -22,6 +22,7 @@ from zgen.ids import (
     task_of,
 )
 from zgen.io import clock, serializer
+from zgen.io.nested_refs import collect
 from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
 from zgen.limits import SECOND, TAKE_COUNT_MAX
@@ -101,7 +102,7 @@ class ObjectRef(AwaitableRef[T_co], Generic[T_co]):
             raise ObjectLostError(self.hex(), "its zgen was shut down")
         borrow = self.record.borrow
         owner = borrow.owner if borrow else runtime.machine.session.identity.address
-        if not serializer.collect(NestedRef(self._id, owner)):
+        if not collect(NestedRef(self._id, owner)):
             raise NestedRefError(
                 f"{self!r} was to be pickled by hand, and zgen could not tell for how long its "
                 "object is needed; put it into an argument, a result or zgen.put()"

@@ -12,6 +12,7 @@ import zgen
 from tests.integration import leaks
 from tests.integration.gates import Gate
 from tests.integration.watching import wait_until
+from zgen.limits import BORROW_GRACE_NS, SECOND
 from zgen.runtime import process
 from zgen.runtime.process import Runtime
 
@@ -42,7 +43,8 @@ def runtime(shared_node: Runtime) -> Iterator[Runtime]:
         gc.collect()  # the test's exceptions keep its frames in cycles
         return False
 
-    wait_until(let_go, 5.0, "what the test held is let go")
+    # What a process had borrowed that the test killed is kept for a while.
+    wait_until(let_go, 5.0 + BORROW_GRACE_NS / SECOND, "what the test held is let go")
     with shared_node.loop.lock:
         shared_node.machine.check()
     assert shared_node.waits.is_idle()

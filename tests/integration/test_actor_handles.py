@@ -14,6 +14,7 @@ from tests.integration.gates import Gate
 from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import is_alive, wait_until
 from zgen.exceptions import ActorDiedError, NestedRefError
+from zgen.runtime.process import Runtime
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -140,8 +141,14 @@ def test_kill_by_a_handle_that_was_passed_ends_the_actor() -> None:
         get(counter.add.remote())
 
 
-def test_a_closure_over_a_handle_keeps_the_actor() -> None:
-    counter = Counter.remote()
+@pytest.fixture(scope="module")
+def for_ever(shared_node: Runtime) -> Any:
+    """Make an actor that the function closes over which the test below defines."""
+    return Counter.remote()
+
+
+def test_a_closure_over_a_handle_keeps_the_actor(for_ever: Any) -> None:
+    counter = for_ever
 
     @zgen.remote
     def close_over() -> int:

@@ -1,7 +1,6 @@
 """Everything a machine may ask for.
 
-Performed in list order. ``Transmit`` may fail in any way a network can; the session makes up for
-it.
+Performed in list order. What a network may do to ``Transmit``, the session makes up for.
 """
 
 from typing import Any, TypeAlias
@@ -16,8 +15,7 @@ from zgen.wire.session import Address
 from zgen.wire.task import PushedCall, PushedTask
 from zgen.wire.value import NestedRef, Value
 
-#: Lease and first push of a message that carries tasks: what its sender is told of if it never
-#: arrives.
+#: Lease and first push of a message with tasks: its sender hears of them if it never arrives.
 PushToken: TypeAlias = tuple[LeaseId, int]
 
 

@@ -1,12 +1,9 @@
 """Worker side: routes pushes, yields and ends between admission and reports.
 
 Theory of operation. Pushed tasks queue in ``admission``; the body of the first runs outside, and
-what it
-yields comes back as events. Where item bytes pile up unacknowledged, or the window of a stream is
-full,
-the body is held before its next item; nothing is dropped. A task that blocks gives its resources
-back to
-the node for as long.
+what it yields comes back as events. Where item bytes pile up unacknowledged, or the window of a
+stream is full, the body is held before its next item; nothing is dropped. A task that blocks gives
+its resources back to the node for as long.
 """
 
 from collections.abc import Callable
@@ -180,11 +177,7 @@ class Executor:
             all_waiting += [each.call for each in self.calls.running.values()]
         for waiting in all_waiting:
             values.extend((waiting.arguments, *waiting.slots))
-        for record in self.reports.streams.values():
-            values.extend(record.waiting)
-        for line in self.reports.lines.values():
-            for _, results in line.outcomes:
-                values.extend(results)
+        values += self.reports.values()
         return [ref.object for ref in (*refs_in(values), *self._closed_over)]
 
     def _on_push_tasks(

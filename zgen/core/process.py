@@ -10,14 +10,8 @@ from typing import Any, Final
 
 from zgen.core import events as ev
 from zgen.core import owner_audit
-from zgen.core.actor_events import (
-    CallActor,
-    CreateActor,
-    ExitActor,
-    FindActor,
-    KillActorNow,
-    NameActor,
-)
+from zgen.core.actor_events import ExitActor
+from zgen.core.actor_requests import ActorRequests
 from zgen.core.cancel_words import CancelRequested
 from zgen.core.deadlines import Deadlines, earliest
 from zgen.core.effects import Effect, Exit, Send
@@ -33,10 +27,9 @@ from zgen.core.store_client import StoreClient
 from zgen.core.store_events import OpenView, RegionUnused, WantRegion
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
-from zgen.wire.actor import ActorAt, ClaimName, FindName
+from zgen.wire.actor import ActorAt
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import LeaseGranted, ProcessDown, WorkerReady
-from zgen.wire.session import Address
 from zgen.wire.store import AskEvict, RegionsHeld, RegionsLeased, RegionsRefused
 from zgen.wire.task import CancelTask
 from zgen.wire.value import Parcel, Stored
@@ -64,6 +57,7 @@ class ProcessMachine:
         self.owner = Owner(identity.address.peer, self.store)
         self.executor = Executor(self.store, self.owner.borrowing) if executes else None
         owner = self.owner
+        self.requests = ActorRequests(self.session, owner.actors, owner.placement)
         owner.borrowing.session = self.session
         self.exchange = RefExchange(
             self.session, owner.refs, owner.borrowing, owner.settlement, executes=executes
@@ -97,11 +91,7 @@ class ProcessMachine:
             ev.RegisterDriver: lambda e, now, out: self.owner.placement.register(e, out),
             ev.DefineTaskFunction: self._on_define_function,
             ev.SubmitTask: lambda e, now, out: self.owner.submit(e, now, out),
-            CreateActor: lambda e, now, out: self.owner.actors.create(e, now, out),
-            CallActor: self._on_call,
-            KillActorNow: self._on_kill,
-            NameActor: self._on_name_actor,
-            FindActor: self._on_find_actor,
+            **self.requests.handlers,
             CancelRequested: self._on_cancel_requested,
             ev.PutObject: self._on_put,
             ev.TakeItems: self.owner.take,
@@ -228,7 +218,7 @@ class ProcessMachine:
                 if self.session.is_fenced(message.worker.peer, message.worker.incarnation):
                     raise RemoteProtocolError("a grant of a dead worker")
                 self.session.dial(message.worker, out)
-            elif kind is ActorAt and self._is_dead(message.worker, out):
+            elif kind is ActorAt and self.requests.is_dead(message.worker, out):
                 reached("actor found at a dead worker")
                 return  # its creator will say what became of it
             handler(sender, message, now_ns, out)
@@ -288,38 +278,6 @@ class ProcessMachine:
     ) -> None:
         self.owner.borrowing.hold(Parcel(b"", (), False, event.refs))
         self.owner.placement.define(event.function, event.payload, event.refs)
-
-    def _on_call(self, event: CallActor, now_ns: int, out: list[Effect]) -> None:
-        is_dead = self._is_dead(event.creator, out)
-        self.owner.actors.call(event, now_ns, out)
-        if is_dead:
-            self.owner.actors.calling.on_down(event.creator.peer, [], now_ns, out)
-
-    def _on_kill(self, event: KillActorNow, now_ns: int, out: list[Effect]) -> None:
-        if not self._is_dead(event.creator, out):
-            self.owner.actors.kill(event, now_ns, out)
-
-    def _on_name_actor(self, event: NameActor, now_ns: int, out: list[Effect]) -> None:
-        me = self.session.identity.address
-        claim = ClaimName(
-            event.query, event.namespace, event.name, event.actor, me, event.description
-        )
-        self._to_node(claim, out)
-
-    def _on_find_actor(self, event: FindActor, now_ns: int, out: list[Effect]) -> None:
-        self._to_node(FindName(event.query, event.namespace, event.name), out)
-
-    def _to_node(self, message: Any, out: list[Effect]) -> None:
-        if self.owner.placement.node is not None:
-            out.append(Send(self.owner.placement.node, message))
-
-    def _is_dead(self, process: Address, out: list[Effect]) -> bool:
-        """Have a line to another process; return whether it was declared dead."""
-        me = self.session.identity.address.peer
-        if process.peer == me:
-            return False
-        self.session.dial(process, out)
-        return self.session.is_fenced(process.peer, process.incarnation)
 
     def _on_put(self, event: ev.PutObject, now_ns: int, out: list[Effect]) -> None:
         if type(event.value) is Stored:

@@ -267,6 +267,16 @@ class StreamsOut:
                 record.waiting.clear()
                 record.first = record.count
 
+    def values(self) -> list[Value]:
+        """Return the items and results that have not left."""
+        values: list[Value] = []
+        for record in self.streams.values():
+            values.extend(record.waiting)
+        for line in self.lines.values():
+            for _, results in line.outcomes:
+                values.extend(results)
+        return values
+
     def check(self) -> None:
         """Assert the invariants of lines and streams."""
         for owner, line in self.lines.items():

@@ -10,10 +10,8 @@ import importlib.util
 import io
 import pickle
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 from zgen.exceptions import (
@@ -32,7 +30,8 @@ from zgen.exceptions import (
     WorkerCrashedError,
     ZgenError,
 )
-from zgen.ids import ObjectId, short
+from zgen.ids import short
+from zgen.io.nested_refs import collecting
 from zgen.limits import INLINE_BYTES_MAX
 from zgen.slotted import slotted
 from zgen.wire.value import NONE, Fault, FaultKind, NestedRef, Parcel, Value
@@ -103,34 +102,6 @@ class Slot:
         return Slot, (self.index,)
 
 
-class _Found(threading.local):
-    """The references that the value has which this thread pickles for zgen; None if it does not."""
-
-    refs: dict[ObjectId, NestedRef] | None = None
-
-
-_found: Final = _Found()
-
-
-def collect(ref: NestedRef) -> bool:
-    """Note a reference inside what is being pickled; return False if that is not for zgen."""
-    if _found.refs is None:
-        return False
-    _found.refs[ref.object] = ref
-    return True
-
-
-@contextmanager
-def _collecting() -> Iterator[dict[ObjectId, NestedRef]]:
-    """Note the references in what the block pickles."""
-    found: dict[ObjectId, NestedRef] = {}
-    before, _found.refs = _found.refs, found
-    try:
-        yield found
-    finally:
-        _found.refs = before
-
-
 #: What the C pickler does as cloudpickle does, and containers that are looked into.
 _ATOMS: Final = frozenset({*_PLAIN, type(None), Slot})
 _CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
@@ -191,7 +162,7 @@ def _serialize_with_buffers(value: Any, kind: type) -> Value | Large:
         data = pickle.dumps(value, 5, buffer_callback=keep_inside)
     else:
         file = io.BytesIO()
-        with _collecting() as found:
+        with collecting() as found:
             _cloudpickle().Pickler(file, protocol=5, buffer_callback=keep_inside).dump(value)
         data = file.getbuffer()
         refs = tuple(found.values())
@@ -288,7 +259,7 @@ def serialize_error(error: BaseException, function_name: str, pid: int, attempt:
 
 def dump_with_refs(function: Callable[..., Any]) -> tuple[bytes, tuple[NestedRef, ...]]:
     """Return a function or class as ``dump_function`` does, and the references it closes over."""
-    with _collecting() as found:
+    with collecting() as found:
         payload = dump_function(function)
     return payload, tuple(found.values())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.core.names import FUNCTION, ME, NODE, OTHER_WORKER, lease, pushed, task
+from tests.unit.core.names import FUNCTION, ME, NODE, OTHER_WORKER, lease, pushed, result, task
 from tests.unit.core.test_executor import Worker
 from zgen.core.actor_effects import ActorOver
 from zgen.core.actor_events import ExitActor
@@ -15,10 +15,11 @@ from zgen.ids import ActorId, LeaseId, PeerId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, LINE_BUSY_NS
 from zgen.wire.actor import ActorExits, ActorSettings, EndActor, HostActor
 from zgen.wire.lease import WorkerBlocked
+from zgen.wire.session import Address
 from zgen.wire.store import Place
 from zgen.wire.stream import CloseStream, Consumed
 from zgen.wire.task import OUTCOME_ERROR, STREAMING, PushedCall, PushedTask, PushTasks
-from zgen.wire.value import NONE, Stored, pack
+from zgen.wire.value import NONE, NestedRef, Parcel, Stored, pack
 
 ACTOR = ActorId(task("actor"))
 LIFE = lease("life")
@@ -205,3 +206,15 @@ def test_a_queued_stream_knows_what_its_caller_took_of_an_earlier_attempt() -> N
     assert host.executor.calls.waiting()[0].consumed == 0
     host.hear(Consumed(task("b"), 0, 7))
     assert host.executor.calls.waiting()[0].consumed == 7
+
+
+def test_what_calls_refer_to_is_needed_until_they_have_ended() -> None:
+    host = Host().alive()
+    ref = NestedRef(result("kept"), Address(ME, 1, "ipc://me"))
+    host.call("first", "second")
+    calls = host.executor.calls
+    assert calls is not None
+    running = calls.running[task("first")].call
+    (waiting,) = calls.waiting()
+    running.arguments = waiting.arguments = Parcel(b"", (), False, (ref,))
+    assert host.executor.needs() == [ref.object, ref.object]

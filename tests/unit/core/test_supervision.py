@@ -33,6 +33,7 @@ from tests.unit.core.names import (
 from zgen.core.effects import NodeLost, ObjectsReady, Send
 from zgen.core.supervision import EXITED, KILLED, NO_HANDLE
 from zgen.exceptions import RemoteProtocolError
+from zgen.ids import TaskId
 from zgen.limits import ACTOR_END_NS, SECOND, WORKERS_LOST_COUNT_MAX
 from zgen.wire.actor import (
     ActorExits,
@@ -46,7 +47,7 @@ from zgen.wire.actor import (
 )
 from zgen.wire.lease import LeaseRefused, ReturnLease
 from zgen.wire.task import DefineFunction, PushedCall, PushTasks
-from zgen.wire.value import NONE, Fault, FaultKind
+from zgen.wire.value import NONE, Fault, FaultKind, Parcel
 
 CALLER = peer("caller")
 NAMED = ActorSettings(name="one", namespace="space")
@@ -372,3 +373,13 @@ def test_an_actor_is_not_created_after_the_node_died() -> None:
     assert bench.create(NAMED) == [ObjectsReady((HANDLE,))]
     bench.let_go()
     assert not bench.is_known()
+
+
+def test_what_constructor_arguments_refer_to_is_let_go_where_no_restart_is_left() -> None:
+    bench = ActorBench()
+    bench.create()
+    arguments = Parcel(b"args")
+    bench.owner.tasks.entries[TaskId(ACTOR)].spec.arguments = arguments
+    bench.grant_actor()
+    bench.created()
+    assert bench.owner.refs.dropped == [arguments]
