@@ -125,7 +125,7 @@ MUTANTS = (
         "        line.closing_seen_ns = None\n        ready: list",
         "        ready: list",
         "cluster",
-        36,
+        12,
     ),
     Mutant(
         "the started mark tells what may not run again",
@@ -339,7 +339,7 @@ MUTANTS = (
         "            if region in self.writing:\n",
         "            if False:\n",
         "cluster",
-        95,
+        44,
     ),
     Mutant(
         "what is leased for the dead goes back",
@@ -349,7 +349,7 @@ MUTANTS = (
         "            self._return([leased.region for leased in regions], out)\n",
         "",
         "cluster",
-        7,
+        12,
     ),
     Mutant(
         "the region of a replayed item is released",

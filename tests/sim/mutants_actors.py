@@ -36,7 +36,7 @@ ACTORS = (
         "        for call in reversed(calls):\n",
         "        for call in calls:\n",
         "actors",
-        3,
+        1,
     ),
     Mutant(
         "a call of an actor that keeps order waits for those before it",
@@ -45,7 +45,7 @@ ACTORS = (
         "next(iter(queue if target.in_order else ready))",
         "next(iter(ready))",
         "actors",
-        5,
+        1,
     ),
     Mutant(
         "where the next life is counts only after this one was decided on",
@@ -54,7 +54,7 @@ ACTORS = (
         "            target.next = said\n            return False\n",
         "            pass\n",
         "actors",
-        53,
+        39,
     ),
     Mutant(
         "who calls an actor watches its worker",

@@ -53,7 +53,7 @@ BORROW = (
         "            self.watch(address.peer, address.incarnation, out)\n            lender",
         "            lender",
         "borrow",
-        12,
+        25,
     ),
     Mutant(
         "a node tells at once of who is dead already",
@@ -62,7 +62,7 @@ BORROW = (
         "            out.append(Send(watcher, dead))\n",
         "            pass\n",
         "borrow",
-        2,
+        25,
     ),
     Mutant(
         "an answer holds what it refers to until it has left",

@@ -61,6 +61,6 @@ FLOW = (
         "        self.holds.free_of(owner, out)\n",
         "",
         "cluster",
-        37,
+        163,
     ),
 )

@@ -54,9 +54,8 @@ class ProcessMachine:
         """Start without a node; ``executes`` for a worker."""
         self.session = Session(identity)
         self.store = StoreClient()
-        self.owner = Owner(identity.address.peer, self.store)
-        self.executor = Executor(self.store, self.owner.borrowing) if executes else None
-        owner = self.owner
+        owner = self.owner = Owner(identity.address.peer, self.store)
+        self.executor = Executor(self.store, owner.borrowing) if executes else None
         self.requests = ActorRequests(self.session, owner.actors, owner.placement)
         owner.borrowing.session = self.session
         self.exchange = RefExchange(
