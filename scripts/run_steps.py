@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from typing import IO, Final
 
@@ -37,6 +38,8 @@ class Step:
         self._began = time.monotonic()
         self._output = output
         self._process = subprocess.Popen(command, env=env, stdout=output, stderr=output)
+        self._waiter = threading.Thread(target=self._await_end)
+        self._waiter.start()
 
     @property
     def row(self) -> tuple[str, float, str]:
@@ -45,13 +48,16 @@ class Step:
 
     def wait(self) -> None:
         """Wait for its end and print what it kept, and how it ended."""
-        self.status = self._process.wait()
-        self.took_s = time.monotonic() - self._began
+        self._waiter.join()
         if self._output is not None:
             print(f"\n=== {self.name}", flush=True)
             self._output.seek(0)
             sys.stdout.buffer.write(self._output.read())
         print(f"=== {self.name}: {self.row[2]}, {self.took_s:.1f} s", flush=True)
+
+    def _await_end(self) -> None:
+        self.status = self._process.wait()
+        self.took_s = time.monotonic() - self._began
 
 
 def run(groups: list[str]) -> int:

@@ -28,7 +28,8 @@ def cancel(
     Raises:
         TypeError: ``ref`` is neither.
         ValueError: By force, for a call of an actor.
-        NotImplementedError: It is a call of an actor, which zgen cannot cancel yet.
+        NotImplementedError: It is a call of an actor, or the reference is borrowed from the process
+            that made the call: zgen cannot cancel these yet.
     """
     if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(
@@ -48,4 +49,11 @@ def cancel(
                     "force=True is not for calls of actors; zgen.kill() ends the actor"
                 )
             raise NotImplementedError("zgen.cancel() of a call of an actor is not built yet")
+        if isinstance(ref, ObjectRef) and ref.record.borrow is not None:
+            if ref.record.value is not None:
+                return  # it has ended
+            raise NotImplementedError(
+                "zgen.cancel() of a borrowed reference is not built yet; cancel the task in the "
+                "process that submitted it"
+            )
         runtime.loop.post(CancelRequested(task, force, recursive))

@@ -141,6 +141,7 @@ def test_with_restarts_the_call_in_flight_fails_and_the_next_life_begins_anew(
     wait_until(lambda: isinstance(outcome(actor), ActorDiedError), 20.0, "its end is known")
 
 
+@pytest.mark.ray_docs("145")
 def test_max_task_retries_runs_the_call_in_flight_again_in_order(tmp_path: Path) -> None:
     log, pids = tmp_path / "log", tmp_path / "pids"
     actor = Fragile.options(max_restarts=-1, max_task_retries=-1).remote()
@@ -150,6 +151,7 @@ def test_max_task_retries_runs_the_call_in_flight_again_in_order(tmp_path: Path)
     assert marks(log) == ["called", "called"]
 
 
+@pytest.mark.ray_docs("47", "145")
 def test_streams_of_an_actor_go_on_after_kills(
     runtime: Runtime, hangman: Hangman, tmp_path: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_streams_of_an_actor_go_on_after_kills(
 
 
 @pytest.mark.parametrize("restarts", [0, 1])
+@pytest.mark.ray_docs("100-104")
 def test_without_retries_what_was_reported_comes_first_then_one_error_then_the_end(
     runtime: Runtime, tmp_path: Path, restarts: int
 ) -> None:

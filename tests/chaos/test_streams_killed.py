@@ -70,6 +70,7 @@ def waits_at(index_waited: int, log: str, pids: str) -> Iterator[int]:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.ray_docs("47", "144")
 def test_a_hundred_streams_survive_a_kill_at_a_random_item(
     runtime: Runtime, hangman: Hangman, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_hundred_streams_survive_a_kill_at_a_random_item(
     assert not any(map(is_alive, hangman.killed))
 
 
+@pytest.mark.ray_docs("100-104")
 def test_without_retries_what_was_reported_comes_first_then_one_error_then_the_end(
     runtime: Runtime, tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_as_many_calls_of_a_threaded_actor_run_at_a_time_as_it_says(gate: Gate) 
     assert max(get(entered)) == 3
 
 
+@pytest.mark.ray_docs("46", "108-109")
 def test_streams_of_a_threaded_actor_run_side_by_side() -> None:
     actor = Threaded.remote()
     streams = [actor.meet_midway.remote(50) for _ in range(3)]
@@ -291,6 +292,7 @@ def test_max_concurrency_bounds_the_calls_of_an_async_actor() -> None:
         get(wake)
 
 
+@pytest.mark.ray_docs("46", "108-109")
 def test_async_and_sync_generators_of_an_async_actor_stream_side_by_side() -> None:
     actor = Async.remote()
     kinds = [actor.count, actor.rush, actor.sync_count]
@@ -304,6 +306,7 @@ def test_async_and_sync_generators_of_an_async_actor_stream_side_by_side() -> No
     assert [list(stream) for stream in streams] == [[]] * 60
 
 
+@pytest.mark.ray_docs("46")
 def test_a_thousand_streams_of_one_async_actor_are_open_at_once(runtime: Runtime) -> None:
     @zgen.remote
     class Serves(RemoteClass):

@@ -282,6 +282,7 @@ def test_what_every_actor_has_besides_its_methods() -> None:
 
 
 # -- streams ---------------------------------------------------------------------------------------
+@pytest.mark.ray_docs("45", "108-109")
 def test_generator_methods_stream() -> None:
     counter = Counter.remote()
     stream = counter.count.remote(100)
@@ -332,6 +333,7 @@ def test_a_dropped_stream_leaves_the_actor_usable() -> None:
     assert get(counter.add.remote()) == 2001
 
 
+@pytest.mark.ray_docs("48")
 def test_wait_takes_streams_and_references_of_actors(gate: Gate) -> None:
     fast, slow = Counter.remote(), Counter.remote()
     stream, ref = fast.count.remote(1), slow.wait.remote(gate)
@@ -350,6 +352,7 @@ def test_an_error_of_a_method_is_raised_by_get_and_the_actor_lives_on() -> None:
     assert get(counter.add.remote()) == 1
 
 
+@pytest.mark.ray_docs("98-100")
 def test_an_error_of_a_generator_method_comes_at_its_place() -> None:
     counter = Counter.remote()
     stream = counter.count_then_fail.remote(2)

@@ -191,10 +191,12 @@ def test_without_an_event_loop_a_wait_is_refused_and_leaves_nothing(
 
 # -- generators ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 3000])
+@pytest.mark.ray_docs("60-62", "118-119")
 def test_items_come_in_yield_order_each_once(kind: str, count: int) -> None:
     assert run_in(kind, values(numbers.remote(count))) == list(range(count))
 
 
+@pytest.mark.ray_docs("66-67")
 def test_after_the_last_item_every_step_says_that_it_is_over(kind: str) -> None:
     async def main() -> None:
         stream = numbers.remote(1)
@@ -207,6 +209,7 @@ def test_after_the_last_item_every_step_says_that_it_is_over(kind: str) -> None:
     run_in(kind, main())
 
 
+@pytest.mark.ray_docs("118-119")
 def test_both_ways_to_step_share_one_cursor(kind: str) -> None:
     async def main() -> None:
         stream = numbers.remote(200)
@@ -267,6 +270,7 @@ def test_nothing_can_be_sent_raised_or_closed(runtime: Runtime) -> None:
             call()
 
 
+@pytest.mark.ray_docs("73", "161-163", "172-173")
 def test_a_thousand_streams_are_read_in_one_loop(kind: str) -> None:
     async def main() -> None:
         lists = await asyncio.gather(*[values(numbers.remote(1 + n % 7)) for n in range(1000)])

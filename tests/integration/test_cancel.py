@@ -181,6 +181,7 @@ def in_calls_of_zgen() -> None:
 @pytest.mark.parametrize(
     "body", [in_sleep, in_a_busy_loop, in_get, in_next, in_wait, in_calls_of_zgen]
 )
+@pytest.mark.ray_docs("152")
 def test_a_running_body_ends_at_once_and_its_worker_serves_on(
     body: Callable[[], None], gate: Gate
 ) -> None:
@@ -295,6 +296,7 @@ def test_a_task_may_cancel_what_it_has_submitted(gate: Gate) -> None:
 
 
 # -- streams ---------------------------------------------------------------------------------------
+@pytest.mark.ray_docs("48", "153-155")
 def test_what_a_stream_reported_comes_first_then_one_error_then_the_end(gate: Gate) -> None:
     ended = gate.beside("ended")
 
@@ -418,6 +420,7 @@ def test_a_stream_that_waits_for_its_consumer_ends_too(gate: Gate) -> None:
     assert ended.is_open
 
 
+@pytest.mark.ray_docs("153-155")
 def test_a_queued_stream_hands_out_one_error(gate: Gate) -> None:
     occupied = take_all_cpus(gate)
     gen = endless.remote()

@@ -109,6 +109,7 @@ def test_a_list_with_something_else_in_it_is_a_type_error(wrong: Any) -> None:
         zgen.get([echo.remote(1), wrong])
 
 
+@pytest.mark.ray_docs("167-168")
 def test_a_generator_is_a_type_error_that_says_what_to_do() -> None:
     stream = numbers.remote(2)
     with pytest.raises(TypeError, match=r"next\(gen\).*for.*completed\(\)"):

@@ -132,6 +132,7 @@ def test_a_direct_call_is_a_type_error_that_says_what_to_do() -> None:
 
 
 # -- how many results ------------------------------------------------------------------------------
+@pytest.mark.ray_docs("52-53")
 def test_a_plain_function_gives_one_reference_and_a_generator_function_streams() -> None:
     assert isinstance(echo.remote(1), zgen.ObjectRef)
     assert isinstance(numbers.remote(1), zgen.ObjectRefGenerator)
@@ -165,6 +166,7 @@ def test_results_that_are_no_sequence_are_an_error_for_all_of_them() -> None:
             zgen.get(ref)
 
 
+@pytest.mark.ray_docs("52-53")
 def test_streaming_is_for_generator_functions_only() -> None:
     with pytest.raises(ValueError, match="not a generator function"):
         zgen.remote(num_returns="streaming")(len)
@@ -341,6 +343,7 @@ def test_a_chain_of_300_tasks_whose_first_fails_tells_of_the_first(gate: Gate) -
 
 
 # -- generators inside values ---------------------------------------------------------------------
+@pytest.mark.ray_docs("210")
 def test_a_generator_as_an_argument_is_refused_at_once() -> None:
     with pytest.raises(TypeError, match="cannot return or pass a generator"):
         echo.remote(numbers.remote(1))

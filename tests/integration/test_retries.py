@@ -66,6 +66,7 @@ def test_no_more_than_max_retries_follow_and_the_last_error_is_told(
     assert raised.value.attempt == max_retries
 
 
+@pytest.mark.ray_docs("47", "144")
 def test_a_retried_exception_is_no_item_and_what_was_taken_is_not_repeated(gate: Gate) -> None:
     tally = Tally(gate.path)
 
@@ -155,6 +156,7 @@ def test_a_crash_without_retries_left_is_told_with_its_exit_code(gate: Gate, lea
     assert tally.count == 2
 
 
+@pytest.mark.ray_docs("144")
 def test_crashes_and_exceptions_share_one_budget(gate: Gate) -> None:
     def either() -> None:
         if tally.count % 2:

@@ -29,6 +29,7 @@ def numbers_then_fail(count: int) -> Any:
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 300])
+@pytest.mark.ray_docs("89-91", "98-100")
 def test_an_exception_comes_at_its_place_and_then_the_end_for_ever(count: int) -> None:
     stream = numbers_then_fail.remote(count)
     for expected in range(count):
@@ -133,6 +134,7 @@ def test_stop_iteration_in_a_body_is_an_error_and_not_an_end() -> None:
     assert list(stream) == []
 
 
+@pytest.mark.ray_docs("89-91", "100-104")
 def test_what_was_reported_before_a_crash_comes_before_the_error(gate: Gate) -> None:
     @zgen.remote(max_retries=0)
     def crash() -> Any:

@@ -44,6 +44,7 @@ def numbers_then_fail(count: int) -> Any:
 
 # -- order and end ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("count", [0, 1, 2, 64, 65, 1000])
+@pytest.mark.ray_docs("6-7")
 def test_items_come_in_yield_order_each_once(count: int) -> None:
     assert values(numbers.remote(count)) == list(range(count))
 
@@ -56,6 +57,7 @@ def test_many_items_come_in_order() -> None:
     assert expected == count - 1
 
 
+@pytest.mark.ray_docs("66-67")
 def test_after_the_last_item_comes_stop_iteration_for_ever() -> None:
     stream = numbers.remote(1)
     assert zgen.get(next(stream)) == 0
@@ -65,6 +67,7 @@ def test_after_the_last_item_comes_stop_iteration_for_ever() -> None:
     assert list(stream) == []
 
 
+@pytest.mark.ray_docs("60-62")
 def test_a_generator_is_its_own_iterator() -> None:
     stream = numbers.remote(3)
     assert iter(stream) is stream
@@ -72,6 +75,7 @@ def test_a_generator_is_its_own_iterator() -> None:
     assert values(stream) == [1, 2]
 
 
+@pytest.mark.ray_docs("64-65")
 def test_references_of_one_stream_are_different_objects() -> None:
     refs = list(numbers.remote(50))
     assert len({ref.hex() for ref in refs}) == 50
@@ -91,6 +95,7 @@ def test_calls_return_before_anything_runs(gate: Gate) -> None:
 
 
 # -- eager and visible -----------------------------------------------------------------------------
+@pytest.mark.ray_docs("14-25")
 def test_items_are_usable_long_before_the_end(gate: Gate) -> None:
     stream = numbers_then.remote(3, gate)
     assert [zgen.get(next(stream)) for _ in range(3)] == [0, 1, 2]
@@ -99,6 +104,7 @@ def test_items_are_usable_long_before_the_end(gate: Gate) -> None:
     assert list(stream) == []
 
 
+@pytest.mark.ray_docs("28-31")
 def test_each_item_is_visible_while_the_body_waits_for_the_next(gate: Gate) -> None:
     gates = [gate.beside(str(number)) for number in range(4)]
 
@@ -116,6 +122,7 @@ def test_each_item_is_visible_while_the_body_waits_for_the_next(gate: Gate) -> N
         assert zgen.get(next(stream)) == number
 
 
+@pytest.mark.ray_docs("82-84")
 def test_the_body_runs_ahead_of_the_consumer(gate: Gate) -> None:
     @zgen.remote
     def ahead() -> Any:
@@ -178,6 +185,7 @@ def test_a_yield_evaluates_to_none() -> None:
     assert values(ask.remote()) == ["first", None]
 
 
+@pytest.mark.ray_docs("209")
 def test_a_bare_return_ends_the_stream_and_a_returned_value_is_dropped() -> None:
     @zgen.remote
     def leave(value: Any = None) -> Any:
@@ -279,6 +287,7 @@ def test_more_streams_than_cpus_all_end() -> None:
 
 
 # -- bounded next, completed, looking --------------------------------------------------------------
+@pytest.mark.ray_docs("69-71")
 def test_next_with_a_timeout_raises_in_time_and_goes_on_from_there(gate: Gate) -> None:
     @zgen.remote
     def one_then_wait() -> Any:
@@ -318,6 +327,7 @@ def test_next_with_a_negative_timeout_is_a_value_error(gate: Gate) -> None:
     gate.open()
 
 
+@pytest.mark.ray_docs("161-163", "167-168")
 def test_completed_gives_none_when_the_body_has_ended(gate: Gate) -> None:
     stream = numbers_then.remote(2, gate)
     done = stream.completed()
@@ -370,6 +380,7 @@ def test_an_error_that_was_not_taken_is_ready_and_not_the_end() -> None:
     assert (stream.next_ready(), stream.is_finished()) == (False, True)
 
 
+@pytest.mark.ray_docs("208")
 def test_sending_into_a_generator_is_not_implemented() -> None:
     stream = numbers.remote(1)
     for call in (lambda: stream.send(1), lambda: stream.throw(ValueError()), stream.close):
@@ -388,6 +399,7 @@ def test_pickling_a_generator_by_hand_is_a_type_error() -> None:
 
 
 # -- what is let go --------------------------------------------------------------------------------
+@pytest.mark.ray_docs("129", "136-137")
 def test_dropping_a_generator_frees_what_was_not_taken(runtime: Runtime, gate: Gate) -> None:
     owner = runtime.machine.owner
     before = held(runtime)
@@ -436,6 +448,7 @@ def test_a_generator_dropped_before_it_began_leaves_nothing(runtime: Runtime) ->
     assert not runtime.machine.owner.refs.records
 
 
+@pytest.mark.ray_docs("128", "136-137")
 def test_an_exhausted_generator_leaves_only_references_that_are_held(runtime: Runtime) -> None:
     stream = numbers.remote(200)
     refs = list(stream)
@@ -447,6 +460,7 @@ def test_an_exhausted_generator_leaves_only_references_that_are_held(runtime: Ru
     assert zgen.get(refs) == list(range(1, 200, 2))
 
 
+@pytest.mark.ray_docs("35")
 def test_values_are_freed_while_a_stream_is_consumed(runtime: Runtime) -> None:
     @zgen.remote
     def blocks() -> Any:
@@ -480,6 +494,7 @@ def test_threads_consume_their_own_streams_at_once() -> None:
     assert results == {number: list(range(300)) for number in range(6)}
 
 
+@pytest.mark.ray_docs("202")
 def test_a_generator_can_be_consumed_by_one_task_after_another() -> None:
     @zgen.remote
     def double(value: int) -> int:

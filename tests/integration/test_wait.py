@@ -76,6 +76,7 @@ def test_a_put_object_is_ready_at_once() -> None:
     assert zgen.wait([ref], timeout=0) == ([ref], [])
 
 
+@pytest.mark.ray_docs("192-193")
 def test_references_and_generators_mix_and_come_back_as_they_were_given(gate: Gate) -> None:
     stream, ref, value = one_then_wait.remote(gate), after.remote(gate), zgen.put(1)
     ready, rest = zgen.wait([ref, stream, value], num_returns=2)
@@ -84,6 +85,7 @@ def test_references_and_generators_mix_and_come_back_as_they_were_given(gate: Ga
     gate.open()
 
 
+@pytest.mark.ray_docs("48", "182-183")
 def test_a_generator_is_ready_when_its_next_item_is(gate: Gate) -> None:
     stream = one_then_wait.remote(gate)
     assert zgen.wait([stream]) == ([stream], [])
@@ -146,6 +148,7 @@ def test_completed_is_ready_when_the_body_has_ended(gate: Gate) -> None:
     assert zgen.wait([done]) == ([done], [])
 
 
+@pytest.mark.ray_docs("73", "161-163", "182-183")
 def test_the_loop_of_the_documentation_sees_every_item_once() -> None:
     waiting: list[Any] = [numbers.remote(count) for count in (5, 0, 20, 1)]
     seen: list[int] = []
@@ -244,6 +247,7 @@ def test_what_becomes_ready_during_a_wait_counts_with_what_was(gate: Gate) -> No
 
 
 # -- sizes and order -------------------------------------------------------------------------------
+@pytest.mark.ray_docs("190")
 def test_never_more_are_ready_than_were_asked_for_and_both_lists_keep_the_order() -> None:
     refs = [zgen.put(number) for number in range(6)]
     assert zgen.wait(refs) == (refs[:1], refs[1:])
@@ -264,6 +268,7 @@ def test_the_order_is_that_of_the_list_and_not_of_readiness(gate: Gate) -> None:
     zgen.wait([never])
 
 
+@pytest.mark.ray_docs("190")
 def test_fewer_than_asked_for_come_back_at_the_timeout(gate: Gate) -> None:
     refs = [after.remote(gate), zgen.put(1), after.remote(gate)]
     assert zgen.wait(refs, num_returns=3, timeout=0.05) == ([refs[1]], [refs[0], refs[2]])
@@ -378,6 +383,7 @@ def test_options_are_keywords_only() -> None:
 
 
 @pytest.mark.parametrize("fetch_local", [True, False])
+@pytest.mark.ray_docs("190")
 def test_fetch_local_makes_no_difference_on_one_machine(fetch_local: bool) -> None:
     ref = zgen.put(1)
     assert zgen.wait([ref], fetch_local=fetch_local) == ([ref], [])

@@ -276,11 +276,6 @@ class RegionTable:
         """Return the bytes of all regions that values of this process name."""
         return sum([region.room for region in self.regions.values() if region.named])
 
-    def check_named(self, named: list[int]) -> None:
-        """Assert that these regions, each once, are those that values name."""
-        known = [number for number, region in self.regions.items() if region.named]
-        assert sorted(named) == sorted(known), f"values name {named}, known are {known}"
-
     def check(self) -> None:
         """Assert that every region is needed or about to be let go, and waited for if not held."""
         needless = dict.fromkeys(self._needless)
