@@ -54,7 +54,7 @@ ACTORS = (
         "            target.next = said\n            return False\n",
         "            pass\n",
         "actors",
-        39,
+        65,
     ),
     Mutant(
         "who calls an actor watches its worker",

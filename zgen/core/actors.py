@@ -155,6 +155,8 @@ class Actors:
         """A task was ended with an error that its body did not raise."""
         if entry.spec.creates_actor:
             self.supervision.on_failed(entry, fault, now_ns, out)
+        else:
+            self.calling.failed(entry.spec.actor, now_ns, out)
 
     def _on_lease_granted(
         self, sender: PeerId, message: LeaseGranted, now_ns: int, out: list[Effect]

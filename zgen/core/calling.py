@@ -104,6 +104,11 @@ class Calling:
         else:
             self.pump(actor, now_ns, out)
 
+    def failed(self, actor: ActorId, now_ns: int, out: list[Effect]) -> None:
+        """A call ended before it left: what it held back may leave now."""
+        if self.calls.targets[actor].queue:
+            self.pump(actor, now_ns, out)
+
     def pump(self, actor: ActorId, now_ns: int, out: list[Effect]) -> None:
         """Let the calls leave that may."""
         target = self.calls.targets[actor]

@@ -80,9 +80,9 @@ def test_an_argument_that_is_an_error_fails_its_call_and_lets_the_next_ones_pass
     bench.call("b", CREATOR)
     bench.hear(CREATOR_ID, at())
     bench.grant()
-    bench.done(error("f"))
+    done = bench.done(error("f"))
     assert bench.fault("a").kind is FaultKind.ARGUMENT
-    assert calls_in(bench.call("c", CREATOR)) == [(WORKER, 0, ["b", "c"])]
+    assert calls_in(done) == [(WORKER, 0, ["b"])]
 
 
 def test_calls_that_may_have_run_fail_and_those_that_never_left_wait_for_the_next_life() -> None:
