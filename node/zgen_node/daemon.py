@@ -14,21 +14,18 @@ import traceback
 from collections import deque
 from contextlib import suppress
 
-from zgen.core.effects import (
-    Effect,
-    Exit,
+from zgen.core.effects import Effect, Exit, Left, Report
+from zgen.core.events import Event, Leave, LinesFlushed
+from zgen.core.identity import Identity
+from zgen.core.node_effects import (
     FlushLines,
     JobKnown,
     JobOver,
     KillWorker,
-    Left,
-    Report,
     SpawnWorker,
     UnwatchProcess,
     WatchProcess,
 )
-from zgen.core.events import Event, Leave, LinesFlushed
-from zgen.core.identity import Identity
 from zgen.core.store_effects import (
     CloseSlab,
     CreateSlab,

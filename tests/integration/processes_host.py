@@ -15,8 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from zgen.core.effects import JobKnown, UnwatchProcess, WatchProcess
 from zgen.core.events import Event, ProcessExited, WorkerExited, WorkerPrinted, WorkerSpawned
+from zgen.core.node_effects import JobKnown, UnwatchProcess, WatchProcess
 from zgen.ids import JobId, PeerId
 from zgen_node.io import linux
 from zgen_node.io.config import DaemonConfig

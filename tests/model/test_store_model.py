@@ -15,14 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.unit.node.fakes import DRIVER
 from tests.unit.node.store_bench import MB, STREAM, StoreBench
-from zgen.core.effects import (
-    Effect,
-    Send,
-    SpawnWorker,
-)
+from zgen.core.effects import Effect, Send
 from zgen.core.events import (
     ProcessExited,
 )
+from zgen.core.node_effects import SpawnWorker
 from zgen.core.store_effects import (
     CloseSlab,
     CreateSlab,

@@ -14,17 +14,7 @@ from tests.sim.oracles import Promises
 from tests.sim.programs import Account, ActorStory, Consumer
 from zgen.core.actor_effects import ActorOver
 from zgen.core.cancel_words import InterruptBody, KillSelf
-from zgen.core.effects import (
-    Effect,
-    HoldBody,
-    JobReady,
-    KillWorker,
-    NodeLost,
-    ReleaseBody,
-    SpawnWorker,
-    StartTask,
-    WatchProcess,
-)
+from zgen.core.effects import Effect, HoldBody, JobReady, NodeLost, ReleaseBody, StartTask
 from zgen.core.events import (
     Join,
     Leave,
@@ -34,6 +24,7 @@ from zgen.core.events import (
     WorkerSpawned,
 )
 from zgen.core.identity import Identity
+from zgen.core.node_effects import KillWorker, SpawnWorker, WatchProcess
 from zgen.core.process import ProcessMachine
 from zgen.ids import ActorId, JobId, LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import MS, US

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 
 from zgen.core.actor_effects import ActorEffect
 from zgen.core.cancel_words import InterruptBody, KillSelf
+from zgen.core.node_effects import NodeEffect
 from zgen.core.store_effects import StoreEffect
-from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
+from zgen.ids import FunctionId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.slotted import slotted
 from zgen.wire.actor import ActorSettings
 from zgen.wire.session import Address
@@ -274,105 +275,10 @@ class ReleaseBody:
     task: TaskId
 
 
-# -- node ------------------------------------------------------------------------------------------
-@slotted
-class SpawnWorker:
-    """Fork a worker for a job; ``WorkerSpawned`` follows, or ``WorkerExited`` with pid 0.
-
-    Attributes:
-        worker: Name to give it.
-        job: Whose work it will do.
-    """
-
-    worker: PeerId
-    job: JobId
-
-
-@slotted
-class KillWorker:
-    """Kill a worker and what it started; ``WorkerExited`` follows.
-
-    Attributes:
-        worker: Which one.
-    """
-
-    worker: PeerId
-
-
-@slotted
-class WatchProcess:
-    """Step ``ProcessExited`` when this process of another parent dies, at once if it is dead.
-
-    Attributes:
-        peer: The process.
-        incarnation: Its life.
-        pid: Its process id.
-    """
-
-    peer: PeerId
-    incarnation: int
-    pid: int
-
-
-@slotted
-class UnwatchProcess:
-    """Stop watching a process; harmless if it is not watched. Not promised: that no exit comes.
-
-    Attributes:
-        peer: The process.
-        incarnation: Its life.
-    """
-
-    peer: PeerId
-    incarnation: int
-
-
-@slotted
-class JobKnown:
-    """Remember a job's environment for the workers to come.
-
-    Attributes:
-        job: The job.
-        sys_path: Module search path.
-        cwd: Working directory.
-        environment: Environment variables.
-    """
-
-    job: JobId
-    sys_path: tuple[str, ...]
-    cwd: str
-    environment: tuple[tuple[str, str], ...]
-
-
-@slotted
-class JobOver:
-    """Forget a job's environment.
-
-    Attributes:
-        job: The job.
-    """
-
-    job: JobId
-
-
-@slotted
-class FlushLines:
-    """Hand on all that workers have printed, unfinished lines too; ``LinesFlushed`` follows.
-
-    Attributes:
-        workers: Whose output.
-        peer: Who asked.
-        query: Number of the question.
-    """
-
-    workers: tuple[PeerId, ...]
-    peer: PeerId
-    query: int
-
-
 Effect: TypeAlias = (
     StoreEffect
     | ActorEffect
+    | NodeEffect
     | OpenConnection
     | CloseConnection
     | Transmit
@@ -393,11 +299,4 @@ Effect: TypeAlias = (
     | ReleaseBody
     | InterruptBody
     | KillSelf
-    | SpawnWorker
-    | KillWorker
-    | WatchProcess
-    | UnwatchProcess
-    | JobKnown
-    | JobOver
-    | FlushLines
 )

@@ -13,6 +13,7 @@ from zgen.core import unwanted
 from zgen.core.actor_effects import ActorOver
 from zgen.core.actor_events import ExitActor
 from zgen.core.admission import Admission, Waiting
+from zgen.core.arguments import Arguments
 from zgen.core.borrowing import Borrowing
 from zgen.core.call_admission import CallAdmission
 from zgen.core.cancel_words import InterruptBody, KillSelf
@@ -38,7 +39,7 @@ from zgen.wire.task import (
     PushTasks,
     TasksReturned,
 )
-from zgen.wire.value import NestedRef, Parcel, Stored, Value, keeping, refs_in, unpack
+from zgen.wire.value import Stored, keeping
 
 LONG: Final = "the running task has become a long one"
 
@@ -56,9 +57,7 @@ class Executor:
         self._borrowing = borrowing
         self.admission = Admission()
         self.reports = StreamsOut(store.dropped)
-        #: What the functions close over that were sent here. It is borrowed for as long as they
-        #: are known: as this process lives.
-        self._closed_over: list[NestedRef] = []
+        self._arguments = Arguments(store, borrowing)
         self.deadlines: Deadlines[str] = Deadlines()
         self.holds = Holds()
         #: What the creation task that comes or runs is to make this worker.
@@ -104,7 +103,7 @@ class Executor:
             return
         ended = self.admission.end(event.task, event.attempt)
         assert ended is not None, "the end of a task that does not run"
-        self._let_go(ended)
+        self._arguments.let_go(ended)
         self.deadlines.clear(LONG)
         if ended.call is not None and event.outcome == OUTCOME_VALUE:
             self._become_actor(ended)
@@ -138,10 +137,10 @@ class Executor:
 
     def on_owner_down(self, owner: PeerId, out: list[Effect]) -> None:
         """An owner is dead: nothing of its is started or reported any more."""
-        self._unborrow(self.admission.drop_owner(owner))
+        self._arguments.drop(self.admission.drop_owner(owner))
         self.reports.drop_owner(owner)
         if self.calls is not None:
-            self._unborrow(self.calls.drop_owner(owner))
+            self._arguments.drop(self.calls.drop_owner(owner))
         self.holds.free_of(owner, out)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
@@ -169,33 +168,23 @@ class Executor:
 
     def needs(self) -> list[ObjectId]:
         """Return what values in this table refer to, an object for each value that does."""
-        values: list[Value] = []
         running = self.admission.running
         all_waiting = [*self.admission.queue, *([running] if running is not None else ())]
         if self.calls is not None:
             all_waiting += self.calls.waiting()
             all_waiting += [each.call for each in self.calls.running.values()]
-        for waiting in all_waiting:
-            values.extend((waiting.arguments, *waiting.slots))
-        values += self.reports.values()
-        return [ref.object for ref in (*refs_in(values), *self._closed_over)]
+        return self._arguments.needs(all_waiting, self.reports.values())
 
     def _on_push_tasks(
         self, sender: PeerId, message: PushTasks, now_ns: int, out: list[Effect]
     ) -> None:
         if message.calls or self.calls is not None:
             self._check_calls(sender, message)
-        at = 0
-        pushed: list[Waiting] = []
-        for push, task in enumerate(message.tasks, message.first_push):
-            (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
-            if slots or type(arguments) is not bytes:
-                self._borrowing.take_in(sender, (arguments, *slots), out)
-            pushed.append(Waiting(sender, message.lease, push, task, arguments, tuple(slots)))
+        pushed = self._arguments.unpack(sender, message, out)
         if self.admission.is_stale(message.lease, message.returns_seen):
             reached("push from before a hand-back handed back")
             for waiting in pushed:
-                self._let_go(waiting)
+                self._arguments.let_go(waiting)
             back = [(task.task, task.attempt) for task in message.tasks]
             self._return(sender, message.lease, back, out)
             return
@@ -203,9 +192,9 @@ class Executor:
             waiting.call = call
         for waiting in pushed:
             if waiting.slots:
-                self._borrow(waiting)
+                self._arguments.keep(waiting)
         if self.calls is not None:
-            self._unborrow(self.calls.push(pushed))
+            self._arguments.drop(self.calls.push(pushed))
             self._start_calls(self.calls, now_ns, out)
             return
         self.admission.push(pushed)
@@ -217,9 +206,7 @@ class Executor:
     def _on_define_function(
         self, sender: PeerId, message: DefineFunction, now_ns: int, out: list[Effect]
     ) -> None:
-        if message.refs:
-            self._closed_over.extend(message.refs)
-            self._borrowing.take_in(sender, (Parcel(b"", (), False, message.refs),), out)
+        self._arguments.learn(sender, message, out)
         out.append(LearnFunction(message.function, message.payload))
 
     def _on_close_stream(
@@ -255,7 +242,7 @@ class Executor:
         waiting = self.admission.withdraw(*which)
         if waiting is not None:
             reached("cancelled in a worker's queue")
-            self._unborrow([waiting])
+            self._arguments.drop([waiting])
             unwanted.report_withdrawn(waiting, self.reports, now_ns, out)
             self._start_next(now_ns, out)
             if not self.admission.queue:
@@ -291,10 +278,7 @@ class Executor:
             self.reports.open(task.task, task.attempt, started.owner, task.window, consumed)
             if started.closed:
                 self.reports.close(task.task, task.attempt)
-        slots = started.slots
-        if slots:
-            begin = self._store.regions.begin
-            slots = tuple([begin(slot) if type(slot) is Stored else slot for slot in slots])
+        slots = self._arguments.begin(started.slots) if started.slots else ()
         out.append(
             StartTask(
                 task,
@@ -323,28 +307,9 @@ class Executor:
         self.admission.on_held(regions)
         self._start_next(now_ns, out)
 
-    def _borrow(self, waiting: Waiting) -> None:
-        for slot in waiting.slots:
-            if type(slot) is Stored and not self._store.regions.borrow(slot):
-                waiting.missing[slot.region] = None
-
-    def _unborrow(self, dropped: list[Waiting]) -> None:
-        for waiting in dropped:
-            self._let_go(waiting)
-            for slot in waiting.slots:
-                if type(slot) is Stored:
-                    self._store.regions.unborrow(slot)
-
-    def _let_go(self, waiting: Waiting) -> None:
-        """Let go of what the arguments of a task refer to; their regions go with their views."""
-        if waiting.slots or type(waiting.arguments) is not bytes:
-            refs = refs_in((waiting.arguments, *waiting.slots))
-            if refs:
-                self._store.dropped.append(Parcel(b"", (), False, refs))
-
     def _hand_back(self, out: list[Effect]) -> None:
         back = self.admission.hand_back()
-        self._unborrow(back)
+        self._arguments.drop(back)
         of_lease: dict[tuple[PeerId, LeaseId], list[tuple[TaskId, int]]] = {}
         for waiting in back:
             tasks = of_lease.setdefault((waiting.owner, waiting.lease), [])
@@ -359,7 +324,7 @@ class Executor:
     def on_exit_actor(self, event: ExitActor, now_ns: int, out: list[Effect]) -> None:
         """The actor ends itself: what it said leaves, what waits for it never starts."""
         if self.calls is not None:
-            self._unborrow(self.calls.leave())
+            self._arguments.drop(self.calls.leave())
             creator, actor, life = self.calls.creator, self.calls.actor, self.calls.life
         else:
             assert self.hosting is not None, "the exit of no actor"
@@ -414,7 +379,7 @@ class Executor:
     ) -> None:
         ended = calls.end(event.task, event.attempt)
         assert ended is not None, "the end of a call that does not run"
-        self._let_go(ended.call)
+        self._arguments.let_go(ended.call)
         if calls.is_leaving:
             reached("end of a call of an actor that left")
             self._store.dropped.extend(keeping(event.values))

@@ -12,13 +12,7 @@ and a worker of the end of its owners, so that both close their lines.
 from collections.abc import Callable
 from typing import Any, Final
 
-from zgen.core.effects import (
-    Effect,
-    JobKnown,
-    Send,
-    UnwatchProcess,
-    WatchProcess,
-)
+from zgen.core.effects import Effect, Send
 from zgen.core.events import (
     Arrived,
     ConnectionLost,
@@ -33,6 +27,7 @@ from zgen.core.events import (
 )
 from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
+from zgen.core.node_effects import JobKnown, UnwatchProcess, WatchProcess
 from zgen.ids import ID_BYTES, LeaseId, PeerId, short
 from zgen.limits import (
     LEASES_COUNT_MAX,

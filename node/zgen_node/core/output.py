@@ -7,9 +7,10 @@ were lost; the answer to its question comes behind every line that was printed b
 from collections.abc import Callable
 from typing import Any, Final
 
-from zgen.core.effects import Effect, FlushLines, Send
+from zgen.core.effects import Effect, Send
 from zgen.core.events import LinesFlushed, WorkerPrinted
 from zgen.core.marks import reached
+from zgen.core.node_effects import FlushLines
 from zgen.ids import PeerId
 from zgen.limits import LOG_BACKLOG_BYTES_MAX
 from zgen.wire.lease import LogLines, NodeReport, QueryNode

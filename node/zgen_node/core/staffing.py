@@ -10,9 +10,10 @@ workers come last and take no room from others. A job whose workers fail to star
 gets its requests refused, and one more try with each new request.
 """
 
-from zgen.core.effects import Effect, JobOver, Report, Send
+from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import WorkerExited
 from zgen.core.marks import reached
+from zgen.core.node_effects import JobOver
 from zgen.ids import JobId, PeerId
 from zgen.limits import ZERO_CPU_STARTING_MAX
 from zgen.wire.lease import LeaseRefused, Shape

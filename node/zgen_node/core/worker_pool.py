@@ -14,9 +14,10 @@ from enum import Enum
 from typing import Final
 
 from zgen.core.deadlines import Deadlines
-from zgen.core.effects import Effect, KillWorker, SpawnWorker
+from zgen.core.effects import Effect
 from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
+from zgen.core.node_effects import KillWorker, SpawnWorker
 from zgen.ids import JobId, LeaseId, PeerId, derive_worker_id, short
 from zgen.limits import WORKER_IDLE_NS, WORKER_START_NS, WORKERS_COUNT_MAX
 from zgen.slotted import slotted

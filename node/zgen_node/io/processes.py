@@ -21,8 +21,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
-from zgen.core.effects import JobKnown, UnwatchProcess, WatchProcess
 from zgen.core.events import Event, ProcessExited, WorkerExited, WorkerSpawned
+from zgen.core.node_effects import JobKnown, UnwatchProcess, WatchProcess
 from zgen.ids import ID_BYTES, JobId, LeaseId, PeerId
 from zgen.io.clock import now_ns
 from zgen.io.folders import socket_path, unlink_quietly

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zgen.core.effects import Effect, OpenConnection, Send, SpawnWorker, Transmit
+from zgen.core.effects import Effect, OpenConnection, Send, Transmit
 from zgen.core.events import (
     Arrived,
     ConnectionUp,
@@ -16,6 +16,7 @@ from zgen.core.events import (
     WorkerSpawned,
 )
 from zgen.core.identity import Identity
+from zgen.core.node_effects import SpawnWorker
 from zgen.ids import JobId, LeaseId, PeerId
 from zgen.limits import QUIET_LINE_NS, STORE_BYTES_MIN
 from zgen.wire.codec import (

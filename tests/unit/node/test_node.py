@@ -16,18 +16,7 @@ from tests.unit.node.fakes import (
     lease,
     peer,
 )
-from zgen.core.effects import (
-    Effect,
-    FlushLines,
-    JobKnown,
-    JobOver,
-    KillWorker,
-    Left,
-    Send,
-    SpawnWorker,
-    UnwatchProcess,
-    WatchProcess,
-)
+from zgen.core.effects import Effect, Left, Send
 from zgen.core.events import (
     InboxDrained,
     Join,
@@ -36,6 +25,15 @@ from zgen.core.events import (
     ProcessExited,
     WorkerPrinted,
     WorkerSpawned,
+)
+from zgen.core.node_effects import (
+    FlushLines,
+    JobKnown,
+    JobOver,
+    KillWorker,
+    SpawnWorker,
+    UnwatchProcess,
+    WatchProcess,
 )
 from zgen.ids import derive_worker_id
 from zgen.limits import FLUSH_AT_EXIT_NS, LOG_BACKLOG_BYTES_MAX, MS, SECOND, WORKER_IDLE_NS

@@ -1,8 +1,9 @@
 import pytest
 
 from tests.unit.node.fakes import DRIVER, JOB, NO_LEASE, NODE, SIGKILL, Bench, ask, cpu, lease, peer
-from zgen.core.effects import CloseConnection, Effect, FlushLines, Report, Send, UnwatchProcess
+from zgen.core.effects import CloseConnection, Effect, Report, Send
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, InboxDrained
+from zgen.core.node_effects import FlushLines, UnwatchProcess
 from zgen.ids import derive_worker_id
 from zgen.limits import REDIALS_FAILED_MAX, SECOND
 from zgen.wire.codec import FLAG_BODY, encode_header

@@ -13,8 +13,9 @@ from tests.unit.node.fakes import (
     peer,
     spawned,
 )
-from zgen.core.effects import JobKnown, JobOver, KillWorker, Report, Send, SpawnWorker
+from zgen.core.effects import Report, Send
 from zgen.core.events import WorkerExited
+from zgen.core.node_effects import JobKnown, JobOver, KillWorker, SpawnWorker
 from zgen.ids import PeerId, derive_worker_id
 from zgen.limits import (
     SECOND,

@@ -1,7 +1,8 @@
 import pytest
 
 from tests.unit.node.fakes import DRIVER, JOB, NODE, job, lease
-from zgen.core.effects import Effect, KillWorker, SpawnWorker
+from zgen.core.effects import Effect
+from zgen.core.node_effects import KillWorker, SpawnWorker
 from zgen.ids import derive_worker_id
 from zgen.limits import WORKER_IDLE_NS, WORKER_START_NS, WORKERS_COUNT_MAX
 from zgen_node.core.worker_pool import WorkerDue, WorkerPool, WorkerState

@@ -1,0 +1,74 @@
+"""What pushed work keeps: regions and references of its arguments, from push to end."""
+
+from zgen.core.admission import Waiting
+from zgen.core.borrowing import Borrowing
+from zgen.core.effects import Effect
+from zgen.core.store_client import StoreClient
+from zgen.ids import ObjectId, PeerId
+from zgen.wire.task import DefineFunction, PushTasks
+from zgen.wire.value import NestedRef, Parcel, Stored, Value, refs_in, unpack
+
+
+class Arguments:
+    """Arguments of the work that others pushed here.
+
+    A region that is not held yet is asked for, and the work waits for it. References inside are
+    borrowed until the work has ended; those in what a function closes over, as long as functions
+    are known: as this process lives.
+    """
+
+    def __init__(self, store: StoreClient, borrowing: Borrowing) -> None:
+        """Keep regions in ``store`` and references in ``borrowing``."""
+        self._store = store
+        self._borrowing = borrowing
+        self._closed_over: list[NestedRef] = []
+
+    def unpack(self, sender: PeerId, message: PushTasks, out: list[Effect]) -> list[Waiting]:
+        """Return the work in a message; what its values refer to is borrowed."""
+        at = 0
+        pushed: list[Waiting] = []
+        for push, task in enumerate(message.tasks, message.first_push):
+            (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
+            if slots or type(arguments) is not bytes:
+                self._borrowing.take_in(sender, (arguments, *slots), out)
+            pushed.append(Waiting(sender, message.lease, push, task, arguments, tuple(slots)))
+        return pushed
+
+    def learn(self, sender: PeerId, message: DefineFunction, out: list[Effect]) -> None:
+        """Borrow what a function refers to."""
+        if message.refs:
+            self._closed_over.extend(message.refs)
+            self._borrowing.take_in(sender, (Parcel(b"", (), False, message.refs),), out)
+
+    def begin(self, slots: tuple[Value, ...]) -> tuple[Value, ...]:
+        """Count one view of each region among values that a body is about to see."""
+        begin = self._store.regions.begin
+        return tuple([begin(slot) if type(slot) is Stored else slot for slot in slots])
+
+    def keep(self, waiting: Waiting) -> None:
+        """Keep the regions of one piece of work; it waits for those that are not held."""
+        for slot in waiting.slots:
+            if type(slot) is Stored and not self._store.regions.borrow(slot):
+                waiting.missing[slot.region] = None
+
+    def drop(self, dropped: list[Waiting]) -> None:
+        """Let go of what work keeps that will not begin."""
+        for waiting in dropped:
+            self.let_go(waiting)
+            for slot in waiting.slots:
+                if type(slot) is Stored:
+                    self._store.regions.unborrow(slot)
+
+    def let_go(self, waiting: Waiting) -> None:
+        """Let go of what arguments refer to; their regions go with their views."""
+        if waiting.slots or type(waiting.arguments) is not bytes:
+            refs = refs_in((waiting.arguments, *waiting.slots))
+            if refs:
+                self._store.dropped.append(Parcel(b"", (), False, refs))
+
+    def needs(self, all_waiting: list[Waiting], values: list[Value]) -> list[ObjectId]:
+        """Return what work here and other ``values`` refer to, an object for each that does."""
+        values = list(values)
+        for waiting in all_waiting:
+            values.extend((waiting.arguments, *waiting.slots))
+        return [ref.object for ref in (*refs_in(values), *self._closed_over)]
