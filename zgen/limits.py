@@ -119,6 +119,8 @@ REGIONS_AHEAD_BYTES_MAX: Final = 32 << 20
 REGIONS_AHEAD_NS: Final = 100 * MS
 #: Free memory stays warm for this long.
 REGION_WARM_NS: Final = 2 * SECOND
+#: A slab of one room with at most this many bytes gets its pages ahead of time.
+POPULATE_BYTES_MAX: Final = 256 << 20
 #: No more of it is given back to the machine in one step, which takes about 15 ms.
 COOL_STEP_BYTES: Final = 64 << 20
 #: A writer that finds the store full gets an error after this long without any room made.

@@ -30,6 +30,7 @@ from zgen.core.store_effects import (
     CloseSlab,
     CreateSlab,
     ForgetSpilled,
+    PopulateSlab,
     PunchRegion,
     RestoreRegion,
     SpillRegion,
@@ -48,6 +49,7 @@ from zgen_node.core.resources import UNIT
 from zgen_node.io.config import DaemonConfig
 from zgen_node.io.disk import Disk
 from zgen_node.io.memory import default_store_bytes
+from zgen_node.io.pages import Pages
 from zgen_node.io.processes import Processes
 from zgen_node.io.slabs import Slabs
 from zgen_node.io.zygote_link import ZygoteLink, start_zygote
@@ -122,6 +124,7 @@ class Daemon:
             lambda: start_zygote(config, endpoint, INCARNATION),
         )
         self._slabs = Slabs(config.folder, self._loop, _log)
+        self._pages = Pages(self._loop, self._post, self._slabs.copy_of)
         self._disk = Disk(config.spill_folder, self._loop, self._post, self._slabs.copy_of)
 
     def serve(self, link: ZygoteLink) -> None:
@@ -137,6 +140,7 @@ class Daemon:
         """Leave nothing behind; the supervisor removes the folder, unless it is dead."""
         self._processes.end_all()
         self._disk.end()
+        self._pages.end()
         self._slabs.end()
         self._loop.close()
         if self._recorder is not None:
@@ -209,6 +213,8 @@ class Daemon:
             match effect:
                 case CreateSlab(slab, size_bytes):
                     self._slabs.create(slab, size_bytes)
+                case PopulateSlab(slab, size_bytes):
+                    self._pages.populate(slab, size_bytes)
                 case PunchRegion(slab, offset, size_bytes):
                     self._slabs.punch(slab, offset, size_bytes)
                 case CloseSlab(slab):

@@ -19,6 +19,7 @@ from zgen.core.store_effects import (
     CloseSlab,
     CreateSlab,
     ForgetSpilled,
+    PopulateSlab,
     PunchRegion,
     RestoreRegion,
     SpillRegion,
@@ -26,6 +27,7 @@ from zgen.core.store_effects import (
 from zgen.core.store_events import (
     RegionRestored,
     RegionSpilled,
+    SlabPopulated,
 )
 from zgen.limits import MS, US
 from zgen.sim.oracle import Oracle
@@ -148,6 +150,7 @@ class Memory(Oracle):
         self._disk_free_ns = 0
         self._acts: dict[type, Callable[[Any], None]] = {
             CreateSlab: self._create_slab,
+            PopulateSlab: self._populate_slab,
             CloseSlab: self._close_slab,
             PunchRegion: self._punch,
             SpillRegion: self._spill,
@@ -257,6 +260,21 @@ class Memory(Oracle):
             self.require(claim.place.slab != slab.number, f"closed under {self._show(claim)}")
         self._used_bytes -= sum(area.room for area in slab.areas.values())
         del self.slabs[effect.slab]
+
+    def _populate_slab(self, effect: PopulateSlab) -> None:
+        self._slab(effect.slab, "slab populated")
+        took_ns = self.world.random.randrange(50 * US, self.disk.order_ns_max)
+        self.world.at(took_ns, self._do, (self._populated, (effect,)))
+
+    def _populated(self, effect: PopulateSlab) -> None:
+        slab = self.slabs.get(effect.slab)
+        if slab is not None:  # else what has pages went with the last descriptor
+            place = Place(effect.slab, 0, effect.size_bytes, effect.size_bytes, False)
+            is_empty = not slab.areas
+            area = self._touch(place)
+            area.content, area.is_whole = POISON if is_empty else area.content, True
+        self._count("slabs populated")
+        self.world.post(self.node, SlabPopulated(effect.slab))
 
     def _punch(self, effect: PunchRegion) -> None:
         slab = self._slab(effect.slab, "punched")

@@ -116,7 +116,7 @@ MUTANTS = (
         "if not self.session.hold_down(peer, now_ns):",
         "if True:",
         "cluster",
-        18,
+        25,
     ),
     Mutant(
         "a quiet line means that nothing came between two looks",
@@ -339,7 +339,7 @@ MUTANTS = (
         "            if region in self.writing:\n",
         "            if False:\n",
         "cluster",
-        44,
+        18,
     ),
     Mutant(
         "what is leased for the dead goes back",
@@ -413,6 +413,15 @@ MUTANTS = (
         "        if True:\n",
         "cluster",
         3,
+    ),
+    Mutant(
+        "a room that was made ahead is warm only when it has its pages",
+        "P3",
+        SLABS,
+        "            is_warm = is_populated is not False\n",
+        "            is_warm = True\n",
+        "cluster",
+        36,
     ),
     Mutant(
         "an orphan is freed only when its writer answers",

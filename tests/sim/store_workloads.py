@@ -28,6 +28,8 @@ def draw_size(random: Random, capacity_bytes: int) -> int:
     """Return the bytes of a large value; very rarely it is too large for the whole store."""
     if random.random() < 0.03:
         return capacity_bytes + 1
+    if capacity_bytes >= 64 << 20 and random.random() < 0.2:
+        return random.choice((9, 9, 12)) << 20  # a slab of its own
     few = max(INLINE_BYTES_MAX + 1, capacity_bytes // random.choice((3, 4, 6)))
     return random.choice((110_000, 110_000, 130_000, 200_000, min(few, 1 << 20)))
 

@@ -84,6 +84,19 @@ class CreateSlab:
 
 
 @slotted
+class PopulateSlab:
+    """Make all pages of a slab that nobody was told of yet; ``SlabPopulated`` follows if it can be.
+
+    Attributes:
+        slab: Its number.
+        size_bytes: Its bytes.
+    """
+
+    slab: int
+    size_bytes: int
+
+
+@slotted
 class PunchRegion:
     """Give the pages of a part of a slab back to the machine; what lies there is lost.
 
@@ -152,6 +165,7 @@ StoreEffect: TypeAlias = (
     | ViewOpened
     | ViewRefused
     | CreateSlab
+    | PopulateSlab
     | PunchRegion
     | CloseSlab
     | SpillRegion

@@ -80,4 +80,17 @@ class RegionRestored:
     failure: str
 
 
-StoreEvent: TypeAlias = WantRegion | RegionUnused | OpenView | RegionSpilled | RegionRestored
+@slotted
+class SlabPopulated:
+    """All pages of a slab exist now.
+
+    Attributes:
+        slab: Its number.
+    """
+
+    slab: int
+
+
+StoreEvent: TypeAlias = (
+    WantRegion | RegionUnused | OpenView | RegionSpilled | RegionRestored | SlabPopulated
+)

@@ -82,7 +82,7 @@ class RoomMaker:
             return
         self._changed = False
         for request in self.queue.restores():
-            place = self.slabs.take(request.room_bytes, out)
+            place = self.slabs.take(request.room_bytes, now_ns, out)
             if place is None:
                 self._make_room(request, now_ns, out)
                 return
@@ -95,9 +95,9 @@ class RoomMaker:
         full: dict[int, None] = {}  # size classes without room, so that each is tried once
         for request in self.queue.wants():
             size = request.room_bytes
-            place = self.slabs.take(size, out) if size not in full else None
+            place = self.slabs.take(size, now_ns, out) if size not in full else None
             if place is not None:
-                self._lease(request, place, out)
+                self._lease(request, place, now_ns, out)
             elif not request.held_back:
                 self._make_room(request, now_ns, out)
                 return
@@ -180,14 +180,14 @@ class RoomMaker:
             assert wanted is not None, "what is over is to come back"
             assert wanted.state is RegionState.SPILLED, wanted.life.story()
 
-    def _lease(self, request: Request, place: Place, out: list[Effect]) -> None:
+    def _lease(self, request: Request, place: Place, now_ns: int, out: list[Effect]) -> None:
         """Give a writer its region, and more ahead of time while there is plenty."""
         self.queue.end(request)
         places = [place]
         size_bytes = request.room_bytes
         count = min(request.count, REGIONS_AHEAD_COUNT_MAX, REGIONS_AHEAD_BYTES_MAX // size_bytes)
         while len(places) < count and not self.queue and self._is_plenty(size_bytes):
-            more = self.slabs.take(size_bytes, out)
+            more = self.slabs.take(size_bytes, now_ns, out)
             assert more is not None, "less than half is used, and yet there is no room"
             places.append(more)
         leased: list[LeasedRegion] = []

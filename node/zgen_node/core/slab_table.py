@@ -8,6 +8,10 @@ page exists, for ``REGION_WARM_NS`` or until other classes need the memory). Tak
 count against the capacity, fresh ones do not. A warm room is taken first, the one freed last first;
 the one that is free for longest is cooled first: its pages are punched out, which works though
 others still map the slab. A slab of fresh rooms only is closed.
+
+To make a page costs more than to write it. So when a large room is taken that is written for the
+first time, the next one of its class is made ahead, while less than half of the capacity is used:
+it counts as warm, and if it is taken before all its pages exist, as fresh to who writes it.
 """
 
 from collections import OrderedDict
@@ -21,9 +25,16 @@ from zgen.core.marks import reached
 from zgen.core.store_effects import (
     CloseSlab,
     CreateSlab,
+    PopulateSlab,
     PunchRegion,
 )
-from zgen.limits import COOL_STEP_BYTES, REGION_SHARED_BYTES_MAX, REGION_WARM_NS, SLAB_BYTES
+from zgen.limits import (
+    COOL_STEP_BYTES,
+    POPULATE_BYTES_MAX,
+    REGION_SHARED_BYTES_MAX,
+    REGION_WARM_NS,
+    SLAB_BYTES,
+)
 from zgen.slotted import slotted
 from zgen.wire.store import Place
 
@@ -75,6 +86,9 @@ class SlabTable:
         self._warm: OrderedDict[_Room, int] = OrderedDict()
         #: Size class -> its warm rooms, the longest free first.
         self._warm_of: dict[int, OrderedDict[_Room, None]] = {}
+        #: Slab that was made ahead -> whether its pages exist. Added by ``_make_ahead``; removed
+        #: when its room is taken or cooled.
+        self._ahead: dict[int, bool] = {}
 
     @property
     def next_deadline_ns(self) -> int | None:
@@ -99,14 +113,18 @@ class SlabTable:
             return 0
         return max(0, self.used_bytes - self.warm_bytes + room_bytes - self.capacity_bytes)
 
-    def take(self, room_bytes: int, out: list[Effect]) -> Place | None:
+    def take(self, room_bytes: int, now_ns: int, out: list[Effect]) -> Place | None:
         """Take a free room of a size class, or return None if that exceeds the capacity."""
         warm = self._warm_of.get(room_bytes)
         if warm is not None:
             room = next(reversed(warm))
             self._unwarm(room, room_bytes)
             slab = self._slabs[room[0]]
-            return Place(slab.slab, room[1], room_bytes, slab.size_bytes, True)
+            is_populated = self._ahead.pop(slab.slab, None)
+            if is_populated is not None:
+                self._make_ahead(room_bytes, now_ns, out)
+            is_warm = is_populated is not False
+            return Place(slab.slab, room[1], room_bytes, slab.size_bytes, is_warm)
         if self.short_bytes(room_bytes):
             return None
         excess_bytes = self.used_bytes + room_bytes - self.capacity_bytes
@@ -118,7 +136,16 @@ class SlabTable:
         offset = slab.fresh.pop()
         if not slab.fresh:
             _discard(self._open, room_bytes, slab.slab)
+        if room_bytes > REGION_SHARED_BYTES_MAX:
+            self._make_ahead(room_bytes, now_ns, out)
         return Place(slab.slab, offset, room_bytes, slab.size_bytes, False)
+
+    def populated(self, slab: int) -> None:
+        """A slab that was made ahead has all its pages, unless it was taken or closed meanwhile."""
+        if slab in self._ahead:
+            self._ahead[slab] = True
+        else:
+            reached("pages made ahead too late")
 
     def free(self, place: Place, is_written: bool, now_ns: int, out: list[Effect]) -> None:
         """Free a taken room: warm if all its pages exist, else fresh.
@@ -127,10 +154,7 @@ class SlabTable:
         punched.
         """
         if place.is_warm or is_written:
-            room = (place.slab, place.offset)
-            self._warm[room] = now_ns
-            self._warm_of.setdefault(place.room, OrderedDict())[room] = None
-            self.warm_bytes += place.room
+            self._set_warm((place.slab, place.offset), place.room, now_ns)
             return
         reached("fresh room freed that may be written in part")
         self._refresh(self._slabs[place.slab], [place.offset], out)
@@ -167,6 +191,7 @@ class SlabTable:
         assert all(self._open.values()), "a size class without its open slabs"
         freed = list(self._warm.values())
         assert freed == sorted(freed)
+        assert all((slab, 0) in self._warm for slab in self._ahead), "made ahead, and not free"
 
     def _oldest(self, size_bytes: int) -> list[_Room]:
         """Return the longest free rooms that have this many bytes together."""
@@ -183,6 +208,7 @@ class SlabTable:
         offsets: dict[int, list[int]] = {}
         for room in rooms:
             self._unwarm(room, self._slabs[room[0]].room_bytes)
+            self._ahead.pop(room[0], None)
             offsets.setdefault(room[0], []).append(room[1])
         for number, of_slab in offsets.items():
             self._refresh(self._slabs[number], of_slab, out)
@@ -204,6 +230,27 @@ class SlabTable:
         """Return a slab that has a fresh room of this class, a new one if there is none."""
         for number in self._open.get(room_bytes, {}):
             return self._slabs[number]
+        return self._new_slab(room_bytes, out)
+
+    def _make_ahead(self, room_bytes: int, now_ns: int, out: list[Effect]) -> None:
+        """Make the next large room of a class before it is wanted, where memory is plenty."""
+        is_plenty = self.used_bytes + room_bytes <= self.capacity_bytes // 2
+        if room_bytes > POPULATE_BYTES_MAX or room_bytes in self._warm_of or not is_plenty:
+            return
+        slab = self._new_slab(room_bytes, out)
+        slab.fresh.clear()
+        _discard(self._open, room_bytes, slab.slab)
+        self.used_bytes += room_bytes
+        self._ahead[slab.slab] = False
+        self._set_warm((slab.slab, 0), room_bytes, now_ns)
+        out.append(PopulateSlab(slab.slab, slab.size_bytes))
+
+    def _set_warm(self, room: _Room, room_bytes: int, now_ns: int) -> None:
+        self._warm[room] = now_ns
+        self._warm_of.setdefault(room_bytes, OrderedDict())[room] = None
+        self.warm_bytes += room_bytes
+
+    def _new_slab(self, room_bytes: int, out: list[Effect]) -> Slab:
         shared = room_bytes <= REGION_SHARED_BYTES_MAX
         size_bytes = SLAB_BYTES if shared else room_bytes
         count = size_bytes // room_bytes

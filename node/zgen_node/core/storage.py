@@ -24,6 +24,7 @@ from zgen.core.store_effects import (
 from zgen.core.store_events import (
     RegionRestored,
     RegionSpilled,
+    SlabPopulated,
 )
 from zgen.ids import PeerId, short
 from zgen.limits import ARRAY_COUNT_MAX, HOLDERS_COUNT_MAX, SECOND, STORE_FULL_NS
@@ -85,6 +86,7 @@ class Storage:
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             RegionSpilled: self.on_spilled,
             RegionRestored: self.on_restored,
+            SlabPopulated: self.on_populated,
         }
 
     def report(self) -> dict[str, int]:
@@ -216,6 +218,10 @@ class Storage:
                 if not hold.missing:
                     self._answer(hold, out)
         self._finish(region, now_ns, out)
+
+    def on_populated(self, event: SlabPopulated, now_ns: int, out: list[Effect]) -> None:
+        """A slab that was made ahead has its pages."""
+        self.rooms.slabs.populated(event.slab)
 
     # -- time and death ----------------------------------------------------------------------------
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:

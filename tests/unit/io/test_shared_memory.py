@@ -70,9 +70,22 @@ def test_the_whole_room_of_a_fresh_region_is_written_and_nothing_beside_it(node:
 
 def test_writing_a_warm_region_touches_nothing_behind_the_value(node: Slabs) -> None:
     place = node.make(3 * PAGE, offset=PAGE, room=PAGE, warm=True)
-    make_memory(node).write(place, views_of(b"v" * 10))
-    around = os.pread(node.files[place.slab], 3 * PAGE, 0)
-    assert around == b"\xaa" * PAGE + b"v" * 10 + b"\xaa" * (2 * PAGE - 10)
+    memory = make_memory(node)
+    for value in (b"v", b"w"):  # first by ``pwrite``, then through the map
+        memory.write(place, views_of(value * ALIGNMENT))
+        around = os.pread(node.files[place.slab], 3 * PAGE, 0)
+        assert around == b"\xaa" * PAGE + value * ALIGNMENT + b"\xaa" * (2 * PAGE - ALIGNMENT)
+
+
+def test_a_warm_region_is_written_through_the_map_from_the_second_time_on(
+    node: Slabs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, place = make_memory(node), node.make(2 * PAGE, warm=True)
+    mapped: list[int] = []
+    monkeypatch.setattr(copying, "copy", lambda _address, part: mapped.append(part.nbytes))
+    for _ in range(3):
+        memory.write(place, views_of(b"v" * 10))
+    assert mapped == [10, 10]
 
 
 def test_a_system_that_takes_little_at_a_time_is_asked_until_all_is_written(
@@ -264,6 +277,7 @@ def test_who_leaves_waits_for_writes_under_way_and_nothing_begins_after(
     monkeypatch.setattr(copying, "copy", slow)
     memory = make_memory(node)
     place = node.make(PAGE, warm=True)
+    memory.write(place, views_of(b"v"))  # the first time by ``pwrite``
     writer = threading.Thread(target=memory.write, args=(place, views_of(b"v")))
     writer.start()
     assert begun.wait(10)

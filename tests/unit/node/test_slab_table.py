@@ -6,11 +6,13 @@ from zgen.core.effects import (
 from zgen.core.store_effects import (
     CloseSlab,
     CreateSlab,
+    PopulateSlab,
     PunchRegion,
 )
 from zgen.limits import (
     COOL_STEP_BYTES,
     INLINE_BYTES_MAX,
+    POPULATE_BYTES_MAX,
     REGION_SHARED_BYTES_MAX,
     REGION_WARM_NS,
     SLAB_BYTES,
@@ -27,9 +29,10 @@ class Rooms(SlabTable):
     def __init__(self, capacity_bytes: int) -> None:
         super().__init__(capacity_bytes)
         self.out: list[Effect] = []
+        self.now_ns = 0
 
     def get(self, room_bytes: int) -> Place:
-        place = self.take(room_bytes, self.out)
+        place = self.take(room_bytes, self.now_ns, self.out)
         self.check()
         assert place is not None
         return place
@@ -140,8 +143,8 @@ def test_a_slab_of_fresh_rooms_only_is_closed_and_never_used_again() -> None:
 
 def test_the_last_room_of_a_full_slab_closes_it_too() -> None:
     rooms = Rooms(64 * MB)
-    rooms.put(rooms.get(9 * MB), is_written=False)
-    assert rooms.done()[1:] == [PunchRegion(1, 0, 9 * MB), CloseSlab(1)]
+    rooms.put(rooms.get(40 * MB), is_written=False)
+    assert rooms.done()[1:] == [PunchRegion(1, 0, 40 * MB), CloseSlab(1)]
 
 
 def test_a_room_that_is_free_for_long_is_cooled() -> None:
@@ -181,8 +184,8 @@ def test_nothing_is_taken_beyond_the_capacity() -> None:
     first = rooms.get(MB)
     rooms.get(MB)
     assert rooms.short_bytes(MB) == MB
-    assert rooms.take(MB, rooms.out) is None
-    assert rooms.take(PAGE_BYTES, rooms.out) is None
+    assert rooms.take(MB, 0, rooms.out) is None
+    assert rooms.take(PAGE_BYTES, 0, rooms.out) is None
     rooms.put(first)
     assert rooms.short_bytes(MB) == 0
     assert rooms.short_bytes(2 * MB) == MB
@@ -223,6 +226,65 @@ def test_a_slab_closes_while_another_of_its_class_is_open() -> None:
         rooms.put(place, is_written=False)
     assert rooms.done()[-1] == CloseSlab(2)
     assert rooms.get(8 * MB).slab == 1
+
+
+def test_the_next_large_room_is_made_ahead_and_warm_once_it_has_its_pages() -> None:
+    rooms = Rooms(128 * MB)
+    assert not rooms.get(9 * MB).is_warm
+    assert rooms.done() == [
+        CreateSlab(1, 9 * MB),
+        CreateSlab(2, 9 * MB),
+        PopulateSlab(2, 9 * MB),
+    ]
+    assert (rooms.used_bytes, rooms.warm_bytes) == (18 * MB, 9 * MB)
+    rooms.populated(2)
+    assert rooms.get(9 * MB) == Place(2, 0, 9 * MB, 9 * MB, True)
+    assert rooms.done() == [CreateSlab(3, 9 * MB), PopulateSlab(3, 9 * MB)]
+
+
+def test_a_room_that_is_taken_before_it_has_its_pages_is_fresh_to_its_writer() -> None:
+    rooms = Rooms(128 * MB)
+    rooms.get(9 * MB)
+    early = rooms.get(9 * MB)
+    assert early == Place(2, 0, 9 * MB, 9 * MB, False)
+    rooms.populated(2)
+    rooms.put(early, is_written=False)  # punched, since nobody knows what it has
+    assert PunchRegion(2, 0, 9 * MB) in rooms.done()
+
+
+def test_what_was_used_before_makes_nothing_ahead() -> None:
+    rooms = Rooms(128 * MB)
+    first = rooms.get(9 * MB)
+    second = rooms.get(9 * MB)
+    for place in (first, second):
+        rooms.put(place)
+    rooms.done()
+    assert rooms.get(9 * MB) == Place(2, 0, 9 * MB, 9 * MB, True)
+    assert rooms.done() == []
+
+
+@pytest.mark.parametrize(
+    ("capacity_bytes", "room_bytes"),
+    [(64 * MB, 17 * MB), (64 * MB, 8 * MB), (2048 * MB, POPULATE_BYTES_MAX + 16 * MB)],
+    ids=["more than half of the store", "shares a slab", "very large"],
+)
+def test_nothing_is_made_ahead_of_what_is(capacity_bytes: int, room_bytes: int) -> None:
+    rooms = Rooms(capacity_bytes)
+    rooms.get(room_bytes)
+    assert [type(effect) for effect in rooms.done()] == [CreateSlab]
+
+
+def test_what_was_made_ahead_and_not_taken_goes_like_all_that_is_warm() -> None:
+    rooms = Rooms(64 * MB)
+    rooms.now_ns = 5
+    rooms.get(9 * MB)
+    assert rooms.due_ns() == 5 + REGION_WARM_NS
+    rooms.on_timer(5 + REGION_WARM_NS, rooms.out)
+    rooms.check()
+    assert rooms.done()[-2:] == [PunchRegion(2, 0, 9 * MB), CloseSlab(2)]
+    rooms.populated(2)
+    rooms.check()
+    assert (rooms.used_bytes, rooms.warm_bytes) == (9 * MB, 0)
 
 
 @pytest.mark.parametrize("part", ["_slabs", "_open", "_warm", "_warm_of"])
