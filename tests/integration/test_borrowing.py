@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from tests.integration.memories import MIB, wait_for_no_regions
 from tests.integration.watching import wait_until
 from zgen.exceptions import GetTimeoutError, NestedRefError
 from zgen.ids import ObjectId
+from zgen.runtime import process
 from zgen.runtime.process import Runtime
 
 pytestmark = pytest.mark.usefixtures("for_ever", "runtime")
@@ -85,6 +87,49 @@ def gone(look: Callable[[], bool]) -> None:
     wait_until(lambda: not look(), 20, "the object is let go")
 
 
+def drained() -> None:
+    """Wait, in a worker, until everything that was dropped before has been let go."""
+    runtime = process.require()
+    sentinel = zgen.put(None)
+    look = is_held(runtime, sentinel)
+    del sentinel
+    gone(look)
+
+
+class LateOutput:
+    """Standard output that takes until everything dropped is let go, once."""
+
+    def __init__(self) -> None:
+        self.before = sys.stdout
+
+    def write(self, text: str) -> int:
+        return self.before.write(text)
+
+    def flush(self) -> None:
+        sys.stdout = self.before
+        drained()
+
+
+@zgen.remote(num_returns=2)
+def puts_two() -> Iterator[Any]:
+    yield [zgen.put("first")]
+    drained()
+    yield zgen.put("second")
+
+
+@zgen.remote
+def ends_late(value: Any) -> Any:
+    sys.stdout = LateOutput()
+    return echo.remote(value)
+
+
+@zgen.remote
+class EndsLate:
+    async def ends_late(self, value: Any) -> Any:
+        sys.stdout = LateOutput()
+        return zgen.put(value)
+
+
 # -- where references may lie ----------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("wrap", "unwrap"),
@@ -113,6 +158,13 @@ def test_a_reference_comes_out_of_a_value_as_it_went_in(wrap: Any, unwrap: Any) 
 def test_items_of_a_stream_hold_references() -> None:
     values = [1, "two", None, b"3" * 200_000]
     assert [zgen.get(zgen.get(ref)["nested"]) for ref in items.remote(values)] == values
+
+
+def test_a_result_keeps_its_references_until_its_end_is_told() -> None:
+    nested, second = zgen.get(list(puts_two.remote()))
+    assert zgen.get([nested[0], second]) == ["first", "second"]
+    assert zgen.get(zgen.get(ends_late.remote(1))) == 1
+    assert zgen.get(zgen.get(EndsLate.remote().ends_late.remote(2))) == 2
 
 
 @pytest.fixture(scope="module")

@@ -159,6 +159,8 @@ class AsyncRunner(Runner):
         if value is None:
             return NONE
         packed = serializer.serialize(value)
+        if type(packed) is not bytes and packed.refs:
+            self._kept[start.task.task] = [value]
         if type(packed) is Large:
             stored: Stored = await self._in_thread(self._objects.store, packed, start.owner, stream)
             return stored

@@ -105,6 +105,8 @@ class Runner:
         self._held: dict[TaskId, Waiter] = {}
         self.cancels = Cancels()
         self.cancels.entry = Runner._call.__code__
+        #: Call -> results with references inside, kept until its end is stepped.
+        self._kept: dict[TaskId, list[Any]] = {}
         #: Function -> its pickle, until it is first called. Added by ``LearnFunction``.
         self._payloads: dict[FunctionId, bytes] = {}
         self._functions: dict[FunctionId, Callable[..., Any]] = {}
@@ -173,6 +175,8 @@ class Runner:
     def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
         flush_output()  # before its owner hears of the end, and leaves perhaps
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
+        if self._kept:
+            self._kept.pop(start.task.task, None)
         if self._held:
             self._held.pop(start.task.task, None)
 
@@ -237,6 +241,8 @@ class Runner:
     def _pack(self, start: StartTask, result: Any, stream: StreamId = NO_STREAM) -> Value:
         """Return what is reported of a result or an item, large ones from shared memory."""
         packed = serializer.serialize(result)
+        if type(packed) is not bytes and packed.refs:
+            self._kept.setdefault(start.task.task, []).append(result)
         if type(packed) is Large:
             return self._objects.store(packed, start.owner, stream)
         return packed
