@@ -132,6 +132,46 @@ def test_a_wait_in_an_actor_that_is_given_up_leaves_the_actor_usable() -> None:
     assert get(actor.of_tasks.remote(3)) == [0, 2, 4]
 
 
+@zgen.remote
+class Recursive(RemoteClass):
+    """Calls itself, by a handle that it is given and by its own."""
+
+    async def paths(self, me: Any, depth: int) -> int:
+        if not depth:
+            return 1
+        me = me or zgen.get_runtime_context().current_actor
+        return sum(await asyncio.gather(*[me.paths.remote(me, depth - 1) for _ in range(3)]))
+
+    async def inside(self, count: int) -> AsyncIterator[Any]:
+        for number in range(count):
+            yield [zgen.put(number), zgen.put(bytes(200_000))]
+
+    async def sizes(self, me: Any) -> list[tuple[int, int]]:
+        found = [await ref async for ref in me.inside.remote(5)]
+        return [(await number, len(await large)) for number, large in found]
+
+    def held(self) -> int:
+        from zgen.runtime import process
+
+        assert process.current is not None
+        return len(process.current.machine.owner.refs.records)
+
+
+@zgen.remote(max_concurrency=2)
+class Reentrant(RemoteClass):
+    def depth(self, me: Any, left: int) -> int:
+        return 1 + (get(me.depth.remote(me, left - 1)) if left else 0)
+
+
+def test_an_actor_calls_itself_and_keeps_nothing_of_it() -> None:
+    actor, threaded = Recursive.remote(), Reentrant.remote()
+    assert get(actor.paths.remote(None, 4)) == 81
+    assert get(actor.paths.remote(actor, 2)) == 9
+    assert get(actor.sizes.remote(actor)) == [(number, 200_000) for number in range(5)]
+    assert get(threaded.depth.remote(threaded, 1)) == 2
+    wait_until(lambda: get(actor.held.remote()) == 0, 20, "the actor lets go of what it sent")
+
+
 def test_a_driver_awaits_calls_and_streams_of_actors(runtime: Runtime) -> None:
     async def main() -> None:
         stage, other = Stage.remote(1), AsyncStage.remote(1)

@@ -37,21 +37,21 @@ class ActorRequests:
         }
 
     def is_dead(self, process: Address, out: list[Effect]) -> bool:
-        """Have a line to another process; return whether it was declared dead."""
-        me = self._session.identity.address.peer
-        if process.peer == me:
-            return False
+        """Have a line to a process, this one too; return whether it was declared dead.
+
+        An actor may call itself: what it says then travels as to anybody else.
+        """
         self._session.dial(process, out)
         return self._session.is_fenced(process.peer, process.incarnation)
 
     def _on_call(self, event: CallActor, now_ns: int, out: list[Effect]) -> None:
-        is_dead = self.is_dead(event.creator, out)
+        is_dead = not self._is_mine(event.creator) and self.is_dead(event.creator, out)
         self._actors.call(event, now_ns, out)
         if is_dead:
             self._actors.calling.on_down(event.creator.peer, [], now_ns, out)
 
     def _on_kill(self, event: KillActorNow, now_ns: int, out: list[Effect]) -> None:
-        if not self.is_dead(event.creator, out):
+        if self._is_mine(event.creator) or not self.is_dead(event.creator, out):
             self._actors.kill(event, now_ns, out)
 
     def _on_name_actor(self, event: NameActor, now_ns: int, out: list[Effect]) -> None:
@@ -63,6 +63,9 @@ class ActorRequests:
 
     def _on_find_actor(self, event: FindActor, now_ns: int, out: list[Effect]) -> None:
         self._to_node(FindName(event.query, event.namespace, event.name), out)
+
+    def _is_mine(self, creator: Address) -> bool:
+        return creator.peer == self._session.identity.address.peer
 
     def _to_node(self, message: Any, out: list[Effect]) -> None:
         if self._placement.node is not None:

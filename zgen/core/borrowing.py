@@ -289,6 +289,9 @@ class Borrowing:
             record = self._refs.records[name] = OwnedRef(None, 0, 1, Borrow(ref.owner))
             self._owners[owner] = None
         if record.borrow is None:
+            if sender == self._me:  # who was lent it while it was on its way
+                reached("reference sent to itself")
+                self.uncount(sender, name, 1)
             return
         if self.session.is_fenced(owner, ref.owner.incarnation):
             reached("reference to an object of the dead")

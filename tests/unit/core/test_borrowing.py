@@ -379,6 +379,20 @@ def test_an_owner_counts_its_borrowers_as_it_sends() -> None:
     assert record(bench) is record(bench, Y) is None
 
 
+def test_what_a_process_sends_to_itself_is_kept_until_it_is_there() -> None:
+    bench = worker_bench()
+    bench.meet("me")
+    bench.say(ME, PushTasks(L, 0, (pushed("t"),)))
+    bench.step(PutObject(X, b"x"))
+    done = bench.step(TaskEnded(task("t"), 0, OUTCOME_VALUE, (nested(ref(X, "me")),)))
+    bench.step(drop(X))
+    (sent,) = said(done + bench.advance(SECOND), TasksDone)
+    assert record(bench).pins == 1
+    bench.say(sent.peer, sent.message)  # nobody awaits it
+    assert record(bench) is None
+    assert bench.process.owner.borrowing.lent.pinned() == []
+
+
 def test_what_cannot_be_sent_any_more_is_let_go() -> None:
     bench = worker_bench()
     bench.say(DRIVER, PushTasks(L, 0, (pushed("t"),)))

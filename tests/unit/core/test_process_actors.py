@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.core.actor_bench import ACTOR, CREATOR, HANDLE, at, calls_in, lost
-from tests.unit.core.names import NODE, WORKER, address, result, spec
+from tests.unit.core.names import NODE, WORKER, address, peer, result, spec
 from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
 from zgen.core.actor_effects import NameAnswered
 from zgen.core.actor_events import (
@@ -14,7 +14,7 @@ from zgen.core.actor_events import (
     KillActorNow,
     NameActor,
 )
-from zgen.core.effects import Send
+from zgen.core.effects import OpenConnection, Send
 from zgen.core.events import Dropped
 from zgen.ids import LeaseId
 from zgen.wire.actor import (
@@ -56,6 +56,15 @@ def test_a_call_dials_the_creator_and_then_the_worker() -> None:
     assert bench.meet("creator") == [Send(CREATOR.peer, WatchActor(ACTOR))]
     assert Send(NODE, WatchProcess(WORKER, 1)) in bench.say(CREATOR.peer, at())
     assert calls_in(bench.meet("worker")) == [(WORKER, 0, ["a"])]
+
+
+def test_an_actor_may_call_itself() -> None:
+    bench = ProcessBench()
+    bench.step(call("a"))
+    bench.meet("creator")
+    done = bench.say(CREATOR.peer, at(0, "me"))
+    assert [each.peer for each in done if isinstance(each, OpenConnection)] == [peer("me")]
+    assert calls_in(bench.meet("me")) == [(peer("me"), 0, ["a"])]
 
 
 def test_a_call_of_an_actor_whose_creator_is_dead_fails_at_once() -> None:
