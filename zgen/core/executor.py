@@ -86,10 +86,10 @@ class Executor:
         if unacked_bytes >= ITEM_BYTES_UNACKED_MAX:
             self.holds.hold(stream, owner, Reason.BYTES, out)
 
-    def on_acked(self, stream: TaskId, unacked_bytes: int, out: list[Effect]) -> None:
-        """The owner of a body that is held for its bytes may have acknowledged something."""
+    def on_acked(self, owner: PeerId, unacked_bytes: int, out: list[Effect]) -> None:
+        """The owner of bodies that are held for their bytes may have acknowledged something."""
         if unacked_bytes < ITEM_BYTES_UNACKED_MAX:
-            self.holds.release(stream, Reason.BYTES, out)
+            self.holds.release_acked(owner, out)
 
     def on_task_ended(self, event: TaskEnded, now_ns: int, out: list[Effect]) -> None:
         """Report how the body ended and start the next one."""

@@ -45,10 +45,14 @@ class Holds:
 
     Attributes:
         bodies: The bodies.
+        unacked: Those that are held for bytes, by who has to acknowledge these: what comes in
+            asks for them again and again, whatever else is held.
     """
 
     def __init__(self) -> None:
         """Hold nothing."""
+        #: Owner -> bodies. Added by ``hold``; removed as they are from ``bodies``, or before.
+        self.unacked: dict[PeerId, dict[TaskId, None]] = {}
         #: Task -> why it is held. Added by ``hold``; removed by the last ``release``, ``forget``
         #: and ``free``.
         self.bodies: dict[TaskId, Held] = {}
@@ -62,6 +66,8 @@ class Holds:
         if reason not in held.reasons:
             reached(_MARKS[reason])
             held.reasons[reason] = None
+            if reason is Reason.BYTES:
+                self.unacked.setdefault(owner, {})[task] = None
 
     def release(self, task: TaskId, reason: Reason, out: list[Effect]) -> None:
         """This reason is no more; harmless if the body is not held for it."""
@@ -69,6 +75,8 @@ class Holds:
         if held is None or reason not in held.reasons:
             return
         del held.reasons[reason]
+        if reason is Reason.BYTES:
+            self._forget_bytes(task, held.owner)
         if held.reasons:
             reached("body held for another reason still")
         else:
@@ -76,12 +84,15 @@ class Holds:
 
     def free(self, task: TaskId, out: list[Effect]) -> None:
         """Let a body go on whatever it is held for; harmless if it is not held."""
-        if self.bodies.pop(task, None) is not None:
+        if self.forget(task):
             out.append(ReleaseBody(task))
 
-    def forget(self, task: TaskId) -> None:
-        """A body has ended."""
-        self.bodies.pop(task, None)
+    def forget(self, task: TaskId) -> bool:
+        """A body has ended; return whether it was held."""
+        held = self.bodies.pop(task, None)
+        if held is not None and Reason.BYTES in held.reasons:
+            self._forget_bytes(task, held.owner)
+        return held is not None
 
     def free_of(self, owner: PeerId, out: list[Effect]) -> None:
         """Nobody reads what is yielded for this owner any more."""
@@ -93,11 +104,24 @@ class Holds:
         held = self.bodies.get(task)
         return held is not None and reason in held.reasons
 
-    def held_for(self, reason: Reason) -> list[tuple[TaskId, PeerId]]:
-        """Return the bodies that are held for this reason, with who reads their items."""
-        return [(task, held.owner) for task, held in self.bodies.items() if reason in held.reasons]
+    def release_acked(self, owner: PeerId, out: list[Effect]) -> None:
+        """Enough is acknowledged by this owner."""
+        for task in list(self.unacked.get(owner, ())):
+            self.release(task, Reason.BYTES, out)
 
     def check(self) -> None:
         """Assert that no body is held for nothing."""
         for task, held in self.bodies.items():
             assert held.reasons, f"task {short(task)} is held for nothing"
+        unacked = [
+            (task, held.owner) for task, held in self.bodies.items() if Reason.BYTES in held.reasons
+        ]
+        known = [(task, owner) for owner, tasks in self.unacked.items() for task in tasks]
+        assert sorted(unacked) == sorted(known), f"{unacked} are held for bytes, {known} known"
+        assert all(self.unacked.values()), "an owner that holds nothing"
+
+    def _forget_bytes(self, task: TaskId, owner: PeerId) -> None:
+        tasks = self.unacked[owner]
+        del tasks[task]
+        if not tasks:
+            del self.unacked[owner]

@@ -205,9 +205,8 @@ class ProcessMachine:
                 self._on_message(sender, decode(body), now_ns, out)
             except RemoteProtocolError as error:
                 self._count(str(error))
-        if self.executor is not None and self.executor.holds.bodies:
-            for task, owner in self.executor.holds.held_for(Reason.BYTES):
-                self.executor.on_acked(task, self.session.item_bytes_unacked(owner), out)
+        if self.executor is not None and sender in self.executor.holds.unacked:
+            self.executor.on_acked(sender, self.session.item_bytes_unacked(sender), out)
 
     def _on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
         kind = type(message)

@@ -214,7 +214,7 @@ def sent(worker: Worker, unacked_bytes: int) -> list[Effect]:
 
 def acked(worker: Worker, unacked_bytes: int) -> list[Effect]:
     out: list[Effect] = []
-    worker.executor.on_acked(task("s"), unacked_bytes, out)
+    worker.executor.on_acked(ME, unacked_bytes, out)
     return out
 
 

@@ -194,7 +194,7 @@ def test_each_stream_is_held_for_its_own_owner() -> None:
     host.ended("c")
     host.ended("a")
     out.clear()
-    host.executor.on_acked(task("b"), 0, out)
+    host.executor.on_acked(ME, 0, out)
     assert out == [ReleaseBody(task("b"))]
 
 

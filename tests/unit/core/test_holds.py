@@ -56,10 +56,24 @@ def test_bodies_are_held_independently() -> None:
     bodies = Bodies()
     bodies.hold(BYTES)
     assert bodies.hold(BYTES, WINDOW, stream=T, owner=OTHER) == [HoldBody(T)]
-    assert bodies.table.held_for(BYTES) == [(S, ME), (T, OTHER)]
-    assert bodies.table.held_for(WINDOW) == [(T, OTHER)]
+    assert bodies.table.unacked == {ME: {S: None}, OTHER: {T: None}}
     assert bodies.release(BYTES) == [ReleaseBody(S)]
-    assert bodies.table.held_for(BYTES) == [(T, OTHER)]
+    assert bodies.table.unacked == {OTHER: {T: None}}
+    assert bodies.table.is_held(T, WINDOW)
+
+
+def test_what_an_owner_acknowledges_releases_its_bodies_and_no_others() -> None:
+    bodies, out = Bodies(), []  # type: tuple[Bodies, list[Effect]]
+    bodies.hold(BYTES)
+    bodies.hold(BYTES, WINDOW, stream=task("u"))
+    bodies.hold(BYTES, stream=T, owner=OTHER)
+    bodies.table.release_acked(ME, out)
+    bodies.table.check()
+    assert out == [ReleaseBody(S)]
+    assert bodies.table.unacked == {OTHER: {T: None}}
+    bodies.table.forget(T)
+    bodies.table.check()
+    assert bodies.table.unacked == {}
 
 
 def test_a_body_that_nobody_waits_for_goes_on_whatever_held_it() -> None:
@@ -69,7 +83,8 @@ def test_a_body_that_nobody_waits_for_goes_on_whatever_held_it() -> None:
     bodies.table.free_of(ME, out)
     bodies.table.free(S, out)
     assert out == [ReleaseBody(S)]
-    assert bodies.table.held_for(WINDOW) == [(T, OTHER)]
+    assert bodies.table.is_held(T, WINDOW)
+    bodies.table.check()
 
 
 def test_a_body_that_ended_is_forgotten_and_not_released() -> None:
