@@ -79,6 +79,10 @@ def runner(scenario: str) -> Callable[[int], str]:
         from tests.sim.actor_run import run_actors
 
         return lambda seed: str(run_actors(seed).failure or "")
+    if scenario == "self-calls":
+        from tests.sim.self_calls import run_self_calls
+
+        return lambda seed: str(run_self_calls(seed).failure or "")
     if scenario == "borrow":
         from tests.sim.borrowing import run_borrowing
 

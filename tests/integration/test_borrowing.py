@@ -16,6 +16,7 @@ import pytest
 import zgen
 from tests.integration.gates import Gate
 from tests.integration.memories import MIB, wait_for_no_regions
+from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import wait_until
 from zgen.exceptions import GetTimeoutError, NestedRefError
 from zgen.ids import ObjectId
@@ -124,7 +125,7 @@ def ends_late(value: Any) -> Any:
 
 
 @zgen.remote
-class EndsLate:
+class EndsLate(RemoteClass):
     async def ends_late(self, value: Any) -> Any:
         sys.stdout = LateOutput()
         return zgen.put(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.sim.mutant import Mutant
 
+REQUESTS = "zgen/core/actor_requests.py"
 CALLS = "zgen/core/actor_calls.py"
 CALLING = "zgen/core/calling.py"
 SUPERVISION = "zgen/core/supervision.py"
@@ -127,5 +128,24 @@ ACTORS = (
         "            pass\n",
         "actors",
         0,
+    ),
+    Mutant(
+        "what a failed call held back leaves at once",
+        "P2",
+        CALLING,
+        "        if self.calls.targets[actor].queue:\n",
+        "        if False:\n",
+        "self-calls",
+        7,
+    ),
+    Mutant(
+        "an actor has a line to itself",
+        "P2",
+        REQUESTS,
+        "        self._session.dial(process, out)\n",
+        "        if process.peer != self._session.identity.address.peer:\n"
+        "            self._session.dial(process, out)\n",
+        "self-calls",
+        3,
     ),
 )

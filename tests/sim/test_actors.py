@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.sim.actor_run import run_actors
+from tests.sim.self_calls import run_self_calls
 
 #: Rare branches that these seeds reach between them.
 MARKS = (
@@ -36,3 +37,8 @@ def test_actors_keep_their_promises_whatever_dies() -> None:
 )
 def test_a_seed_that_failed_once_is_green(seed: int, fault: str) -> None:
     assert run_actors(seed).failure is None, fault
+
+
+def test_actors_call_themselves_and_calls_fail_before_they_leave() -> None:
+    outcomes = [run_self_calls(seed) for seed in (3, 7)]
+    assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)

@@ -22,7 +22,7 @@ from zgen.io.task_context import TaskContext, running
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_AT_ONCE_COUNT_MAX, ITEMS_COUNT_MAX, REGION_SOON_NS, SECOND
 from zgen.wire.task import OUTCOME_VALUE, STREAMING
-from zgen.wire.value import NONE, Stored, Value
+from zgen.wire.value import NONE, Parcel, Stored, Value
 
 
 class LoopWaiter(Waiter):
@@ -159,7 +159,7 @@ class AsyncRunner(Runner):
         if value is None:
             return NONE
         packed = serializer.serialize(value)
-        if type(packed) is not bytes and packed.refs:
+        if isinstance(packed, (Parcel, Large)) and packed.refs:
             self._kept[start.task.task] = [value]
         if type(packed) is Large:
             stored: Stored = await self._in_thread(self._objects.store, packed, start.owner, stream)

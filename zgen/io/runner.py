@@ -35,7 +35,7 @@ from zgen.wire.task import (
     OUTCOME_VALUE,
     STREAMING,
 )
-from zgen.wire.value import NONE, Stored, Value
+from zgen.wire.value import NONE, Parcel, Stored, Value
 
 #: Layout of the started-marks: lease id, pushes started under it.
 _MARK: Final = struct.Struct("=16sQ")
@@ -241,7 +241,7 @@ class Runner:
     def _pack(self, start: StartTask, result: Any, stream: StreamId = NO_STREAM) -> Value:
         """Return what is reported of a result or an item, large ones from shared memory."""
         packed = serializer.serialize(result)
-        if type(packed) is not bytes and packed.refs:
+        if isinstance(packed, (Parcel, Large)) and packed.refs:
             self._kept.setdefault(start.task.task, []).append(result)
         if type(packed) is Large:
             return self._objects.store(packed, start.owner, stream)

@@ -119,7 +119,7 @@ def preload() -> None:
     _cloudpickle()
 
 
-def serialize(value: Any) -> bytes | Parcel | Large:
+def serialize(value: Any) -> Value | Large:
     """Return ``value`` as bytes, or as bytes with copies of its buffers, or as what is too large.
 
     Raises:
@@ -144,7 +144,7 @@ def serialize(value: Any) -> bytes | Parcel | Large:
     return _serialize_with_buffers(value, kind)
 
 
-def _serialize_with_buffers(value: Any, kind: type) -> bytes | Parcel | Large:
+def _serialize_with_buffers(value: Any, kind: type) -> Value | Large:
     if kind is bytearray and len(value) > INLINE_BYTES_MAX:
         return Large(BYTEARRAY, [memoryview(value)])
     buffers: list[memoryview] = []
