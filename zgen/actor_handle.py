@@ -304,6 +304,12 @@ class ActorHandle:
         """Name the class and the actor."""
         return f"Actor({described(self._zgen_description).name}, {self._zgen_actor.hex()})"
 
+    def __deepcopy__(self, memo: object = None) -> "ActorHandle":
+        """Return itself, which never changes: what holds handles can be copied, not an actor."""
+        return self
+
+    __copy__ = __deepcopy__
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by id and description; it counts where it is unpickled."""
         creator = self._zgen_creator

@@ -150,6 +150,7 @@ class ActorClass(RemoteFunction[..., Any]):
             TypeError: A value is of a wrong type.
         """
         made = ActorClass(self._class, replace(self._chosen, **check_actor_options(options)))
+        made._definition = self._definition
         made.check()
         return made
 

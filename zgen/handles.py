@@ -1,8 +1,7 @@
 """`ObjectRef`, `ObjectRefGenerator`; dropping one posts an event.
 
 What must not happen here: ``__del__`` taking a lock. It may run anywhere, also inside one, so it
-appends
-to a queue and wakes the I/O thread if that sleeps.
+appends to a queue and wakes the I/O thread if that sleeps.
 """
 
 from collections.abc import Iterator
@@ -90,6 +89,12 @@ class ObjectRef(AwaitableRef[T_co], Generic[T_co]):
         """
         raise TypeError("an ObjectRef cannot be iterated; use zgen.get(ref) for its value")
 
+    def __deepcopy__(self, memo: object = None) -> "ObjectRef[T_co]":
+        """Return itself, which never changes: what refers to objects can be copied, not these."""
+        return self
+
+    __copy__ = __deepcopy__
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by name inside a value that zgen pickles, which then keeps the object.
 
@@ -162,8 +167,7 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
             StreamClosedError: zgen was shut down before it came.
         """
         # Between the read of the item and the return nothing is called, so that no interrupt can
-        # come
-        # between moving the cursor and handing the item over.
+        # come between moving the cursor and handing the item over.
         cursor = self._cursor
         items = self._items
         if cursor == len(items):
@@ -196,8 +200,7 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
         """Return a reference that is ready when the remote generator has ended.
 
         It holds None, also after an exception of the body, which was delivered as an item; it
-        raises
-        where the system failed.
+        raises where the system failed.
         """
         runtime = self._runtime
         runtime.enter()
@@ -245,9 +248,7 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
         Raises:
             NotImplementedError: Always.
         """
-        raise NotImplementedError(
-            "a remote generator cannot be closed; drop it to free what was not taken"
-        )
+        raise NotImplementedError("a remote generator cannot be closed; drop it to free its items")
 
     def task_id(self) -> bytes:
         """Return the id of the generator task."""

@@ -144,6 +144,23 @@ def _check_retry_exceptions(value: Any) -> bool | tuple[type[BaseException], ...
     return tuple(value)
 
 
+class Definition:
+    """What workers know a function by, which is pickled once, whatever its options are.
+
+    Attributes:
+        root: The root of the runtime that knows it. Not the runtime itself, which would live on
+            with all that it owned.
+        function: The name that it has there.
+    """
+
+    __slots__ = ("function", "root")
+
+    def __init__(self) -> None:
+        """Start unknown."""
+        self.root: TaskContext | None = None
+        self.function = FunctionId(b"")
+
+
 class RemoteFunction(Generic[P, R]):
     """A function whose calls run in worker processes; made by ``@zgen.remote``."""
 
@@ -167,8 +184,9 @@ class RemoteFunction(Generic[P, R]):
         self._window = options.window if self._returns_count == STREAMING else 0
         self._shape = _shape(options)
         self._retry_exceptions = b""
-        #: The root of the runtime that knows the function, and the name that it has there. Not the
-        #: runtime itself, which would live on with all that it owned.
+        #: Shared with the same function with other options.
+        self._definition = Definition()
+        #: As in there, once this one was called.
         self._defined_in: TaskContext | None = None
         self._id = FunctionId(b"")
 
@@ -189,7 +207,9 @@ class RemoteFunction(Generic[P, R]):
             ValueError: An option is unknown, out of range, or does not fit the function.
             TypeError: A value is of a wrong type.
         """
-        return RemoteFunction(self._function, replace(self._options, **check_options(options)))
+        made = RemoteFunction(self._function, replace(self._options, **check_options(options)))
+        made._definition = self._definition
+        return made
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         """Submit a task and return at once.
@@ -244,12 +264,16 @@ class RemoteFunction(Generic[P, R]):
         return RemoteFunction, (self._function, self._options)
 
     def _define(self, runtime: Runtime) -> None:
-        payload, refs = serializer.dump_with_refs(self._function)
-        function = hash_function(payload)
         retriable = self._options.retry_exceptions
         self._retry_exceptions = serializer.dump_plain(retriable) if retriable else b""
-        runtime.loop.post(DefineTaskFunction(function, payload, refs))
-        self._id = function  # not before: another thread may submit under it at once
+        definition = self._definition
+        if definition.root is not runtime.root:
+            payload, refs = serializer.dump_with_refs(self._function)
+            function = hash_function(payload)
+            runtime.loop.post(DefineTaskFunction(function, payload, refs))
+            definition.function = function
+            definition.root = runtime.root
+        self._id = definition.function  # not before: another thread may submit under it at once
         self._defined_in = runtime.root
 
     def _pack(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import pickle
 from typing import Any
@@ -123,3 +124,12 @@ def test_a_reference_is_not_a_sequence_and_names_itself() -> None:
     assert hash(ref) == hash(ref)
     with pytest.raises(TypeError):
         pickle.dumps(ref)
+
+
+def test_what_holds_references_and_handles_can_be_copied() -> None:
+    ref, handle = zgen.put([1]), zgen.remote(type("Empty", (), {})).remote()
+    for copied in (copy.copy, copy.deepcopy):
+        assert copied(ref) is ref
+        assert copied(handle) is handle
+    held: dict[str, Any] = copy.deepcopy({"refs": [ref], "value": [1]})
+    assert held["refs"][0] is ref

@@ -15,6 +15,7 @@ import pytest
 
 import zgen
 from tests.integration.gates import Gate, Tally
+from tests.integration.remote_class import RemoteClass
 from zgen.exceptions import NestedRefError, TaskError, WorkerCrashedError
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -89,6 +90,32 @@ def test_options_make_another_function_and_leave_the_first_alone() -> None:
     assert zgen.get(pair.remote([1, 2])) == [1, 2]
     assert zgen.get(echo.remote([1, 2])) == [1, 2]
     assert isinstance(echo.remote(1), zgen.ObjectRef)
+
+
+class Counted:
+    """Counts how often it is pickled."""
+
+    count = 0
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        Counted.count += 1
+        return Counted, ()
+
+
+def test_what_has_other_options_is_not_pickled_again() -> None:
+    inside = Counted()
+    kind = zgen.remote(lambda: type(inside).__name__)
+
+    @zgen.remote
+    class Holder(RemoteClass):
+        def kind(self) -> str:
+            return type(inside).__name__
+
+    before = Counted.count
+    found = [kind.options(name=f"kind {number}").remote() for number in range(3)]
+    found += [Holder.options(max_restarts=number).remote().kind.remote() for number in range(3)]
+    assert zgen.get([*found, kind.remote()]) == ["Counted"] * 7
+    assert Counted.count == before + 2
 
 
 def test_options_can_be_stacked_and_keep_what_they_do_not_name() -> None:
