@@ -4,12 +4,9 @@ Rules of this file: it knows every owner table and no table knows another. What 
 translated here into calls of the others.
 
 Theory of operation. A call becomes a task entry, a record for each result (or a stream), and pins
-on its
-arguments. When nothing is missing it queues for a worker; what comes back settles records, feeds
-streams
-or decides on another attempt. A worker's death is acted on only when its line is quiet, so that
-what it
-reported before comes first.
+on its arguments. When nothing is missing it queues for a worker; what comes back settles records,
+feeds streams or decides on another attempt. A worker's death is acted on only when its line is
+quiet, so that what it reported before comes first.
 """
 
 from collections.abc import Callable
@@ -275,6 +272,9 @@ class Owner:
     ) -> None:
         values, stored, nested = unpack_items(message.entries, message.buffers)
         stream = message.stream
+        record = self.streams.streams.get(stream)
+        if record is not None and record.producer != sender:
+            self.placement.check_producer(sender, record, message)
         if nested:
             self.borrowing.take_in(sender, values, out)
         if stored:

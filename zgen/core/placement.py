@@ -19,7 +19,7 @@ from zgen.core.events import RegisterDriver
 from zgen.core.lease_client import Assignment, Held, LeaseClient
 from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
-from zgen.core.stream_in import StreamsIn
+from zgen.core.stream_in import InStream, StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
@@ -35,7 +35,7 @@ from zgen.wire.lease import (
     Shape,
 )
 from zgen.wire.schema import Buffers
-from zgen.wire.stream import CloseStream, Consumed
+from zgen.wire.stream import CloseStream, Consumed, ReportItems
 from zgen.wire.task import STREAMING, DefineFunction, PushedCall, PushedTask, PushTasks
 from zgen.wire.value import Fault, NestedRef, Value, pack, refs_in, size_bytes
 
@@ -171,6 +171,18 @@ class Placement:
         if entry.spec.method and entry.lease is not None:
             return self.calls.worker_of(entry)
         return self.leases.held[entry.lease].worker if entry.lease is not None else None
+
+    def check_producer(self, sender: PeerId, record: InStream, message: ReportItems) -> None:
+        """Look at who reports the first items of an attempt; those of older ones count nowhere.
+
+        Raises:
+            RemoteProtocolError: The task was not given to that worker.
+        """
+        entry = self._tasks.entries.get(message.stream)
+        if entry is not None and message.attempt == entry.attempt:
+            if self.worker_of(entry) != sender:
+                raise RemoteProtocolError("items by a worker that was not given the task")
+            record.producer = sender
 
     def grant(self, stream: StreamId, out: list[Effect]) -> None:
         """Let the producer of a stream with a window go on for what was taken of it."""

@@ -24,7 +24,7 @@ from dataclasses import field
 
 from zgen.core.marks import reached
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import StreamId, short
+from zgen.ids import PeerId, StreamId, short
 from zgen.limits import (
     CONSUMER_IDLE_NS,
     ITEMS_COUNT_MAX,
@@ -66,6 +66,7 @@ class InStream:
         step: How many items the producer is told of at a time, and how many are taken over at once.
         consumed: Items that the user has certainly taken; counted where there is a window.
         granted: How many of them the producer of the current attempt was told of.
+        producer: The worker whose reports of the current attempt count, once it has sent some.
     """
 
     name: str
@@ -83,6 +84,7 @@ class InStream:
     step: int = 0
     consumed: int = 0
     granted: int = 0
+    producer: PeerId | None = None
 
 
 class StreamsIn:
@@ -113,6 +115,7 @@ class StreamsIn:
             assert attempt >= record.attempt, f"attempt {attempt} after {record.attempt}"
             record.attempt = attempt
             record.position = 0
+            record.producer = None
 
     def grant(self, stream: StreamId) -> int | None:
         """Return how many items were taken, if it is time to tell the producer."""

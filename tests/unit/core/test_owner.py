@@ -193,6 +193,15 @@ def test_an_outcome_by_a_worker_that_was_not_given_the_task_is_refused(streams: 
     assert bench.state("a") is Doing.PUSHED
 
 
+def test_items_by_a_worker_that_was_not_given_the_stream_are_refused() -> None:
+    bench = OwnerBench().running(stream_spec("s"))
+    for position in range(2):  # before and after the producer has said something
+        with pytest.raises(RemoteProtocolError, match="was not given the task"):
+            bench.hear(OTHER_WORKER, ReportItems(S, 0, position, (b"forged",)))
+        bench.items("s", position, b"item")
+    assert list(bench.owner.streams.streams[S].unread) == [b"item"] * 2
+
+
 def test_what_stands_in_front_of_a_bad_outcome_has_ended() -> None:
     bench = OwnerBench().running(spec("a"), spec("b"), spec("c"))
     with pytest.raises(RemoteProtocolError):
