@@ -201,7 +201,7 @@ class ActorMethod:
         self._handle = handle
         self._calls = calls
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the method and return at once.
 
         Calls of one process run in the order in which they were made, if the actor is a regular
@@ -236,7 +236,7 @@ class ActorMethod:
         """
         return ActorMethod(self._handle, self._calls.changed(options, name))
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> NoReturn:
         """A method of an actor is not called directly.
 
         Raises:

@@ -121,7 +121,7 @@ class ActorClass(RemoteFunction[..., Any]):
         self._chosen = options
         self._settings: ActorSettings | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> NoReturn:
         """A remote class is not called directly.
 
         Raises:
@@ -154,7 +154,7 @@ class ActorClass(RemoteFunction[..., Any]):
         made.check()
         return made
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Create an actor and return a handle at once.
 
         An error of the constructor is raised by the ``get`` of any call.

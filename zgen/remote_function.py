@@ -190,7 +190,7 @@ class RemoteFunction(Generic[P, R]):
         self._defined_in: TaskContext | None = None
         self._id = FunctionId(b"")
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
         """A remote function is not called directly.
 
         Raises:
@@ -211,7 +211,7 @@ class RemoteFunction(Generic[P, R]):
         made._definition = self._definition
         return made
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a task and return at once.
 
         References among the top-level arguments are replaced by their values before the task runs.

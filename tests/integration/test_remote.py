@@ -92,6 +92,11 @@ def test_options_make_another_function_and_leave_the_first_alone() -> None:
     assert isinstance(echo.remote(1), zgen.ObjectRef)
 
 
+def test_arguments_may_have_any_name() -> None:
+    names = zgen.remote(lambda self, cls, args, kwargs: [self, cls, args, kwargs])
+    assert zgen.get(names.remote(self=1, cls=2, args=3, kwargs=4)) == [1, 2, 3, 4]
+
+
 class Counted:
     """Counts how often it is pickled."""
 
