@@ -98,6 +98,8 @@ class MethodCalls(RemoteFunction[..., Any]):
             actor=actor,
             method=self.__name__,
             group=self.facts.group,
+            parent=context.task,
+            parent_attempt=context.attempt,
         )
         limit = self._description.max_pending_calls
         if 0 <= limit <= runtime.machine.owner.actors.pending_count(actor):

@@ -44,6 +44,25 @@ class RuntimeContext:
         actor = self._actor
         return None if actor is None else actor.settings.name
 
+    def is_canceled(self) -> bool:
+        """Return whether the running task or call was cancelled, and should end by itself.
+
+        A method of a regular or threaded actor is not interrupted: it may ask this between two
+        pieces of its work. Whatever it returns is dropped.
+
+        Raises:
+            RuntimeError: In a driver, which nobody cancels, and in an async actor, where
+                ``asyncio.CancelledError`` is raised instead.
+        """
+        runner, actor = self._runtime.runner, self._actor
+        if runner is None:
+            raise RuntimeError("a driver cannot be cancelled")
+        if actor is not None and actor.settings.is_async:
+            text = "calls of an async actor are cancelled by asyncio.CancelledError"
+            raise RuntimeError(f"{text}; catch that, or use finally")
+        context = self._runtime.context
+        return runner.is_cancelled(context.task, context.attempt)
+
     @property
     def namespace(self) -> str:
         """The namespace in which names of actors count that are given without one."""

@@ -38,6 +38,7 @@ class Waiting:
         call: What it is a call of; None for a plain task.
         consumed: Items that its owner took of an earlier attempt, as it said since the push.
         cancelled: Whether it was cancelled since it started.
+        told: Whether its owner was told for that that it has ended, though it runs on.
     """
 
     owner: PeerId
@@ -51,6 +52,7 @@ class Waiting:
     call: PushedCall | None = None
     consumed: int = 0
     cancelled: bool = False
+    told: bool = False
 
 
 class Admission:

@@ -42,6 +42,7 @@ class CallAdmission:
         life: Which life of it.
         creator: Who supervises it.
         lease: Lease that it lives under.
+        is_async: Whether its calls run in an event loop, which can interrupt them.
         running: Calls that run. Added by ``start``; removed by ``end``.
         is_ending: Whether the process ends when nothing is left.
         is_leaving: Whether the actor asked for its end.
@@ -55,6 +56,7 @@ class CallAdmission:
         self.life = life
         self.creator = creator
         self.lease = lease
+        self.is_async = settings.is_async
         self.running: dict[TaskId, Running] = {}
         self.is_ending = False
         self.is_leaving = False
@@ -95,6 +97,23 @@ class CallAdmission:
         for call in self.waiting():
             if (call.owner, call.task.task, call.task.attempt) == (owner, stream, attempt):
                 call.consumed = upto
+
+    def withdraw(self, owner: PeerId, task: TaskId, attempt: int) -> Waiting | None:
+        """Take a queued call out; return None if that owner has no such one in a queue."""
+        for queue in self._queues.values():
+            for call in queue:
+                if (call.owner, call.task.task, call.task.attempt) == (owner, task, attempt):
+                    queue.remove(call)
+                    return call
+        return None
+
+    def running_as(self, owner: PeerId, task: TaskId, attempt: int) -> Waiting | None:
+        """Return the running call of that owner and name, if anything will be said of it."""
+        running = self.running.get(task)
+        if running is None or self.is_leaving:
+            return None
+        call = running.call
+        return call if (call.owner, call.task.attempt) == (owner, attempt) else None
 
     def start(self, now_ns: int) -> list[Waiting]:
         """Start what may start now."""

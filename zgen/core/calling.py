@@ -20,7 +20,7 @@ from zgen.core.lease_client import Assignment
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
-from zgen.core.settlement import Settlement
+from zgen.core.settlement import Settlement, cancelled
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import Doing, TaskTable
@@ -264,7 +264,7 @@ class Calling:
         failed: list[tuple[TaskId, bool]] = []
         for call, may_have_run in flown:
             entry = self._tasks.entries[call]
-            if verdict.is_dead:
+            if verdict.is_dead or entry.cancel is not None:
                 failed.append((call, may_have_run))
             elif not may_have_run:
                 self._tasks.on_not_started(call, entry.attempt, now_ns)
@@ -296,5 +296,9 @@ class Calling:
         verdict = self.calls.targets[actor].verdict
         assert verdict is not None, entry.doing.story()
         has_run = may_have_run or entry.started > 0
-        fault = verdict.fault(actor, entry.spec.name, may_have_run=has_run)
+        if entry.cancel is not None:
+            reached("actor died under a cancelled call")
+            fault = cancelled(entry.spec, may_have_run=has_run)
+        else:
+            fault = verdict.fault(actor, entry.spec.name, may_have_run=has_run)
         self._settlement.fail(call, fault, now_ns, "its actor died", out)

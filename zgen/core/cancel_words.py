@@ -1,23 +1,25 @@
 """What may happen to a process, and be asked of it, about cancels; part of `Event` and `Effect`."""
 
-from zgen.ids import TaskId
+from zgen.ids import ObjectId, TaskId
 from zgen.slotted import slotted
 
 
 # -- events ----------------------------------------------------------------------------------------
 @slotted
 class CancelRequested:
-    """The user called ``cancel``; a task that has ended, or is not of this process, stays so.
+    """The user called ``cancel``; a task that has ended stays so.
 
     Attributes:
         task: The task.
         force: Whether the process that runs it is to die.
         recursive: Whether what it has submitted is to be cancelled too.
+        object: The reference that it was asked for by, which may be borrowed; None for a generator.
     """
 
     task: TaskId
     force: bool
     recursive: bool
+    object: ObjectId | None = None
 
 
 # -- effects ---------------------------------------------------------------------------------------

@@ -6,21 +6,27 @@ keeps its result. How tasks end is ``settlement``'s.
 Theory of operation. Whether a task is wanted is the entry's ``cancel``; what it does is as before.
 A task that no worker has ends here. Of a pushed one the worker is told, and its outcome, its
 hand-back or its death ends the task, as for any other. By force, the worker kills itself if it runs
-the task; if it does not answer, for a body that holds it up, its node kills it.
+the task; if it does not answer, for a body that holds it up, its node kills it. A call of an actor
+is a task like others, but never by force: others live there. Who borrows a reference asks its
+owner.
 """
 
+from zgen.core.cancel_words import CancelRequested
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
+from zgen.core.lent_refs import LentRefs
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
+from zgen.core.ref_table import RefTable
 from zgen.core.settlement import Settlement, cancelled
 from zgen.core.task_table import Doing, TaskEntry, TaskTable
-from zgen.ids import PeerId, TaskId
+from zgen.ids import PeerId, TaskId, task_of
 from zgen.limits import FORCED_CANCEL_NS
 from zgen.wire.task import (
     OUTCOME_CANCELLED,
     OUTCOME_RETRY,
     OUTCOME_WITHDRAWN,
+    CancelBorrowed,
     CancelTask,
     TasksReturned,
 )
@@ -34,12 +40,42 @@ class Cancellation:
         deadlines: When a worker that was asked to end by force is killed.
     """
 
-    def __init__(self, tasks: TaskTable, placement: Placement, settlement: Settlement) -> None:
+    def __init__(
+        self,
+        tasks: TaskTable,
+        placement: Placement,
+        settlement: Settlement,
+        refs: RefTable,
+        lent: LentRefs,
+    ) -> None:
         """Cancel tasks of these tables."""
         self.deadlines: Deadlines[TaskId] = Deadlines()
+        self._refs = refs
+        self._lent = lent
         self._tasks = tasks
         self._placement = placement
         self._settlement = settlement
+
+    def request(self, event: CancelRequested, now_ns: int, out: list[Effect]) -> None:
+        """The user wants a task no more: one of this process, or of who lent the reference."""
+        record = self._refs.records.get(event.object) if event.object is not None else None
+        borrow = record.borrow if record is not None else None
+        if borrow is None or event.object is None:
+            self.cancel(event.task, event.force, event.recursive, now_ns, out)
+        elif borrow.credits:  # else its owner is dead
+            reached("borrower cancels")
+            message = CancelBorrowed(event.object, event.force, event.recursive)
+            out.append(Send(borrow.owner.peer, message))
+
+    def on_borrowed(
+        self, sender: PeerId, message: CancelBorrowed, now_ns: int, out: list[Effect]
+    ) -> None:
+        """A borrower wants the task no more that its reference comes from."""
+        if message.object not in self._lent.borrowers.get(sender, {}):
+            reached("cancel by who borrows nothing")
+            return
+        task = task_of(message.object)
+        self.cancel(task, message.force, message.recursive, now_ns, out)
 
     def cancel(
         self, task: TaskId, force: bool, recursive: bool, now_ns: int, out: list[Effect]
@@ -48,24 +84,25 @@ class Cancellation:
 
         Args:
             task: The task; harmless if it has ended or is not known.
-            force: Whether the worker that runs it is to die.
+            force: Whether the worker that runs it is to die; not that of a call of an actor.
             recursive: Whether what it has submitted is to be cancelled too.
             now_ns: The time.
             out: Effects are added here.
         """
         entry = self._tasks.entries.get(task)
-        if entry is None or entry.spec.method:  # calls of actors cannot be cancelled yet
+        if entry is None or entry.spec.creates_actor:  # ``kill`` ends actors
             reached("cancel of what has ended")
             return
-        doing = entry.doing.state
+        doing, is_call = entry.doing.state, bool(entry.spec.method)
         if doing is Doing.PUSHED:
-            self._ask(task, entry, force, recursive, now_ns, out)
+            self._ask(task, entry, force and not is_call, recursive, now_ns, out)
             return
-        reached(f"cancelled {doing.value}")
-        if doing is Doing.WAITING_LEASE:
+        reached(f"cancelled {'call ' if is_call else ''}{doing.value}")
+        queues = doing is Doing.WAITING_LEASE and not is_call
+        if queues:
             self._placement.withdraw(task)
         self._end(task, now_ns, out)
-        if doing is Doing.WAITING_LEASE:
+        if queues:
             self._placement.pump(entry.spec.shape, now_ns, out)
 
     def cancel_children(self, parent: TaskId, attempt: int, now_ns: int, out: list[Effect]) -> None:

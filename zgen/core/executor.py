@@ -9,14 +9,12 @@ its resources back to the node for as long.
 from collections.abc import Callable
 from typing import Any, Final
 
-from zgen.core import unwanted
 from zgen.core.actor_effects import ActorOver
 from zgen.core.actor_events import ExitActor
 from zgen.core.admission import Admission, Waiting
 from zgen.core.arguments import Arguments
 from zgen.core.borrowing import Borrowing
 from zgen.core.call_admission import CallAdmission
-from zgen.core.cancel_words import InterruptBody, KillSelf
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, LearnFunction, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
@@ -24,6 +22,7 @@ from zgen.core.holds import Holds, Reason
 from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut
+from zgen.core.unwanted import Unwanted
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
@@ -60,6 +59,7 @@ class Executor:
         self._arguments = Arguments(store, borrowing)
         self.deadlines: Deadlines[str] = Deadlines()
         self.holds = Holds()
+        self.unwanted = Unwanted(self.reports, self.holds)
         #: What the creation task that comes or runs is to make this worker.
         self.hosting: tuple[PeerId, HostActor] | None = None
         #: The calls of the actor that lives here, once it was created.
@@ -114,8 +114,10 @@ class Executor:
         self, ended: Waiting, event: TaskEnded, run_ns: int, now_ns: int, out: list[Effect]
     ) -> None:
         self.holds.forget(event.task)
+        if ended.cancelled and self.unwanted.drop_if_told(ended, event):
+            return
         if ended.cancelled:
-            event = unwanted.as_cancelled(event, self._store.dropped)
+            event = self.unwanted.as_cancelled(event)
         if ended.task.returns_count == STREAMING:
             self.reports.end(event.task, event.outcome, run_ns, event.values, now_ns, out)
         else:
@@ -238,30 +240,19 @@ class Executor:
 
         Nothing is reported of one that has ended, was handed back or is not the sender's.
         """
-        which = (sender, message.task, message.attempt)
-        waiting = self.admission.withdraw(*which)
-        if waiting is not None:
-            reached("cancelled in a worker's queue")
-            self._arguments.drop([waiting])
-            unwanted.report_withdrawn(waiting, self.reports, now_ns, out)
-            self._start_next(now_ns, out)
-            if not self.admission.queue:
-                self.deadlines.clear(LONG)
+        queue = self.admission if self.calls is None else self.calls
+        waiting = self.unwanted.withdraw(queue, sender, message, now_ns, out)
+        if waiting is None:
+            return self.unwanted.interrupt(queue, sender, message, now_ns, out)
+        self._arguments.drop([waiting])
+        if self.calls is not None:
+            self._start_calls(self.calls, now_ns, out)
+            self._end_when_idle(self.calls, now_ns, out)
             return False
-        running = self.admission.running_as(*which)
-        if running is None:
-            reached("cancel of what this worker does not have")
-            return False
-        if message.force:
-            out.append(KillSelf())
-            return False
-        if not running.cancelled:
-            running.cancelled = True
-            out.append(InterruptBody(message.task, message.attempt))
-        if running.task.returns_count == STREAMING:
-            self.reports.cancel(message.task, now_ns, out)
-            self.holds.release(message.task, Reason.WINDOW, out)
-        return True
+        self._start_next(now_ns, out)
+        if not self.admission.queue:
+            self.deadlines.clear(LONG)
+        return False
 
     def _start_next(self, now_ns: int, out: list[Effect]) -> None:
         started = self.admission.start_next(now_ns)

@@ -67,6 +67,7 @@ from zgen.wire.task import (
     OUTCOME_VALUE,
     RAISED,
     STREAMING,
+    CancelBorrowed,
     Outcome,
     TasksDone,
     TasksReturned,
@@ -104,13 +105,16 @@ class Owner:
         self.actors = Actors(
             me, self.tasks, self.refs, self.streams, self.placement, self.settlement, self.submit
         )
-        self.cancellation = Cancellation(self.tasks, self.placement, self.settlement)
+        self.cancellation = Cancellation(
+            self.tasks, self.placement, self.settlement, self.refs, self.borrowing.lent
+        )
         self.node_lost: Fault | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             ReportItems: self._on_report_items,
             ReportEnd: self._on_report_end,
             TasksDone: self._on_tasks_done,
             TasksReturned: self.cancellation.on_returned,
+            CancelBorrowed: self.cancellation.on_borrowed,
             LeaseWaiting: self.placement.on_waiting,
             LeaseWanted: self.placement.on_wanted,
             JobRegistered: self._on_job_registered,

@@ -232,7 +232,7 @@ class ProcessMachine:
             raise RemoteProtocolError(f"{kind.__name__} is not for this process")
 
     def _on_cancel_requested(self, e: CancelRequested, now_ns: int, out: list[Effect]) -> None:
-        self.owner.cancellation.cancel(e.task, e.force, e.recursive, now_ns, out)
+        self.owner.cancellation.request(e, now_ns, out)
 
     def _on_cancel_task(
         self, sender: PeerId, message: CancelTask, now_ns: int, out: list[Effect]

@@ -235,13 +235,23 @@ class StreamsOut:
         for owner in self.lines:
             self.flush(owner, now_ns, out)
 
-    def cancel(self, stream: TaskId, now_ns: int, out: list[Effect]) -> None:
-        """Let what waits leave; what the body yields from now on was never yielded."""
+    def cancel(self, stream: TaskId, now_ns: int, out: list[Effect]) -> int:
+        """Let what waits leave; what the body yields from now on was never yielded.
+
+        Returns:
+            How many items it has yielded.
+        """
         record = self.streams[stream]
         if record.owner in self.lines:
             self.flush(record.owner, now_ns, out)
         record.closed = record.cancelled = True
         record.limit = UNLIMITED
+        return record.count
+
+    def forget(self, stream: TaskId) -> None:
+        """The body of a cancelled stream has ended, of which its owner heard the end before."""
+        record = self.streams.pop(stream)
+        assert record.cancelled, "a stream without an end"
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Flush the lines whose first entry has waited long enough."""

@@ -24,7 +24,7 @@ class TaskSpec:
         actor: Actor that it is a call of.
         method: Name of the method; ``__init__`` for the task that creates the actor.
         group: Concurrency group that it runs in; empty for the actor's own.
-        parent: Task that submitted it, or the root of its process; zeroes for calls of actors.
+        parent: Task that submitted it, or the root of its process; zeroes if it creates an actor.
         parent_attempt: Which execution of that.
     """
 

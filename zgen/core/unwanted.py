@@ -1,10 +1,24 @@
-"""What a worker says of tasks that were cancelled: never begun, or without their output."""
+"""What a worker says of tasks that were cancelled: never begun, or without their output.
 
-from zgen.core.admission import Waiting
+Rules of this file: what is cancelled in a queue never begins, and nothing that a cancelled body
+makes from then on reaches its owner. What may start instead is not decided here.
+
+Theory of operation. The body of a plain task or of an async actor is interrupted, and its owner
+hears when it has ended. That of another actor can only look for itself whether it is wanted: its
+owner hears of its end at once, and it keeps its place until it is over.
+"""
+
+from typing import Final
+
+from zgen.core.admission import Admission, Waiting
+from zgen.core.call_admission import CallAdmission
+from zgen.core.cancel_words import InterruptBody, KillSelf
 from zgen.core.effects import Effect, Send
 from zgen.core.events import TaskEnded
+from zgen.core.holds import Holds
 from zgen.core.marks import reached
 from zgen.core.stream_out import StreamsOut
+from zgen.ids import PeerId
 from zgen.limits import TASK_SHORT_NS
 from zgen.wire.stream import ReportEnd
 from zgen.wire.task import (
@@ -13,29 +27,96 @@ from zgen.wire.task import (
     OUTCOME_RETRY,
     OUTCOME_WITHDRAWN,
     STREAMING,
+    CancelTask,
     Outcome,
 )
-from zgen.wire.value import Parcel, Stored, is_error, keeping
+from zgen.wire.value import is_error, keeping
+
+#: Neither short nor long: how long it would have run is not known.
+_RUN_NS: Final = TASK_SHORT_NS
 
 
-def report_withdrawn(waiting: Waiting, reports: StreamsOut, now_ns: int, out: list[Effect]) -> None:
-    """Tell the owner of a queued task that it never begins."""
-    # Neither short nor long: how long it would have run is not known.
-    task, attempt, run_ns = waiting.task.task, waiting.task.attempt, TASK_SHORT_NS
-    if waiting.task.returns_count == STREAMING:
-        out.append(Send(waiting.owner, ReportEnd(task, attempt, 0, OUTCOME_WITHDRAWN, run_ns, ())))
-    else:
-        outcome = Outcome(task, attempt, OUTCOME_WITHDRAWN, run_ns, ())
-        reports.add_outcome(waiting.owner, outcome, (), now_ns, out)
+class Unwanted:
+    """The cancelled tasks of one worker, which stand in the tables of others."""
 
+    def __init__(self, reports: StreamsOut, holds: Holds) -> None:
+        """Speak by ``reports``, and let go of bodies in ``holds``."""
+        self._reports = reports
+        self._holds = holds
 
-def as_cancelled(event: TaskEnded, dropped: list[Parcel | Stored]) -> TaskEnded:
-    """Return how a cancelled body ended: its output is dropped, its own error stands."""
-    if event.outcome in (OUTCOME_ERROR, OUTCOME_CANCELLED):
-        return event
-    reached("output of a cancelled body dropped")
-    dropped.extend([value for value in keeping(event.values) if not is_error(value)])
-    errors = [value for value in event.values if is_error(value)]
-    if event.outcome == OUTCOME_RETRY and errors:
-        return TaskEnded(event.task, event.attempt, OUTCOME_ERROR, (errors[-1],))
-    return TaskEnded(event.task, event.attempt, OUTCOME_CANCELLED, ())
+    def withdraw(
+        self,
+        queue: Admission | CallAdmission,
+        sender: PeerId,
+        message: CancelTask,
+        now_ns: int,
+        out: list[Effect],
+    ) -> Waiting | None:
+        """Take out what has not begun, and tell its owner that it never does; return it."""
+        waiting = queue.withdraw(sender, message.task, message.attempt)
+        if waiting is not None:
+            reached("cancelled in a worker's queue")
+            self._say(waiting, OUTCOME_WITHDRAWN, 0, now_ns, out)
+        return waiting
+
+    def interrupt(
+        self,
+        queue: Admission | CallAdmission,
+        sender: PeerId,
+        message: CancelTask,
+        now_ns: int,
+        out: list[Effect],
+    ) -> bool:
+        """Interrupt what runs, or this process; return whether it runs, and on for a while."""
+        running = queue.running_as(sender, message.task, message.attempt)
+        if running is None:
+            reached("cancel of what this worker does not have")
+            return False
+        if message.force and type(queue) is Admission:
+            out.append(KillSelf())
+            return False
+        if running.cancelled:
+            return True
+        running.cancelled = True
+        out.append(InterruptBody(message.task, message.attempt))
+        count = 0
+        if running.task.returns_count == STREAMING:
+            count = self._reports.cancel(message.task, now_ns, out)
+            self._holds.free(message.task, out)
+        if type(queue) is CallAdmission and not queue.is_async:
+            running.told = True
+            self._say(running, OUTCOME_CANCELLED, count, now_ns, out)
+        return True
+
+    def drop_if_told(self, ended: Waiting, event: TaskEnded) -> bool:
+        """A cancelled body has ended; drop its output and return True if its owner was told."""
+        if not ended.told:
+            return False
+        reached("body ended that was told to have ended")
+        if ended.task.returns_count == STREAMING:
+            self._reports.forget(event.task)
+        self._reports.dropped.extend(keeping(event.values))
+        return True
+
+    def as_cancelled(self, event: TaskEnded) -> TaskEnded:
+        """Return how a cancelled body ended: its output is dropped, its own error stands."""
+        if event.outcome in (OUTCOME_ERROR, OUTCOME_CANCELLED):
+            return event
+        reached("output of a cancelled body dropped")
+        kept = keeping(event.values)
+        self._reports.dropped.extend([value for value in kept if not is_error(value)])
+        errors = [value for value in event.values if is_error(value)]
+        if event.outcome == OUTCOME_RETRY and errors:
+            return TaskEnded(event.task, event.attempt, OUTCOME_ERROR, (errors[-1],))
+        return TaskEnded(event.task, event.attempt, OUTCOME_CANCELLED, ())
+
+    def _say(
+        self, waiting: Waiting, outcome: int, count: int, now_ns: int, out: list[Effect]
+    ) -> None:
+        """Tell the owner how a task has ended for it, after ``count`` items."""
+        task, attempt = waiting.task.task, waiting.task.attempt
+        if waiting.task.returns_count == STREAMING:
+            out.append(Send(waiting.owner, ReportEnd(task, attempt, count, outcome, _RUN_NS, ())))
+        else:
+            said = Outcome(task, attempt, outcome, _RUN_NS, ())
+            self._reports.add_outcome(waiting.owner, said, (), now_ns, out)

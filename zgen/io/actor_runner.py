@@ -13,10 +13,11 @@ from typing import Any, NoReturn
 
 from zgen.core.actor_effects import ActorOver
 from zgen.core.actor_events import ExitActor
+from zgen.core.cancel_words import InterruptBody
 from zgen.core.effects import Effect, StartTask
-from zgen.ids import ActorId, PeerId
+from zgen.ids import ActorId, PeerId, TaskId
 from zgen.io import methods
-from zgen.io.async_runner import AsyncRunner
+from zgen.io.async_runner import AsyncRunner, Unwanted
 from zgen.io.runner import Over
 from zgen.io.task_context import TaskContext, running
 from zgen.wire.actor import ActorSettings
@@ -101,6 +102,9 @@ class ActorRunner(AsyncRunner):
             self.over = True
             self.ready.finish()
             return True
+        if type(effect) is InterruptBody and self.actor is not None:
+            self.cancel_call(effect.task, effect.attempt)
+            return True
         return super().perform(effect)
 
     def end(self) -> None:
@@ -151,6 +155,8 @@ class ActorRunner(AsyncRunner):
             running.reset(token)
 
     def _run_body(self, start: StartTask) -> None:
+        if self.cancelled and self._skip(start):
+            return
         try:
             if start.settings is not None:
                 self._create(start)
@@ -161,6 +167,19 @@ class ActorRunner(AsyncRunner):
                 self._end(start, outcome, values)
         except Over:
             return
+        finally:
+            if self.cancelled:
+                self._forget_cancel(start)
+
+    def _wait_for_release(self, task: TaskId, attempt: int) -> None:
+        """Let a generator go on when it may.
+
+        Raises:
+            Unwanted: It may not, since it was cancelled.
+        """
+        super()._wait_for_release(task, attempt)
+        if self.cancelled and self.is_cancelled(task, attempt):
+            raise Unwanted
 
     def _create(self, start: StartTask) -> None:
         """Make the instance and find its methods."""

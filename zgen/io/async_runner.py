@@ -14,15 +14,20 @@ from typing import Any
 
 from zgen.core.effects import StartTask
 from zgen.core.events import Yielded
+from zgen.exceptions import TaskCancelledError
 from zgen.ids import NO_STREAM, StreamId, TaskId
 from zgen.io import serializer
-from zgen.io.runner import Over, Runner
+from zgen.io.runner import NOTHING, Over, Runner
 from zgen.io.serializer import Large
 from zgen.io.task_context import TaskContext, running
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_AT_ONCE_COUNT_MAX, ITEMS_COUNT_MAX, REGION_SOON_NS, SECOND
-from zgen.wire.task import OUTCOME_VALUE, STREAMING
+from zgen.wire.task import OUTCOME_CANCELLED, OUTCOME_VALUE, STREAMING
 from zgen.wire.value import NONE, Parcel, Stored, Value
+
+
+class Unwanted(BaseException):
+    """A cancelled generator does not go on after the item that it has just yielded."""
 
 
 class LoopWaiter(Waiter):
@@ -60,12 +65,43 @@ class AsyncRunner(Runner):
     Attributes:
         loop: The event loop of the actor's methods, or None.
         tasks: What runs in it, by call.
+        cancelled: Calls that were cancelled and run: task and attempt. Added under the process
+            lock; removed by who ran the call, when it has ended.
         give_away: Gives the resources of the running call away; returns what takes them back. Set
             after the making, by the runtime.
     """
 
     loop: asyncio.AbstractEventLoop | None = None
+    ends_by = (KeyboardInterrupt, TaskCancelledError, asyncio.CancelledError, Unwanted)
     give_away: Callable[[], Callable[[], None]] = staticmethod(lambda: lambda: None)
+
+    def __init__(self, *args: Any) -> None:
+        """As a runner of plain tasks."""
+        super().__init__(*args)
+        self.cancelled: dict[tuple[TaskId, int], None] = {}
+
+    def is_cancelled(self, task: TaskId, attempt: int) -> bool:
+        """Return whether a running execution was cancelled."""
+        return (task, attempt) in self.cancelled or super().is_cancelled(task, attempt)
+
+    def cancel_call(self, task: TaskId, attempt: int) -> None:
+        """Cancel a running call in the loop; one outside of it finds out; under the process lock.
+
+        Either way a generator does not go on after its next item.
+        """
+        self.cancelled[task, attempt] = None
+        self._held.setdefault(task, NOTHING)  # so that an item is followed by a look
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self._cancel_begun, task)
+
+    def _cancel_begun(self, task: TaskId) -> None:
+        """Cancel what runs in the loop once it has made its first step.
+
+        What was not spawned yet, or has ended, is not there.
+        """
+        running = self.tasks.get(task)
+        if running is not None:
+            asyncio.get_running_loop().call_soon(running.cancel)
 
     def start_loop(self) -> None:
         """Start the event loop in a thread of its own."""
@@ -91,6 +127,8 @@ class AsyncRunner(Runner):
 
     def _spawn(self, start: StartTask) -> None:
         assert self.loop is not None, "no loop"
+        if self.cancelled and self._skip(start):
+            return
         self.tasks[start.task.task] = self.loop.create_task(
             self._run_in_loop(start), name=start.task.name
         )
@@ -110,6 +148,20 @@ class AsyncRunner(Runner):
             return
         finally:
             del self.tasks[task.task]
+            if self.cancelled:
+                self._forget_cancel(start)
+
+    def _skip(self, start: StartTask) -> bool:
+        """End a call that was cancelled before its first line; return whether it was."""
+        if not self.is_cancelled(start.task.task, start.task.attempt):
+            return False
+        self._give_back(start.slots)
+        self._end(start, OUTCOME_CANCELLED, ())
+        self._forget_cancel(start)
+        return True
+
+    def _forget_cancel(self, start: StartTask) -> None:
+        self.cancelled.pop((start.task.task, start.task.attempt), None)
 
     def _create(self, start: StartTask) -> None:
         """Make the instance."""
@@ -119,7 +171,23 @@ class AsyncRunner(Runner):
         return Waiter() if self.loop is None else LoopWaiter(self.loop)
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(None, function, *args)
+        """Run what would block the loop; a cancel that comes meanwhile is put off until after it.
+
+        Else what the thread brings would be lost, and with it what it stands for.
+        """
+        future = asyncio.get_running_loop().run_in_executor(None, function, *args)
+        is_put_off = False
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError:
+                is_put_off = True
+        if is_put_off:
+            task = asyncio.current_task()
+            assert task is not None, "no task"
+            task.uncancel()
+            task.cancel()
+        return future.result()
 
     async def _called(self, start: StartTask) -> Any:
         """Call the method; a coroutine or a generator is returned as it is."""
@@ -130,6 +198,8 @@ class AsyncRunner(Runner):
             return function()
         if any(isinstance(slot, Stored) for slot in start.slots):
             args, kwargs = await self._in_thread(self._arguments_of, start)
+            if self.cancelled and self.is_cancelled(start.task.task, start.task.attempt):
+                raise Unwanted
         else:
             args, kwargs = self._arguments_of(start)
         return function(*args, **kwargs)
@@ -183,7 +253,7 @@ class AsyncRunner(Runner):
                     packed = await self._in_thread(self._objects.store, packed, start.owner, task)
                 post(Yielded(task, attempt, packed))
                 if self._held or count % ITEMS_AT_ONCE_COUNT_MAX == 0:
-                    await self._pause(task)
+                    await self._pause(task, attempt)
         except SystemExit as leaving:
             self._exit(leaving)
         except Over:
@@ -214,8 +284,12 @@ class AsyncRunner(Runner):
         finally:
             body.close()
 
-    async def _pause(self, task: TaskId) -> None:
-        """Let others run; where the body is held, until it may go on."""
+    async def _pause(self, task: TaskId, attempt: int) -> None:
+        """Let others run; where the body is held, until it may go on.
+
+        Raises:
+            Unwanted: It may not, since it was cancelled.
+        """
         held = self._held.get(task)
         if isinstance(held, LoopWaiter):
             try:
@@ -224,6 +298,8 @@ class AsyncRunner(Runner):
                 del self._held[task]
         else:
             await asyncio.sleep(0)
+        if self.cancelled and self.is_cancelled(task, attempt):
+            raise Unwanted
 
     async def _held_back(self, held: LoopWaiter) -> None:
         """Wait until a generator may go on; give the actor's resources away if that takes long.
@@ -272,5 +348,5 @@ async def _aclose(body: AsyncGenerator[Any, Any] | None) -> None:
         return
     try:
         await body.aclose()
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
         print(f"closing a generator raised {error!r}", file=sys.stderr)  # noqa: T201  # for the worker's log

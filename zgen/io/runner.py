@@ -1,8 +1,7 @@
 """Run functions and generators for the executor; yields become events.
 
 Rules of this file: it calls user code and reports what it did, in order. Whether something is
-retried,
-and where it goes, is decided elsewhere.
+retried, and where it goes, is decided elsewhere.
 """
 
 import inspect
@@ -40,8 +39,8 @@ from zgen.wire.value import NONE, Parcel, Stored, Value
 #: Layout of the started-marks: lease id, pushes started under it.
 _MARK: Final = struct.Struct("=16sQ")
 #: What nobody has to wait for.
-_NOTHING: Final = Waiter()
-_NOTHING.done = True
+NOTHING: Final = Waiter()
+NOTHING.done = True
 
 
 class Over(BaseException):
@@ -73,7 +72,10 @@ class Runner:
         ready: Finished when ``started`` is not empty, or when it is over.
         over: Whether nothing is to be run any more.
         cancels: What may be interrupted; it hears of nothing before it is installed.
+        ends_by: What a cancelled body may raise for that; all else is an error of its own.
     """
+
+    ends_by: tuple[type[BaseException], ...] = (KeyboardInterrupt, TaskCancelledError)
 
     def __init__(
         self,
@@ -125,7 +127,7 @@ class Runner:
             if held is not None:
                 held.finish()
         elif type(effect) is InterruptBody:
-            self._held.setdefault(effect.task, _NOTHING)  # so that an item is followed by a look
+            self._held.setdefault(effect.task, NOTHING)  # so that an item is followed by a look
             self.cancels.ask(effect.task, effect.attempt)
         elif type(effect) is KillSelf:
             os.kill(self._pid, signal.SIGKILL)
@@ -284,7 +286,9 @@ class Runner:
         values: list[Value] = []
         try:
             for item in itertools.islice(body, count):
-                values.append(self._pack(start, item))  # noqa: PERF401  # kept if it raises
+                values.append(self._pack(start, item))
+                if self._held:  # a cancel stops calls between their items
+                    self._wait_for_release(start.task.task, start.task.attempt)
             if len(values) < count:
                 raise ValueError(f"num_returns={count}, but {name}() yielded {len(values)} values")
             for _ in body:
@@ -294,7 +298,7 @@ class Runner:
             self._exit(leaving)
         except BaseException as error:
             outcome, failure = self._failure(start, error)
-            if self.cancels.is_asked(start):
+            if self.is_cancelled(start.task.task, start.task.attempt):
                 self._discard(values)
                 return outcome, failure
             values += failure * (count - len(values))
@@ -346,7 +350,7 @@ class Runner:
                         packed = self._objects.store(packed, start.owner, task)
                     post(Yielded(task, attempt, packed))
                     if self._held:
-                        self._wait_for_release(task)
+                        self._wait_for_release(task, attempt)
                 for _ in body:
                     text = f"{start.task.name}() yielded more than {ITEMS_COUNT_MAX} items"
                     raise ValueError(text)
@@ -362,7 +366,7 @@ class Runner:
         else:
             self._end(start, OUTCOME_VALUE, ())
 
-    def _wait_for_release(self, task: TaskId) -> None:
+    def _wait_for_release(self, task: TaskId, attempt: int) -> None:
         held = self._held.get(task)
         if held is not None:
             try:
@@ -374,13 +378,15 @@ class Runner:
 
     def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
         task = start.task
-        if isinstance(error, (KeyboardInterrupt, TaskCancelledError)) and self.cancels.is_asked(
-            start
-        ):
+        if isinstance(error, self.ends_by) and self.is_cancelled(task.task, task.attempt):
             return OUTCOME_CANCELLED, ()
         retriable = self._is_retriable(task.retry_exceptions, error)
         outcome = OUTCOME_RETRY if retriable else OUTCOME_ERROR
         return outcome, (serializer.serialize_error(error, task.name, self._pid, task.attempt),)
+
+    def is_cancelled(self, task: TaskId, attempt: int) -> bool:
+        """Return whether a running execution was cancelled."""
+        return self.cancels.asked == (task, attempt)
 
     def _exit(self, leaving: SystemExit) -> NoReturn:
         """The body asked the process to end: it does, as any process would."""

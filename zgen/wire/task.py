@@ -1,8 +1,8 @@
-"""`DefineFunction PushTasks TasksDone TasksReturned CancelTask`: work and what became of it."""
+"""`DefineFunction PushTasks TasksDone TasksReturned Cancel…`: work and what became of it."""
 
 from typing import Final
 
-from zgen.ids import ActorId, FunctionId, LeaseId, TaskId
+from zgen.ids import ActorId, FunctionId, LeaseId, ObjectId, TaskId
 from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message, record
 from zgen.wire.value import NestedRef
 
@@ -165,5 +165,22 @@ class CancelTask:
 
     task: TaskId
     attempt: int
+    force: bool
+    recursive: bool
+
+
+@message(0x25)
+class CancelBorrowed:
+    """Borrower -> owner: end the task behind this object, as if your own user had asked for it.
+
+    Whoever does not borrow the object is not heard.
+
+    Attributes:
+        object: A result, an item or a completion of the task.
+        force: Whether the process that runs it is to die; not for a call of an actor.
+        recursive: Whether what it has submitted is to be cancelled too.
+    """
+
+    object: ObjectId
     force: bool
     recursive: bool
