@@ -55,7 +55,7 @@ CLAIMS: Final[dict[str, tuple[str, str]]] = {
     "144": ("max_retries and retry_exceptions", ""),
     "145": ("max_restarts and max_task_retries", ""),
     "146": ("Lost objects are made again", NODES),
-    "152": ("cancel works with generator tasks (with methods of actors: not yet)", ""),
+    "152": ("cancel works with generator tasks and generator methods", ""),
     "153-155": ("A cancelled generator ends with a reference to TaskCancelledError", ""),
     "161-163": ("Three ways to wait without blocking a thread", ""),
     "167-168": ("completed() is ready when the task has ended; get of a generator is refused", ""),

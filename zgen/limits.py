@@ -227,6 +227,9 @@ ITEMS_AT_ONCE_COUNT_MAX: Final = 64
 # -- cancelling ------------------------------------------------------------------------------------
 #: How long a worker may take to end by itself what is cancelled by force; then its node kills it.
 FORCED_CANCEL_NS: Final = 200 * MS
+#: How long a worker that is to die by force lives for those to hear whom it has called; less than
+#: the time in which it has to be dead.
+CHILDREN_TOLD_NS: Final = 20 * MS
 #: A body that a cancel did not interrupt is interrupted again this often.
 CANCEL_AGAIN_NS: Final = 20 * MS
 

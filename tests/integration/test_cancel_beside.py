@@ -60,37 +60,3 @@ def test_the_worker_of_a_cancelled_asynchronous_generator_runs_the_next(gate: Ga
         zgen.cancel(gen)
         with pytest.raises(TaskCancelledError):
             zgen.get(next(gen), timeout=20)
-
-
-def test_a_call_of_an_actor_cannot_be_cancelled_yet_and_runs_on(gate: Gate) -> None:
-    begun, busy = gate.beside("begun"), Busy.remote()
-    ref = busy.wait.remote(begun, gate)
-    begun.wait()
-    with pytest.raises(NotImplementedError, match="a call of an actor"):
-        zgen.cancel(ref)
-    with pytest.raises(ValueError, match="force=True"):
-        zgen.cancel(ref, force=True)
-    gate.open()
-    assert zgen.get(ref, timeout=20) == "ended by itself"
-    zgen.cancel(ref)  # it has ended
-    assert zgen.get(ref) == "ended by itself"
-
-
-def test_what_another_process_submitted_cannot_be_cancelled_here_yet(gate: Gate) -> None:
-    @zgen.remote
-    def waits(gate: Gate) -> str:
-        gate.wait()
-        return "ended by itself"
-
-    @zgen.remote(num_cpus=0)
-    def cancels(refs: list[zgen.ObjectRef[str]]) -> str:
-        try:
-            zgen.cancel(refs[0])
-        except NotImplementedError as error:
-            return str(error)
-        return "cancelled"
-
-    ref = waits.remote(gate)
-    assert "in the process that submitted it" in zgen.get(cancels.remote([ref]))
-    gate.open()
-    assert zgen.get(ref) == "ended by itself"

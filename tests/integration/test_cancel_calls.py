@@ -14,7 +14,7 @@ from tests.integration.gates import Gate, Tally
 from tests.integration.remote_class import RemoteClass
 from tests.integration.test_cancel import LONG_S, is_cancelled, sleeps_beside
 from tests.integration.watching import wait_until
-from zgen.exceptions import TaskCancelledError
+from zgen.exceptions import TaskCancelledError, WorkerCrashedError
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -38,11 +38,13 @@ class Bodies:
         finally:
             ended.open()
 
-    def two(self, gate: Gate, ended: Gate) -> Iterator[int]:
+    def two(self, begun: Gate, gate: Gate, ended: Gate) -> Iterator[int]:
         try:
             yield 1
+            begun.open()
             gate.wait()
             yield 2
+            raise AssertionError("goes on")
         finally:
             ended.open()
 
@@ -195,9 +197,11 @@ def test_a_running_method_can_ask_and_is_over_for_its_caller_at_once(kind: Any, 
     assert zgen.get(actor.adds.remote(Tally(gate.path.with_name("tally"))), timeout=20) == 1
 
 
-@pytest.mark.parametrize("kind", [Regular, Threaded])
-@pytest.mark.parametrize("window", [None, 1])
-def test_a_generator_method_ends_at_its_next_yield(kind: Any, window: int | None, gate: Gate) -> None:
+@pytest.mark.parametrize(("kind", "window"), [(Regular, None), (Threaded, 1)])
+@pytest.mark.ray_docs("152")
+def test_a_generator_method_ends_at_its_next_yield(
+    kind: Any, window: int | None, gate: Gate
+) -> None:
     actor, ended = kind.remote(), gate.beside("ended")
     method = actor.counts.options(_generator_backpressure_num_objects=window)
     stream = method.remote(gate, ended)
@@ -206,14 +210,14 @@ def test_a_generator_method_ends_at_its_next_yield(kind: Any, window: int | None
     ends_with_one_error(stream)
     gate.open()
     ended.wait()
-    first, second = actor.two.remote(gate.beside("never"), ended), None
-    del first, second
-    fixed = actor.two.options(num_returns=2).remote(gate.beside("two"), gate.beside("two ended"))
+    begun, go_on, ended = (gate.beside(f"fixed {number}") for number in range(3))
+    fixed = actor.two.options(num_returns=2).remote(begun, go_on, ended)
+    begun.wait()
     zgen.cancel(fixed[1])
     for ref in fixed:
         is_cancelled(ref)
-    gate.beside("two").open()
-    gate.beside("never").open()
+    go_on.open()
+    ended.wait()
     assert zgen.get(actor.adds.remote(Tally(gate.path.with_name("tally"))), timeout=20) == 1
 
 
@@ -224,6 +228,22 @@ def test_what_a_method_has_submitted_is_cancelled_too_tasks_and_calls(gate: Gate
     zgen.cancel(ref)
     is_cancelled(ref)
     gate.beside("children").wait()
+
+
+def test_the_calls_of_a_task_that_is_killed_are_cancelled_all_the_same(gate: Gate) -> None:
+    actor = Asynchronous.options(name="outlives its caller").remote()
+
+    @zgen.remote(max_retries=3)
+    def calls() -> None:
+        zgen.get(zgen.get_actor("outlives its caller").sleeps.remote(gate))
+
+    ref = calls.remote()
+    gate.wait()
+    zgen.cancel(ref, force=True)
+    with pytest.raises(WorkerCrashedError):
+        zgen.get(ref, timeout=20)
+    gate.beside("cancelled").wait()
+    assert zgen.get(actor.beats.remote(), timeout=20) == 1
 
 
 # -- async actors ----------------------------------------------------------------------------------
@@ -273,7 +293,7 @@ def test_generators_of_an_async_actor_end_and_run_their_finally(gate: Gate) -> N
     assert zgen.get(actor.beats.remote(), timeout=20) == 1
 
 
-# -- what others have submitted ----------------------------------------------------------------------
+# -- what others have submitted -------------------------------------------------------------------
 def test_who_borrows_a_reference_can_cancel_its_task(gate: Gate) -> None:
     actor = Regular.remote()
     (ref,) = zgen.get(actor.holds.remote(gate), timeout=20)

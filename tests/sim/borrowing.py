@@ -1,8 +1,9 @@
 """References that travel: nested in arguments, results, items and puts, passed on, dropped, lost.
 
 Every process does with the references that it has whatever comes to mind: puts them into values,
-passes them on, waits for what they refer to, keeps them beyond the end of a task, drops them. The
-network is bad and workers die, as owners, as borrowers and as those who pass on.
+passes them on, waits for what they refer to, keeps them beyond the end of a task, drops them; with
+every fifth seed cancels the tasks behind them, too, some of which end for that alone. The network
+is bad and workers die, as owners, as borrowers and as those who pass on.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from random import Random
 
 from tests.sim.bodies import Body
 from tests.sim.cluster import Cluster, Settings, Worker
-from tests.sim.programs import Consumer, Plan
+from tests.sim.programs import Consumer, Ops, Plan
+from zgen.core.cancel_words import CancelRequested
 from zgen.core.effects import StartTask
 from zgen.core.events import BodyBlocked, CountRef, TaskEnded, WantValues, Yielded
 from zgen.core.process import ProcessMachine
@@ -26,6 +28,7 @@ from zgen.ids import (
     derive_puts_id,
     object_id,
     short,
+    task_of,
 )
 from zgen.limits import MS, SECOND
 from zgen.sim.faults import Faults, draw_hardship
@@ -42,6 +45,9 @@ STROKES = {"cut": 80 * MS, "pause": 200 * MS, "blackout": 300 * MS, "worker": 60
 PATIENCE_NS = 60 * MS
 #: Items of every stream.
 ITEMS = 4
+#: What a body does that ends when it is cancelled, and one that cancels what it was given for good.
+STUCK: Ops = [["stuck", 0, 0]]
+CANCELS: Ops = [["cancel", 0, 0]]
 
 
 class ReferencesHold(Oracle):
@@ -53,6 +59,8 @@ class ReferencesHold(Oracle):
         self.cluster = cluster
         self.truth: dict[ObjectId, bytes] = {}
         self.counts: dict[str, int] = {}
+        #: Tasks that somebody has cancelled.
+        self.cancelled: dict[TaskId, None] = {}
 
     def look(self, user: Consumer) -> None:
         """Look at all that a user refers to."""
@@ -78,6 +86,8 @@ class ReferencesHold(Oracle):
                 borrow = user.owner.refs.records[name].borrow
                 lives = borrow is not None and self.machine_of(borrow.owner.peer) is not None
                 self.require(fault is not value or not lives, f"{story}, but its owner lives")
+            elif fault.kind is FaultKind.CANCELLED:
+                self.require(self.is_cancelled(bytes.fromhex(fault.reason)), story)
             else:
                 known = (FaultKind.ARGUMENT, FaultKind.WORKER_CRASHED, FaultKind.REFUSED)
                 self.require(fault.kind in known, story)
@@ -87,6 +97,13 @@ class ReferencesHold(Oracle):
         """Return whether an object has its value, or never will."""
         machine = self.machine_of(ref.owner.peer)
         return machine is None or machine.owner.refs.records[ref.object].value is not None
+
+    def is_cancelled(self, task: bytes) -> bool:
+        """Return whether anybody has cancelled a task, or one above it."""
+        accounts, each = self.cluster.accounts, TaskId(task)
+        while each in accounts and each not in self.cancelled:
+            each, _ = accounts[each].parent
+        return each in accounts
 
     def machine_of(self, peer: PeerId) -> ProcessMachine | None:
         """Return the machine of a process that lives."""
@@ -149,6 +166,8 @@ class Hand:
         if depth > 0:
             acts += [partial(self._submit, depth), partial(self._submit, depth), self._next]
         act = self.random.choice(acts)
+        if self.names and self.run.cancels and self.run.cluster.dice.random() < 0.2:
+            self.cancel(self.run.cluster.dice.choice(self.names))
         if act() is not True:
             then()
 
@@ -164,6 +183,13 @@ class Hand:
         self.run.references.truth[name] = data
         self.user.put(name, self.packed(data))
         self.names.append(name)
+
+    def cancel(self, name: ObjectId) -> None:
+        """Cancel the task of an object, which may be another process's."""
+        task, dice = task_of(name), self.run.cluster.dice
+        self.run.references.note("cancels")
+        self.run.references.cancelled[task] = None
+        self.user.post(CancelRequested(task, dice.random() < 0.2, True, name))
 
     def _drop(self) -> None:
         count = self.random.choice((1, 2, len(self.names)))
@@ -190,6 +216,15 @@ class Hand:
             self.streams.append(task)
         else:
             self.names.append(object_id(task, 0))
+
+    def give_stuck(self) -> None:
+        """Submit what never ends by itself, and give somebody else its result, to cancel it."""
+        index, user = self._submitted, self.user
+        self._submitted += 2
+        stuck = object_id(user.submit(Plan(STUCK, 1, 0, 0), self.parent, index), 0)
+        given = (NestedRef(stuck, user.life.address),)
+        task = user.submit(Plan(CANCELS, 1, -1, 0), self.parent, index + 1, (), given)
+        self.names += [stuck, object_id(task, 0)]
 
     def _next(self) -> bool:
         """Look for items of a stream, and forget it at its end or for no reason."""
@@ -273,12 +308,26 @@ class BorrowBody(Body):
         if resume is not None:
             resume()
         elif self.worker.body is self:
-            (_, steps, depth), *_ = self.ops
+            (what, steps, depth), *_ = self.ops
             for value in self.values:
                 self.hand.take(value)
+            if what == "stuck":
+                return
+            if what == "cancel":
+                for name in self.hand.names:
+                    self.hand.cancel(name)
             self.hand.names += self.run.kept.pop(self.user.life.number, [])
             self.user.post(BodyBlocked(True)) if self.hand.random.random() < 0.5 else None
             self._step(steps, depth, 0)
+
+    def interrupt(self) -> None:
+        """It was cancelled: what is stuck ends, all else goes on."""
+        self.account.interrupts.append(self.attempt)
+        if self.ops == STUCK:
+            self.user.later(0, self._finish)
+        elif self.waits_for_release:
+            self.waits_for_release = False
+            self.user.later(0, self.go_on)
 
     def _step(self, left: int, depth: int, yielded: int) -> None:
         if self.worker.body is not self:
@@ -304,6 +353,8 @@ class BorrowBody(Body):
             self._finish()
 
     def _finish(self) -> None:
+        if self.worker.body is not self:
+            return
         values: tuple[Value, ...] = ()
         if self.pushed.returns_count != STREAMING:
             values = (self.hand.packed(bytes([self.attempt])),)
@@ -358,6 +409,7 @@ class Run:
         self.kept: dict[int, list[ObjectId]] = {}
         self._actions = random.choice((20, 40)) // settings.drivers
         self._dramatic = seed % 2 == 1
+        self.cancels = seed % 5 == 2
         self._looks = 0
 
     def run(self) -> None:
@@ -371,6 +423,7 @@ class Run:
         self.faults.begin()
         world.run(SAFETY_NS)
         self.faults.stop()
+        self._cancel_stuck()
         world.run(world.now_ns + LIVENESS_NS_MAX, partial(self._now_and_then, self._at_end))
         promises.hangs.all_done(self._undone())
         for driver in self.drivers.values():
@@ -397,6 +450,11 @@ class Run:
         self.cluster.leave_all()
         world.run(world.now_ns + REST_NS)
         promises.leaks.at_rest()
+
+    def _cancel_stuck(self) -> None:
+        """Let others cancel by borrowed references what ends for that alone."""
+        for driver in self.drivers.values() if self.cancels else ():
+            driver.hand.give_stuck()
 
     @staticmethod
     def _got(hand: Hand) -> None:

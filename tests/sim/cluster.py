@@ -250,7 +250,7 @@ class Cluster:
             self.promises.started(worker, effect)
             body = worker.bodies[effect.task.task] = self.make_body(worker, effect)
             body.begin()
-            if call is None:
+            if not body.creates:
                 self.cancel_running_perhaps(effect.task.task, 4 * MS)
         elif isinstance(effect, HoldBody):
             if effect.task in worker.bodies:
@@ -297,7 +297,8 @@ class Cluster:
         assert executor is not None
 
         def heard(sender: PeerId, message: CancelTask, now_ns: int, out: list[Effect]) -> None:
-            if executor.admission.running_as(sender, message.task, message.attempt) is None:
+            queue = executor.admission if executor.calls is None else executor.calls
+            if queue.running_as(sender, message.task, message.attempt) is None:
                 self.promises.cancels.told(worker, message)
             act(sender, message, now_ns, out)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tests.sim.mutant import Mutant
 from tests.sim.mutants_actors import ACTORS
 from tests.sim.mutants_borrowing import BORROW
+from tests.sim.mutants_cancel import CANCEL
 from tests.sim.mutants_flow import FLOW
 
 LINE = "zgen/core/line.py"
@@ -434,6 +435,7 @@ MUTANTS = (
         18,
     ),
     *ACTORS,
+    *CANCEL,
     *FLOW,
     *BORROW,
 )

@@ -9,6 +9,8 @@ SETTLEMENT = "zgen/core/settlement.py"
 PLACEMENT = "zgen/core/placement.py"
 PROCESS = "zgen/core/process.py"
 EXECUTOR = "zgen/core/executor.py"
+UNWANTED = "zgen/core/unwanted.py"
+CALLING = "zgen/core/calling.py"
 STREAMS = "zgen/core/stream_in.py"
 STREAMS_OUT = "zgen/core/stream_out.py"
 
@@ -16,8 +18,8 @@ CANCEL = (
     Mutant(
         "what is cancelled in a worker's queue never begins",
         "P5",
-        EXECUTOR,
-        "        waiting = self.admission.withdraw(*which)\n",
+        UNWANTED,
+        "        waiting = queue.withdraw(sender, message.task, message.attempt)\n",
         "        waiting = None\n",
         "cluster",
         27,
@@ -71,8 +73,8 @@ CANCEL = (
         "what a cancelled body returns is dropped",
         "P1",
         EXECUTOR,
-        "        if ended.cancelled:\n",
-        "        if False:\n",
+        "            event = self.unwanted.as_cancelled(event)\n",
+        "            pass\n",
         "cluster",
         27,
     ),
@@ -93,5 +95,68 @@ CANCEL = (
         ":\n",
         "cluster",
         135,
+    ),
+    Mutant(
+        "a call that is cancelled in its worker's queue never begins",
+        "P5",
+        UNWANTED,
+        "        waiting = queue.withdraw(sender, message.task, message.attempt)\n",
+        "        waiting = None\n",
+        "actors",
+        4,
+    ),
+    Mutant(
+        "calls that a cancelled one held back leave",
+        "P2",
+        CALLING,
+        "        if self.calls.targets[actor].queue:\n            self.pump(actor, now_ns, out)\n",
+        "",
+        "actors",
+        16,
+    ),
+    Mutant(
+        "a cancelled call is not sent to the next life of its actor",
+        "P5",
+        CALLING,
+        "            if verdict.is_dead or entry.cancel is not None:\n",
+        "            if verdict.is_dead:\n",
+        "actors",
+        25,
+    ),
+    Mutant(
+        "the body of a call that was told to have ended says nothing more",
+        "P2",
+        EXECUTOR,
+        "        if ended.cancelled and self.unwanted.drop_if_told(ended, event):\n",
+        "        if False:\n",
+        "actors",
+        0,
+    ),
+    Mutant(
+        "what a cancelled body of an actor yields is dropped",
+        "P1",
+        STREAMS_OUT,
+        "        record.closed = record.cancelled = True\n",
+        "        record.cancelled = True\n",
+        "actors",
+        0,
+    ),
+    Mutant(
+        "who borrows a reference can cancel its task",
+        "P2",
+        CANCELLATION,
+        "            out.append(Send(borrow.owner.peer, message))\n",
+        "            pass\n",
+        "borrow",
+        2,
+    ),
+    Mutant(
+        "an owner cancels for who borrows from it",
+        "P2",
+        CANCELLATION,
+        "        self.cancel(task, message.force, message.recursive, now_ns, out)\n",
+        "",
+        "borrow",
+        2,
     ),
 )

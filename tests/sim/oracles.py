@@ -80,6 +80,7 @@ class ItemsInOrderOnce(Oracle):
                 failed = True
                 self.cluster.promises.errors.allowed(stream, account, value, count)
                 continue
+            self.cluster.promises.cancels.item(stream, count)
             size = item_size(account, count)
             expected = item_value(stream, count, 0, size)
             self.require(same(value, expected), f"{short(stream)}: item {count} is {value!r}")
@@ -310,6 +311,7 @@ class ExecutionsAreCounted(Oracle):
             # Which calls of a dead actor had started is not known: each pays that was sent.
             self.require(attempt > max(account.starts, default=-1), story)
             self.cluster.promises.actors.started(worker, account, attempt)
+            self.cluster.promises.cancels.started(worker, task, attempt)
         else:
             # Every earlier attempt started, once: else one was counted that never ran.
             self.require(attempt == len(account.starts), story)

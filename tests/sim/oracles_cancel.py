@@ -47,6 +47,8 @@ class CancelledForGood(Oracle):
         self._told: dict[tuple[PeerId, TaskId, int], None] = {}
         #: Tasks that said that they never ran.
         self._never: dict[TaskId, None] = {}
+        #: Interrupted stream -> the most items that anybody may ever see of it.
+        self._most: dict[TaskId, int] = {}
         self.ended = 0
 
     def asked(self, user: Consumer, task: TaskId, force: bool, recursive: bool) -> None:
@@ -57,7 +59,7 @@ class CancelledForGood(Oracle):
         known = self._asked.get(task)
         if known is None:
             pushed = entry.doing.state is Doing.PUSHED
-            last = entry.attempt if pushed else len(self.cluster.accounts[task].starts) - 1
+            last = entry.attempt if pushed else max(self.cluster.accounts[task].starts, default=-1)
             known = self._asked[task] = Asked(last, recursive, recursive, force)
         known.force = known.force or force
         known.recursive = known.recursive or recursive
@@ -77,6 +79,7 @@ class CancelledForGood(Oracle):
 
     def interrupted(self, worker: Worker, effect: InterruptBody) -> None:
         """A worker heard that what it runs is cancelled; so are its children by now."""
+        self._note_items(worker, effect.task)
         asked = self._asked.get(effect.task)
         if asked is not None and not asked.at_first:
             return
@@ -84,6 +87,19 @@ class CancelledForGood(Oracle):
         for task, entry in worker.user.owner.tasks.entries.items():
             mine = self.cluster.accounts[task].parent == parent
             self.require(not mine or entry.cancel is not None, f"child {short(task)} goes on")
+
+    def _note_items(self, worker: Worker, task: TaskId) -> None:
+        body, owner = worker.bodies.get(task), self.cluster.accounts[task].owner
+        user = self.cluster.user_of(owner)
+        if body is not None and user is not None:
+            record = user.owner.streams.streams.get(task)
+            self._most[task] = max(body.yielded, record.known if record is not None else 0)
+
+    def item(self, task: TaskId, index: int) -> None:
+        """A user takes an item of a stream."""
+        most = self._most.get(task)
+        story = f"{short(task)}: item {index} was yielded after the cancel"
+        self.require(most is None or index < most, story)
 
     def is_forced(self, task: TaskId) -> bool:
         asked = self._asked.get(task)

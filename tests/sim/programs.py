@@ -322,13 +322,16 @@ class Consumer:
         task = derive_task_id(*parent, index)
         story = self.cluster.actors[actor]
         seq = story.calls[self.life.number] = story.calls.get(self.life.number, 0) + 1
-        self.cluster.begin_account(task, Account(plan, slots, self.life, actor=actor, seq=seq))
+        account = Account(plan, slots, self.life, actor=actor, seq=seq, parent=parent)
+        self.cluster.begin_account(task, account)
         self._hold_results(task, plan)
         spec = self._spec(task, plan, slots)
         spec.actor, spec.method = actor, "method"
+        spec.parent, spec.parent_attempt = parent
         groups = ["", *(name for name, _ in story.settings.groups)]
         spec.group = groups[index % len(groups)]
         self.post(CallActor(spec, story.creator.address))
+        self.cluster.cancel_perhaps(self, task)
         return task
 
     def kill(self, actor: ActorId, no_restart: bool) -> None:

@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from zgen.core.admission import Waiting
+from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ActorId, LeaseId, PeerId, StreamId, TaskId, short
 from zgen.slotted import slotted
-from zgen.wire.actor import ActorSettings
+from zgen.wire.actor import ActorSettings, HostActor
+from zgen.wire.task import PushTasks
 
 
 @slotted
@@ -203,3 +205,30 @@ class CallAdmission:
                 break
         queue.extendleft(reversed(passed))
         return taken
+
+
+def check_calls(
+    calls: CallAdmission | None,
+    hosting: tuple[PeerId, HostActor] | None,
+    sender: PeerId,
+    message: PushTasks,
+) -> None:
+    """Look at what pushed calls are calls of.
+
+    Args:
+        calls: The actor that lives here, or None.
+        hosting: The actor that is about to, and its creator.
+        sender: Who pushes.
+        message: The calls.
+
+    Raises:
+        RemoteProtocolError: The actor does not live here, or is not about to.
+    """
+    if calls is not None:
+        actor = calls.actor
+    elif hosting is not None and hosting[0] == sender and len(message.tasks) == 1:
+        actor = hosting[1].actor
+    else:
+        raise RemoteProtocolError("calls of no actor")
+    if len(message.calls) != len(message.tasks) or any(c.actor != actor for c in message.calls):
+        raise RemoteProtocolError("calls of an actor that does not live here")

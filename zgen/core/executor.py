@@ -14,7 +14,8 @@ from zgen.core.actor_events import ExitActor
 from zgen.core.admission import Admission, Waiting
 from zgen.core.arguments import Arguments
 from zgen.core.borrowing import Borrowing
-from zgen.core.call_admission import CallAdmission
+from zgen.core.call_admission import CallAdmission, check_calls
+from zgen.core.cancel_words import KillSelf
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, LearnFunction, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
@@ -25,7 +26,7 @@ from zgen.core.stream_out import StreamsOut
 from zgen.core.unwanted import Unwanted
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import LeaseId, ObjectId, PeerId, TaskId
-from zgen.limits import ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
+from zgen.limits import CHILDREN_TOLD_NS, ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
 from zgen.wire.actor import ActorExits, EndActor, HostActor
 from zgen.wire.lease import WorkerBlocked
 from zgen.wire.stream import CloseStream, Consumed
@@ -41,6 +42,7 @@ from zgen.wire.task import (
 from zgen.wire.value import Stored, keeping
 
 LONG: Final = "the running task has become a long one"
+DOOMED: Final = "what the running task has submitted has heard that it is cancelled"
 
 
 class Executor:
@@ -59,6 +61,8 @@ class Executor:
         self._arguments = Arguments(store, borrowing)
         self.deadlines: Deadlines[str] = Deadlines()
         self.holds = Holds()
+        #: Whether this process is about to be killed for what it runs.
+        self.is_doomed = False
         self.unwanted = Unwanted(self.reports, self.holds)
         #: What the creation task that comes or runs is to make this worker.
         self.hosting: tuple[PeerId, HostActor] | None = None
@@ -93,6 +97,9 @@ class Executor:
 
     def on_task_ended(self, event: TaskEnded, now_ns: int, out: list[Effect]) -> None:
         """Report how the body ended and start the next one."""
+        if self.is_doomed:
+            out.append(KillSelf())
+            return
         for value in event.values:
             if type(value) is not bytes:
                 self._borrowing.hold(value)
@@ -148,7 +155,10 @@ class Executor:
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Flush what waited long enough; hand back what waits behind a long task."""
         self.reports.on_timer(now_ns, out)
-        for _ in self.deadlines.pop_due(now_ns):
+        for what in self.deadlines.pop_due(now_ns):
+            if what == DOOMED:
+                out.append(KillSelf())
+                return
             self.admission.long = self.admission.running is not None
             self._hand_back(out)
 
@@ -181,7 +191,7 @@ class Executor:
         self, sender: PeerId, message: PushTasks, now_ns: int, out: list[Effect]
     ) -> None:
         if message.calls or self.calls is not None:
-            self._check_calls(sender, message)
+            check_calls(self.calls, self.hosting, sender, message)
         pushed = self._arguments.unpack(sender, message, out)
         if self.admission.is_stale(message.lease, message.returns_seen):
             reached("push from before a hand-back handed back")
@@ -236,9 +246,10 @@ class Executor:
             self.holds.release(stream, Reason.WINDOW, out)
 
     def cancel(self, sender: PeerId, message: CancelTask, now_ns: int, out: list[Effect]) -> bool:
-        """End an execution or never begin it; return whether it runs, and on for a while.
+        """Interrupt an execution or never begin it; return whether it runs, and on for a while.
 
-        Nothing is reported of one that has ended, was handed back or is not the sender's.
+        By force it is left alone: see ``die``. Nothing is reported of one that has ended, was
+        handed back or is not the sender's.
         """
         queue = self.admission if self.calls is None else self.calls
         waiting = self.unwanted.withdraw(queue, sender, message, now_ns, out)
@@ -253,6 +264,14 @@ class Executor:
         if not self.admission.queue:
             self.deadlines.clear(LONG)
         return False
+
+    def die(self, is_told: bool, now_ns: int, out: list[Effect]) -> None:
+        """End this process for what it runs: at once, or when its children have certainly heard."""
+        self.is_doomed = is_told
+        if is_told:
+            self.deadlines.set(DOOMED, now_ns + CHILDREN_TOLD_NS)
+        else:
+            out.append(KillSelf())
 
     def _start_next(self, now_ns: int, out: list[Effect]) -> None:
         started = self.admission.start_next(now_ns)
@@ -339,21 +358,6 @@ class Executor:
             raise RemoteProtocolError("the end of an actor that does not live here")
         calls.is_ending = True
         self._end_when_idle(calls, now_ns, out)
-
-    def _check_calls(self, sender: PeerId, message: PushTasks) -> None:
-        """Look at what pushed calls are calls of.
-
-        Raises:
-            RemoteProtocolError: The actor does not live here, or is not about to.
-        """
-        if self.calls is not None:
-            actor = self.calls.actor
-        elif self.hosting is not None and self.hosting[0] == sender and len(message.tasks) == 1:
-            actor = self.hosting[1].actor
-        else:
-            raise RemoteProtocolError("calls of no actor")
-        if len(message.calls) != len(message.tasks) or any(c.actor != actor for c in message.calls):
-            raise RemoteProtocolError("calls of an actor that does not live here")
 
     def _become_actor(self, created: Waiting) -> None:
         assert self.hosting is not None, "a creation task without its actor"

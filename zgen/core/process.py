@@ -239,9 +239,14 @@ class ProcessMachine:
     ) -> None:
         executor = self.executor
         assert executor is not None
-        if executor.cancel(sender, message, now_ns, out) and message.recursive:
+        if not executor.cancel(sender, message, now_ns, out):
+            return
+        heard = len(out)
+        if message.recursive:
             cancellation = self.owner.cancellation
             cancellation.cancel_children(message.task, message.attempt, now_ns, out)
+        if message.force and executor.calls is None:
+            executor.die(len(out) > heard, now_ns, out)
 
     def _on_store_message(self, message: Any, now_ns: int, out: list[Effect]) -> None:
         store, kind = self.store, type(message)

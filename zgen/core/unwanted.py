@@ -12,7 +12,7 @@ from typing import Final
 
 from zgen.core.admission import Admission, Waiting
 from zgen.core.call_admission import CallAdmission
-from zgen.core.cancel_words import InterruptBody, KillSelf
+from zgen.core.cancel_words import InterruptBody
 from zgen.core.effects import Effect, Send
 from zgen.core.events import TaskEnded
 from zgen.core.holds import Holds
@@ -67,14 +67,13 @@ class Unwanted:
         now_ns: int,
         out: list[Effect],
     ) -> bool:
-        """Interrupt what runs, or this process; return whether it runs, and on for a while."""
+        """Interrupt what runs, but by force; return whether it runs, and on for a while."""
         running = queue.running_as(sender, message.task, message.attempt)
         if running is None:
             reached("cancel of what this worker does not have")
             return False
         if message.force and type(queue) is Admission:
-            out.append(KillSelf())
-            return False
+            return True
         if running.cancelled:
             return True
         running.cancelled = True

@@ -245,14 +245,3 @@ def test_deadlines_of_an_actor_that_is_gone_change_nothing() -> None:
 def test_a_caller_without_a_node_watches_nobody() -> None:
     bench = ActorBench(joined=False)
     assert bench.call("a", CREATOR) == ASKED[:1]
-
-
-def test_a_cancel_of_a_call_changes_nothing_yet() -> None:
-    bench = ActorBench().remote("a")
-    bench.hear(CREATOR_ID, at())
-    for force in (False, True):
-        out: list[Effect] = []
-        bench.owner.cancellation.cancel(task("a"), force, True, bench.now_ns, out)
-        assert out == []
-        assert bench.owner.tasks.entries[task("a")].cancel is None
-        bench.owner.check()

@@ -14,7 +14,7 @@ from zgen.core.cancel_words import CancelRequested, InterruptBody, KillSelf
 from zgen.core.effects import Effect, HoldBody, ReleaseBody, Send, StartTask
 from zgen.core.events import DefineTaskFunction, SubmitTask, TaskEnded, Yielded
 from zgen.ids import PeerId
-from zgen.limits import TASK_SHORT_NS
+from zgen.limits import CHILDREN_TOLD_NS, TASK_SHORT_NS
 from zgen.wire.lease import RequestLease
 from zgen.wire.store import Place
 from zgen.wire.stream import ReportEnd, ReportItems
@@ -153,7 +153,32 @@ def test_by_force_the_worker_dies_only_if_it_runs_the_task() -> None:
     runs, out = cancel(worker, "b", force=True)
     assert not runs
     assert KillSelf() not in out
-    assert cancel(worker, "a", force=True) == (False, [KillSelf()])
+    assert cancel(worker, "a", force=True) == (True, [])
+
+
+@pytest.mark.parametrize("recursive", [True, False])
+def test_by_force_a_worker_dies_at_once_unless_its_children_have_to_hear_of_it(
+    recursive: bool,
+) -> None:
+    bench = worker_bench()
+    bench.say(DRIVER, PushTasks(L, 0, (pushed("a"),)))
+    if recursive:
+        child = spec("child")
+        child.parent = task("a")
+        bench.step(DefineTaskFunction(child.function, b"pickle"))
+        bench.step(SubmitTask(child))
+    force = CancelTask(task("a"), 0, True, recursive)
+    assert (KillSelf() in bench.say(DRIVER, force)) is not recursive
+    if recursive:
+        assert task("child") not in bench.process.owner.tasks.entries
+        assert bench.advance(CHILDREN_TOLD_NS) == [KillSelf()]
+
+
+def test_nothing_more_is_said_of_a_body_that_ends_while_its_worker_is_about_to_die() -> None:
+    worker = Worker()
+    worker.push(pushed("a"), pushed("b"))
+    worker.executor.die(True, worker.now_ns, [])
+    assert worker.ended("a", b"value") == [KillSelf()]
 
 
 # -- the whole process -----------------------------------------------------------------------------
