@@ -61,7 +61,7 @@ class RuntimeContext:
             text = "calls of an async actor are cancelled by asyncio.CancelledError"
             raise RuntimeError(f"{text}; catch that, or use finally")
         context = self._runtime.context
-        return runner.is_cancelled(context.task, context.attempt)
+        return runner.cancels.is_cancelled(context.task, context.attempt)
 
     @property
     def namespace(self) -> str:

@@ -23,7 +23,7 @@ ALLOWED = {
     # It reports one retriable failure of the whole, or the values and errors of each place.
     ("zgen/io/runner.py", "_yields"): ("OUTCOME_RETRY",),
     # It finds out whether what the core wants to be interrupted is what runs.
-    ("zgen/io/cancels.py", "is_asked"): ("attempt",),
+    ("zgen/io/cancels.py", "is_cancelled"): ("attempt",),
 }
 
 

@@ -15,7 +15,7 @@ from zgen.core.actor_effects import ActorOver
 from zgen.core.actor_events import ExitActor
 from zgen.core.cancel_words import InterruptBody
 from zgen.core.effects import Effect, StartTask
-from zgen.ids import ActorId, PeerId, TaskId
+from zgen.ids import ActorId, PeerId
 from zgen.io import methods
 from zgen.io.async_runner import AsyncRunner, Unwanted
 from zgen.io.runner import Over
@@ -155,7 +155,7 @@ class ActorRunner(AsyncRunner):
             running.reset(token)
 
     def _run_body(self, start: StartTask) -> None:
-        if self.cancelled and self._skip(start):
+        if self.cancels.flagged and self._skip(start):
             return
         try:
             if start.settings is not None:
@@ -168,17 +168,17 @@ class ActorRunner(AsyncRunner):
         except Over:
             return
         finally:
-            if self.cancelled:
-                self._forget_cancel(start)
+            if self.cancels.flagged:
+                self.cancels.forget(start)
 
-    def _wait_for_release(self, task: TaskId, attempt: int) -> None:
+    def _wait_for_release(self, start: StartTask) -> None:
         """Let a generator go on when it may.
 
         Raises:
             Unwanted: It may not, since it was cancelled.
         """
-        super()._wait_for_release(task, attempt)
-        if self.cancelled and self.is_cancelled(task, attempt):
+        super()._wait_for_release(start)
+        if self.cancels.flagged and self.cancels.is_asked(start):
             raise Unwanted
 
     def _create(self, start: StartTask) -> None:

@@ -65,8 +65,6 @@ class AsyncRunner(Runner):
     Attributes:
         loop: The event loop of the actor's methods, or None.
         tasks: What runs in it, by call.
-        cancelled: Calls that were cancelled and run: task and attempt. Added under the process
-            lock; removed by who ran the call, when it has ended.
         give_away: Gives the resources of the running call away; returns what takes them back. Set
             after the making, by the runtime.
     """
@@ -75,21 +73,12 @@ class AsyncRunner(Runner):
     ends_by = (KeyboardInterrupt, TaskCancelledError, asyncio.CancelledError, Unwanted)
     give_away: Callable[[], Callable[[], None]] = staticmethod(lambda: lambda: None)
 
-    def __init__(self, *args: Any) -> None:
-        """As a runner of plain tasks."""
-        super().__init__(*args)
-        self.cancelled: dict[tuple[TaskId, int], None] = {}
-
-    def is_cancelled(self, task: TaskId, attempt: int) -> bool:
-        """Return whether a running execution was cancelled."""
-        return (task, attempt) in self.cancelled or super().is_cancelled(task, attempt)
-
     def cancel_call(self, task: TaskId, attempt: int) -> None:
         """Cancel a running call in the loop; one outside of it finds out; under the process lock.
 
         Either way a generator does not go on after its next item.
         """
-        self.cancelled[task, attempt] = None
+        self.cancels.flag(task, attempt)
         self._held.setdefault(task, NOTHING)  # so that an item is followed by a look
         if self.loop is not None:
             self.loop.call_soon_threadsafe(self._cancel_begun, task)
@@ -127,7 +116,7 @@ class AsyncRunner(Runner):
 
     def _spawn(self, start: StartTask) -> None:
         assert self.loop is not None, "no loop"
-        if self.cancelled and self._skip(start):
+        if self.cancels.flagged and self._skip(start):
             return
         self.tasks[start.task.task] = self.loop.create_task(
             self._run_in_loop(start), name=start.task.name
@@ -148,20 +137,17 @@ class AsyncRunner(Runner):
             return
         finally:
             del self.tasks[task.task]
-            if self.cancelled:
-                self._forget_cancel(start)
+            if self.cancels.flagged:
+                self.cancels.forget(start)
 
     def _skip(self, start: StartTask) -> bool:
         """End a call that was cancelled before its first line; return whether it was."""
-        if not self.is_cancelled(start.task.task, start.task.attempt):
+        if not self.cancels.is_asked(start):
             return False
         self._give_back(start.slots)
         self._end(start, OUTCOME_CANCELLED, ())
-        self._forget_cancel(start)
+        self.cancels.forget(start)
         return True
-
-    def _forget_cancel(self, start: StartTask) -> None:
-        self.cancelled.pop((start.task.task, start.task.attempt), None)
 
     def _create(self, start: StartTask) -> None:
         """Make the instance."""
@@ -198,7 +184,7 @@ class AsyncRunner(Runner):
             return function()
         if any(isinstance(slot, Stored) for slot in start.slots):
             args, kwargs = await self._in_thread(self._arguments_of, start)
-            if self.cancelled and self.is_cancelled(start.task.task, start.task.attempt):
+            if self.cancels.flagged and self.cancels.is_asked(start):
                 raise Unwanted
         else:
             args, kwargs = self._arguments_of(start)
@@ -253,7 +239,7 @@ class AsyncRunner(Runner):
                     packed = await self._in_thread(self._objects.store, packed, start.owner, task)
                 post(Yielded(task, attempt, packed))
                 if self._held or count % ITEMS_AT_ONCE_COUNT_MAX == 0:
-                    await self._pause(task, attempt)
+                    await self._pause(start)
         except SystemExit as leaving:
             self._exit(leaving)
         except Over:
@@ -284,21 +270,21 @@ class AsyncRunner(Runner):
         finally:
             body.close()
 
-    async def _pause(self, task: TaskId, attempt: int) -> None:
+    async def _pause(self, start: StartTask) -> None:
         """Let others run; where the body is held, until it may go on.
 
         Raises:
             Unwanted: It may not, since it was cancelled.
         """
-        held = self._held.get(task)
+        held = self._held.get(start.task.task)
         if isinstance(held, LoopWaiter):
             try:
                 await self._held_back(held)
             finally:
-                del self._held[task]
+                del self._held[start.task.task]
         else:
             await asyncio.sleep(0)
-        if self.cancelled and self.is_cancelled(task, attempt):
+        if self.cancels.flagged and self.cancels.is_asked(start):
             raise Unwanted
 
     async def _held_back(self, held: LoopWaiter) -> None:

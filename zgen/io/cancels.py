@@ -32,6 +32,8 @@ class Cancels:
         pending: Whether something was asked for and not raised; it stays so if it came too late.
         noted: Whether the main thread met it inside zgen, in that body.
         asked: The last execution that was asked for: task and attempt.
+        flagged: Calls of an actor that run and were cancelled: task and attempt. Nothing is raised
+            in them from here. Added by ``flag``; removed by ``forget``.
         entry: Code that calls the body, once ``running`` is set, and does nothing else.
     """
 
@@ -41,6 +43,7 @@ class Cancels:
         self.pending = False
         self.noted = False
         self.asked: tuple[TaskId, int] | None = None
+        self.flagged: dict[tuple[TaskId, int], None] = {}
         self.entry: CodeType | None = None
         #: When a signal that seems not to have been seen is sent again.
         self._again_ns = 0
@@ -65,7 +68,19 @@ class Cancels:
 
     def is_asked(self, start: StartTask) -> bool:
         """Return whether this execution was to be interrupted, also if it was not in time."""
-        return self.asked == (start.task.task, start.task.attempt)
+        return self.is_cancelled(start.task.task, start.task.attempt)
+
+    def is_cancelled(self, task: TaskId, attempt: int) -> bool:
+        """Return whether an execution that has not ended was cancelled, in whatever thread."""
+        return self.asked == (task, attempt) or (task, attempt) in self.flagged
+
+    def flag(self, task: TaskId, attempt: int) -> None:
+        """Let a call of an actor find out that it is cancelled; under the process lock."""
+        self.flagged[task, attempt] = None
+
+    def forget(self, start: StartTask) -> None:
+        """A call has ended that may have been flagged."""
+        self.flagged.pop((start.task.task, start.task.attempt), None)
 
     def deliver(self) -> None:
         """Raise what is pending for the running body; nothing taken, no lock held.

@@ -288,7 +288,7 @@ class Runner:
             for item in itertools.islice(body, count):
                 values.append(self._pack(start, item))
                 if self._held:  # a cancel stops calls between their items
-                    self._wait_for_release(start.task.task, start.task.attempt)
+                    self._wait_for_release(start)
             if len(values) < count:
                 raise ValueError(f"num_returns={count}, but {name}() yielded {len(values)} values")
             for _ in body:
@@ -298,7 +298,7 @@ class Runner:
             self._exit(leaving)
         except BaseException as error:
             outcome, failure = self._failure(start, error)
-            if self.is_cancelled(start.task.task, start.task.attempt):
+            if self.cancels.is_asked(start):
                 self._discard(values)
                 return outcome, failure
             values += failure * (count - len(values))
@@ -350,7 +350,7 @@ class Runner:
                         packed = self._objects.store(packed, start.owner, task)
                     post(Yielded(task, attempt, packed))
                     if self._held:
-                        self._wait_for_release(task, attempt)
+                        self._wait_for_release(start)
                 for _ in body:
                     text = f"{start.task.name}() yielded more than {ITEMS_COUNT_MAX} items"
                     raise ValueError(text)
@@ -366,27 +366,23 @@ class Runner:
         else:
             self._end(start, OUTCOME_VALUE, ())
 
-    def _wait_for_release(self, task: TaskId, attempt: int) -> None:
-        held = self._held.get(task)
+    def _wait_for_release(self, start: StartTask) -> None:
+        held = self._held.get(start.task.task)
         if held is not None:
             try:
                 self._wait_held(held)
                 if self.cancels.pending:  # a cancel lets go of what is held, too
                     self.cancels.deliver()
             finally:  # only this thread makes another one, with its next item
-                del self._held[task]
+                del self._held[start.task.task]
 
     def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
         task = start.task
-        if isinstance(error, self.ends_by) and self.is_cancelled(task.task, task.attempt):
+        if isinstance(error, self.ends_by) and self.cancels.is_asked(start):
             return OUTCOME_CANCELLED, ()
         retriable = self._is_retriable(task.retry_exceptions, error)
         outcome = OUTCOME_RETRY if retriable else OUTCOME_ERROR
         return outcome, (serializer.serialize_error(error, task.name, self._pid, task.attempt),)
-
-    def is_cancelled(self, task: TaskId, attempt: int) -> bool:
-        """Return whether a running execution was cancelled."""
-        return self.cancels.asked == (task, attempt)
 
     def _exit(self, leaving: SystemExit) -> NoReturn:
         """The body asked the process to end: it does, as any process would."""
