@@ -130,7 +130,7 @@ CANCEL = (
         "            self._say(running, OUTCOME_CANCELLED, count, now_ns, out)\n",
         "            pass\n",
         "actors",
-        0,
+        7,
     ),
     Mutant(
         "what a cancelled body of an actor yields is dropped",

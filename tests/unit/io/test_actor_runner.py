@@ -9,10 +9,14 @@ from typing import Any, cast
 
 import pytest
 
+from tests.unit.core.names import ME, lease, pushed
 from zgen.core.effects import StartTask
+from zgen.core.events import TaskEnded
+from zgen.ids import ActorId
 from zgen.io import async_runner
-from zgen.io.actor_runner import ThreadPool
+from zgen.io.actor_runner import ActorRunner, ThreadPool
 from zgen.io.async_runner import LoopWaiter
+from zgen.wire.task import OUTCOME_CANCELLED, PushedCall
 
 WITHIN_S = 10.0
 
@@ -133,3 +137,96 @@ def test_what_an_async_generator_raises_comes_after_its_items() -> None:
     assert next(again) == 1
     with pytest.raises(KeyError):
         next(again)
+
+
+# -- cancels ---------------------------------------------------------------------------------------
+CALL = StartTask(pushed("call"), ME, b"", (), lease("l"), 0, PushedCall(ActorId(ME), "method"))
+
+
+class Actor:
+    """A runner whose async actor runs one method in the loop of the test."""
+
+    def __init__(self, method: Any) -> None:
+        self.posted: list[Any] = []
+        self.runner = ActorRunner(self._post, lambda waiter: waiter.done, -1, None)
+        self.runner.tasks = {}
+        self.start = CALL
+        self.runner._functions[self.start.task.function] = method
+
+    def _post(self, event: Any) -> list[Any]:
+        self.posted.append(event)
+        return []
+
+    async def cancelled(self, *, spawned: bool) -> list[Any]:
+        """Run the call, cancel it after or before it was spawned, and return what it posted."""
+        self.runner.loop = asyncio.get_running_loop()
+        if spawned:
+            self.runner._spawn(self.start)
+        self.runner.cancel_call(self.start.task.task, self.start.task.attempt)
+        if not spawned:
+            self.runner._spawn(self.start)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not self.runner.tasks
+        assert not self.runner.cancels.flagged
+        return self.posted
+
+
+ENDED = [TaskEnded(CALL.task.task, 0, OUTCOME_CANCELLED, ())]
+
+
+@pytest.mark.parametrize("spawned", [True, False])
+def test_a_call_that_is_cancelled_before_its_first_step_ends_all_the_same(spawned: bool) -> None:
+    ran: list[str] = []
+
+    async def method() -> None:
+        ran.append("begins")
+        await asyncio.sleep(WITHIN_S)
+        ran.append("goes on")
+
+    assert asyncio.run(Actor(method).cancelled(spawned=spawned)) == ENDED
+    assert ran == ["begins"][: int(spawned)]
+
+
+def test_a_cancel_waits_for_what_a_thread_does_for_the_call() -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def works() -> str:
+        began.set()
+        may_end.wait(WITHIN_S)
+        return "done"
+
+    async def main() -> list[str]:
+        runner, seen = Actor(None).runner, list[str]()
+
+        async def call() -> None:
+            seen.append(await runner._in_thread(works))
+            try:
+                await asyncio.sleep(WITHIN_S)
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+
+        task = asyncio.create_task(call())
+        await asyncio.to_thread(began.wait, WITHIN_S)
+        task.cancel()
+        await asyncio.sleep(0)
+        may_end.set()
+        await task
+        return seen
+
+    assert asyncio.run(main()) == ["done", "cancelled"]
+
+
+def test_a_finally_that_is_cancelled_itself_does_not_keep_its_call() -> None:
+    async def body() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            raise asyncio.CancelledError
+
+    async def main() -> None:
+        opened = body()
+        await anext(opened)
+        await async_runner._aclose(opened)  # type: ignore[arg-type]  # it is a generator
+
+    asyncio.run(main())
