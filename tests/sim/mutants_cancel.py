@@ -31,7 +31,7 @@ CANCEL = (
         "            if entry is not None and entry.cancel is not None:\n",
         "            if False:\n",
         "cluster",
-        39,
+        27,
     ),
     Mutant(
         "a cancelled task does not run again when its worker dies",
@@ -139,7 +139,7 @@ CANCEL = (
         "        record.closed = record.cancelled = True\n",
         "        record.cancelled = True\n",
         "actors",
-        0,
+        44,
     ),
     Mutant(
         "who borrows a reference can cancel its task",

@@ -8,6 +8,7 @@ here is always a thread for it.
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
@@ -167,6 +168,9 @@ class ActorRunner(AsyncRunner):
                 self._end(start, outcome, values)
         except Over:
             return
+        except SystemExit as leaving:  # of the finally of a generator that was cancelled
+            with suppress(Over):
+                self._exit(leaving)
         finally:
             if self.cancels.flagged:
                 self.cancels.forget(start)
