@@ -49,7 +49,7 @@ CANCEL = (
         '        if entry.cancel is not None:\n            reached("worker died before',
         '        if False:\n            reached("worker died before',
         "cluster",
-        17,
+        7,
     ),
     Mutant(
         "a cancelled task does not run again for what it raised",
@@ -76,7 +76,7 @@ CANCEL = (
         "            event = self.unwanted.as_cancelled(event)\n",
         "            pass\n",
         "cluster",
-        27,
+        25,
     ),
     Mutant(
         "what a cancelled stream yields is not counted",
