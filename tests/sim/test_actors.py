@@ -27,6 +27,24 @@ def test_actors_keep_their_promises_whatever_dies() -> None:
     assert [mark for mark in MARKS if mark not in reached] == []
 
 
+#: Rare branches that cancelled calls reach.
+CANCEL_MARKS = (
+    "cancelled call waiting for arguments",
+    "cancelled call waiting for a worker",
+    "cancelled in a worker's queue",
+    "body ended that was told to have ended",
+    "child cancelled with its parent",
+)
+
+
+def test_cancelled_calls_end_wherever_they_are() -> None:
+    outcomes = [run_actors(seed) for seed in (4, 7, 16)]
+    assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)
+    assert sum(outcome.totals["cancelled"] for outcome in outcomes) > 20
+    reached = {mark for outcome in outcomes for mark in outcome.marks}
+    assert [mark for mark in CANCEL_MARKS if mark not in reached] == []
+
+
 @pytest.mark.parametrize(
     ("seed", "fault"),
     [
