@@ -12,8 +12,14 @@ from zgen.ids import ActorId, FunctionId, derive_task_id
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
 from zgen.limits import RETURNS_COUNT_MAX
-from zgen.remote_function import WINDOW, RemoteFunction, TaskOptions, check_options
-from zgen.runtime import start
+from zgen.remote_function import (
+    WINDOW,
+    RemoteFunction,
+    TaskOptions,
+    check_options,
+    positional_counts,
+)
+from zgen.runtime import process, start
 from zgen.slotted import slotted
 from zgen.wire.session import Address
 from zgen.wire.task import STREAMING
@@ -67,6 +73,7 @@ class MethodCalls(RemoteFunction[..., Any]):
         """Made by zgen only."""
         self.__name__ = name
         self._signature = facts.signature or _ANYTHING
+        self._positional = positional_counts(self._signature)
         self._returns_count = facts.returns_count
         self.facts = facts
         self._description = description
@@ -77,9 +84,10 @@ class MethodCalls(RemoteFunction[..., Any]):
 
     def submit(self, handle: "ActorHandle", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the method of an actor and return at once; see ``ActorMethod.remote``."""
-        runtime = start.ensure()
+        runtime = process.current or start.ensure()
         runtime.enter()
-        runtime.refuse_if_lost()
+        if runtime.machine.owner.node_lost is not None:
+            runtime.refuse_if_lost()
         arguments, slots, puts = self._pack(runtime, args, kwargs)
         actor, creator = parts_of(handle)
         context = runtime.context

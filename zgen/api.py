@@ -217,15 +217,16 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         raise ValueError(
             f"zgen.get() takes an ObjectRef or a list of them, got {type(refs).__name__}"
         )
-    for ref in refs:
-        if not isinstance(ref, ObjectRef):
-            raise TypeError(
-                f"zgen.get() takes a list of ObjectRefs, an element is {type(ref).__name__}"
-            )
+    for kind in frozenset(map(type, refs)):
+        if not issubclass(kind, ObjectRef):
+            raise TypeError(f"zgen.get() takes a list of ObjectRefs, an element is {kind.__name__}")
     deadline_ns = _deadline_ns(timeout)
     failed = _await_all(refs, timeout, deadline_ns)
     if failed is not None:
         value_of(failed)
+    values = list(map(_value_of_record, refs))
+    if frozenset(map(type, values)) == _PLAIN:
+        return list(map(serializer.loads, values))
     return [value_of(ref, deadline_ns) for ref in refs]
 
 
@@ -295,6 +296,9 @@ def wait(
 #: is done by these, without a line of Python.
 _id_of: Final = attrgetter("_id")
 _value_of_record: Final = attrgetter("record.value")
+#: Types of values that are neither errors nor in shared memory; a pending one is None.
+_PLAIN: Final = frozenset((bytes,))
+_PLAIN_OR_PENDING: Final = frozenset((bytes, type(None)))
 _WAITABLE: Final = frozenset((ObjectRef, ObjectRefGenerator))
 
 
@@ -348,28 +352,28 @@ def _await_all(
     """Wait until all of ``refs`` are ready or one is an error; return the first such one."""
     runtime = _enter_if_running()
     while True:
-        failed = next(
-            (ref for ref in refs if ref.record.value is not None and is_error(ref.record.value)),
-            None,
-        )
-        if failed is not None:
-            return failed
-        if all(ref.record.value is not None for ref in refs):
+        kinds = frozenset(map(type, map(_value_of_record, refs)))
+        if not kinds <= _PLAIN_OR_PENDING:
+            for ref in refs:
+                value = ref.record.value
+                if value is not None and is_error(value):
+                    return ref
+        if type(None) not in kinds:
             return None
         if runtime is None:
             raise ObjectLostError(refs[0].hex(), "zgen was shut down before it was ready")
         with runtime.loop.lock:
-            pending = list(
-                dict.fromkeys(ObjectId(ref.binary()) for ref in refs if ref.record.value is None)
-            )
+            unready = [ref for ref in refs if ref.record.value is None]
+            pending: list[ObjectId] = [*dict.fromkeys([ref._id for ref in unready])]  # noqa: SLF001  # as ``wait`` does
             waiter = CountWaiter(len(pending), stop_at_error=True)
             if pending:
                 runtime.waits.add(waiter, pending, ())
         try:
             done = not pending or wait_blocked(runtime, waiter, deadline_ns)
         finally:
-            with runtime.loop.lock:
-                runtime.waits.remove(waiter, pending, ())
+            if waiter.missing > 0:  # else it is told of nothing any more
+                with runtime.loop.lock:
+                    runtime.waits.remove(waiter, pending, ())
         if not done and any(ref.record.value is None for ref in refs):
             if runtime.closed:
                 raise StreamClosedError("", f"{runtime.closed} before this was ready")

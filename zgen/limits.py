@@ -62,6 +62,8 @@ BATCH_COUNT_MAX: Final = 1024
 LINE_BUSY_NS: Final = 300 * US
 #: The longest that the first waiting entry waits.
 LINE_TICK_NS: Final = 1 * MS
+#: Where so many calls are on their way, nobody waits for the next one: it may wait for company.
+CROWD_COUNT: Final = 32
 
 # -- tasks -----------------------------------------------------------------------------------------
 MAX_RETRIES_DEFAULT: Final = 3

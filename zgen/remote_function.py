@@ -1,6 +1,7 @@
 """Options of tasks and their validation, `RemoteFunction`."""
 
 import inspect
+import sys
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from zgen.io import serializer
 from zgen.io.serializer import Large
 from zgen.io.task_context import TaskContext
 from zgen.limits import ITEMS_COUNT_MAX, MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
-from zgen.runtime import start
+from zgen.runtime import process, start
 from zgen.runtime.process import Runtime
 from zgen.wire.lease import Shape
 from zgen.wire.task import STREAMING
@@ -175,6 +176,7 @@ class RemoteFunction(Generic[P, R]):
         #: Read at the first call: a function that calls itself is unpickled before its defaults
         #: are.
         self._signature: inspect.Signature | None = None
+        self._positional = (0, -1)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__qualname__ = getattr(function, "__qualname__", self.__name__)
         self.__module__ = getattr(function, "__module__", "")
@@ -228,9 +230,10 @@ class RemoteFunction(Generic[P, R]):
             OutOfDiskError: And none can be made, for a full disk.
             NodeDiedError: The node is gone.
         """
-        runtime = start.ensure()
+        runtime = process.current or start.ensure()
         runtime.enter()
-        runtime.refuse_if_lost()
+        if runtime.machine.owner.node_lost is not None:
+            runtime.refuse_if_lost()
         if self._defined_in is not runtime.root:
             self._define(runtime)
         arguments, slots, puts = self._pack(runtime, args, kwargs)
@@ -283,11 +286,12 @@ class RemoteFunction(Generic[P, R]):
         signature = self._signature
         if signature is None:
             signature = self._signature = _signature(self._function)
+            self._positional = positional_counts(signature)
+        least, most = self._positional
+        if kwargs or not least <= len(args) <= most:
+            signature.bind(*args, **kwargs)
         if not (args or kwargs):
-            if signature.parameters:
-                signature.bind()
             return _NO_ARGUMENTS, (), []
-        signature.bind(*args, **kwargs)
         slots: list[ObjectId] = []
         records = runtime.machine.owner.refs.records
 
@@ -349,6 +353,25 @@ def _put_large(
     if type(arguments) is Large:  # of many that are not large
         arguments = arguments.copied()
     return arguments, tuple(slots), puts
+
+
+def positional_counts(signature: inspect.Signature) -> tuple[int, int]:
+    """Return how many positional arguments fit without any other, at least and at most.
+
+    What lies outside may still fit, or says better why it does not, by ``Signature.bind``.
+    """
+    least = most = 0
+    for parameter in signature.parameters.values():
+        is_required = parameter.default is inspect.Parameter.empty
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            most = sys.maxsize
+        elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            if is_required:
+                return 0, -1
+        elif parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+            least += is_required
+            most += 1
+    return least, most
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.unit.core.names import lease, result, spec, task
+from tests.unit.core.names import WORKER, lease, result, spec, task
 from zgen.core.task_table import Doing, TaskTable
 from zgen.ids import ObjectId
 from zgen.limits import RETRY_DELAY_NS_MAX
@@ -88,7 +88,7 @@ class TaskMachine(RuleBasedStateMachine):
         self.now_ns += 1
         known = self.tasks[name]
         if known.doing is Doing.WAITING_LEASE:
-            entry = self.table.on_pushed(task(name), LEASE, self.now_ns)
+            entry = self.table.on_pushed(task(name), LEASE, WORKER, self.now_ns)
             known.doing = Doing.PUSHED
             known.executions.append(entry.attempt)
         elif known.doing is Doing.WAITING_RETRY:
@@ -136,7 +136,7 @@ class TaskMachine(RuleBasedStateMachine):
         }
         for name in OBJECTS:
             waiting = [task(n) for n, known in self.tasks.items() if name in known.missing]
-            assert self.table.waiting_for(name) == waiting
+            assert list(self.table.missing_by.get(name, ())) == waiting
 
     @invariant()
     def one_attempt_is_heard_and_only_while_it_is_at_a_worker(self) -> None:

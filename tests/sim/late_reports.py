@@ -13,7 +13,7 @@ from typing import Any
 from tests.sim.programs import FUNCTION, FUNCTION_ID, attempt_in, item_value, same
 from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, Send, StreamAdvanced
-from zgen.core.events import SubmitTask, TakeItems
+from zgen.core.events import TakeItems
 from zgen.core.owner import Owner
 from zgen.core.store_client import StoreClient
 from zgen.core.task_spec import TaskSpec
@@ -70,7 +70,7 @@ class LateReports(Oracle):
             returns = STREAMING if index % 2 else 1
             retries = 1 if self.repeats else -1
             spec = TaskSpec(task, FUNCTION_ID, f"task-{index}", returns, b"", (), (), retries, b"")
-            owner.submit(SubmitTask(spec), self.now_ns, out)
+            owner.submit(spec, self.now_ns, out)
         self.perform(out)
         for _ in range(STEPS_MAX):
             if len(self.ended) + len(self.results) == TASKS and not any(self.said.values()):

@@ -97,7 +97,7 @@ ACTORS = (
         "pending calls keep their actor",
         "P2",
         CALLING,
-        "        if target.pending == 1 and handle in self._refs.records:\n",
+        "        if target.pending == 1 and handle_object(actor) in self._refs.records:\n",
         "        if False:\n",
         "actors",
         0,

@@ -15,7 +15,7 @@ from enum import Enum
 
 from zgen.core.actor_verdict import Verdict
 from zgen.ids import ActorId, PeerId, TaskId, short
-from zgen.limits import BATCH_COUNT_MAX, LINE_BUSY_NS
+from zgen.limits import BATCH_COUNT_MAX, CROWD_COUNT, LINE_BUSY_NS, LINE_TICK_NS
 from zgen.slotted import slotted
 from zgen.wire.actor import ActorAt
 from zgen.wire.session import Address
@@ -72,6 +72,16 @@ class Target:
     verdict: Verdict | None = None
     next: ActorAt | None = None
 
+    def is_busy(self, now_ns: int) -> bool:
+        """Return whether calls are on their way and some left a moment ago.
+
+        Where many are on their way, none of them is waited for: later ones may wait for company as
+        long as any may.
+        """
+        count = len(self.in_flight)
+        moment_ns = LINE_BUSY_NS if count < CROWD_COUNT else LINE_TICK_NS
+        return count > 0 and now_ns - self.pushed_ns < moment_ns
+
     @property
     def is_decidable(self) -> bool:
         """Whether what is in flight can be decided on."""
@@ -94,15 +104,13 @@ class ActorCalls:
         target = self.targets[actor] = Target(creator)
         return target, True
 
-    def add(self, actor: ActorId, call: TaskId) -> None:
+    def add(self, target: Target, call: TaskId) -> None:
         """A call was made: it leaves after those that were made before."""
-        target = self.targets[actor]
         target.queue[call] = None
         target.pending += 1
 
-    def is_ready(self, actor: ActorId, call: TaskId) -> None:
+    def is_ready(self, target: Target, call: TaskId) -> None:
         """A call misses nothing any more; one that ran before queues again behind the others."""
-        target = self.targets[actor]
         target.queue.setdefault(call)
         target.ready[call] = None
 
@@ -124,11 +132,6 @@ class ActorCalls:
             target.pushes += len(calls)
             target.pushed_ns = now_ns
         return first, calls
-
-    def is_busy(self, actor: ActorId, now_ns: int) -> bool:
-        """Return whether calls are on their way and some left a moment ago."""
-        target = self.targets[actor]
-        return bool(target.in_flight) and now_ns - target.pushed_ns < LINE_BUSY_NS
 
     def forget(self, actor: ActorId, call: TaskId) -> Target:
         """A call ended, wherever it was; return the record."""

@@ -7,17 +7,18 @@ side if the task creates the actor, and to the callers' side if it is a call.
 from collections.abc import Callable
 from typing import Any
 
+from zgen.core.actor_calls import Reach
 from zgen.core.actor_effects import NameAnswered
 from zgen.core.actor_events import CallActor, CreateActor, KillActorNow
 from zgen.core.calling import Calling
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, PushToken, Send
-from zgen.core.events import SubmitTask
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
 from zgen.core.settlement import Settlement
 from zgen.core.stream_in import StreamsIn
 from zgen.core.supervision import End, Supervision
+from zgen.core.task_spec import CREATION, TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.ids import ActorId, ObjectId, PeerId, TaskId
 from zgen.wire.actor import (
@@ -50,7 +51,7 @@ class Actors:
         streams: StreamsIn,
         placement: Placement,
         settlement: Settlement,
-        submit: Callable[[SubmitTask, int, list[Effect]], None],
+        submit: Callable[[TaskSpec, int, list[Effect]], None],
     ) -> None:
         """Create and call with the tasks of these tables, taken in by ``submit``."""
         self.calling = Calling(me, tasks, refs, streams, placement, settlement)
@@ -89,16 +90,17 @@ class Actors:
     def create(self, event: CreateActor, now_ns: int, out: list[Effect]) -> None:
         """Take in an actor: its creation task is submitted like any other."""
         self.supervision.begin(event)
-        self._submit(SubmitTask(event.spec), now_ns, out)
+        self._submit(event.spec, now_ns, out)
 
     def call(self, event: CallActor, now_ns: int, out: list[Effect]) -> None:
         """Take in a call of an actor, whose creator has a line already if it is another process."""
         spec = event.spec
-        is_new = self.calling.begin(spec, event.creator, now_ns, out)
-        self._submit(SubmitTask(spec), now_ns, out)
+        target, is_new = self.calling.begin(spec, event.creator, now_ns, out)
+        self._submit(spec, now_ns, out)
         if is_new and event.creator.peer == self._me:
             self.supervision.welcome(spec.actor, now_ns, out)
-        self.calling.submitted(spec.actor, now_ns, out)
+        if target.reach is Reach.DEAD:
+            self.calling.refuse(spec.actor, target, now_ns, out)
 
     def kill(self, event: KillActorNow, now_ns: int, out: list[Effect]) -> None:
         """End a life of an actor, or tell its creator to."""
@@ -131,16 +133,10 @@ class Actors:
     def on_ready(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
         """A task misses nothing."""
         spec = self._tasks.entries[task].spec
-        if spec.creates_actor:
+        if spec.method == CREATION:
             self.supervision.ask(spec.actor, out)
         else:
-            self.calling.on_ready(task, now_ns, out)
-
-    def worker_of(self, entry: TaskEntry) -> PeerId | None:
-        """Return where a pushed task is."""
-        if entry.spec.creates_actor:
-            return self.supervision.worker_of(entry.spec.actor)
-        return self.calling.worker_of(entry.spec.actor)
+            self.calling.on_ready(spec, now_ns, out)
 
     def released(self, entry: TaskEntry, now_ns: int, out: list[Effect]) -> None:
         """A call ended at its worker."""
@@ -148,8 +144,9 @@ class Actors:
 
     def on_finished(self, entry: TaskEntry) -> None:
         """A task is out of the task table."""
-        if not entry.spec.creates_actor:
-            self.calling.forget(entry.spec.actor, entry.spec.task)
+        spec = entry.spec
+        if spec.method != CREATION:
+            self.calling.forget(spec.actor, spec.task)
 
     def on_failed(self, entry: TaskEntry, fault: Fault, now_ns: int, out: list[Effect]) -> None:
         """A task was ended with an error that its body did not raise."""

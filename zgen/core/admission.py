@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import field
 
 from zgen.ids import LeaseId, PeerId, StreamId, TaskId, short
+from zgen.limits import LINE_BUSY_NS
 from zgen.slotted import slotted
 from zgen.wire.task import PushedCall, PushedTask
 from zgen.wire.value import Value
@@ -33,9 +34,9 @@ class Waiting:
         task: The task.
         arguments: Its pickled arguments.
         slots: Values of its referenced arguments.
+        call: What it is a call of; None for a plain task.
         missing: Regions of them that are not held yet.
         closed: Whether its owner wants none of its items.
-        call: What it is a call of; None for a plain task.
         consumed: Items that its owner took of an earlier attempt, as it said since the push.
         cancelled: Whether it was cancelled since it started.
         told: Whether its owner was told for that that it has ended, though it runs on.
@@ -47,9 +48,9 @@ class Waiting:
     task: PushedTask
     arguments: Value
     slots: tuple[Value, ...]
+    call: PushedCall | None = None
     missing: dict[int, None] = field(default_factory=dict)
     closed: bool = False
-    call: PushedCall | None = None
     consumed: int = 0
     cancelled: bool = False
     told: bool = False
@@ -75,6 +76,11 @@ class Admission:
         self.queue: deque[Waiting] = deque()
         #: The lease under which tasks were last handed back, and how often.
         self._returned: tuple[LeaseId, int] = (LeaseId(b""), 0)
+
+    @property
+    def patience_ns(self) -> int:
+        """How long the end of a task may wait for that of the next one to be reported with it."""
+        return LINE_BUSY_NS if self.queue else 0
 
     def is_stale(self, lease: LeaseId, returns_seen: int) -> bool:
         """Return whether a push left before its owner heard of the lease's last hand-back."""

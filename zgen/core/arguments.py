@@ -27,11 +27,19 @@ class Arguments:
         """Return the work in a message; what its values refer to is borrowed."""
         at = 0
         pushed: list[Waiting] = []
-        for push, task in enumerate(message.tasks, message.first_push):
-            (arguments, *slots), at = unpack((task.arguments, *task.slots), message.buffers, at)
-            if slots or type(arguments) is not bytes:
+        lease, calls = message.lease, message.calls or (None,) * len(message.tasks)
+        slots: tuple[Value, ...]
+        arguments: Value
+        for push, task in enumerate(message.tasks):
+            if type(task.arguments) is bytes and not task.slots:
+                arguments, slots = task.arguments, ()
+            else:
+                entries = (task.arguments, *task.slots)
+                (arguments, *values), at = unpack(entries, message.buffers, at)
+                slots = tuple(values)
                 self._borrowing.take_in(sender, (arguments, *slots), out)
-            pushed.append(Waiting(sender, message.lease, push, task, arguments, tuple(slots)))
+            number = message.first_push + push
+            pushed.append(Waiting(sender, lease, number, task, arguments, slots, calls[push]))
         return pushed
 
     def learn(self, sender: PeerId, message: DefineFunction, out: list[Effect]) -> None:

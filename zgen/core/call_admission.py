@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from zgen.core.admission import Waiting
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ActorId, LeaseId, PeerId, StreamId, TaskId, short
+from zgen.limits import CROWD_COUNT, LINE_BUSY_NS, LINE_TICK_NS
 from zgen.slotted import slotted
 from zgen.wire.actor import ActorSettings, HostActor
 from zgen.wire.task import PushTasks
@@ -69,12 +70,22 @@ class CallAdmission:
         self._counts: dict[str, int] = dict.fromkeys(self._limits, 0)
         #: Group -> calls of it that wait, in order.
         self._queues: dict[str, deque[Waiting]] = {group: deque() for group in self._limits}
-        self._is_blocked = False
+        #: Calls that run and wait for others, and whether that was said of all that run.
+        self.blocked_count = 0
+        self.is_blocked = False
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
         return not self.running and not any(self._queues.values())
+
+    @property
+    def patience_ns(self) -> int:
+        """How long the end of a call may wait for that of another one to be reported with it."""
+        count = len(self.running) + sum(map(len, self._queues.values()))
+        if count < CROWD_COUNT:
+            return LINE_BUSY_NS if count else 0
+        return LINE_TICK_NS
 
     def waiting(self) -> list[Waiting]:
         """Return the calls that wait."""
@@ -121,8 +132,10 @@ class CallAdmission:
         """Start what may start now."""
         started: list[Waiting] = []
         for group, queue in self._queues.items():
+            if not queue:
+                continue
             room = self._limits[group] - self._counts[group]
-            if not queue or room <= 0:
+            if room <= 0:
                 continue
             for call in self._take(queue, room):
                 self._counts[group] += 1
@@ -137,21 +150,22 @@ class CallAdmission:
             return None
         del self.running[task]
         self._counts[running.group] -= 1
+        self.blocked_count -= running.blocked
         return running
 
     def set_blocked(self, task: TaskId, blocked: bool) -> None:
         """A running call waits for others, or goes on."""
         running = self.running.get(task)
         if running is not None:
+            self.blocked_count += blocked - running.blocked
             running.blocked = blocked
 
     def blocked_news(self) -> bool | None:
         """Return whether all that runs waits for others, if that has changed; else None."""
-        running = self.running.values()
-        is_blocked = bool(running) and all(call.blocked for call in running)
-        if is_blocked == self._is_blocked:
+        is_blocked = 0 < len(self.running) == self.blocked_count
+        if is_blocked == self.is_blocked:
             return None
-        self._is_blocked = is_blocked
+        self.is_blocked = is_blocked
         return is_blocked
 
     def drop_owner(self, owner: PeerId) -> list[Waiting]:
@@ -183,6 +197,8 @@ class CallAdmission:
         for running in self.running.values():
             counts[running.group] += 1
         assert counts == self._counts, f"{counts} run, {self._counts} were counted"
+        blocked = sum(1 for running in self.running.values() if running.blocked)
+        assert blocked == self.blocked_count, f"{blocked} wait, {self.blocked_count} were counted"
         for group, queue in self._queues.items():
             assert counts[group] <= self._limits[group], f"{counts[group]} calls of {group!r} run"
             idle = queue and not queue[0].missing and counts[group] < self._limits[group]

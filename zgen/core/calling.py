@@ -26,7 +26,7 @@ from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import Doing, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ActorId, LeaseId, ObjectId, PeerId, TaskId, handle_object
-from zgen.limits import ACTOR_UNUSED_NS, LINE_TICK_NS
+from zgen.limits import ACTOR_UNUSED_NS, BATCH_COUNT_MAX, LINE_TICK_NS
 from zgen.wire.actor import ActorAt, ActorLost, UnwatchActor, WatchActor
 from zgen.wire.object import WatchProcess
 from zgen.wire.session import Address
@@ -37,6 +37,8 @@ class Due(Enum):
 
     PUSH = "calls waited for company"
     UNUSED = "nobody may call it any more"
+
+    __hash__ = object.__hash__  # the one of enumerations is Python
 
 
 When: TypeAlias = tuple[ActorId, Due]
@@ -70,36 +72,35 @@ class Calling:
         self._settlement = settlement
 
     # -- calls -------------------------------------------------------------------------------------
-    def begin(self, spec: TaskSpec, creator: Address, now_ns: int, out: list[Effect]) -> bool:
-        """Queue a call that is about to be submitted; return whether its actor is new here."""
+    def begin(
+        self, spec: TaskSpec, creator: Address, now_ns: int, out: list[Effect]
+    ) -> tuple[Target, bool]:
+        """Queue a call that is about to be submitted; return its actor, and whether it is new."""
         actor = spec.actor
         target, is_new = self.calls.target(actor, creator)
-        self.calls.add(actor, spec.task)
-        handle = handle_object(actor)
-        if target.pending == 1 and handle in self._refs.records:
-            self._refs.pin(handle)
+        self.calls.add(target, spec.task)
+        if target.pending == 1 and handle_object(actor) in self._refs.records:
+            self._refs.pin(handle_object(actor))
             target.is_pinned = True
         if is_new:
             if creator.peer != self._me:
                 out.append(Send(creator.peer, WatchActor(actor)))
                 self._watch(creator, out)
             self._keep_while_held(actor, now_ns)
-        return is_new
+        return target, is_new
 
-    def submitted(self, actor: ActorId, now_ns: int, out: list[Effect]) -> None:
-        """A call was submitted: it fails if its actor is dead."""
-        target = self.calls.targets[actor]
-        if target.reach is Reach.DEAD:
-            self._fail_queue(actor, target, now_ns, out)
+    def refuse(self, actor: ActorId, target: Target, now_ns: int, out: list[Effect]) -> None:
+        """A call of a dead actor was submitted: it fails."""
+        self._fail_queue(actor, target, now_ns, out)
 
-    def on_ready(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
+    def on_ready(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> None:
         """A call misses nothing: it leaves as soon as it may."""
-        actor = self._tasks.entries[task].spec.actor
+        actor = spec.actor
         target = self.calls.targets[actor]
-        self.calls.is_ready(actor, task)
+        self.calls.is_ready(target, spec.task)
         if target.reach is Reach.DEAD:
             self._fail_queue(actor, target, now_ns, out)
-        elif self.calls.is_busy(actor, now_ns):
+        elif target.is_busy(now_ns):
             self.deadlines.set_if_unset((actor, Due.PUSH), now_ns + LINE_TICK_NS)
         else:
             self.pump(actor, now_ns, out)
@@ -119,6 +120,8 @@ class Calling:
             assert target.worker is not None, target
             assignment = Assignment(LeaseId(actor), target.worker, first, calls, 0)
             self._placement.push(assignment, now_ns, out)
+            if len(calls) < BATCH_COUNT_MAX:
+                return
 
     def landed(self, actor: ActorId, task: TaskId, now_ns: int, out: list[Effect]) -> None:
         """A call in flight ended at its worker, maybe the last one of a life that is over."""

@@ -175,7 +175,7 @@ class Cancellation:
             reached("cancelled again for nothing")
             return
         entry.cancel = asked
-        worker = self._placement.worker_of(entry)
+        worker = entry.worker
         assert worker is not None, entry.doing.story()
         out.append(Send(worker, CancelTask(task, entry.attempt, *asked)))
         if force:

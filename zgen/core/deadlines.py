@@ -7,16 +7,32 @@ from typing import Any, Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 
+class Alarm:
+    """What several tables of deadlines tell that their earliest one may be another now.
+
+    Attributes:
+        moved: Whether it may; whoever looks takes it back.
+    """
+
+    __slots__ = ("moved",)
+
+    def __init__(self) -> None:
+        """Start unmoved."""
+        self.moved = False
+
+
 class Deadlines(Generic[K]):
     """At most one deadline a key; setting a key again replaces its deadline.
 
     Attributes:
         next_ns: The earliest deadline, or None.
+        alarm: Told when that changes; those of one machine share one.
     """
 
     def __init__(self) -> None:
         """Start with none."""
         self.next_ns: int | None = None
+        self.alarm = Alarm()
         #: Key -> deadline. Added by ``set``; removed by ``clear`` and ``pop_due``.
         self._at: dict[K, int] = {}
         #: (deadline, tie-breaker, key); entries that ``_at`` no longer backs are skipped when they
@@ -31,6 +47,7 @@ class Deadlines(Generic[K]):
         heapq.heappush(self._heap, (at_ns, self._count, key))
         if self.next_ns is None or at_ns < self.next_ns:
             self.next_ns = at_ns
+            self.alarm.moved = True
         else:
             self._settle()
 
@@ -49,6 +66,7 @@ class Deadlines(Generic[K]):
         self._at.clear()
         self._heap.clear()
         self.next_ns = None
+        self.alarm.moved = True
 
     def pop_due(self, now_ns: int) -> list[K]:
         """Remove and return the keys that are due, earliest first."""
@@ -73,7 +91,18 @@ class Deadlines(Generic[K]):
         if len(heap) > 64 and len(heap) > 4 * len(self._at):
             self._heap = heap = [entry for entry in heap if self._at.get(entry[2]) == entry[0]]
             heapq.heapify(heap)
-        self.next_ns = heap[0][0] if heap else None
+        next_ns = heap[0][0] if heap else None
+        if next_ns != self.next_ns:
+            self.next_ns = next_ns
+            self.alarm.moved = True
+
+
+def shared_alarm(several: Iterable[Deadlines[Any]]) -> Alarm:
+    """Return what all of these tell from now on."""
+    alarm = Alarm()
+    for deadlines in several:
+        deadlines.alarm = alarm
+    return alarm
 
 
 def earliest(several: Iterable[Deadlines[Any]]) -> int | None:

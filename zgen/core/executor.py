@@ -35,7 +35,6 @@ from zgen.wire.task import (
     STREAMING,
     CancelTask,
     DefineFunction,
-    Outcome,
     PushTasks,
     TasksReturned,
 )
@@ -114,11 +113,11 @@ class Executor:
         self.deadlines.clear(LONG)
         if ended.call is not None and event.outcome == OUTCOME_VALUE:
             self._become_actor(ended)
-        self._report_end(ended, event, now_ns - self.admission.started_ns, now_ns, out)
+        self._report_end(ended, event, self.admission.started_ns, now_ns, out)
         self._start_next(now_ns, out)
 
     def _report_end(
-        self, ended: Waiting, event: TaskEnded, run_ns: int, now_ns: int, out: list[Effect]
+        self, ended: Waiting, event: TaskEnded, started_ns: int, now_ns: int, out: list[Effect]
     ) -> None:
         self.holds.forget(event.task)
         if ended.cancelled and self.unwanted.drop_if_told(ended, event):
@@ -126,10 +125,12 @@ class Executor:
         if ended.cancelled:
             event = self.unwanted.as_cancelled(event)
         if ended.task.returns_count == STREAMING:
+            run_ns = now_ns - started_ns
             self.reports.end(event.task, event.outcome, run_ns, event.values, now_ns, out)
         else:
-            outcome = Outcome(event.task, event.attempt, event.outcome, run_ns, ())
-            self.reports.add_outcome(ended.owner, outcome, event.values, now_ns, out)
+            queue = self.admission if self.calls is None else self.calls
+            how = (event.task, event.attempt, event.outcome, now_ns - started_ns)
+            self.reports.add_outcome(ended.owner, how, event.values, queue.patience_ns, now_ns, out)
 
     def on_body_blocked(self, event: BodyBlocked, now_ns: int, out: list[Effect]) -> None:
         """A running body waits for others, or goes on."""
@@ -200,8 +201,6 @@ class Executor:
             back = [(task.task, task.attempt) for task in message.tasks]
             self._return(sender, message.lease, back, out)
             return
-        for waiting, call in zip(pushed, message.calls, strict=False):
-            waiting.call = call
         for waiting in pushed:
             if waiting.slots:
                 self._arguments.keep(waiting)
@@ -379,10 +378,12 @@ class Executor:
             reached("end of a call of an actor that left")
             self._store.dropped.extend(keeping(event.values))
             return
-        self._report_end(ended.call, event, now_ns - ended.started_ns, now_ns, out)
+        self._report_end(ended.call, event, ended.started_ns, now_ns, out)
         self._start_calls(calls, now_ns, out)
-        self._tell_blocked(calls, out)
-        self._end_when_idle(calls, now_ns, out)
+        if calls.blocked_count or calls.is_blocked:
+            self._tell_blocked(calls, out)
+        if calls.is_ending:
+            self._end_when_idle(calls, now_ns, out)
 
     def _tell_blocked(self, calls: CallAdmission, out: list[Effect]) -> None:
         news = calls.blocked_news()

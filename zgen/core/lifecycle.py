@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Generic, TypeVar
 
+from zgen.ids import short
 from zgen.limits import STORY_COUNT_MAX
 
 S = TypeVar("S", bound=Enum)
@@ -17,12 +18,15 @@ class Lifecycle(Generic[S]):
         state: Where it is.
     """
 
-    __slots__ = ("_legal", "_name", "_story", "state")
+    __slots__ = ("_id", "_legal", "_name", "_story", "state")
 
-    def __init__(self, name: str, legal: Mapping[S, tuple[S, ...]], state: S) -> None:
-        """Start in ``state``; ``name`` stands in front of the story."""
+    def __init__(
+        self, name: str, legal: Mapping[S, tuple[S, ...]], state: S, which: bytes = b""
+    ) -> None:
+        """Start in ``state``; ``name`` and the id ``which`` stand in front of the story."""
         self.state = state
         self._name = name
+        self._id = which
         self._legal = legal
         self._story: deque[tuple[int, S, S, str]] | None = None
 
@@ -33,8 +37,9 @@ class Lifecycle(Generic[S]):
             AssertionError: The move is not legal; the message tells the story so far.
         """
         if to not in self._legal.get(self.state, ()):
+            who = f"{self._name} {short(self._id)}" if self._id else self._name
             raise AssertionError(
-                f"{self._name}: {self.state.name} -> {to.name} because of {cause}\n{self.story()}"
+                f"{who}: {self.state.name} -> {to.name} because of {cause}\n{self.story()}"
             )
         if self._story is None:
             self._story = deque(maxlen=STORY_COUNT_MAX)

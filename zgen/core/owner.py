@@ -31,16 +31,16 @@ from zgen.core.events import (
     Dropped,
     PutObject,
     RefCompletion,
-    SubmitTask,
     TakeItems,
 )
+from zgen.core.outcomes import Outcomes
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
-from zgen.core.settlement import Result, Settlement
+from zgen.core.settlement import Settlement
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
-from zgen.core.task_table import TaskEntry, TaskTable
-from zgen.exceptions import RemoteProtocolError
+from zgen.core.task_spec import TaskSpec
+from zgen.core.task_table import TaskTable
 from zgen.ids import (
     COMPLETION_INDEX,
     LeaseId,
@@ -62,13 +62,8 @@ from zgen.wire.lease import (
 )
 from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import (
-    OUTCOME_ERROR,
-    OUTCOME_RETRY,
-    OUTCOME_VALUE,
-    RAISED,
     STREAMING,
     CancelBorrowed,
-    Outcome,
     TasksDone,
     TasksReturned,
 )
@@ -79,7 +74,6 @@ from zgen.wire.value import (
     Stored,
     Value,
     is_error,
-    unpack,
     unpack_items,
 )
 
@@ -108,11 +102,21 @@ class Owner:
         self.cancellation = Cancellation(
             self.tasks, self.placement, self.settlement, self.refs, self.borrowing.lent
         )
+        self.outcomes = Outcomes(
+            self.tasks,
+            self.streams,
+            self.placement,
+            self.settlement,
+            self.borrowing,
+            self.cancellation,
+            self.actors.supervision,
+            store,
+        )
         self.node_lost: Fault | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             ReportItems: self._on_report_items,
-            ReportEnd: self._on_report_end,
-            TasksDone: self._on_tasks_done,
+            ReportEnd: self.outcomes.on_report_end,
+            TasksDone: self.outcomes.on_tasks_done,
             TasksReturned: self.cancellation.on_returned,
             CancelBorrowed: self.cancellation.on_borrowed,
             LeaseWaiting: self.placement.on_waiting,
@@ -134,9 +138,8 @@ class Owner:
         return *plain, self.cancellation.deadlines, *self.actors.deadlines, lent
 
     # -- local events ------------------------------------------------------------------------------
-    def submit(self, event: SubmitTask, now_ns: int, out: list[Effect]) -> None:
+    def submit(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> None:
         """Take a task in: records for its results, pins for its arguments, then a worker."""
-        spec = event.spec
         if spec.returns_count == STREAMING:
             self.streams.open(spec.task, spec.name, spec.window)
         else:
@@ -205,7 +208,7 @@ class Owner:
         for stream in event.streams:
             if self.streams.close(stream):
                 entry = self.tasks.entries[stream]
-                worker = self.placement.worker_of(entry)
+                worker = entry.worker
                 if worker is not None:
                     out.append(Send(worker, CloseStream(stream, entry.attempt)))
 
@@ -289,97 +292,6 @@ class Owner:
         if self.streams.report(stream, message.attempt, first, values, now_ns, stored):
             out.append(StreamAdvanced(stream))
 
-    def _on_report_end(
-        self, sender: PeerId, message: ReportEnd, now_ns: int, out: list[Effect]
-    ) -> None:
-        entry = self._accept(sender, message.stream, message.attempt)
-        if entry is None:
-            return
-        if entry.spec.returns_count != STREAMING:
-            raise RemoteProtocolError("the end of a stream by a task that is none")
-        if len(message.entries) != (message.outcome in RAISED):
-            raise RemoteProtocolError("an end carries one error or nothing")
-        values, _ = unpack(message.entries, message.buffers)
-        error = values[0] if values else None
-        stream = message.stream
-        fault = self.cancellation.verdict(entry, message.outcome)
-        self.streams.check_end(stream, message.count)
-        self.placement.release(entry, stream, message.run_ns, now_ns, out)
-        retry = message.outcome == OUTCOME_RETRY
-        if fault is not None:
-            self.settlement.fail(stream, fault, now_ns, "cancelled", out)
-        elif not (retry and self.settlement.retry(stream, "it raised", now_ns)):
-            completion = self.streams.finish(stream, message.count, error, entry.cancel is not None)
-            self.settlement.end_stream(stream, completion, now_ns, out)
-        if not entry.spec.method:
-            self.placement.pump(entry.spec.shape, now_ns, out)
-
-    def _on_tasks_done(
-        self, sender: PeerId, message: TasksDone, now_ns: int, out: list[Effect]
-    ) -> None:
-        results: list[Result] = []
-        shapes: dict[Shape, None] = {}
-        at = 0
-        try:
-            for outcome in message.outcomes:
-                values, at = unpack(outcome.entries, message.buffers, at)
-                needless = self._own(sender, values, out)
-                try:
-                    entry = self._accept(sender, outcome.task, outcome.attempt)
-                    if entry is not None:
-                        if not entry.spec.method:
-                            shapes[entry.spec.shape] = None
-                        ended = self._results_of(entry, outcome, values, now_ns, out)
-                        results += ended
-                        if ended:
-                            needless.clear()
-                finally:
-                    self.refs.dropped.extend(needless)
-        finally:  # what stands in front of an outcome that is refused has ended
-            self.settlement.settle(results, now_ns, out)
-            for shape in shapes:
-                self.placement.pump(shape, now_ns, out)
-
-    def _own(self, sender: PeerId, values: list[Value], out: list[Effect]) -> list[Parcel | Stored]:
-        """Own those of ``values`` that may keep something, and return them."""
-        kept: list[Parcel | Stored] = []
-        for value in values:
-            if isinstance(value, (Parcel, Stored)):
-                if type(value) is Stored:
-                    self._regions.own(value)
-                self.borrowing.take_in(sender, (value,), out)
-                kept.append(value)
-        return kept
-
-    def _results_of(
-        self,
-        entry: TaskEntry,
-        outcome: Outcome,
-        values: list[Value],
-        now_ns: int,
-        out: list[Effect],
-    ) -> list[Result]:
-        """Take in how an execution ended; return what its objects get, nothing if it runs again.
-
-        A generator that may run again sends what it yielded too, in case that it does not.
-        """
-        task, count = outcome.task, entry.spec.returns_count
-        is_good = outcome.outcome == OUTCOME_VALUE
-        fault = None if is_good else self.cancellation.verdict(entry, outcome.outcome)
-        expected = {OUTCOME_VALUE: (count,), OUTCOME_RETRY: (1, count), OUTCOME_ERROR: (1,)}
-        if len(values) not in expected.get(outcome.outcome, (0,)) or count == STREAMING:
-            raise RemoteProtocolError(f"{len(values)} results, expected {count}")
-        if entry.spec.method and entry.spec.creates_actor:
-            return self.actors.supervision.on_created(entry, outcome.outcome, values, now_ns, out)
-        self.placement.release(entry, task, outcome.run_ns, now_ns, out)
-        if fault is not None:
-            self.refs.dropped.extend([value for value in values if type(value) is Stored])
-            return self.settlement.end(task, [fault], now_ns)
-        retry = outcome.outcome == OUTCOME_RETRY
-        if retry and self.settlement.retry(task, "it raised", now_ns):
-            return []
-        return self.settlement.end(task, values, now_ns)
-
     def _on_job_registered(
         self, sender: PeerId, message: JobRegistered, now_ns: int, out: list[Effect]
     ) -> None:
@@ -387,12 +299,6 @@ class Owner:
             out.append(JobReady(message.total))
 
     # -- between the tables ------------------------------------------------------------------------
-    def _accept(self, sender: PeerId, task: TaskId, attempt: int) -> TaskEntry | None:
-        entry = self.tasks.accept(task, attempt)
-        if entry is not None and self.placement.worker_of(entry) != sender:
-            raise RemoteProtocolError("an outcome by a worker that was not given the task")
-        return entry
-
     def _lose_node(self, node: PeerId, reason: str, now_ns: int, out: list[Effect]) -> None:
         self.node_lost = Fault(FaultKind.NODE_DIED, "", reason)
         self.placement.leave_node()

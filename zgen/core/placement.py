@@ -20,11 +20,11 @@ from zgen.core.lease_client import Assignment, Held, LeaseClient
 from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import InStream, StreamsIn
-from zgen.core.task_spec import TaskSpec
+from zgen.core.task_spec import CREATION, TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
-from zgen.limits import BATCH_BYTES_MAX, LINE_TICK_NS
+from zgen.limits import BATCH_BYTES_MAX, INBODY_BYTES_MAX, LINE_TICK_NS
 from zgen.wire.lease import (
     LeaseGranted,
     LeaseRefused,
@@ -45,9 +45,6 @@ class Calls(Protocol):
 
     def on_ready(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
         """A task misses nothing."""
-
-    def worker_of(self, entry: TaskEntry) -> PeerId | None:
-        """Return where a pushed task is."""
 
     def released(self, entry: TaskEntry, now_ns: int, out: list[Effect]) -> None:
         """A pushed task ended at its worker."""
@@ -166,12 +163,6 @@ class Placement:
         assert self.node is not None, "a lease without a node"
         self.leases.doom(lease, self.node, out)
 
-    def worker_of(self, entry: TaskEntry) -> PeerId | None:
-        """Return the worker that a task was pushed to, or None."""
-        if entry.spec.method and entry.lease is not None:
-            return self.calls.worker_of(entry)
-        return self.leases.held[entry.lease].worker if entry.lease is not None else None
-
     def check_producer(self, sender: PeerId, record: InStream, message: ReportItems) -> None:
         """Look at who reports the first items of an attempt; those of older ones count nowhere.
 
@@ -180,14 +171,14 @@ class Placement:
         """
         entry = self._tasks.entries.get(message.stream)
         if entry is not None and message.attempt == entry.attempt:
-            if self.worker_of(entry) != sender:
+            if entry.worker != sender:
                 raise RemoteProtocolError("items by a worker that was not given the task")
             record.producer = sender
 
     def grant(self, stream: StreamId, out: list[Effect]) -> None:
         """Let the producer of a stream with a window go on for what was taken of it."""
         entry = self._tasks.entries.get(stream)
-        worker = self.worker_of(entry) if entry is not None else None
+        worker = entry.worker if entry is not None else None
         upto = self._streams.grant(stream) if worker is not None else None
         if entry is not None and worker is not None and upto is not None:
             out.append(Send(worker, Consumed(stream, entry.attempt, upto)))
@@ -291,34 +282,39 @@ class Placement:
         refs: tuple[NestedRef, ...] = ()
         size = 0
         closed: list[CloseStream] = []
-        first_push = assignment.first_push
+        first_push, lease, worker = assignment.first_push, assignment.lease, assignment.worker
         for task in assignment.tasks:
-            entry = self._tasks.on_pushed(task, assignment.lease, now_ns)
+            entry = self._tasks.on_pushed(task, lease, worker, now_ns)
             spec = entry.spec
+            slots: list[Value] = []
+            nested: tuple[NestedRef, ...] = ()
             if spec.returns_count == STREAMING:
                 self._streams.begin_attempt(task, entry.attempt)
                 if not self._streams.is_read(task):
                     reached("stream pushed that nobody reads")
                     closed.append(CloseStream(task, entry.attempt))
-            is_call = spec.method and not spec.creates_actor
-            if not is_call and self.leases.teach(assignment.worker, spec.function):
+            method, arguments = spec.method, spec.arguments
+            if (not method or method == CREATION) and self.leases.teach(worker, spec.function):
                 function = self._functions[spec.function]
-                out.append(Send(assignment.worker, function, refs=function.refs))
-            slots = [self._slot(name) for name in spec.slots]
-            added = size_bytes(spec.arguments) + sum(map(size_bytes, slots))
+                out.append(Send(worker, function, refs=function.refs))
+            if spec.slots or type(arguments) is not bytes:
+                slots = [self._slot(name) for name in spec.slots]
+                added = size_bytes(arguments) + sum(map(size_bytes, slots))
+                nested = refs_in((arguments, *slots))
+            else:
+                added = len(arguments)
             if pushed and size + added > BATCH_BYTES_MAX:
                 self._send(assignment, first_push, pushed, calls, buffers, refs, out)
                 first_push += len(pushed)
                 pushed, calls, buffers, refs, size = [], [], [], (), 0
             size += added
-            if slots or type(spec.arguments) is not bytes:
-                refs += refs_in((spec.arguments, *slots))
+            refs += nested
             consumed = self._streams.grant_first(task) if spec.window else 0
             pushed.append(_pushed_task(spec, entry.attempt, slots, buffers, consumed))
-            if spec.method:
-                calls.append(PushedCall(spec.actor, spec.method, spec.group))
+            if method:
+                calls.append(PushedCall(spec.actor, method, spec.group))
         self._send(assignment, first_push, pushed, calls, buffers, refs, out)
-        out.extend([Send(assignment.worker, message) for message in closed])
+        out.extend([Send(worker, message) for message in closed])
 
     def _send(
         self,
@@ -352,14 +348,16 @@ class Placement:
 def _pushed_task(
     spec: TaskSpec, attempt: int, slots: list[Value], buffers: list[bytes], consumed: int
 ) -> PushedTask:
+    arguments = spec.arguments
+    is_plain = type(arguments) is bytes and len(arguments) <= INBODY_BYTES_MAX
     return PushedTask(
         spec.task,
         attempt,
         spec.function,
         spec.name,
         spec.returns_count,
-        pack((spec.arguments,), buffers)[0],
-        pack(slots, buffers),
+        arguments if is_plain else pack((arguments,), buffers)[0],  # type: ignore[arg-type]
+        pack(slots, buffers) if slots else (),
         spec.retry_exceptions,
         spec.window,
         consumed,

@@ -6,14 +6,14 @@ shows is all there is.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from zgen.core import events as ev
 from zgen.core import owner_audit
 from zgen.core.actor_events import ExitActor
 from zgen.core.actor_requests import ActorRequests
 from zgen.core.cancel_words import CancelRequested
-from zgen.core.deadlines import Deadlines, earliest
+from zgen.core.deadlines import Deadlines, earliest, shared_alarm
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
 from zgen.core.holds import Reason
@@ -33,9 +33,6 @@ from zgen.wire.lease import LeaseGranted, ProcessDown, WorkerReady
 from zgen.wire.store import AskEvict, RegionsHeld, RegionsLeased, RegionsRefused
 from zgen.wire.task import CancelTask
 from zgen.wire.value import Parcel, Stored
-
-#: Events that, if they have no effect, leave every deadline as it is.
-_WITHOUT_DEADLINE: Final = (ev.Yielded, ev.PutObject, WantRegion, OpenView)
 
 
 class ProcessMachine:
@@ -61,8 +58,7 @@ class ProcessMachine:
         self.exchange = RefExchange(
             self.session, owner.refs, owner.borrowing, owner.settlement, executes=executes
         )
-        self._returned = owner.refs.returned
-        self._gone = owner.refs.gone
+        self._returned, self._gone = owner.refs.returned, owner.refs.gone
         self.next_deadline_ns: int | None = None
         self.node: PeerId | None = None
         #: Peer -> what is known of its death while its line falls quiet. Removed when the DOWN is
@@ -74,6 +70,7 @@ class ProcessMachine:
             self.store.stock.deadlines,
             *(self.executor.all_deadlines if self.executor is not None else ()),
         )
+        self._alarm = shared_alarm(self._deadlines)
         self._routes = {**self.owner.handlers, **self.exchange.handlers}
         if self.executor is not None:
             self._routes.update({**self.executor.handlers, CancelTask: self._on_cancel_task})
@@ -89,7 +86,7 @@ class ProcessMachine:
             ev.Join: self._on_join,
             ev.RegisterDriver: lambda e, now, out: self.owner.placement.register(e, out),
             ev.DefineTaskFunction: self._on_define_function,
-            ev.SubmitTask: lambda e, now, out: self.owner.submit(e, now, out),
+            ev.SubmitTask: lambda e, now, out: self.owner.submit(e.spec, now, out),
             **self.requests.handlers,
             CancelRequested: self._on_cancel_requested,
             ev.PutObject: self._on_put,
@@ -129,19 +126,16 @@ class ProcessMachine:
             or self.exchange.changed
         ):
             self._settle(now_ns, wanted)
-        if not wanted:
-            # A yield waits on a busy line, whose tick ``_on_yielded`` has seen to.
-            if type(event) in _WITHOUT_DEADLINE:
-                return wanted
-        elif type(event) is ev.TakeItems and len(wanted) == 1:
-            return wanted
-        else:
+        if wanted and not (type(event) is ev.TakeItems and len(wanted) == 1):
             wanted = self._post(wanted, now_ns)
-        self.next_deadline_ns = earliest(self._deadlines)
+        if self._alarm.moved:
+            self._alarm.moved = False
+            self.next_deadline_ns = earliest(self._deadlines)
         return wanted
 
     def check(self) -> None:
         """Assert every invariant."""
+        assert self.next_deadline_ns == earliest(self._deadlines), "a deadline that nobody heard of"
         self.session.check()
         self.owner.check()
         self.store.check()
@@ -315,12 +309,6 @@ class ProcessMachine:
             executor.on_items_sent(task, owner, self.session.item_bytes_unacked(owner), out)
             if is_full:
                 executor.holds.hold(task, owner, Reason.WINDOW, out)
-        else:
-            tick_ns = executor.reports.deadlines.next_ns
-            if tick_ns is not None and (
-                self.next_deadline_ns is None or tick_ns < self.next_deadline_ns
-            ):
-                self.next_deadline_ns = tick_ns
 
     def _on_process_exited(self, event: ev.ProcessExited, now_ns: int, out: list[Effect]) -> None:
         if not self.session.is_fenced(event.peer, event.incarnation):

@@ -134,6 +134,8 @@ class Settlement:
         """End a task with its results, or with one error for all of them; ``settle`` next."""
         entry = self._finish(task, now_ns, "it ended")
         count = entry.spec.returns_count
+        if count == len(values) == 1:
+            return [(object_id(task, 0), values[0])]
         if len(values) == count:
             return [(object_id(task, index), value) for index, value in enumerate(values)]
         return [(object_id(task, index), values[0]) for index in range(count)]
@@ -147,20 +149,22 @@ class Settlement:
     def settle(self, results: Iterable[Result], now_ns: int, out: list[Effect]) -> None:
         """Give objects their values, and move on what waited for them."""
         ready: list[ObjectId] = []
+        missing_by = self._tasks.missing_by
         work = deque(results)
         while work:
             name, value = work.popleft()
-            waiting = self._tasks.waiting_for(name)
             if not self._refs.settle(name, value):
                 continue
             ready.append(name)
             if name in self._askers:
                 self._borrowing.answer(name, value, out)
+            if name not in missing_by:
+                continue
             if not is_error(value):
                 for task in self._tasks.on_settled(name, now_ns):
                     self._placement.enqueue(task, now_ns, out)
                 continue
-            for task in waiting:
+            for task in list(missing_by[name]):
                 if task in self._tasks.entries:  # else it went with an actor that went before it
                     work.extend(self._abandon_for_argument(task, value, now_ns, out))
         if ready:
@@ -211,11 +215,13 @@ class Settlement:
 
     def _finish(self, task: TaskId, now_ns: int, cause: str) -> TaskEntry:
         entry = self._tasks.finish(task, now_ns, cause)
-        self.deadlines.clear(task)
-        for name in entry.spec.slots:
+        spec = entry.spec
+        if entry.attempt:  # else it never waited for another one
+            self.deadlines.clear(task)
+        for name in spec.slots:
             self._refs.unpin(name)
-        if type(entry.spec.arguments) is Parcel:
-            self._refs.dropped.append(entry.spec.arguments)
-        if entry.spec.method:
+        if type(spec.arguments) is Parcel:
+            self._refs.dropped.append(spec.arguments)
+        if spec.method:
             self._placement.calls.on_finished(entry)
         return entry

@@ -13,7 +13,7 @@ entries of everything on the line.
 
 from collections.abc import Iterable
 from dataclasses import field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
@@ -38,9 +38,11 @@ from zgen.wire.value import (
     keeping,
     pack,
     pack_items,
-    refs_of,
     size_bytes,
 )
+
+#: How a task with fixed results ended: task, attempt, outcome, and how long its body ran.
+How: TypeAlias = tuple[TaskId, int, int, int]
 
 #: More items than any stream may have.
 UNLIMITED: Final = ITEMS_COUNT_MAX + 1
@@ -80,13 +82,13 @@ class ReportLine:
     Attributes:
         flushed_ns: When anything last left.
         streams: Streams with waiting items, in order of the first of them.
-        outcomes: Ends of tasks with fixed results, with their values.
+        outcomes: Ends of tasks with fixed results: how, and with which values.
         size_bytes: Bytes that wait.
     """
 
     flushed_ns: int = -LINE_BUSY_NS
     streams: dict[TaskId, None] = field(default_factory=dict)
-    outcomes: list[tuple[Outcome, tuple[Value, ...]]] = field(default_factory=list)
+    outcomes: list[tuple[How, tuple[Value, ...]]] = field(default_factory=list)
     size_bytes: int = 0
 
 
@@ -191,16 +193,30 @@ class StreamsOut:
     def add_outcome(
         self,
         owner: PeerId,
-        outcome: Outcome,
+        how: How,
         values: tuple[Value, ...],
+        patience_ns: int,
         now_ns: int,
         out: list[Effect],
     ) -> None:
-        """Report the end of a task with fixed results."""
-        line = self.lines.setdefault(owner, ReportLine())
-        line.outcomes.append((outcome, values))
-        line.size_bytes += sum(map(size_bytes, values))
-        if now_ns - line.flushed_ns >= LINE_BUSY_NS or line.size_bytes >= BATCH_BYTES_MAX:
+        """Report the end of a task with fixed results.
+
+        Args:
+            owner: Whose task it is.
+            how: How it ended.
+            values: Its results, or one error.
+            patience_ns: For how long after the last flush it may wait for company: not at all if
+                nothing runs behind it, whose end would be company.
+            now_ns: The time.
+            out: Effects are added here.
+        """
+        line = self.lines.get(owner)
+        if line is None:
+            line = self.lines[owner] = ReportLine()
+        line.outcomes.append((how, values))
+        for value in values:
+            line.size_bytes += len(value) if type(value) is bytes else size_bytes(value)
+        if now_ns - line.flushed_ns >= patience_ns or line.size_bytes >= BATCH_BYTES_MAX:
             self.flush(owner, now_ns, out)
         elif owner not in self.deadlines:
             self.deadlines.set(owner, now_ns + LINE_TICK_NS)
@@ -317,14 +333,11 @@ class StreamsOut:
         buffers: list[bytes] = []
         outcomes: list[Any] = []
         refs: tuple[NestedRef, ...] = ()
-        for outcome, values in line.outcomes:
-            entries = pack(values, buffers)
-            for value in values:
-                if type(value) is not bytes:
-                    refs += refs_of(value)
-            outcomes.append(
-                Outcome(outcome.task, outcome.attempt, outcome.outcome, outcome.run_ns, entries)
-            )
-        done = TasksDone(tuple(outcomes), Buffers(tuple(buffers)))
+        for how, values in line.outcomes:
+            entries, _, nested = pack_items(values, buffers)
+            if nested:
+                refs += nested
+            outcomes.append(Outcome(*how, entries))
+        done = TasksDone(tuple(outcomes), Buffers(tuple(buffers)) if buffers else NO_BUFFERS)
         out.append(Send(owner, done, None, 0, refs, refs != ()))
-        line.outcomes.clear()
+        line.outcomes = []

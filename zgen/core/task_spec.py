@@ -1,9 +1,14 @@
 """What a task is: everything needed to execute it again."""
 
+from typing import Final
+
 from zgen.ids import NO_ACTOR, NO_TASK, ActorId, FunctionId, ObjectId, TaskId
 from zgen.slotted import slotted
 from zgen.wire.lease import Shape
 from zgen.wire.value import Value
+
+#: ``method`` of the task that creates an actor.
+CREATION: Final = "__init__"
 
 
 @slotted
@@ -22,7 +27,7 @@ class TaskSpec:
         retry_exceptions: Pickle of what may be retried; empty for nothing.
         window: Items of a stream that may be there without being taken; 0 for any number.
         actor: Actor that it is a call of.
-        method: Name of the method; ``__init__`` for the task that creates the actor.
+        method: Name of the method; ``CREATION`` for the task that creates the actor.
         group: Concurrency group that it runs in; empty for the actor's own.
         parent: Task that submitted it, or the root of its process; zeroes if it creates an actor.
         parent_attempt: Which execution of that.
@@ -47,4 +52,4 @@ class TaskSpec:
     @property
     def creates_actor(self) -> bool:
         """Whether it is the task that creates its actor, and no call."""
-        return self.task == TaskId(self.actor)
+        return self.method == CREATION

@@ -17,7 +17,7 @@ from zgen.core.backoff import backoff_ns
 from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.core.task_spec import TaskSpec
-from zgen.ids import LeaseId, ObjectId, TaskId, short
+from zgen.ids import LeaseId, ObjectId, PeerId, TaskId, short
 from zgen.limits import RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX, WORKERS_LOST_COUNT_MAX
 from zgen.slotted import slotted
 
@@ -30,6 +30,8 @@ class Doing(Enum):
     PUSHED = "at a worker"
     WAITING_RETRY = "waiting before it runs again"
     DONE = "done"
+
+    __hash__ = object.__hash__  # the one of enumerations is Python, and every move looks one up
 
 
 LEGAL: Final = {
@@ -54,6 +56,7 @@ class TaskEntry:
         lost: Workers in a row that died before they began it.
         missing: Arguments without a value yet. Added at submission; removed as they settle.
         lease: Lease that it was pushed under, while it is pushed.
+        worker: Whom it was pushed to, while it is pushed.
         cancel: What its worker was asked for, by force and recursively, once the pushed task was
             cancelled: it runs never again; else None.
     """
@@ -66,6 +69,7 @@ class TaskEntry:
     lost: int = 0
     missing: dict[ObjectId, None] = field(default_factory=dict)
     lease: LeaseId | None = None
+    worker: PeerId | None = None
     cancel: tuple[bool, bool] | None = None
 
 
@@ -77,25 +81,24 @@ class TaskTable:
         #: Task -> entry. Added by ``submit``; removed by ``finish``.
         self.entries: dict[TaskId, TaskEntry] = {}
         #: Object -> tasks that miss it. Added by ``submit``; removed by ``on_settled`` and
-        #: ``finish``.
-        self._missing_by: dict[ObjectId, dict[TaskId, None]] = {}
+        #: ``finish``. For others to look into.
+        self.missing_by: dict[ObjectId, dict[TaskId, None]] = {}
 
     def submit(self, spec: TaskSpec, missing: list[ObjectId], now_ns: int) -> bool:
         """Add a task; return whether it can run at once."""
         assert spec.task not in self.entries, f"task {short(spec.task)} was submitted twice"
-        doing = Lifecycle(f"task {short(spec.task)}", LEGAL, Doing.WAITING_ARGS)
+        first = Doing.WAITING_ARGS if missing else Doing.WAITING_LEASE
+        doing = Lifecycle("task", LEGAL, first, spec.task)
         entry = self.entries[spec.task] = TaskEntry(spec, doing, spec.retries_max)
         for name in missing:
             entry.missing[name] = None
-            self._missing_by.setdefault(name, {})[spec.task] = None
-        if not missing:
-            doing.move(Doing.WAITING_LEASE, now_ns, "submitted")
+            self.missing_by.setdefault(name, {})[spec.task] = None
         return not missing
 
     def on_settled(self, name: ObjectId, now_ns: int) -> list[TaskId]:
         """An object has its value; return the tasks that miss nothing any more."""
         ready: list[TaskId] = []
-        for task in self._missing_by.pop(name, ()):
+        for task in self.missing_by.pop(name, ()):
             entry = self.entries[task]
             del entry.missing[name]
             if not entry.missing:
@@ -103,15 +106,12 @@ class TaskTable:
                 ready.append(task)
         return ready
 
-    def waiting_for(self, name: ObjectId) -> list[TaskId]:
-        """Return the tasks that miss ``name``."""
-        return list(self._missing_by.get(name, ()))
-
-    def on_pushed(self, task: TaskId, lease: LeaseId, now_ns: int) -> TaskEntry:
+    def on_pushed(self, task: TaskId, lease: LeaseId, worker: PeerId, now_ns: int) -> TaskEntry:
         """The task left for a worker."""
         entry = self.entries[task]
         entry.doing.move(Doing.PUSHED, now_ns, "pushed")
         entry.lease = lease
+        entry.worker = worker
         return entry
 
     def accept(self, task: TaskId, attempt: int) -> TaskEntry | None:
@@ -128,7 +128,7 @@ class TaskTable:
         if entry is None:
             return False
         reached("attempt that never started queued again")
-        entry.lease = None
+        entry.lease = entry.worker = None
         entry.doing.move(Doing.WAITING_LEASE, now_ns, "never started")
         return True
 
@@ -165,10 +165,10 @@ class TaskTable:
         entry = self.entries.pop(task)
         entry.doing.move(Doing.DONE, now_ns, cause)
         for name in entry.missing:
-            waiting = self._missing_by[name]
+            waiting = self.missing_by[name]
             del waiting[task]
             if not waiting:
-                del self._missing_by[name]
+                del self.missing_by[name]
         return entry
 
     def check(self) -> None:
@@ -178,9 +178,10 @@ class TaskTable:
             assert state is not Doing.DONE, self._story(task)
             assert bool(entry.missing) == (state is Doing.WAITING_ARGS), self._story(task)
             assert (entry.lease is not None) == (state is Doing.PUSHED), self._story(task)
+            assert (entry.worker is None) == (entry.lease is None), self._story(task)
             assert entry.cancel is None or state is Doing.PUSHED, self._story(task)
             for name in entry.missing:
-                assert task in self._missing_by[name], self._story(task)
+                assert task in self.missing_by[name], self._story(task)
             budget = entry.spec.retries_max
             assert budget < 0 or entry.retries_left + entry.attempt <= budget, self._story(task)
 
@@ -198,5 +199,5 @@ def _begin_attempt(entry: TaskEntry) -> bool:
     if entry.retries_left > 0:
         entry.retries_left -= 1
     entry.attempt += 1  # before anything is submitted: the fence
-    entry.lease = None
+    entry.lease = entry.worker = None
     return True

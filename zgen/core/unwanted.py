@@ -28,7 +28,6 @@ from zgen.wire.task import (
     OUTCOME_WITHDRAWN,
     STREAMING,
     CancelTask,
-    Outcome,
 )
 from zgen.wire.value import is_error, keeping
 
@@ -117,5 +116,5 @@ class Unwanted:
         if waiting.task.returns_count == STREAMING:
             out.append(Send(waiting.owner, ReportEnd(task, attempt, count, outcome, _RUN_NS, ())))
         else:
-            said = Outcome(task, attempt, outcome, _RUN_NS, ())
-            self._reports.add_outcome(waiting.owner, said, (), now_ns, out)
+            said = (task, attempt, outcome, _RUN_NS)
+            self._reports.add_outcome(waiting.owner, said, (), 0, now_ns, out)

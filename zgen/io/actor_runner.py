@@ -99,6 +99,9 @@ class ActorRunner(AsyncRunner):
 
     def perform(self, effect: Effect) -> bool:
         """Do what the executor asks for, under the process lock; return False for other effects."""
+        if type(effect) is StartTask and self.loop is not None:
+            self.begin(effect)  # not by way of the main thread, which would have to be woken first
+            return True
         if type(effect) is ActorOver:
             self.over = True
             self.ready.finish()

@@ -9,7 +9,9 @@ import asyncio
 import inspect
 import sys
 import threading
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
+from types import CoroutineType
 from typing import Any
 
 from zgen.core.effects import StartTask
@@ -73,6 +75,13 @@ class AsyncRunner(Runner):
     ends_by = (KeyboardInterrupt, TaskCancelledError, asyncio.CancelledError, Unwanted)
     give_away: Callable[[], Callable[[], None]] = staticmethod(lambda: lambda: None)
 
+    def __init__(self, *args: Any) -> None:
+        """As a runner of plain tasks."""
+        super().__init__(*args)
+        #: Calls that begin when the loop comes round to it, and whether that was asked to.
+        self._begun: deque[StartTask] = deque()
+        self._is_called = False
+
     def cancel_call(self, task: TaskId, attempt: int) -> None:
         """Cancel a running call in the loop; one outside of it finds out; under the process lock.
 
@@ -99,9 +108,12 @@ class AsyncRunner(Runner):
         threading.Thread(target=self._run_loop, name="zgen-actor-loop", daemon=True).start()
 
     def begin(self, start: StartTask) -> None:
-        """Run a call in the loop."""
+        """Run a call in the loop; the first of a burst wakes that."""
         assert self.loop is not None, "no loop"
-        self.loop.call_soon_threadsafe(self._spawn, start)
+        self._begun.append(start)
+        if not self._is_called:
+            self._is_called = True
+            self.loop.call_soon_threadsafe(self._spawn_all)
 
     def _run_loop(self) -> None:
         assert self.loop is not None, "no loop"
@@ -113,6 +125,11 @@ class AsyncRunner(Runner):
                 self._exit(leaving)
             except Over:
                 return
+
+    def _spawn_all(self) -> None:
+        self._is_called = False  # first: what is begun from here on calls again
+        while self._begun:
+            self._spawn(self._begun.popleft())
 
     def _spawn(self, start: StartTask) -> None:
         assert self.loop is not None, "no loop"
@@ -175,25 +192,32 @@ class AsyncRunner(Runner):
             task.cancel()
         return future.result()
 
-    async def _called(self, start: StartTask) -> Any:
-        """Call the method; a coroutine or a generator is returned as it is."""
+    def _called_at_once(self, start: StartTask) -> Any:
+        """Call the method, none of whose arguments lies in shared memory."""
         function = self._functions.get(start.task.function)
         if function is None:
             function = self._load(start)
         if start.arguments == b"":
             return function()
-        if any(isinstance(slot, Stored) for slot in start.slots):
-            args, kwargs = await self._in_thread(self._arguments_of, start)
-            if self.cancels.flagged and self.cancels.is_asked(start):
-                raise Unwanted
-        else:
-            args, kwargs = self._arguments_of(start)
+        args, kwargs = self._arguments_of(start)
+        return function(*args, **kwargs)
+
+    async def _called(self, start: StartTask) -> Any:
+        """Call the method; a coroutine or a generator is returned as it is."""
+        if not any(isinstance(slot, Stored) for slot in start.slots):
+            return self._called_at_once(start)
+        function = self._functions.get(start.task.function)
+        if function is None:
+            function = self._load(start)
+        args, kwargs = await self._in_thread(self._arguments_of, start)
+        if self.cancels.flagged and self.cancels.is_asked(start):
+            raise Unwanted
         return function(*args, **kwargs)
 
     async def _return(self, start: StartTask) -> tuple[int, tuple[Value, ...]]:
         try:
-            result = await self._called(start)
-            if inspect.iscoroutine(result):
+            result = await self._called(start) if start.slots else self._called_at_once(start)
+            if isinstance(result, CoroutineType):
                 result = await result
             elif isinstance(result, AsyncGenerator):
                 return self._yields(start, again(*await _taken(result, start.task.returns_count)))
@@ -201,6 +225,8 @@ class AsyncRunner(Runner):
                 self._functions[start.task.function]
             ):
                 return self._yields(start, result)
+            if result is None and start.task.returns_count == 1:
+                return OUTCOME_VALUE, (NONE,)
             if start.task.returns_count == 1:
                 return OUTCOME_VALUE, (await self._packed(start, result, NO_STREAM),)
             return OUTCOME_VALUE, await self._in_thread(self._results, start, result)

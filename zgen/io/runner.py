@@ -13,6 +13,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, NoReturn, Protocol
 
 from zgen.core.cancel_words import InterruptBody, KillSelf
@@ -119,7 +120,8 @@ class Runner:
         """Do what the executor asks for, under the process lock; return False for other effects."""
         if type(effect) is StartTask:
             self.started.append(effect)
-            self.ready.finish()
+            if not self.ready.done:
+                self.ready.finish()
         elif type(effect) is HoldBody:
             self._held[effect.task] = self._new_hold()
         elif type(effect) is ReleaseBody:
@@ -139,18 +141,18 @@ class Runner:
 
     def run_next(self) -> None:
         """Run the next task, waiting for one if there is none."""
-        if not self.started:
+        if not self.started and self.ready.done:
+            self.ready = Waiter()
+        if not (self.started or self.over):  # looked at again, since the new one was not told
             self._wait(self.ready)
         if not self.started:
             return
         start = self.started.popleft()
-        self.ready = Waiter()
         task = start.task
         if start.call is not None:
             self._run_call(start)
             return
-        if self._marks is not None:
-            _MARK.pack_into(self._marks, 0, start.lease, start.push + 1)
+        self._mark(start)
         self.context = TaskContext(task.task, task.attempt)
         try:
             if task.returns_count == STREAMING:
@@ -187,12 +189,7 @@ class Runner:
         if function is None:
             function = self._load(start)
         cancels = self.cancels
-        if start.arguments == b"":
-            cancels.running = start
-            if cancels.pending:
-                cancels.deliver()
-            return function()
-        args, kwargs = self._arguments_of(start)
+        args, kwargs = ((), {}) if start.arguments == b"" else self._arguments_of(start)
         cancels.running = start
         if cancels.pending:
             cancels.deliver()
@@ -260,9 +257,9 @@ class Runner:
             try:
                 result = self._call(start)
                 function = self._functions[start.task.function]
-                if isinstance(result, AsyncGenerator) and inspect.isasyncgenfunction(function):
+                if isinstance(result, AsyncGeneratorType) and inspect.isasyncgenfunction(function):
                     return self._yields(start, _stepped(start, result))
-                if isinstance(result, Generator) and inspect.isgeneratorfunction(function):
+                if isinstance(result, GeneratorType) and inspect.isgeneratorfunction(function):
                     return self._yields(start, result)
                 return OUTCOME_VALUE, self._results(start, result)
             finally:

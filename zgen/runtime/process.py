@@ -22,6 +22,7 @@ from zgen.core.effects import (
     ObjectsReady,
     PrintLines,
     Report,
+    StartTask,
     StreamAdvanced,
 )
 from zgen.core.events import BodyBlocked, Dropped, WantValues
@@ -307,8 +308,11 @@ class Runtime:
                 self._keeper.look()
 
     def _perform_inside(self, effect: Effect) -> bool:
-        if type(effect) is ItemsTaken:
+        kind = type(effect)
+        if kind is ItemsTaken:
             return True  # who wanted them reads it off what the step returned
+        if kind is StartTask and self.runner is not None:
+            return self.runner.perform(effect)
         if self.waits.perform(effect):
             if self._regions and self._keeper is not None:
                 self._keeper.look()

@@ -127,12 +127,13 @@ class Waits:
             for crowd in self._crowds:
                 crowd.note(effect.stream)
         elif type(effect) is ObjectsReady:
+            records = self._owner.refs.records
             for name in effect.objects:
                 waiters = self._objects.pop(name, None)
                 if waiters:
-                    record = self._owner.refs.records.get(name)
-                    value = record.value if record is not None else None
-                    error = value is not None and is_error(value)
+                    record = records.get(name)
+                    value = record.value if record is not None else b""
+                    error = type(value) is not bytes and value is not None and is_error(value)
                     for waiter in waiters:
                         waiter.count(error=error)
             for crowd in self._crowds:

@@ -6,7 +6,7 @@ travels as frames of its own. What does not fit its declaration is a ``RemotePro
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from operator import attrgetter
 from typing import (
@@ -48,6 +48,9 @@ class Layout:
         checks: How each field is checked: its exact type and its length, where that is all there
             is to it, or 0 for any length; and the function that checks, or that tells what is
             wrong.
+        usual: Type that each field has as a rule; a message that has them is checked at a glance.
+        lengths: Which fields have a length, and which.
+        deep: Which fields are arrays to be looked into, and how.
         required: Number of leading fields that have no default.
         buffered: Whether the class ends in a ``Buffers`` field.
     """
@@ -57,6 +60,9 @@ class Layout:
     names: tuple[str, ...]
     read: Callable[[Any], tuple[Any, ...]]
     checks: tuple[tuple[type | None, int, Convert], ...]
+    usual: tuple[type, ...]
+    lengths: tuple[tuple[int, int], ...]
+    deep: tuple[tuple[int, Convert], ...]
     required: int
     buffered: bool
 
@@ -98,25 +104,43 @@ def to_array(value: Any) -> tuple[Any, ...]:
     return LAYOUTS[type(value)].read(value)
 
 
-def from_array(layout: Layout, array: tuple[Any, ...], offset: int) -> list[Any]:
+def from_array(layout: Layout, array: tuple[Any, ...], offset: int) -> Sequence[Any]:
     """Check and convert ``array[offset:]`` by ``layout``; unknown trailing fields are ignored.
 
     Raises:
         RemoteProtocolError: A field is missing or is not what it is declared to be.
     """
     given = len(array) - offset
+    rest = array[offset:] if offset else array
+    if tuple(map(type, rest)) == layout.usual:
+        for index, length in layout.lengths:
+            if len(rest[index]) != length:
+                break
+        else:
+            return _look_into(layout, rest) if layout.deep else rest
     if given < layout.required:
         raise RemoteProtocolError(
             f"{layout.cls.__name__} needs {layout.required} fields, got {given}"
         )
     values: list[Any] = []
     try:
-        for value, (kind, length, convert) in zip(array[offset:], layout.checks, strict=False):
+        for value, (kind, length, convert) in zip(rest, layout.checks, strict=False):
             # Most fields are plain: no call for them.
             if type(value) is not kind or (length and len(value) != length):  # type: ignore[arg-type]
                 values.append(convert(value))
             else:
                 values.append(value)
+    except RemoteProtocolError as error:
+        raise RemoteProtocolError(f"{layout.cls.__name__}: {error}") from None
+    return values
+
+
+def _look_into(layout: Layout, array: tuple[Any, ...]) -> list[Any]:
+    """Check and convert the arrays among fields whose types are right."""
+    values = list(array)
+    try:
+        for index, convert in layout.deep:
+            values[index] = convert(values[index])
     except RemoteProtocolError as error:
         raise RemoteProtocolError(f"{layout.cls.__name__}: {error}") from None
     return values
@@ -129,12 +153,23 @@ def _lay_out(cls: type, kind: int) -> Layout:
     plain = declared[:-1] if buffered else declared
     names = tuple(field.name for field in plain)
     required = sum(1 for field in plain if field.default is MISSING)
+    checks = tuple(_check(hints[field.name]) for field in plain)
     return Layout(
         kind=kind,
         cls=cls,
         names=names,
         read=_reader(names),
-        checks=tuple(_check(hints[field.name]) for field in plain),
+        checks=checks,
+        usual=tuple(
+            each or (bytes if hints[field.name] == Entry else tuple)
+            for field, (each, _, _) in zip(plain, checks, strict=True)
+        ),
+        lengths=tuple((index, length) for index, (_, length, _) in enumerate(checks) if length),
+        deep=tuple(
+            (index, convert)
+            for index, (each, _, convert) in enumerate(checks)
+            if each is None and hints[names[index]] != Entry
+        ),
         required=required,
         buffered=buffered,
     )
@@ -178,6 +213,26 @@ def _pair(converts: tuple[Convert, ...]) -> Convert:
         if type(value) is not tuple or len(value) != len(converts):
             raise RemoteProtocolError(f"expected an array of {len(converts)}")
         return tuple([each(element) for each, element in zip(converts, value, strict=True)])
+
+    return convert
+
+
+def _records(cls: type) -> Convert:
+    """Return what converts an array of records; equal ones in a row become one object."""
+    layout = LAYOUTS[cls]
+
+    def convert(value: Any) -> Any:
+        if type(value) is not tuple:
+            raise RemoteProtocolError(f"expected an array, got {type(value).__name__}")
+        made: list[Any] = []
+        last, same = None, None
+        for element in value:
+            if element != last:
+                if type(element) is not tuple:
+                    raise RemoteProtocolError(f"expected an array for {cls.__name__}")
+                last, same = element, cls(*from_array(layout, element, 0))
+            made.append(same)
+        return tuple(made)
 
     return convert
 
@@ -244,6 +299,8 @@ def _converter(hint: Any) -> Convert:
         if arguments == (Entry, Ellipsis):
             return _entries
         if len(arguments) == 2 and arguments[1] is Ellipsis:
+            if arguments[0] in LAYOUTS:
+                return _records(arguments[0])
             return _array(_converter(arguments[0]))
         return _pair(tuple(_converter(argument) for argument in arguments))
     raise TypeError(f"a field of type {hint} cannot be declared")

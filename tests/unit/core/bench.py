@@ -7,7 +7,7 @@ from typing import Any
 from tests.unit.core.names import FUNCTION, JOB, ME, NODE, ONE, PAYLOAD, WORKER, task
 from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, Send
-from zgen.core.events import Dropped, PutObject, RefCompletion, SubmitTask, TakeItems
+from zgen.core.events import Dropped, PutObject, RefCompletion, TakeItems
 from zgen.core.owner import Owner
 from zgen.core.store_client import StoreClient
 from zgen.core.task_spec import TaskSpec
@@ -71,7 +71,7 @@ class OwnerBench:
     # -- the user ----------------------------------------------------------------------------------
     def submit(self, spec: TaskSpec) -> list[Effect]:
         out: list[Effect] = []
-        self.owner.submit(SubmitTask(spec), self.now_ns, out)
+        self.owner.submit(spec, self.now_ns, out)
         return self._checked(out)
 
     def put(self, name: ObjectId, value: Value = b"put") -> None:

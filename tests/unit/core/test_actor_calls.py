@@ -8,7 +8,7 @@ from tests.unit.core.names import NODE, OTHER_WORKER, WORKER, address, task
 from zgen.core.actor_calls import ActorCalls, Reach
 from zgen.core.actor_verdict import Verdict
 from zgen.ids import ActorId
-from zgen.limits import BATCH_COUNT_MAX, LINE_BUSY_NS
+from zgen.limits import BATCH_COUNT_MAX, CROWD_COUNT, LINE_BUSY_NS, LINE_TICK_NS
 from zgen.wire.actor import ActorAt
 
 ACTOR = ActorId(task("actor"))
@@ -29,8 +29,8 @@ class Caller(ActorCalls):
 
     def call(self, *calls: bytes) -> Caller:
         for call in calls:
-            self.add(ACTOR, task(call.decode().rstrip(".")))
-            self.is_ready(ACTOR, task(call.decode().rstrip(".")))
+            self.add(self.targets[ACTOR], task(call.decode().rstrip(".")))
+            self.is_ready(self.targets[ACTOR], task(call.decode().rstrip(".")))
         return self
 
     def leave(self) -> tuple[int, list[bytes]]:
@@ -50,14 +50,14 @@ def test_calls_wait_until_the_actor_is_somewhere_and_leave_in_order() -> None:
 
 def test_a_call_that_misses_arguments_holds_back_later_ones_only_where_order_is_kept() -> None:
     caller = Caller()
-    caller.add(ACTOR, A)
+    caller.add(caller.targets[ACTOR], A)
     caller.call(B).found(at())
     assert caller.leave() == (0, [])
     caller = Caller()
-    caller.add(ACTOR, A)
+    caller.add(caller.targets[ACTOR], A)
     caller.call(B).found(at(in_order=False))
     assert caller.leave() == (0, [B])
-    caller.is_ready(ACTOR, A)
+    caller.is_ready(caller.targets[ACTOR], A)
     assert caller.leave() == (1, [A])
 
 
@@ -73,12 +73,26 @@ def test_a_batch_has_a_bound() -> None:
 def test_a_line_is_busy_while_calls_are_on_their_way_and_some_left_a_moment_ago() -> None:
     caller = Caller().call(A)
     caller.found(at())
-    assert not caller.is_busy(ACTOR, NOW)
+    target = caller.targets[ACTOR]
+    assert not target.is_busy(NOW)
     caller.leave()
-    assert caller.is_busy(ACTOR, NOW + LINE_BUSY_NS - 1)
-    assert not caller.is_busy(ACTOR, NOW + LINE_BUSY_NS)
+    assert target.is_busy(NOW + LINE_BUSY_NS - 1)
+    assert not target.is_busy(NOW + LINE_BUSY_NS)
     caller.forget(ACTOR, A)
-    assert not caller.is_busy(ACTOR, NOW)
+    assert not target.is_busy(NOW)
+
+
+def test_where_many_calls_are_on_their_way_a_line_is_busy_for_longer() -> None:
+    caller = Caller()
+    for index in range(CROWD_COUNT):
+        caller.call(task(str(index)))
+    caller.found(at())
+    caller.leave()
+    target = caller.targets[ACTOR]
+    assert target.is_busy(NOW + LINE_TICK_NS - 1)
+    assert not target.is_busy(NOW + LINE_TICK_NS)
+    caller.forget(ACTOR, task("0"))
+    assert not target.is_busy(NOW + LINE_BUSY_NS)
 
 
 def test_a_target_is_made_once_and_dropped_with_its_last_call() -> None:

@@ -9,6 +9,7 @@ from tests.unit.core.names import WORKER as CREATOR
 from zgen.core.admission import Waiting
 from zgen.core.call_admission import CallAdmission
 from zgen.ids import ActorId, PeerId
+from zgen.limits import CROWD_COUNT, LINE_BUSY_NS, LINE_TICK_NS
 from zgen.wire.actor import ActorSettings
 from zgen.wire.task import PushedCall
 
@@ -47,6 +48,21 @@ def test_a_regular_actor_runs_one_call_after_another_in_order() -> None:
     assert not calls.is_idle
     calls.end(task("b"), 0)
     assert calls.is_idle
+
+
+def test_an_end_waits_for_others_only_where_some_run_or_wait_and_for_longer_in_a_crowd() -> None:
+    calls = calls_of(ActorSettings(max_concurrency=2))
+    calls.push([call(str(index)) for index in range(CROWD_COUNT + 1)])
+    assert calls.patience_ns == LINE_TICK_NS
+    assert started(calls) == ["0", "1"]
+    calls.end(task("0"), 0)
+    assert calls.patience_ns == LINE_TICK_NS
+    calls.end(task("1"), 0)
+    assert calls.patience_ns == LINE_BUSY_NS
+    while started(calls):
+        for task_id in list(calls.running):
+            calls.end(task_id, 0)
+    assert calls.patience_ns == 0
 
 
 def test_a_threaded_actor_runs_as_many_as_it_has_threads() -> None:

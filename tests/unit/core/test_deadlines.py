@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from zgen.core.deadlines import Deadlines, earliest
+from zgen.core.deadlines import Alarm, Deadlines, earliest
 
 
 def test_the_earlier_of_two_deadlines_wins_and_none_is_never() -> None:
@@ -106,3 +106,33 @@ def test_deadlines_behave_like_a_dictionary_of_times(steps: list[tuple[str, int,
                 del model[key]
         assert due.next_ns == min(model.values(), default=None)
         assert [key in due for key in range(4)] == [key in model for key in range(4)]
+
+
+def test_an_alarm_hears_of_every_change_of_the_earliest_deadline_and_of_no_other() -> None:
+    due: Deadlines[str] = Deadlines()
+    alarm = due.alarm = Alarm()
+
+    def moved() -> bool:
+        was, alarm.moved = alarm.moved, False
+        return was
+
+    due.set("a", 10)
+    assert moved()
+    due.set("b", 20)
+    assert not moved()
+    due.clear("b")
+    assert not moved()
+    due.set("a", 15)
+    assert moved()
+    due.clear("a")
+    assert moved()
+    assert due.pop_due(100) == []
+    assert not moved()
+    due.set("c", 5)
+    moved()
+    assert due.pop_due(5) == ["c"]
+    assert moved()
+    due.set("d", 5)
+    moved()
+    due.clear_all()
+    assert moved()

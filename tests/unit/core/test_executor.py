@@ -122,7 +122,8 @@ def test_tasks_run_one_after_another_in_the_order_of_their_pushes() -> None:
     worker.now_ns += 7
     assert worker.ended("a", b"value") == [done("a", b"value", run_ns=7), start("b", 5)]
     assert worker.ended("b", b"value") == [start("c", 6)]
-    assert worker.ended("c", b"value") == []
+    both = TasksDone(tuple([Outcome(task(n), 0, OUTCOME_VALUE, 0, (b"value",)) for n in "bc"]))
+    assert worker.ended("c", b"value") == [Send(ME, both)], "nothing runs behind it"
     assert worker.executor.admission.running is None
 
 

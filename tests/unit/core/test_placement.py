@@ -234,7 +234,7 @@ def test_a_request_without_a_task_is_reported_as_some_task() -> None:
 def test_the_worker_of_a_task_is_known_while_it_is_pushed() -> None:
     bench = OwnerBench().running(spec("a"))
     placement = bench.owner.placement
-    assert placement.worker_of(bench.owner.tasks.entries[task("a")]) == WORKER
+    assert bench.owner.tasks.entries[task("a")].worker == WORKER
     assert placement.leases.held[asked()].pid == PID
     bench.submit(spec("b"))
-    assert placement.worker_of(bench.owner.tasks.entries[task("b")]) is None
+    assert bench.owner.tasks.entries[task("b")].worker is None

@@ -399,7 +399,7 @@ def test_what_is_written_for_an_owner_that_dies_goes_back() -> None:
 
 def test_results_that_wait_for_a_dead_owner_go_back() -> None:
     bench = worker_bench()
-    bench.say(DRIVER, PushTasks(L, 0, (pushed("a"), pushed("b"))))
+    bench.say(DRIVER, PushTasks(L, 0, (pushed("a"), pushed("b"), pushed("c"))))
     bench.step(WantRegion(1, DRIVER, NOWHERE, ROOM))
     bench.say(NODE, leased(1, 7))
     bench.step(TaskEnded(task("a"), 0, OUTCOME_VALUE, (b"v",)))

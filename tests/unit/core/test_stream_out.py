@@ -41,10 +41,12 @@ class Reports:
         self.table.check()
         return out
 
-    def outcome(self, name: str, *values: Value, owner: PeerId = ME) -> list[Effect]:
+    def outcome(
+        self, name: str, *values: Value, owner: PeerId = ME, patience_ns: int = LINE_BUSY_NS
+    ) -> list[Effect]:
         out: list[Effect] = []
-        outcome = Outcome(task(name), 0, OUTCOME_VALUE, 5, ())
-        self.table.add_outcome(owner, outcome, values, self.now_ns, out)
+        how = (task(name), 0, OUTCOME_VALUE, 5)
+        self.table.add_outcome(owner, how, values, patience_ns, self.now_ns, out)
         self.table.check()
         return out
 
@@ -191,6 +193,21 @@ def test_an_outcome_leaves_an_idle_line_at_once_and_a_busy_one_together() -> Non
     assert reports.outcome("b", b"2") == []
     assert reports.outcome("c", b"3") == []
     assert reports.tick() == [done(("b", b"2"), ("c", b"3"))]
+
+
+def test_an_outcome_with_nothing_behind_it_takes_along_what_waits() -> None:
+    reports = Reports()
+    reports.outcome("a", b"1")
+    assert reports.outcome("b", b"2") == []
+    assert reports.outcome("c", b"3", patience_ns=0) == [done(("b", b"2"), ("c", b"3"))]
+
+
+def test_an_outcome_waits_for_as_long_as_it_has_patience() -> None:
+    reports = Reports()
+    reports.outcome("a", b"1")
+    reports.now_ns += LINE_BUSY_NS
+    assert reports.outcome("b", b"2", patience_ns=LINE_TICK_NS) == []
+    assert reports.outcome("c", b"3") == [done(("b", b"2"), ("c", b"3"))]
 
 
 def test_an_outcome_of_many_bytes_does_not_wait() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.core.names import lease, result, spec, task
+from tests.unit.core.names import WORKER, lease, result, spec, task
 from zgen.core.task_table import LEGAL, Doing, TaskTable
 from zgen.limits import RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX
 
@@ -17,7 +17,7 @@ def submitted(retries: int = 0, *, push: bool = True) -> TaskTable:
     tasks = TaskTable()
     assert tasks.submit(spec("t", retries=retries), [], 0)
     if push:
-        tasks.on_pushed(T, L, 0)
+        tasks.on_pushed(T, L, WORKER, 0)
     tasks.check()
     return tasks
 
@@ -37,9 +37,9 @@ def test_a_task_waits_until_its_last_argument_is_there() -> None:
     assert not tasks.submit(spec("t", slots=[A, B]), [A, B], 0)
     assert not tasks.submit(spec("u", slots=[B]), [B], 0)
     assert state(tasks) is Doing.WAITING_ARGS
-    assert tasks.waiting_for(B) == [T, task("u")]
+    assert list(tasks.missing_by.get(B, ())) == [T, task("u")]
     assert tasks.on_settled(A, 1) == []
-    assert tasks.waiting_for(A) == []
+    assert list(tasks.missing_by.get(A, ())) == []
     assert tasks.on_settled(B, 2) == [T, task("u")]
     assert [state(tasks, name) for name in "tu"] == [Doing.WAITING_LEASE] * 2
     assert tasks.on_settled(B, 3) == []
@@ -51,7 +51,7 @@ def test_a_task_that_ends_early_is_waited_for_no_more() -> None:
     tasks.submit(spec("u", slots=[B]), [B], 0)
     entry = tasks.finish(T, 1, "failed")
     assert entry.doing.state is Doing.DONE
-    assert tasks.waiting_for(A) == []
+    assert list(tasks.missing_by.get(A, ())) == []
     assert tasks.on_settled(B, 2) == [task("u")]
     assert list(tasks.entries) == [task("u")]
     tasks.check()
@@ -73,7 +73,7 @@ def test_only_the_current_attempt_of_a_pushed_task_is_heard() -> None:
     assert tasks.accept(T, 0) is None
     assert tasks.accept(T, 1) is None, "it waits before it runs again"
     tasks.on_retry_due(T, 5)
-    tasks.on_pushed(T, L, 6)
+    tasks.on_pushed(T, L, WORKER, 6)
     assert tasks.accept(T, 0) is None
     assert tasks.accept(T, 1) is not None
 
@@ -85,12 +85,12 @@ def test_retries_are_spent_one_by_one_and_then_there_is_none() -> None:
     assert (entry.attempt, entry.started, entry.retries_left, entry.lease) == (1, 1, 1, None)
     assert state(tasks) is Doing.WAITING_RETRY
     tasks.on_retry_due(T, 100)
-    tasks.on_pushed(T, L, 100)
+    tasks.on_pushed(T, L, WORKER, 100)
     due_ns = tasks.retry(T, 100, "crash")
     assert due_ns is not None
     assert RETRY_DELAY_FIRST_NS // 2 <= due_ns - 100 <= RETRY_DELAY_FIRST_NS
     tasks.on_retry_due(T, due_ns)
-    tasks.on_pushed(T, L, due_ns)
+    tasks.on_pushed(T, L, WORKER, due_ns)
     assert tasks.retry(T, due_ns, "crash") is None
     assert (entry.attempt, entry.started) == (2, 3)
     assert state(tasks) is Doing.PUSHED
@@ -103,7 +103,7 @@ def test_a_task_without_a_limit_is_retried_for_ever() -> None:
         assert due_ns is not None
         assert due_ns <= RETRY_DELAY_NS_MAX
         tasks.on_retry_due(T, 0)
-        tasks.on_pushed(T, L, 0)
+        tasks.on_pushed(T, L, WORKER, 0)
         assert tasks.entries[T].attempt == attempt
         tasks.check()
 
@@ -140,7 +140,7 @@ def test_check_tells_the_story_of_what_is_broken(broken: str) -> None:
     elif broken == "unknown":
         waiting = TaskTable()
         waiting.submit(spec("t", slots=[A, B]), [A, B], 0)
-        waiting._missing_by[B].clear()
+        waiting.missing_by[B].clear()
         tasks = waiting
     elif broken == "lease":
         entry.lease = None

@@ -1,0 +1,179 @@
+"""What workers say of how tasks ended: into results, ends of streams and further attempts.
+
+Rules of this file: what an outcome must look like, and whose it may be. How tasks end is
+``settlement``'s.
+"""
+
+from typing import Final
+
+from zgen.core.borrowing import Borrowing
+from zgen.core.cancellation import Cancellation
+from zgen.core.effects import Effect
+from zgen.core.placement import Placement
+from zgen.core.settlement import Result, Settlement
+from zgen.core.store_client import StoreClient
+from zgen.core.stream_in import StreamsIn
+from zgen.core.supervision import Supervision
+from zgen.core.task_spec import CREATION
+from zgen.core.task_table import TaskEntry, TaskTable
+from zgen.exceptions import RemoteProtocolError
+from zgen.ids import PeerId, TaskId
+from zgen.wire.lease import Shape
+from zgen.wire.stream import ReportEnd
+from zgen.wire.task import (
+    OUTCOME_ERROR,
+    OUTCOME_RETRY,
+    OUTCOME_VALUE,
+    RAISED,
+    STREAMING,
+    Outcome,
+    TasksDone,
+)
+from zgen.wire.value import Parcel, Stored, Value, unpack
+
+#: Types of the entries of most outcomes.
+_ONE_PLAIN: Final = [bytes]
+
+
+class Outcomes:
+    """How the executions of one owner's tasks ended, as their workers say it."""
+
+    def __init__(
+        self,
+        tasks: TaskTable,
+        streams: StreamsIn,
+        placement: Placement,
+        settlement: Settlement,
+        borrowing: Borrowing,
+        cancellation: Cancellation,
+        supervision: Supervision,
+        store: StoreClient,
+    ) -> None:
+        """Take in outcomes of the tasks of these tables."""
+        self._tasks = tasks
+        self._streams = streams
+        self._placement = placement
+        self._settlement = settlement
+        self._borrowing = borrowing
+        self._cancellation = cancellation
+        self._supervision = supervision
+        self._regions = store.regions
+        self._dropped = store.dropped
+
+    def on_report_end(
+        self, sender: PeerId, message: ReportEnd, now_ns: int, out: list[Effect]
+    ) -> None:
+        """A stream ended at its worker.
+
+        Raises:
+            RemoteProtocolError: It cannot have, or not so.
+        """
+        entry = self._accept(sender, message.stream, message.attempt)
+        if entry is None:
+            return
+        if entry.spec.returns_count != STREAMING:
+            raise RemoteProtocolError("the end of a stream by a task that is none")
+        if len(message.entries) != (message.outcome in RAISED):
+            raise RemoteProtocolError("an end carries one error or nothing")
+        values, _ = unpack(message.entries, message.buffers)
+        error = values[0] if values else None
+        stream = message.stream
+        fault = self._cancellation.verdict(entry, message.outcome)
+        self._streams.check_end(stream, message.count)
+        self._placement.release(entry, stream, message.run_ns, now_ns, out)
+        retry = message.outcome == OUTCOME_RETRY
+        if fault is not None:
+            self._settlement.fail(stream, fault, now_ns, "cancelled", out)
+        elif not (retry and self._settlement.retry(stream, "it raised", now_ns)):
+            completion = self._streams.finish(
+                stream, message.count, error, entry.cancel is not None
+            )
+            self._settlement.end_stream(stream, completion, now_ns, out)
+        if not entry.spec.method:
+            self._placement.pump(entry.spec.shape, now_ns, out)
+
+    def on_tasks_done(
+        self, sender: PeerId, message: TasksDone, now_ns: int, out: list[Effect]
+    ) -> None:
+        """Tasks with fixed results ended at their worker.
+
+        Raises:
+            RemoteProtocolError: One of them cannot have, or not so; those before it have.
+        """
+        results: list[Result] = []
+        shapes: dict[Shape, None] = {}
+        at = 0
+        try:
+            for outcome in message.outcomes:
+                entries = outcome.entries
+                if list(map(type, entries)) == _ONE_PLAIN:
+                    values: list[Value] = [entries[0]]  # type: ignore[list-item]  # plain bytes
+                    needless: list[Parcel | Stored] = []
+                else:
+                    values, at = unpack(entries, message.buffers, at)
+                    needless = self._own(sender, values, out)
+                try:
+                    entry = self._accept(sender, outcome.task, outcome.attempt)
+                    if entry is not None:
+                        if not entry.spec.method:
+                            shapes[entry.spec.shape] = None
+                        ended = self._results_of(entry, outcome, values, now_ns, out)
+                        results += ended
+                        if ended:
+                            needless.clear()
+                finally:
+                    if needless:
+                        self._dropped.extend(needless)
+        finally:  # what stands in front of an outcome that is refused has ended
+            self._settlement.settle(results, now_ns, out)
+            for shape in shapes:
+                self._placement.pump(shape, now_ns, out)
+
+    def _own(self, sender: PeerId, values: list[Value], out: list[Effect]) -> list[Parcel | Stored]:
+        """Own those of ``values`` that may keep something, and return them."""
+        kept: list[Parcel | Stored] = []
+        for value in values:
+            if isinstance(value, (Parcel, Stored)):
+                if type(value) is Stored:
+                    self._regions.own(value)
+                self._borrowing.take_in(sender, (value,), out)
+                kept.append(value)
+        return kept
+
+    def _results_of(
+        self,
+        entry: TaskEntry,
+        outcome: Outcome,
+        values: list[Value],
+        now_ns: int,
+        out: list[Effect],
+    ) -> list[Result]:
+        """Take in how an execution ended; return what its objects get, nothing if it runs again.
+
+        A generator that may run again sends what it yielded too, in case that it does not.
+        """
+        task, count = outcome.task, entry.spec.returns_count
+        is_good = outcome.outcome == OUTCOME_VALUE
+        fault = None if is_good else self._cancellation.verdict(entry, outcome.outcome)
+        fits = len(values) == count
+        if not is_good:
+            expected = {OUTCOME_RETRY: (1, count), OUTCOME_ERROR: (1,)}
+            fits = len(values) in expected.get(outcome.outcome, (0,)) and count != STREAMING
+        if not fits:
+            raise RemoteProtocolError(f"{len(values)} results, expected {count}")
+        if entry.spec.method == CREATION:
+            return self._supervision.on_created(entry, outcome.outcome, values, now_ns, out)
+        self._placement.release(entry, task, outcome.run_ns, now_ns, out)
+        if fault is not None:
+            self._dropped.extend([value for value in values if type(value) is Stored])
+            return self._settlement.end(task, [fault], now_ns)
+        retry = outcome.outcome == OUTCOME_RETRY
+        if retry and self._settlement.retry(task, "it raised", now_ns):
+            return []
+        return self._settlement.end(task, values, now_ns)
+
+    def _accept(self, sender: PeerId, task: TaskId, attempt: int) -> TaskEntry | None:
+        entry = self._tasks.accept(task, attempt)
+        if entry is not None and entry.worker != sender:
+            raise RemoteProtocolError("an outcome by a worker that was not given the task")
+        return entry
