@@ -18,7 +18,7 @@ from tests.unit.core.names import NODE, OTHER_WORKER, WORKER, peer, result, spec
 from zgen.core.effects import Effect, Send, StreamAdvanced
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import LeaseId
-from zgen.limits import ACTOR_UNUSED_NS, LINE_TICK_NS, SECOND
+from zgen.limits import ACTOR_UNUSED_NS, BATCH_COUNT_MAX, LINE_TICK_NS, SECOND
 from zgen.wire.actor import ActorSettings, UnwatchActor, WatchActor
 from zgen.wire.object import WatchProcess
 from zgen.wire.stream import CloseStream
@@ -40,6 +40,17 @@ def test_who_calls_an_actor_of_another_process_asks_its_creator_and_watches_both
     assert calls_in(done) == [(WORKER, 0, ["a", "b"])]
     assert bench.owner.actors.pending_count(ACTOR) == 2
     assert bench.hear(CREATOR_ID, at()) == [WATCHED], "said again"
+
+
+def test_more_calls_than_a_message_takes_leave_in_several() -> None:
+    bench = ActorBench()
+    for number in range(BATCH_COUNT_MAX + 1):
+        bench.call(str(number), CREATOR)
+    pushed = calls_in(bench.hear(CREATOR_ID, at()))
+    assert [(first, len(names)) for _, first, names in pushed] == [
+        (0, BATCH_COUNT_MAX),
+        (BATCH_COUNT_MAX, 1),
+    ]
 
 
 def test_word_of_an_actor_by_a_stranger_is_refused_and_of_an_unknown_one_ignored() -> None:

@@ -141,6 +141,14 @@ def test_the_node_hears_when_all_that_runs_waits_and_when_it_goes_on() -> None:
     assert host.waits("b") == []
 
 
+def test_the_end_of_the_last_call_that_did_not_wait_is_told_and_what_follows_it() -> None:
+    host = Host().alive(ActorSettings(max_concurrency=2))
+    host.call("a", "b")
+    assert host.waits("a") == []
+    assert Send(NODE, WorkerBlocked(LIFE, True)) in host.ended("b", b"value")
+    assert Send(NODE, WorkerBlocked(LIFE, False)) in host.ended("a", b"value")
+
+
 def test_a_call_waits_for_its_arguments_in_shared_memory() -> None:
     host = Host().alive()
     stored = Stored(NODE, 7, Place(0, 0, 64, 64, False), b"data", (1,))

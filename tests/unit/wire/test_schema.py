@@ -60,6 +60,14 @@ class Everything:
     entries: tuple[Entry, ...]
 
 
+@record
+class Path:
+    """A record with an array of records."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
 @dataclasses.dataclass
 class Undeclared:
     """What the wire does not know."""
@@ -89,6 +97,23 @@ def own_kinds() -> Iterator[None]:
     KINDS.update(kinds)
     LAYOUTS.clear()
     LAYOUTS.update(layouts)
+
+
+def path(*points: Any) -> Any:
+    return Path(*from_array(LAYOUTS[Path], ("p", points), 0))
+
+
+def test_equal_records_in_a_row_become_one_object() -> None:
+    points = path((1, 2), (1, 2), (3,), (1, 2)).points
+    assert points == (Point(1, 2), Point(1, 2), Point(3, 7), Point(1, 2))
+    assert points[0] is points[1]
+    assert path().points == ()
+
+
+@pytest.mark.parametrize("points", [5, (5,), ((1, 2), 5), ((b"1", 2),), ((),)])
+def test_an_array_of_records_takes_nothing_else(points: Any) -> None:
+    with pytest.raises(RemoteProtocolError, match="Path: "):
+        from_array(LAYOUTS[Path], ("p", points), 0)
 
 
 def everything(**changed: Any) -> Any:
