@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import field
 
 from zgen.ids import LeaseId, PeerId, StreamId, TaskId, short
-from zgen.limits import LINE_BUSY_NS
+from zgen.limits import CROWD_COUNT, LINE_BUSY_NS, LINE_TICK_NS
 from zgen.slotted import slotted
 from zgen.wire.task import PushedCall, PushedTask
 from zgen.wire.value import Value
@@ -80,7 +80,10 @@ class Admission:
     @property
     def patience_ns(self) -> int:
         """How long the end of a task may wait for that of the next one to be reported with it."""
-        return LINE_BUSY_NS if self.queue else 0
+        count = len(self.queue)
+        if count < CROWD_COUNT:
+            return LINE_BUSY_NS if count else 0
+        return LINE_TICK_NS
 
     def is_stale(self, lease: LeaseId, returns_seen: int) -> bool:
         """Return whether a push left before its owner heard of the lease's last hand-back."""

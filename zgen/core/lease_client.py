@@ -3,7 +3,8 @@
 Rules of this file: tasks are ids in a queue; what they are is not known here, but for their shape.
 
 Theory of operation. Each resource shape has a pool: a queue, open requests, and leases in hand. A
-lease takes up to ``depth`` tasks ahead; the depth doubles while the shape's tasks are short and
+lease takes up to ``depth`` tasks ahead, half of them at a time where more are waiting than it can
+take; the depth doubles while the shape's tasks are short and
 falls to one at the first long one, since what queues behind a long task waits for nothing. An idle
 lease lingers for the next task unless the node said that others wait; a wanted one is not refilled
 beyond its term.
@@ -160,6 +161,8 @@ class LeaseClient:
                 if held.stalled or held.doomed or is_over:
                     continue
                 free = pool.depth - len(held.in_flight)
+                if held.in_flight and 2 * free < pool.depth and free < len(pool.queue):
+                    continue  # it has enough to do: later it gets more at once
                 if free > room:
                     best, room = lease, free
             if best is None:

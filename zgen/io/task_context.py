@@ -31,7 +31,7 @@ class TaskContext:
         self.attempt = attempt
         self.submits: Iterator[int] = itertools.count()
         self.puts: Iterator[int] = itertools.count()
-        self.puts_of = derive_puts_id(task, attempt) if attempt else task
+        self.puts_of = derive_puts_id(task, attempt)
         self.waits = 0
 
 

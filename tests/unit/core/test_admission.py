@@ -7,6 +7,7 @@ import pytest
 from tests.unit.core.names import ME, lease, peer, pushed, task
 from zgen.core.admission import Admission, Waiting
 from zgen.ids import PeerId
+from zgen.limits import CROWD_COUNT, LINE_BUSY_NS, LINE_TICK_NS
 
 L, M = lease("l"), lease("m")
 OTHER = peer("other")
@@ -35,6 +36,15 @@ def test_tasks_start_one_by_one_in_the_order_of_their_pushes() -> None:
     assert admission.started_ns == 9
     assert admission.end(task("b"), 0) == waiting("b", 1)
     assert admission.start_next(10) is None
+
+
+def test_an_end_waits_for_the_next_one_if_there_is_one_and_for_longer_in_a_crowd() -> None:
+    admission = queued(*[str(number) for number in range(CROWD_COUNT + 1)])
+    assert admission.patience_ns == LINE_TICK_NS
+    admission.queue.pop()
+    assert admission.patience_ns == LINE_BUSY_NS
+    admission.queue.clear()
+    assert admission.patience_ns == 0
 
 
 @pytest.mark.parametrize(("name", "attempt"), [("b", 0), ("a", 1)])

@@ -220,6 +220,17 @@ def test_the_emptiest_worker_is_filled_first() -> None:
     assert len(client.in_flight(2)) == 2
 
 
+def test_a_worker_that_has_enough_to_do_gets_more_when_half_of_it_is_done() -> None:
+    client = working("abcd", depth=4)
+    client.wait("efg")
+    client.release("a", MIDDLING)
+    assert client.assign() == []
+    client.release("b", MIDDLING)
+    assert [each.tasks for each in client.assign()] == [tasks("e")], "a fair share of it"
+    client.release("c", MIDDLING)
+    assert [each.tasks for each in client.assign()] == [tasks("f"), tasks("g")]
+
+
 def test_a_share_is_bounded_by_a_batch() -> None:
     client = Client()
     for number in range(3 * BATCH_COUNT_MAX):
