@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from zgen.api import Context, get, init, is_initialized, put, shutdown, wait
     from zgen.cancellation import cancel
     from zgen.declare import method, remote
+    from zgen.dynamic import DynamicObjectRefGenerator
     from zgen.handles import ObjectRef, ObjectRefGenerator, StreamingObjectRefGenerator
     from zgen.io.release import RELEASE as __version__
     from zgen.runtime_context import get_runtime_context
@@ -18,6 +19,7 @@ __all__ = [
     "ActorClass",
     "ActorHandle",
     "Context",
+    "DynamicObjectRefGenerator",
     "ObjectRef",
     "ObjectRefGenerator",
     "StreamingObjectRefGenerator",
@@ -44,6 +46,7 @@ _HOME = {
     "ActorClass": "zgen.actors",
     "ActorHandle": "zgen.actor_handle",
     "Context": "zgen.api",
+    "DynamicObjectRefGenerator": "zgen.dynamic",
     "ObjectRef": "zgen.handles",
     "ObjectRefGenerator": "zgen.handles",
     "StreamingObjectRefGenerator": "zgen.handles",

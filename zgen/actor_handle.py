@@ -125,7 +125,11 @@ class MethodCalls(RemoteFunction[..., Any]):
         """Return the same method called in another way."""
         chosen = {**check_method_options(options)}
         facts = MethodFacts(
-            _count(chosen["num_returns"], self.facts, self._label)
+            methods.returns_count(
+                chosen["num_returns"],
+                self.facts.generates,
+                f"{self._label}() is not a generator method",
+            )
             if "num_returns" in chosen
             else self.facts.returns_count,
             self.facts.generates,
@@ -139,16 +143,6 @@ class MethodCalls(RemoteFunction[..., Any]):
         made = MethodCalls(self._description, self.__name__, facts)
         made._label = name or self._label  # one of this class
         return made
-
-
-def _count(chosen: Any, facts: MethodFacts, label: str) -> int:
-    if chosen is None:
-        return STREAMING if facts.generates else 1
-    if chosen == "streaming":
-        if not facts.generates:
-            raise ValueError(f'num_returns="streaming", but {label}() is not a generator method')
-        return STREAMING
-    return int(chosen)
 
 
 def check_method_options(given: dict[str, Any]) -> dict[str, Any]:
@@ -218,8 +212,9 @@ class ActorMethod:
         one. References among the top-level arguments are replaced by their values before it runs.
 
         Returns:
-            An ``ObjectRefGenerator`` for a generator method; else a reference, a list of references
-            where ``num_returns`` is not 1, or None where it is 0.
+            An ``ObjectRefGenerator`` for a generator method, or a reference to a
+            ``DynamicObjectRefGenerator`` if ``num_returns`` says so; else a reference, a list of
+            references where ``num_returns`` is not 1, or None where it is 0.
 
         Raises:
             TypeError: The arguments do not fit the method.

@@ -112,10 +112,10 @@ class ObjectRef(AwaitableRef[T_co], Generic[T_co]):
                 f"{self!r} was to be pickled by hand, and zgen could not tell for how long its "
                 "object is needed; put it into an argument, a result or zgen.put()"
             )
-        return _unpickled, (self._id,)
+        return unpickled, (self._id,)
 
 
-def _unpickled(name: ObjectId) -> ObjectRef[Any]:
+def unpickled(name: ObjectId) -> ObjectRef[Any]:
     """Return a reference that came inside a value, which keeps its object until then.
 
     Raises:

@@ -12,14 +12,14 @@ from zgen.core.task_spec import TaskSpec
 from zgen.exceptions import NestedRefError, ObjectLostError
 from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed
 from zgen.ids import FunctionId, ObjectId, TaskId, derive_task_id, hash_function, object_id
-from zgen.io import serializer
+from zgen.io import methods, serializer
 from zgen.io.serializer import Large
 from zgen.io.task_context import TaskContext
 from zgen.limits import ITEMS_COUNT_MAX, MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
 from zgen.runtime import process, start
 from zgen.runtime.process import Runtime
 from zgen.wire.lease import Shape
-from zgen.wire.task import STREAMING
+from zgen.wire.task import DYNAMIC, STREAMING
 from zgen.wire.value import Value
 
 P = ParamSpec("P")
@@ -37,8 +37,9 @@ class TaskOptions:
     """How a remote function is run.
 
     Attributes:
-        num_returns: ``"streaming"``, a number of results, or None for streaming where the function
-            is a generator function and 1 elsewhere.
+        num_returns: ``"streaming"``, ``"dynamic"`` for one reference to all that was yielded, a
+            number of results, or None for streaming where the function is a generator function and
+            1 elsewhere.
         num_cpus: CPUs that it holds while it runs; 1 by default.
         num_gpus: GPUs likewise.
         memory: Bytes of memory likewise, as an accounting unit.
@@ -125,10 +126,12 @@ def check_amount(name: str, amount: Any) -> None:
 
 
 def _check_num_returns(value: Any) -> None:
-    if value is None or value == "streaming":
+    if value is None or value in ("streaming", "dynamic"):
         return
     if type(value) is not int:
-        raise ValueError(f'num_returns must be "streaming" or an integer >= 0, got {value!r}')
+        raise ValueError(
+            f'num_returns must be "streaming", "dynamic" or an integer >= 0, got {value!r}'
+        )
     if not 0 <= value <= RETURNS_COUNT_MAX:
         raise ValueError(f"num_returns must be between 0 and {RETURNS_COUNT_MAX}, got {value}")
 
@@ -219,7 +222,8 @@ class RemoteFunction(Generic[P, R]):
         References among the top-level arguments are replaced by their values before the task runs.
 
         Returns:
-            An ``ObjectRefGenerator`` for a streaming function; else a reference, a list of
+            An ``ObjectRefGenerator`` for a streaming function; a reference to a
+            ``DynamicObjectRefGenerator`` for a dynamic one; else a reference, a list of
             references where ``num_returns`` is not 1, or None where it is 0.
 
         Raises:
@@ -319,7 +323,7 @@ class RemoteFunction(Generic[P, R]):
         if count == STREAMING:
             return ObjectRefGenerator(task, runtime)
         records = runtime.machine.owner.refs.records
-        if count == 1:
+        if count in (1, DYNAMIC):
             name = object_id(task, 0)
             return ObjectRef(name, records[name])
         if count == 0:
@@ -383,12 +387,8 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def _returns_count(function: Callable[..., Any], options: TaskOptions) -> int:
-    generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-    if options.num_returns == "streaming" and not generates:
-        raise ValueError(f'num_returns="streaming", but {function!r} is not a generator function')
-    if isinstance(options.num_returns, int):
-        return options.num_returns
-    return STREAMING if generates else 1
+    lack = f"{function!r} is not a generator function"
+    return methods.returns_count(options.num_returns, methods.generates(function), lack)
 
 
 def _shape(options: TaskOptions) -> Shape:

@@ -1,4 +1,4 @@
-"""Fences of windows; part of ``tests.sim.mutants``."""
+"""Fences of windows and gathering; part of ``tests.sim.mutants``."""
 
 from __future__ import annotations
 
@@ -62,5 +62,33 @@ FLOW = (
         "",
         "cluster",
         163,
+    ),
+    # -- gathering ---------------------------------------------------------------------------------
+    Mutant(
+        "what is gathered for nobody goes at once",
+        "P3",
+        "zgen/core/owner.py",
+        "            streams += self.gathering.unwanted(event.objects)\n",
+        "            pass\n",
+        "cluster",
+        1,
+    ),
+    Mutant(
+        "what was gathered before a failure of the system goes",
+        "P3",
+        "zgen/core/settlement.py",
+        "            self._streams.close(task)  # what",
+        "            pass  # what",
+        "cluster",
+        10,
+    ),
+    Mutant(
+        "what is gathered is kept by what refers to it",
+        "P1",
+        "zgen/core/gathering.py",
+        "        self._borrowing.hold(result)\n",
+        "",
+        "cluster",
+        7,
     ),
 )

@@ -32,14 +32,15 @@ from zgen.ids import (
     PeerId,
     TaskId,
     index_of,
+    item_ids,
     short,
     task_of,
 )
 from zgen.limits import QUIET_LINE_NS
 from zgen.sim.oracle import Kind, Oracle
 from zgen.sim.world import Life
-from zgen.wire.task import STREAMING
-from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Value, is_error
+from zgen.wire.task import DYNAMIC, STREAMING
+from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Value, is_error, refs_of
 from zgen_node.core.node import NodeMachine
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ class ItemsInOrderOnce(Oracle):
             return
         task, index = task_of(name), index_of(name)
         account = self.cluster.accounts[task]
+        if account.plan.returns == DYNAMIC and not is_error(value):
+            self._gathered(user, task, account, value)
+            return
         streaming = account.plan.returns == STREAMING
         if is_error(value):
             self.require(
@@ -115,6 +119,23 @@ class ItemsInOrderOnce(Oracle):
             self.require(not account.plan.raises, f"{short(task)} returned")
             expected = result_value(task, index, 0, account.plan.result_bytes)
             self.require(same(value, expected), f"{short(name)} is {value!r}")
+
+    def _gathered(self, user: Consumer, task: TaskId, account: Account, value: Value) -> None:
+        """A value that refers to all items of a stream, and perhaps to one error behind them."""
+        names = [ref.object for ref in refs_of(value)]
+        self.require(names == list(item_ids(task, 0, len(names))), f"{short(task)}: {names}")
+        items = [user.owner.refs.value_of(name) for name in names]
+        failed = bool(items) and items[-1] is not None and is_error(items[-1])
+        count = len(items) - failed
+        if failed:
+            self.cluster.promises.errors.allowed(task, account, items[-1], count)  # type: ignore[arg-type]  # an error
+        else:
+            whole = count == account.plan.items and not account.plan.raises
+            self.require(whole, f"{short(task)}: {count} of {account.plan.items} items gathered")
+        for index, item in enumerate(items[:count]):
+            expected = item_value(task, index, 0, item_size(account, index))
+            good = item is not None and same(item, expected)
+            self.require(good, f"{short(task)}: item {index} is {item!r}")
 
 
 def item_size(account: Account, index: int) -> int:
@@ -227,6 +248,11 @@ class NothingLeaks(Oracle):
         owner = user.owner
         for name in event.objects:
             record = owner.refs.records.get(name)
+            gathered = owner.streams.gathered
+            self.require(
+                record is not None or task_of(name) not in gathered,
+                f"{short(name)} is gathered for nobody",
+            )
             if record is not None and name not in user.refs:
                 # That each pin has its reason is an invariant of the machine.
                 self.require(record.pins > 0, f"{short(name)} outlives its last reference")

@@ -65,7 +65,7 @@ class Plan:
             (submits a child), ``["gather"]`` (waits for its children), ``["waste", size]`` (asks
             for room in shared memory and writes nothing), ``["call", actor, plan]``, ``["kill",
             actor, no_restart]``, ``["exit"]`` (its actor ends itself).
-        returns: Number of results, or ``STREAMING``.
+        returns: Number of results, or ``STREAMING`` or ``DYNAMIC``.
         retries: How often it may run again.
         cpus: Ten-thousandths of a CPU.
         result_bytes: Bytes of each result, beyond its name.
@@ -266,7 +266,7 @@ class Consumer:
         if plan.returns == STREAMING:
             self.handles[task] = None
         else:
-            for position in range(plan.returns):
+            for position in range(abs(plan.returns)):  # one where all is gathered
                 self.refs[object_id(task, position)] = 1
 
     def _spec(

@@ -12,7 +12,7 @@ from tests.sim.store_workloads import LargeValues
 from tests.sim.windows import Windows
 from zgen.ids import PUT_INDEX_FIRST, ObjectId, TaskId, object_id
 from zgen.limits import MS, US
-from zgen.wire.task import STREAMING
+from zgen.wire.task import DYNAMIC, STREAMING
 from zgen.wire.value import Value
 
 #: Activities of one driver that run at a time.
@@ -109,6 +109,8 @@ class Program:
             self._begun += 1
             if self.windows is not None and self.windows.zips():
                 self._zip(str(self._begun))
+            elif self.windows is not None and self.windows.gathers():
+                self._gather(str(self._begun), drops=self.windows.drops())
             else:
                 self.random.choice(self.kinds())(str(self._begun))
         if self.large.left and self.random.random() < 0.5:
@@ -197,6 +199,26 @@ class Program:
                 self.done(number)
 
         self.user.next(streams[0], 1, took)
+
+    def _gather(self, number: str, *, drops: bool) -> None:
+        """Have all that a stream yields as one value, or lose interest in it."""
+        plan = draw_stream(self.random)
+        plan.returns = DYNAMIC
+        name = object_id(self.submit(plan, self.slots()), 0)
+        self.active[number] = f"gathered {self.cluster.world.trace.show(name)}"
+
+        def forget() -> None:
+            self.user.drop([name])
+            self.done(number)
+
+        def got(value: Value) -> None:
+            self.cluster.promises.got(self.user, name, value)
+            forget()
+
+        if drops:
+            self.user.later(self.random.randrange(20 * MS), forget)
+        else:
+            self.user.get(name, got)
 
     def _task(self, number: str) -> None:
         """Submit one task and get its results, or forget them."""

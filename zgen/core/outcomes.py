@@ -9,6 +9,7 @@ from typing import Final
 from zgen.core.borrowing import Borrowing
 from zgen.core.cancellation import Cancellation
 from zgen.core.effects import Effect
+from zgen.core.gathering import Gathering
 from zgen.core.placement import Placement
 from zgen.core.settlement import Result, Settlement
 from zgen.core.store_client import StoreClient
@@ -21,6 +22,7 @@ from zgen.ids import PeerId, TaskId
 from zgen.wire.lease import Shape
 from zgen.wire.stream import ReportEnd
 from zgen.wire.task import (
+    DYNAMIC,
     OUTCOME_ERROR,
     OUTCOME_RETRY,
     OUTCOME_VALUE,
@@ -47,6 +49,7 @@ class Outcomes:
         borrowing: Borrowing,
         cancellation: Cancellation,
         supervision: Supervision,
+        gathering: Gathering,
         store: StoreClient,
     ) -> None:
         """Take in outcomes of the tasks of these tables."""
@@ -57,6 +60,7 @@ class Outcomes:
         self._borrowing = borrowing
         self._cancellation = cancellation
         self._supervision = supervision
+        self._gathering = gathering
         self._regions = store.regions
         self._dropped = store.dropped
 
@@ -71,7 +75,7 @@ class Outcomes:
         entry = self._accept(sender, message.stream, message.attempt)
         if entry is None:
             return
-        if entry.spec.returns_count != STREAMING:
+        if entry.spec.returns_count not in (STREAMING, DYNAMIC):
             raise RemoteProtocolError("the end of a stream by a task that is none")
         if len(message.entries) != (message.outcome in RAISED):
             raise RemoteProtocolError("an end carries one error or nothing")
@@ -88,6 +92,7 @@ class Outcomes:
             completion = self._streams.finish(
                 stream, message.count, error, entry.cancel is not None
             )
+            completion = self._gathering.gather(stream, completion)
             self._settlement.end_stream(stream, completion, now_ns, out)
         if not entry.spec.method:
             self._placement.pump(entry.spec.shape, now_ns, out)
@@ -158,7 +163,7 @@ class Outcomes:
         fits = len(values) == count
         if not is_good:
             expected = {OUTCOME_RETRY: (1, count), OUTCOME_ERROR: (1,)}
-            fits = len(values) in expected.get(outcome.outcome, (0,)) and count != STREAMING
+            fits = len(values) in expected.get(outcome.outcome, (0,)) and count >= 0
         if not fits:
             raise RemoteProtocolError(f"{len(values)} results, expected {count}")
         if entry.spec.method == CREATION:

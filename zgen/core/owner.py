@@ -27,12 +27,8 @@ from zgen.core.effects import (
     Send,
     StreamAdvanced,
 )
-from zgen.core.events import (
-    Dropped,
-    PutObject,
-    RefCompletion,
-    TakeItems,
-)
+from zgen.core.events import Dropped, PutObject, RefCompletion, TakeItems
+from zgen.core.gathering import Gathering
 from zgen.core.outcomes import Outcomes
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
@@ -62,6 +58,7 @@ from zgen.wire.lease import (
 )
 from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import (
+    DYNAMIC,
     STREAMING,
     CancelBorrowed,
     TasksDone,
@@ -96,6 +93,7 @@ class Owner:
         self.settlement = Settlement(
             self.tasks, self.refs, self.streams, self.placement, self.borrowing
         )
+        self.gathering = Gathering(self.refs, self.streams, self._regions, self.borrowing)
         self.actors = Actors(
             me, self.tasks, self.refs, self.streams, self.placement, self.settlement, self.submit
         )
@@ -110,6 +108,7 @@ class Owner:
             self.borrowing,
             self.cancellation,
             self.actors.supervision,
+            self.gathering,
             store,
         )
         self.node_lost: Fault | None = None
@@ -142,6 +141,8 @@ class Owner:
         """Take a task in: records for its results, pins for its arguments, then a worker."""
         if spec.returns_count == STREAMING:
             self.streams.open(spec.task, spec.name, spec.window)
+        elif spec.returns_count == DYNAMIC:
+            self.gathering.begin(spec.task, spec.name)
         else:
             for index in range(spec.returns_count):
                 self.refs.create(object_id(spec.task, index))
@@ -205,7 +206,10 @@ class Owner:
     def drop(self, event: Dropped, out: list[Effect]) -> None:
         """Count references and handles that went away."""
         self.refs.drop_all(event.objects)
-        for stream in event.streams:
+        streams = event.streams
+        if self.streams.gathered:
+            streams += self.gathering.unwanted(event.objects)
+        for stream in streams:
             if self.streams.close(stream):
                 entry = self.tasks.entries[stream]
                 worker = entry.worker

@@ -36,7 +36,7 @@ from zgen.wire.lease import (
 )
 from zgen.wire.schema import Buffers
 from zgen.wire.stream import CloseStream, Consumed, ReportItems
-from zgen.wire.task import STREAMING, DefineFunction, PushedCall, PushedTask, PushTasks
+from zgen.wire.task import DYNAMIC, STREAMING, DefineFunction, PushedCall, PushedTask, PushTasks
 from zgen.wire.value import Fault, NestedRef, Value, pack, refs_in, size_bytes
 
 
@@ -288,7 +288,7 @@ class Placement:
             spec = entry.spec
             slots: list[Value] = []
             nested: tuple[NestedRef, ...] = ()
-            if spec.returns_count == STREAMING:
+            if spec.returns_count < 0:
                 self._streams.begin_attempt(task, entry.attempt)
                 if not self._streams.is_read(task):
                     reached("stream pushed that nobody reads")
@@ -355,7 +355,7 @@ def _pushed_task(
         attempt,
         spec.function,
         spec.name,
-        spec.returns_count,
+        STREAMING if spec.returns_count == DYNAMIC else spec.returns_count,
         arguments if is_plain else pack((arguments,), buffers)[0],  # type: ignore[arg-type]
         pack(slots, buffers) if slots else (),
         spec.retry_exceptions,

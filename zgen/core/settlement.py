@@ -25,7 +25,7 @@ from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.ids import COMPLETION_INDEX, ObjectId, TaskId, object_id
 from zgen.wire.lease import ProcessDown
-from zgen.wire.task import STREAMING
+from zgen.wire.task import DYNAMIC
 from zgen.wire.value import Fault, FaultKind, Parcel, Value, is_error
 
 #: An object and the value that it gets.
@@ -207,10 +207,12 @@ class Settlement:
         entry = self._finish(task, now_ns, cause)
         if entry.spec.method:
             self._placement.calls.on_failed(entry, fault, now_ns, out)
-        if entry.spec.returns_count != STREAMING:
+        if entry.spec.returns_count >= 0:
             return [(object_id(task, index), fault) for index in range(entry.spec.returns_count)]
         self._streams.fail(task, fault)
         out.append(StreamAdvanced(task))
+        if entry.spec.returns_count == DYNAMIC:
+            self._streams.close(task)  # what it yielded goes: the failure is its only result
         return [(object_id(task, COMPLETION_INDEX), fault)]
 
     def _finish(self, task: TaskId, now_ns: int, cause: str) -> TaskEntry:

@@ -100,6 +100,8 @@ class StreamsIn:
         self.dropped: list[Parcel | Stored] = dropped if dropped is not None else []
         #: Stream -> record. Added by ``open``; removed when it has ended and its handle is gone.
         self.streams: dict[StreamId, InStream] = {}
+        #: Streams that are taken as a whole at their end. Removed by ``take_all`` and ``close``.
+        self.gathered: dict[StreamId, None] = {}
 
     def open(self, stream: StreamId, name: str, window: int = 0) -> None:
         """Begin a stream, before its task is submitted; ``window`` items may wait, 0 for all."""
@@ -258,6 +260,12 @@ class StreamsIn:
             record.moved_ns = now_ns
         return first, values, record.ended and not unread
 
+    def take_all(self, stream: StreamId) -> list[Value]:
+        """Hand out everything of a stream that has ended, and forget it; nothing if it is gone."""
+        record = self.streams.pop(stream, None)
+        self.gathered.pop(stream, None)
+        return list(record.unread) if record is not None else []
+
     def holds_back(self, stream: StreamId, now_ns: int) -> bool:
         """Return whether a producer without room should wait for its consumer to take more.
 
@@ -283,6 +291,7 @@ class StreamsIn:
         if record is None or not record.handle:
             return False
         record.handle = False
+        self.gathered.pop(stream, None)
         self._drop(record.unread)
         record.stored = 0
         record.unread.clear()
@@ -294,6 +303,10 @@ class StreamsIn:
 
     def check(self) -> None:
         """Assert the invariants of every stream."""
+        for stream in self.gathered:
+            record = self.streams[stream]
+            assert record.handle, f"stream {short(stream)} is gathered for nobody"
+            assert not record.ended, f"stream {short(stream)} was not gathered at its end"
         for stream, record in self.streams.items():
             assert record.position <= record.known, f"stream {short(stream)}: {record}"
             stored = stored_count(record.unread)

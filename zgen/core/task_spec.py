@@ -19,7 +19,7 @@ class TaskSpec:
         task: The task.
         function: Hash of the function, defined before.
         name: For people.
-        returns_count: Number of results, or ``STREAMING``.
+        returns_count: Number of results, or ``STREAMING`` or ``DYNAMIC``.
         arguments: Pickle of (args, kwargs), references replaced by positions.
         slots: Objects that the arguments refer to, in order of their positions.
         shape: Resources that it holds while it runs.

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from zgen.ids import ID_BYTES, FunctionId
 from zgen.slotted import slotted
-from zgen.wire.task import STREAMING
+from zgen.wire.task import DYNAMIC, STREAMING
 
 #: Where ``zgen.method`` leaves what it was given.
 MARK: Final = "__zgen_method__"
@@ -26,7 +26,7 @@ class MethodFacts:
     """How calls of one method are made, as a handle knows it.
 
     Attributes:
-        returns_count: Number of results, or ``STREAMING``.
+        returns_count: Number of results, or ``STREAMING`` or ``DYNAMIC``.
         generates: Whether it is a generator function, async or not.
         group: Concurrency group that it runs in; empty for the actor's own.
         max_task_retries: How often a call may run again, or None for what the actor says.
@@ -71,19 +71,32 @@ def generates(function: Any) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
+def returns_count(chosen: Any, generates: bool, lack: str) -> int:
+    """Return how many results a call has, or ``STREAMING`` or ``DYNAMIC``.
+
+    Args:
+        chosen: ``num_returns`` as it was checked.
+        generates: Whether what is called is a generator function, async or not.
+        lack: What to say if it is not, and has to be.
+
+    Raises:
+        ValueError: It has to be.
+    """
+    if chosen is None:
+        return STREAMING if generates else 1
+    if isinstance(chosen, int):
+        return chosen
+    if not generates:
+        raise ValueError(f'num_returns="{chosen}", but {lack}')
+    return STREAMING if chosen == "streaming" else DYNAMIC
+
+
 def facts_of(cls: type, name: str, function: Any, chosen: dict[str, Any]) -> MethodFacts:
     """Return how calls of a method are made, from its kind and what ``zgen.method`` was given."""
     streams = generates(function)
-    count = chosen.get("num_returns")
-    if count is None:
-        count = STREAMING if streams else 1
-    elif count == "streaming":
-        if not streams:
-            text = f'num_returns="streaming", but {cls.__name__}.{name}() is not a generator method'
-            raise ValueError(text)
-        count = STREAMING
+    lack = f"{cls.__name__}.{name}() is not a generator method"
     return MethodFacts(
-        count,
+        returns_count(chosen.get("num_returns"), streams, lack),
         streams,
         chosen.get("concurrency_group") or "",
         chosen.get("max_task_retries"),

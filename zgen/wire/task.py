@@ -8,6 +8,8 @@ from zgen.wire.value import NestedRef
 
 #: ``returns_count`` of a generator task.
 STREAMING: Final = -2
+#: The same where its owner gathers what it yields; a worker sees a stream.
+DYNAMIC: Final = -1
 
 #: The function returned, or the generator ended.
 OUTCOME_VALUE: Final = 0
