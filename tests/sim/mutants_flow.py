@@ -71,7 +71,7 @@ FLOW = (
         "            streams += self.gathering.unwanted(event.objects)\n",
         "            pass\n",
         "cluster",
-        1,
+        5,
     ),
     Mutant(
         "what was gathered before a failure of the system goes",
@@ -80,7 +80,7 @@ FLOW = (
         "            self._streams.close(task)  # what",
         "            pass  # what",
         "cluster",
-        10,
+        17,
     ),
     Mutant(
         "what is gathered is kept by what refers to it",
@@ -89,6 +89,6 @@ FLOW = (
         "        self._borrowing.hold(result)\n",
         "",
         "cluster",
-        7,
+        5,
     ),
 )

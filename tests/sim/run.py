@@ -102,6 +102,8 @@ class Run:
         self.large = self._draw_store(Random(~seed), settings)
         # Dice of their own, as above: streams of every third seed have windows.
         self.windows = Windows(Random(f"windows of {seed}")) if seed % 3 == 1 else None
+        # Likewise: in every twelfth seed, other ones, what streams yield is gathered.
+        self.gathers = Random(f"gathers of {seed}") if seed % 12 == 5 else None
         self.cluster = Cluster(seed, settings, trace)
         self.cluster.cancels = Random(f"cancels {seed}").choice((0.0, 0.0, 0.05, 0.3))
         # What is broken stays broken for some steps: looking less often buys more seeds.
@@ -192,6 +194,7 @@ class Run:
         if not any(program.user is user for program in self.programs):
             windows = self.windows
             program = self.program_class(self.cluster, user, self.activities, self.large, windows)
+            program.gathers = self.gathers
             self.programs.append(program)
 
     # -- strokes -----------------------------------------------------------------------------------

@@ -26,14 +26,6 @@ class Windows:
         """Return whether the next activity reads two streams side by side."""
         return self.random.random() < 0.15
 
-    def gathers(self) -> bool:
-        """Return whether the next activity wants all that a stream yields as one value."""
-        return self.random.random() < 0.1
-
-    def drops(self) -> bool:
-        """Return whether it loses interest before that is there."""
-        return self.random.random() < 0.3
-
     def _add_to_children(self, ops: list[list[Any]]) -> None:
         for op in ops:
             if op[0] == "spawn":

@@ -76,6 +76,7 @@ class Program:
     ) -> None:
         self.cluster = cluster
         self.windows = windows
+        self.gathers: Random | None = None
         self.user = user
         self.random = cluster.world.random
         self.parent = (cluster.root_task_of(user.life), 0)
@@ -109,8 +110,8 @@ class Program:
             self._begun += 1
             if self.windows is not None and self.windows.zips():
                 self._zip(str(self._begun))
-            elif self.windows is not None and self.windows.gathers():
-                self._gather(str(self._begun), drops=self.windows.drops())
+            elif self.gathers is not None and self.gathers.random() < 0.4:
+                self._gather(str(self._begun), drops=self.gathers.random() < 0.3)
             else:
                 self.random.choice(self.kinds())(str(self._begun))
         if self.large.left and self.random.random() < 0.5:
