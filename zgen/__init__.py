@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zgen import actor, exceptions
+    from zgen import actor, exceptions, state
     from zgen.actor_handle import ActorHandle
     from zgen.actors import ActorClass, get_actor, kill
     from zgen.api import Context, get, init, is_initialized, put, shutdown, wait
@@ -37,6 +37,7 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
+    "state",
     "wait",
 ]
 
@@ -70,7 +71,7 @@ def __getattr__(name: str) -> Any:
         found = getattr(import_module(_HOME[name]), name)
     elif name == "__version__":
         found = import_module("zgen.io.release").RELEASE
-    elif name in ("actor", "exceptions"):
+    elif name in ("actor", "exceptions", "state"):
         found = import_module(f"zgen.{name}")
     else:
         raise AttributeError(f"module 'zgen' has no attribute {name!r}")

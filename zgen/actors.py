@@ -255,6 +255,7 @@ class ActorClass(RemoteFunction[..., Any]):
             chosen.name,
             namespace if chosen.name else "",
             serializer.dump_plain(self._describe()),
+            self.__name__,
         )
 
     def _describe(self) -> Description:

@@ -245,3 +245,19 @@ LOG_LINE_BYTES_MAX: Final = 16 << 10
 #: Bytes of worker output that wait at the daemon for one driver; past it the oldest lines are
 #: dropped.
 LOG_BACKLOG_BYTES_MAX: Final = 1 << 20
+
+# -- questions about state -------------------------------------------------------------------------
+#: Rows of one listing that a process tells at most.
+STATE_ROWS_COUNT_MAX: Final = 10_000
+#: Rows in one message.
+STATE_PART_COUNT_MAX: Final = 500
+#: Reasons told of one object.
+STATE_HOLDS_COUNT_MAX: Final = 16
+#: A process that does not answer is waited for at most this long.
+STATE_PATIENCE_NS_MAX: Final = 60 * SECOND
+#: A node that gives up waiting for its processes has this long to say so.
+STATE_GRACE_NS: Final = 3 * SECOND
+#: Questions that one process may owe its node an answer to; past it none is put to it.
+STATE_OWED_COUNT_MAX: Final = 16
+#: Questions that a node has open at a time; what comes beyond is answered without its processes.
+STATE_QUESTIONS_COUNT_MAX: Final = 64

@@ -15,13 +15,16 @@ class Arguments:
     A region that is not held yet is asked for, and the work waits for it. References inside are
     borrowed until the work has ended; those in what a function closes over, as long as functions
     are known: as this process lives.
+
+    Attributes:
+        closed_over: References in what functions close over.
     """
 
     def __init__(self, store: StoreClient, borrowing: Borrowing) -> None:
         """Keep regions in ``store`` and references in ``borrowing``."""
         self._store = store
         self._borrowing = borrowing
-        self._closed_over: list[NestedRef] = []
+        self.closed_over: list[NestedRef] = []
 
     def unpack(self, sender: PeerId, message: PushTasks, out: list[Effect]) -> list[Waiting]:
         """Return the work in a message; what its values refer to is borrowed."""
@@ -45,7 +48,7 @@ class Arguments:
     def learn(self, sender: PeerId, message: DefineFunction, out: list[Effect]) -> None:
         """Borrow what a function refers to."""
         if message.refs:
-            self._closed_over.extend(message.refs)
+            self.closed_over.extend(message.refs)
             self._borrowing.take_in(sender, (Parcel(b"", (), False, message.refs),), out)
 
     def begin(self, slots: tuple[Value, ...]) -> tuple[Value, ...]:
@@ -79,4 +82,4 @@ class Arguments:
         values = list(values)
         for waiting in all_waiting:
             values.extend((waiting.arguments, *waiting.slots))
-        return [ref.object for ref in (*refs_in(values), *self._closed_over)]
+        return [ref.object for ref in (*refs_in(values), *self.closed_over)]

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from zgen.core.actor_effects import ActorEffect
 from zgen.core.cancel_words import InterruptBody, KillSelf
 from zgen.core.node_effects import NodeEffect
+from zgen.core.state_words import StateCame
 from zgen.core.store_effects import StoreEffect
 from zgen.ids import FunctionId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.slotted import slotted
@@ -299,4 +300,5 @@ Effect: TypeAlias = (
     | ReleaseBody
     | InterruptBody
     | KillSelf
+    | StateCame
 )

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from zgen.core.actor_events import ActorEvent
 from zgen.core.cancel_words import CancelRequested
+from zgen.core.state_words import AskState
 from zgen.core.store_events import StoreEvent
 from zgen.core.task_spec import TaskSpec
 from zgen.ids import (
@@ -368,6 +369,7 @@ Event: TypeAlias = (
     | DefineTaskFunction
     | SubmitTask
     | CancelRequested
+    | AskState
     | PutObject
     | TakeItems
     | RefCompletion

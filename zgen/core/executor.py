@@ -49,6 +49,7 @@ class Executor:
 
     Attributes:
         handlers: What to do about each class of message; each may raise ``RemoteProtocolError``.
+        closed_over: References in what known functions close over.
     """
 
     def __init__(self, store: StoreClient, borrowing: Borrowing) -> None:
@@ -58,6 +59,7 @@ class Executor:
         self.admission = Admission()
         self.reports = StreamsOut(store.dropped)
         self._arguments = Arguments(store, borrowing)
+        self.closed_over = self._arguments.closed_over
         self.deadlines: Deadlines[str] = Deadlines()
         self.holds = Holds()
         #: Whether this process is about to be killed for what it runs.
@@ -288,17 +290,10 @@ class Executor:
             if started.closed:
                 self.reports.close(task.task, task.attempt)
         slots = self._arguments.begin(started.slots) if started.slots else ()
+        settings = self.hosting[1].settings if self.hosting is not None else None
+        lease, push, call = started.lease, started.push, started.call
         out.append(
-            StartTask(
-                task,
-                started.owner,
-                started.arguments,
-                slots,
-                started.lease,
-                started.push,
-                started.call,
-                self.hosting[1].settings if self.hosting is not None else None,
-            )
+            StartTask(task, started.owner, started.arguments, slots, lease, push, call, settings)
         )
 
     def _return(

@@ -82,6 +82,10 @@ class LentRefs:
         tables = (*self.borrowers.values(), *self.loans.values(), *self._dead.values())
         return [name for names in tables for name in names]
 
+    def mourned(self) -> list[ObjectId]:
+        """Return what the dead had whose grace is not over, an object for each count."""
+        return [name for names in self._dead.values() for name in names]
+
     def check(self) -> None:
         """Assert that every count is one, and that every death has its deadline."""
         for table in (self.borrowers, self.loans):

@@ -22,6 +22,8 @@ from zgen.core.marks import reached
 from zgen.core.owner import Owner
 from zgen.core.ref_exchange import RefExchange
 from zgen.core.session import Session
+from zgen.core.state_report import StateReport
+from zgen.core.state_words import AskState
 from zgen.core.store_client import MESSAGES as STORE_MESSAGES
 from zgen.core.store_client import StoreClient
 from zgen.core.store_events import OpenView, RegionUnused, WantRegion
@@ -71,7 +73,8 @@ class ProcessMachine:
             *(self.executor.all_deadlines if self.executor is not None else ()),
         )
         self._alarm = shared_alarm(self._deadlines)
-        self._routes = {**self.owner.handlers, **self.exchange.handlers}
+        report = StateReport(identity.address.peer, owner, self.executor)
+        self._routes = {**self.owner.handlers, **self.exchange.handlers, **report.handlers}
         if self.executor is not None:
             self._routes.update({**self.executor.handlers, CancelTask: self._on_cancel_task})
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
@@ -99,6 +102,7 @@ class ProcessMachine:
             RegionUnused: lambda e, now, out: self.store.stock.unused(e.region, out),
             OpenView: self._on_open_view,
             ev.AskNode: lambda e, now, out: self.owner.placement.ask_node(e.query, out),
+            AskState: report.on_ask,
             ev.ProcessExited: self._on_process_exited,
         }
         if self.executor is not None:

@@ -1,4 +1,4 @@
-"""Ask the node for its state, or for actors by name, and wait for what it says.
+"""Ask the node for its state and that of its processes, or for actors by name, and wait.
 
 Rules of this file: one question, one answer, or an error that says why none came. What is true is
 the node's to say.
@@ -13,11 +13,13 @@ from zgen.core.actor_effects import NameAnswered
 from zgen.core.actor_events import FindActor, NameActor
 from zgen.core.effects import Effect, NodeAnswered
 from zgen.core.events import AskNode
-from zgen.exceptions import NodeDiedError, StreamClosedError
+from zgen.core.state_words import AskState, StateCame
+from zgen.exceptions import GetTimeoutError, NodeDiedError, StreamClosedError
 from zgen.io import clock
 from zgen.io.loop import Loop
 from zgen.io.waiter import Waiter
-from zgen.limits import SECOND
+from zgen.limits import SECOND, STATE_GRACE_NS
+from zgen.wire.state import StateRows, StateTold
 
 #: Environment variable that tells a job's workers the namespace that its driver chose.
 NAMESPACE: Final = "ZGEN_NAMESPACE"
@@ -36,6 +38,23 @@ class Question(Waiter):
         """Start without an answer."""
         super().__init__()
         self.answer: NameAnswered | NodeAnswered | None = None
+
+
+class Survey(Waiter):
+    """Waits for what the processes of a node say.
+
+    Attributes:
+        parts: What they said.
+        told: What the node says of them; None until all is there.
+    """
+
+    __slots__ = ("parts", "told")
+
+    def __init__(self) -> None:
+        """Start without answers."""
+        super().__init__()
+        self.parts: list[StateRows] = []
+        self.told: StateTold | None = None
 
 
 class Questions:
@@ -59,6 +78,8 @@ class Questions:
         self._numbers = itertools.count(1)
         #: Question -> who waits. Added by ``_ask``; removed when he goes on.
         self._asked: dict[int, Question] = {}
+        #: The same for what the processes of the node are asked. Removed when he goes on.
+        self._surveys: dict[int, Survey] = {}
 
     def ask_node(self, timeout_s: float) -> str | None:
         """Return the node's state as JSON, or None if it does not answer in time.
@@ -87,6 +108,38 @@ class Questions:
             raise StreamClosedError("", "zgen was shut down before the node knew of the name")
         return answer
 
+    def ask_state(
+        self, what: str, limit: int, patience_s: float
+    ) -> tuple[list[StateRows], StateTold]:
+        """Return what the processes of the node own, as they say it, and who they are.
+
+        Args:
+            what: What is to be listed.
+            limit: Rows that each process tells at most.
+            patience_s: How long to wait for each; the node gets some more.
+
+        Raises:
+            NodeDiedError: The node is gone.
+            GetTimeoutError: It does not answer.
+            StreamClosedError: zgen was shut down meanwhile.
+        """
+        number = next(self._numbers)
+        survey = self._surveys[number] = Survey()
+        patience_ns = round(patience_s * SECOND)
+        deadline_ns = clock.now_ns() + patience_ns + STATE_GRACE_NS
+        try:
+            self._refuse_if_lost()
+            self._loop.post(AskState(number, what, limit, patience_ns))
+            in_time = self._loop.wait(survey, deadline_ns)
+        finally:
+            self._surveys.pop(number, None)
+        if survey.told is not None:
+            return survey.parts, survey.told
+        self._refuse_if_lost()
+        if in_time:
+            raise StreamClosedError("", "zgen was shut down before the node answered")
+        raise GetTimeoutError(f"the node did not answer a question about {what}")
+
     def _ask(
         self, event: Callable[[int], NameActor | FindActor | AskNode], deadline_ns: int | None
     ) -> NameAnswered | NodeAnswered | None:
@@ -102,6 +155,9 @@ class Questions:
 
     def perform(self, effect: Effect) -> bool:
         """Hand an answer to who waits; return False for other effects."""
+        if isinstance(effect, StateCame):
+            self._came(effect.said)
+            return True
         if not isinstance(effect, (NameAnswered, NodeAnswered)):
             return False
         question = self._asked.get(effect.query)
@@ -110,7 +166,17 @@ class Questions:
             question.finish()
         return True
 
+    def _came(self, said: StateRows | StateTold) -> None:
+        survey = self._surveys.get(said.query)
+        if survey is None:
+            return
+        if isinstance(said, StateRows):
+            survey.parts.append(said)
+        else:
+            survey.told = said
+            survey.finish()
+
     def finish_all(self) -> None:
         """End every wait: nothing will be answered any more."""
-        for question in list(self._asked.values()):
+        for question in [*self._asked.values(), *self._surveys.values()]:
             question.finish()

@@ -18,6 +18,7 @@ class ActorSettings:
         name: Name on its node; empty for none.
         namespace: Where the name counts.
         description: What a handle needs to know of the class; the daemon never looks into it.
+        class_name: Name of the class.
     """
 
     max_restarts: int = 0
@@ -28,6 +29,7 @@ class ActorSettings:
     name: str = ""
     namespace: str = ""
     description: bytes = b""
+    class_name: str = ""
 
 
 @message(0x60)

@@ -49,6 +49,7 @@ from zgen.wire.lease import (
     WorkerReady,
 )
 from zgen.wire.object import KeepWorker
+from zgen_node.core.census import Census
 from zgen_node.core.directory import Directory
 from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease
@@ -76,6 +77,7 @@ class NodeMachine:
         pool: Worker processes.
         leases: Requests and grants.
         storage: Objects in shared memory.
+        census: Questions about what processes own.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class NodeMachine:
         self.leases = self._staffing.leases
         self.storage = Storage(self._peers, self._staffing, store_bytes)
         self._directory = Directory(identity.address, self._peers, self._staffing)
+        self.census = Census(identity.address.peer, self._peers, self._staffing, self.storage)
         self._output = Output(identity.address, self._peers, self._staffing, self.storage)
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
@@ -127,6 +130,7 @@ class NodeMachine:
             QueryNode: self._output.on_query,
             **self.storage.messages,
             **self._directory.messages,
+            **self.census.messages,
         }
 
     def step(self, event: Event, now_ns: int) -> list[Effect]:
@@ -151,6 +155,7 @@ class NodeMachine:
                     self.leases.deadlines.next_ns,
                     self.pool.deadlines.next_ns,
                     self.storage.rooms.next_deadline_ns,
+                    self.census.deadlines.next_ns,
                 )
                 if next_ns is not None
             ),
@@ -165,6 +170,7 @@ class NodeMachine:
         self._staffing.check()
         self.storage.check()
         self._directory.check()
+        self.census.check()
         for lease in self.leases.all():
             assert not self._peers.is_down(lease.owner), f"lease {short(lease.lease)} of the dead"
         for worker in self.pool.all():
@@ -212,6 +218,7 @@ class NodeMachine:
         self.session.on_timer(now_ns, out)
         self._staffing.on_timer(now_ns, out)
         self.storage.on_timer(now_ns, out)
+        self.census.on_timer(now_ns, out)
 
     def _on_inbox_drained(self, event: InboxDrained, now_ns: int, out: list[Effect]) -> None:
         for peer in self.session.on_drained(now_ns):
@@ -224,6 +231,7 @@ class NodeMachine:
     def _down(self, down: ProcessDown, now_ns: int, out: list[Effect]) -> bool:
         """Note a death; return whether its watchers were told at once."""
         self._directory.died(down.peer)
+        self.census.died(down.peer, out)
         self.storage.died(down.peer, now_ns, out)
         told: list[Effect] = []
         at_once = self._peers.down(down, now_ns, told)
