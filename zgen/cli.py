@@ -1,4 +1,4 @@
-"""`zgen node start / stop / status`."""
+"""`zgen node start / stop / status`, `zgen list`, `zgen memory`, `zgen clean`."""
 
 import argparse
 import json
@@ -10,9 +10,21 @@ from typing import Any
 
 from zgen.exceptions import ZgenError
 from zgen.io import folders
-from zgen.io.inquiry import query_node
+from zgen.io.inquiry import query_node, query_state
 from zgen.io.release import PYTHON, RELEASE
-from zgen.io.spawn import NodeFacts, default_num_cpus, start_node, started_nodes, stop_started
+from zgen.io.spawn import (
+    NodeFacts,
+    default_num_cpus,
+    find_node,
+    living_nodes,
+    start_node,
+    started_nodes,
+    stop_started,
+)
+from zgen.state import check_bounds
+from zgen.state_answers import Answers, listing, summary
+from zgen.tables import listing_json, listing_text, summary_json, summary_text
+from zgen.wire.state import KINDS, OBJECTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +62,19 @@ def _parser() -> argparse.ArgumentParser:
     status = actions.add_parser("status", help="show what the started nodes do")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=_status)
+
+    listed = commands.add_parser("list", help="show what the processes of this machine own")
+    listed.add_argument("what", choices=KINDS)
+    listed.set_defaults(run=_list)
+    memory = commands.add_parser("memory", help="show objects and why each is held, with totals")
+    memory.set_defaults(run=_memory)
+    for asks in (listed, memory):
+        asks.add_argument("--address", metavar="NODE", help="its folder; default: all of this user")
+        asks.add_argument("--limit", type=int, default=100, metavar="N", help="rows at most")
+        asks.add_argument(
+            "--timeout", type=float, default=5.0, metavar="S", help="seconds for each process"
+        )
+        asks.add_argument("--json", action="store_true", help="for programs")
 
     clean = commands.add_parser("clean", help="end and remove what killed nodes left behind")
     clean.set_defaults(run=_clean)
@@ -155,6 +180,45 @@ def _status_text(state: dict[str, Any]) -> str:
     waiting = [lease for lease in state["leases"] if lease["waits_for"]]
     lines.extend(f"  waiting    {lease['what']}: {lease['waits_for']}" for lease in waiting[:10])
     return "\n".join(lines)
+
+
+def _list(given: argparse.Namespace) -> int:
+    """Show what the processes of this machine's nodes own."""
+    nodes, failed = _asked(given.what, given)
+    rows = listing(given.what, nodes, given.limit)
+    if given.json:
+        print(json.dumps(listing_json(rows), indent=2))
+    elif nodes:
+        print(listing_text(given.what, rows))
+    return failed or not nodes
+
+
+def _memory(given: argparse.Namespace) -> int:
+    """Show the objects of this machine's nodes, why each is held, and totals."""
+    nodes, failed = _asked(OBJECTS, given)
+    found = summary(nodes, given.limit)
+    if given.json:
+        print(json.dumps(summary_json(found), indent=2))
+    elif nodes:
+        print(summary_text(found))
+    return failed or not nodes
+
+
+def _asked(what: str, given: argparse.Namespace) -> tuple[list[Answers], bool]:
+    """Return what the nodes of this machine say, and whether one of them said nothing."""
+    check_bounds(given.limit, given.timeout)
+    found = [find_node(given.address)] if given.address else living_nodes()
+    answers: list[Answers] = []
+    for node in found:
+        try:
+            parts = query_state(node.address, node.folder, what, given.limit, given.timeout)
+        except ZgenError as error:
+            print(f"zgen: {error}", file=sys.stderr)
+        else:
+            answers.append(Answers(*parts))
+    if not found:
+        print("no node of this user runs here", file=sys.stderr)
+    return answers, len(answers) < len(found)
 
 
 def _clean(given: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Ask a node for its state, as a process that is neither driver nor worker."""
+"""Ask a node for its state and that of its processes, as neither driver nor worker."""
 
 import json
 import os
@@ -25,10 +25,11 @@ from zgen.io.loop import Loop
 from zgen.io.mailbox import Mailbox
 from zgen.io.release import PYTHON, RELEASE
 from zgen.io.waiter import Waiter
-from zgen.limits import SECOND
+from zgen.limits import SECOND, STATE_GRACE_NS
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import NodeReport, QueryNode
 from zgen.wire.session import Address
+from zgen.wire.state import ListState, StateRows, StateTold
 
 
 class Inquiry:
@@ -37,15 +38,18 @@ class Inquiry:
     Attributes:
         next_deadline_ns: When ``TimerDue`` is wanted, or None.
         lines_closing: Never wanted.
-        answer: What the node said; None until it did.
+        answers: What the node said.
+        answered: Whether that is all.
         failure: Why there will be no answer; empty while there may be one.
     """
 
-    def __init__(self, identity: Identity) -> None:
-        """Ask as ``identity``; a ``Join`` names the node."""
+    def __init__(self, identity: Identity, question: QueryNode | ListState) -> None:
+        """Ask ``question`` as ``identity``; a ``Join`` names the node."""
         self.next_deadline_ns: int | None = None
         self.lines_closing = False
-        self.answer: NodeReport | None = None
+        self.answers: list[Any] = []
+        self.answered = False
+        self._question = question
         self.failure = ""
         self._session = Session(identity)
 
@@ -55,7 +59,7 @@ class Inquiry:
         match event:
             case Join(node):
                 self._session.dial(node, out)
-                self._session.send(node.peer, encode(QueryNode(1)), now_ns, out)
+                self._session.send(node.peer, encode(self._question), now_ns, out)
             case ConnectionUp(peer, epoch):
                 self._session.on_connection_up(peer, epoch, now_ns, out)
             case ConnectionLost(peer, epoch):
@@ -84,8 +88,9 @@ class Inquiry:
             _, bodies, gone = self._session.on_arrived(connection, frames, now_ns, out)
             for body in bodies:
                 message = decode(body)
-                if isinstance(message, NodeReport):
-                    self.answer = message
+                if isinstance(message, (NodeReport, StateRows, StateTold)):
+                    self.answers.append(message)
+                    self.answered = not isinstance(message, StateRows)
         except RemoteProtocolError as error:
             self.failure = str(error)
             return
@@ -99,9 +104,37 @@ def query_node(node: Address, folder: str, timeout_s: float = 5.0) -> dict[str, 
     Raises:
         NodeStartError: It did not answer in time, or speaks another version.
     """
+    (report,) = _ask(QueryNode(1), node, folder, timeout_s)
+    state: dict[str, Any] = json.loads(report.state)
+    return state
+
+
+def query_state(
+    node: Address, folder: str, what: str, limit: int, patience_s: float
+) -> tuple[list[StateRows], StateTold]:
+    """Return what the processes of a node own, as they say it, and who they are.
+
+    Args:
+        node: The node.
+        folder: Where its sockets lie.
+        what: What is to be listed.
+        limit: Rows that each process tells at most.
+        patience_s: How long to wait for each; the node gets some more.
+
+    Raises:
+        NodeStartError: It did not answer in time, or speaks another version.
+    """
+    question = ListState(1, what, limit, round(patience_s * SECOND))
+    *parts, told = _ask(question, node, folder, patience_s + STATE_GRACE_NS / SECOND)
+    return parts, told
+
+
+def _ask(
+    question: QueryNode | ListState, node: Address, folder: str, timeout_s: float
+) -> list[Any]:
     me = Address(PeerId(os.urandom(ID_BYTES)), 1, "")
     me = Address(me.peer, 1, endpoint_of(folder, me.peer))
-    machine = Inquiry(Identity(me, PYTHON, RELEASE))
+    machine = Inquiry(Identity(me, PYTHON, RELEASE), question)
     left = Waiter()
 
     def perform(effect: Effect) -> None:
@@ -112,13 +145,12 @@ def query_node(node: Address, folder: str, timeout_s: float = 5.0) -> dict[str, 
     deadline_ns = now_ns() + round(timeout_s * SECOND)
     try:
         loop.post(Join(node, JobId(bytes(ID_BYTES)), os.getpid()))
-        loop.run(lambda: bool(machine.answer or machine.failure) or now_ns() >= deadline_ns)
+        loop.run(lambda: bool(machine.answered or machine.failure) or now_ns() >= deadline_ns)
         loop.post(Leave("answered"))
         loop.run(lambda: left.done)
     finally:
         loop.close()
-    if machine.answer is None:
+    if not machine.answered:
         failure = machine.failure or f"no answer within {timeout_s:g} s"
         raise NodeStartError(f"{node.endpoint}: {failure}")
-    state: dict[str, Any] = json.loads(machine.answer.state)
-    return state
+    return machine.answers

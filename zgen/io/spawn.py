@@ -180,6 +180,11 @@ def started_nodes() -> list[NodeFacts]:
     return [_facts_of(found) for found in folders.living_nodes() if not found["embedded"]]
 
 
+def living_nodes() -> list[NodeFacts]:
+    """Return all nodes of this user, those that programs have started for themselves too."""
+    return [_facts_of(found) for found in folders.living_nodes()]
+
+
 def find_node(place: str | None = None) -> NodeFacts:
     """Return this machine's node that was started by ``zgen node start``.
 
