@@ -16,7 +16,6 @@ from zgen.io.spawn import (
     NodeFacts,
     default_num_cpus,
     find_node,
-    living_nodes,
     start_node,
     started_nodes,
     stop_started,
@@ -207,7 +206,7 @@ def _memory(given: argparse.Namespace) -> int:
 def _asked(what: str, given: argparse.Namespace) -> tuple[list[Answers], bool]:
     """Return what the nodes of this machine say, and whether one of them said nothing."""
     check_bounds(given.limit, given.timeout)
-    found = [find_node(given.address)] if given.address else living_nodes()
+    found = [find_node(given.address)] if given.address else started_nodes(embedded=True)
     answers: list[Answers] = []
     for node in found:
         try:

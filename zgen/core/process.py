@@ -54,7 +54,7 @@ class ProcessMachine:
         self.session = Session(identity)
         self.store = StoreClient()
         owner = self.owner = Owner(identity.address.peer, self.store)
-        self.executor = Executor(self.store, owner.borrowing) if executes else None
+        executor = self.executor = Executor(self.store, owner.borrowing) if executes else None
         self.requests = ActorRequests(self.session, owner.actors, owner.placement)
         owner.borrowing.session = self.session
         self.exchange = RefExchange(
@@ -105,8 +105,7 @@ class ProcessMachine:
             AskState: report.on_ask,
             ev.ProcessExited: self._on_process_exited,
         }
-        if self.executor is not None:
-            executor = self.executor
+        if executor is not None:
             self._handlers[ev.Yielded] = self._on_yielded
             self._handlers[ev.TaskEnded] = executor.on_task_ended
             self._handlers[ev.BodyBlocked] = executor.on_body_blocked

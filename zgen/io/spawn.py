@@ -175,14 +175,9 @@ def start_node(
         os.close(log_fd)
 
 
-def started_nodes() -> list[NodeFacts]:
-    """Return the nodes of this user that are not embedded."""
-    return [_facts_of(found) for found in folders.living_nodes() if not found["embedded"]]
-
-
-def living_nodes() -> list[NodeFacts]:
-    """Return all nodes of this user, those that programs have started for themselves too."""
-    return [_facts_of(found) for found in folders.living_nodes()]
+def started_nodes(*, embedded: bool = False) -> list[NodeFacts]:
+    """Return the nodes of this user that are not embedded; with ``embedded`` those too."""
+    return [_facts_of(n) for n in folders.living_nodes() if embedded or not n["embedded"]]
 
 
 def find_node(place: str | None = None) -> NodeFacts:

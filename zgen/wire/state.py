@@ -193,7 +193,7 @@ class ProcessSaid:
 
 @message(0x70)
 class ListState:
-    """Tool or process -> node: ask your processes what they own.
+    """Asker -> node: ask your processes what they own.
 
     Attributes:
         query: Number to repeat in the answers.
@@ -225,7 +225,7 @@ class TellState:
 
 @message(0x72)
 class StateRows:
-    """Process -> node, and node -> who asked: what I own, or a part of it.
+    """Process -> node and asker: what I own, or a part of it.
 
     Attributes:
         query: Number of the question.
@@ -256,7 +256,7 @@ class StateRows:
 
 @message(0x73)
 class StateTold:
-    """Node -> who asked: these are my processes, and who of them answered has.
+    """Node -> asker: these are my processes, and who of them answered has.
 
     Attributes:
         query: Number of the question.
