@@ -83,6 +83,10 @@ def runner(scenario: str) -> Callable[[int], str]:
         from tests.sim.self_calls import run_self_calls
 
         return lambda seed: str(run_self_calls(seed).failure or "")
+    if scenario == "state":
+        from tests.sim.state_run import run_state
+
+        return lambda seed: str(run_state(seed).failure or "")
     if scenario == "borrow":
         from tests.sim.borrowing import run_borrowing
 

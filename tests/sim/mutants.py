@@ -12,6 +12,7 @@ from tests.sim.mutants_actors import ACTORS
 from tests.sim.mutants_borrowing import BORROW
 from tests.sim.mutants_cancel import CANCEL
 from tests.sim.mutants_flow import FLOW
+from tests.sim.mutants_state import STATE
 
 LINE = "zgen/core/line.py"
 SESSION = "zgen/core/session.py"
@@ -438,4 +439,5 @@ MUTANTS = (
     *CANCEL,
     *FLOW,
     *BORROW,
+    *STATE,
 )

@@ -93,6 +93,11 @@ class Census:
         #: its death.
         self._owed: dict[PeerId, int] = {}
 
+    @property
+    def owed_count(self) -> int:
+        """Questions that processes have not answered, open or not."""
+        return sum(self._owed.values())
+
     def died(self, peer: PeerId, out: list[Effect]) -> None:
         """A process is dead: nobody waits for it, and it waits for nothing."""
         self._owed.pop(peer, None)
