@@ -164,6 +164,7 @@ def test_a_process_that_never_answers_is_asked_a_bounded_number_of_times() -> No
     assert list(asked(wanted(bench))) == [DRIVER]
     number = STATE_OWED_COUNT_MAX + 1
     assert silences(bench.say(DRIVER, rows(number, DRIVER)))[worker] == census.OWING
+    assert bench.machine.census.owed_count == STATE_OWED_COUNT_MAX
     bench.say(worker, rows(1, worker))
     assert worker in asked(wanted(bench))
 
