@@ -412,7 +412,7 @@ class Run:
         self.kept: dict[int, list[ObjectId]] = {}
         self._actions = random.choice((20, 40)) // settings.drivers
         self._dramatic = seed % 2 == 1
-        self.cancels = seed % 5 == 2
+        self.cancels = seed % 5 == 3
         self._looks = 0
 
     def run(self) -> None:

@@ -76,7 +76,7 @@ CANCEL = (
         "            event = self.unwanted.as_cancelled(event)\n",
         "            pass\n",
         "cluster",
-        25,
+        27,
     ),
     Mutant(
         "what a cancelled stream yields is not counted",
@@ -121,7 +121,7 @@ CANCEL = (
         "            if verdict.is_dead or entry.cancel is not None:\n",
         "            if verdict.is_dead:\n",
         "actors",
-        25,
+        19,
     ),
     Mutant(
         "a call that nobody interrupts is over for its caller at once",
@@ -148,7 +148,7 @@ CANCEL = (
         "            out.append(Send(borrow.owner.peer, message))\n",
         "            pass\n",
         "borrow",
-        2,
+        3,
     ),
     Mutant(
         "an owner cancels for who borrows from it",
@@ -157,6 +157,6 @@ CANCEL = (
         "        self.cancel(task, message.force, message.recursive, now_ns, out)\n",
         "",
         "borrow",
-        2,
+        3,
     ),
 )
