@@ -55,7 +55,7 @@ ACTORS = (
         "            target.next = said\n            return False\n",
         "            pass\n",
         "actors",
-        68,
+        72,
     ),
     Mutant(
         "who calls an actor watches its worker",
