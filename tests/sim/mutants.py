@@ -24,10 +24,30 @@ STOCK = "zgen/core/region_stock.py"
 REGIONS = "zgen/core/region_table.py"
 STORE = "zgen/core/store_client.py"
 OBJECTS = "node/zgen_node/core/object_table.py"
+DEADLINES = "zgen/core/deadlines.py"
 ROOMS = "node/zgen_node/core/room_maker.py"
 SLABS = "node/zgen_node/core/slab_table.py"
 
 MUTANTS = (
+    # -- deadlines ---------------------------------------------------------------------------------
+    Mutant(
+        "a machine hears of a sooner deadline",
+        "P2",
+        DEADLINES,
+        "            self.next_ns = at_ns\n            self.alarm.moved = True\n",
+        "            self.next_ns = at_ns\n",
+        "cluster",
+        0,
+    ),
+    Mutant(
+        "a machine hears that a deadline was cleared",
+        "P2",
+        DEADLINES,
+        "            self.next_ns = next_ns\n            self.alarm.moved = True\n",
+        "            self.next_ns = next_ns\n",
+        "cluster",
+        0,
+    ),
     # -- session -----------------------------------------------------------------------------------
     Mutant(
         "a repeated message is dropped",

@@ -161,7 +161,7 @@ class LeaseClient:
                 if held.stalled or held.doomed or is_over:
                     continue
                 free = pool.depth - len(held.in_flight)
-                if held.in_flight and 2 * free < pool.depth and free < len(pool.queue):
+                if 2 * free < pool.depth and free < len(pool.queue):
                     continue  # it has enough to do: later it gets more at once
                 if free > room:
                     best, room = lease, free
