@@ -82,6 +82,10 @@ def hash_function(payload: bytes) -> FunctionId:
     return FunctionId(blake2b(payload, digest_size=ID_BYTES).digest())
 
 
+#: What stands behind the id of a task in that of its first result.
+FIRST_RESULT: Final = bytes(OBJECT_ID_BYTES - ID_BYTES)
+
+
 def object_id(task: TaskId, index: int) -> ObjectId:
     """Name result ``index`` of ``task``, the same in every attempt."""
     return ObjectId(task + index.to_bytes(4, "big"))

@@ -11,7 +11,15 @@ from zgen.core.events import DefineTaskFunction, SubmitTask
 from zgen.core.task_spec import TaskSpec
 from zgen.exceptions import NestedRefError, ObjectLostError
 from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed
-from zgen.ids import FunctionId, ObjectId, TaskId, derive_task_id, hash_function, object_id
+from zgen.ids import (
+    FIRST_RESULT,
+    FunctionId,
+    ObjectId,
+    TaskId,
+    derive_task_id,
+    hash_function,
+    object_id,
+)
 from zgen.io import methods, serializer
 from zgen.io.serializer import Large
 from zgen.io.task_context import TaskContext
@@ -324,7 +332,7 @@ class RemoteFunction(Generic[P, R]):
             return ObjectRefGenerator(task, runtime)
         records = runtime.machine.owner.refs.records
         if count in (1, DYNAMIC):
-            name = object_id(task, 0)
+            name = ObjectId(task + FIRST_RESULT)
             return ObjectRef(name, records[name])
         if count == 0:
             return None

@@ -45,7 +45,8 @@ class ActorRequests:
         return self._session.is_fenced(process.peer, process.incarnation)
 
     def _on_call(self, event: CallActor, now_ns: int, out: list[Effect]) -> None:
-        is_dead = not self._is_mine(event.creator) and self.is_dead(event.creator, out)
+        is_mine = event.creator.peer == self._session.identity.address.peer
+        is_dead = not is_mine and self.is_dead(event.creator, out)
         self._actors.call(event, now_ns, out)
         if is_dead:
             self._actors.calling.on_down(event.creator.peer, [], now_ns, out)

@@ -20,7 +20,7 @@ from zgen.core.stream_in import StreamsIn
 from zgen.core.supervision import End, Supervision
 from zgen.core.task_spec import CREATION, TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
-from zgen.ids import ActorId, ObjectId, PeerId, TaskId
+from zgen.ids import ActorId, ObjectId, PeerId
 from zgen.wire.actor import (
     ActorAt,
     ActorExits,
@@ -130,9 +130,8 @@ class Actors:
         self.calling.check()
 
     # -- what placement and settlement ask about the tasks of actors -------------------------------
-    def on_ready(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
+    def on_ready(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> None:
         """A task misses nothing."""
-        spec = self._tasks.entries[task].spec
         if spec.method == CREATION:
             self.supervision.ask(spec.actor, out)
         else:

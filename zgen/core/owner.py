@@ -39,6 +39,7 @@ from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskTable
 from zgen.ids import (
     COMPLETION_INDEX,
+    FIRST_RESULT,
     LeaseId,
     ObjectId,
     PeerId,
@@ -139,7 +140,9 @@ class Owner:
     # -- local events ------------------------------------------------------------------------------
     def submit(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> None:
         """Take a task in: records for its results, pins for its arguments, then a worker."""
-        if spec.returns_count == STREAMING:
+        if spec.returns_count == 1:
+            self.refs.create(ObjectId(spec.task + FIRST_RESULT))
+        elif spec.returns_count == STREAMING:
             self.streams.open(spec.task, spec.name, spec.window)
         elif spec.returns_count == DYNAMIC:
             self.gathering.begin(spec.task, spec.name)

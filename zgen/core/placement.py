@@ -43,7 +43,7 @@ from zgen.wire.value import Fault, NestedRef, Value, pack, refs_in, size_bytes
 class Calls(Protocol):
     """Calls of actors and the tasks that create them, which do not go where a lease leads."""
 
-    def on_ready(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
+    def on_ready(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> None:
         """A task misses nothing."""
 
     def released(self, entry: TaskEntry, now_ns: int, out: list[Effect]) -> None:
@@ -127,7 +127,7 @@ class Placement:
         """Let a task that can run wait for a worker, or give it to one."""
         spec = self._tasks.entries[task].spec
         if spec.method:
-            self.calls.on_ready(task, now_ns, out)
+            self.calls.on_ready(spec, now_ns, out)
             return
         shape = spec.shape
         self.leases.enqueue(shape, task)

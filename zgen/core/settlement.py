@@ -23,7 +23,7 @@ from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
-from zgen.ids import COMPLETION_INDEX, ObjectId, TaskId, object_id
+from zgen.ids import COMPLETION_INDEX, FIRST_RESULT, ObjectId, TaskId, object_id
 from zgen.wire.lease import ProcessDown
 from zgen.wire.task import DYNAMIC
 from zgen.wire.value import Fault, FaultKind, Parcel, Value, is_error
@@ -135,7 +135,7 @@ class Settlement:
         entry = self._finish(task, now_ns, "it ended")
         count = entry.spec.returns_count
         if count == len(values) == 1:
-            return [(object_id(task, 0), values[0])]
+            return [(ObjectId(task + FIRST_RESULT), values[0])]
         if len(values) == count:
             return [(object_id(task, index), value) for index, value in enumerate(values)]
         return [(object_id(task, index), values[0]) for index in range(count)]
