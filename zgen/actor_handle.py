@@ -12,13 +12,8 @@ from zgen.ids import ActorId, FunctionId, derive_task_id
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
 from zgen.limits import RETURNS_COUNT_MAX
-from zgen.remote_function import (
-    WINDOW,
-    RemoteFunction,
-    TaskOptions,
-    check_options,
-    positional_counts,
-)
+from zgen.options import WINDOW, TaskOptions, check_options
+from zgen.remote_function import RemoteFunction, positional_counts
 from zgen.runtime import process, start
 from zgen.slotted import slotted
 from zgen.wire.session import Address

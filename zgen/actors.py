@@ -21,7 +21,8 @@ from zgen.ids import NO_ACTOR, ActorId, derive_task_id, handle_object
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
 from zgen.limits import ACTOR_CALLS_COUNT_MAX, ASYNC_CALLS_COUNT_DEFAULT
-from zgen.remote_function import RemoteFunction, TaskOptions, check_options
+from zgen.options import TaskOptions, check_options
+from zgen.remote_function import RemoteFunction
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
 from zgen.wire.actor import ActorSettings

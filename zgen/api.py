@@ -11,7 +11,7 @@ from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed, value_of, wa
 from zgen.ids import ObjectId
 from zgen.io import clock, serializer
 from zgen.limits import SECOND
-from zgen.remote_function import UNIT, check_amount
+from zgen.options import UNIT, check_amount
 from zgen.runtime import process, start
 from zgen.runtime.process import Runtime
 from zgen.runtime.waits import CountWaiter, CrowdWaiter

@@ -79,9 +79,7 @@ class ProcessMachine:
             self._routes.update({**self.executor.handlers, CancelTask: self._on_cancel_task})
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             ev.Arrived: self._on_arrived,
-            ev.ConnectionUp: lambda e, now, out: self.session.on_connection_up(
-                e.peer, e.epoch, now, out
-            ),
+            ev.ConnectionUp: self._on_connection_up,
             ev.ConnectionLost: self._on_connection_lost,
             ev.TimerDue: self._on_timer,
             ev.InboxDrained: self._on_drained,
@@ -182,6 +180,9 @@ class ProcessMachine:
             gone = list(self._gone)
             self._gone.clear()
             self.owner.actors.on_handles_gone(gone, now_ns, out)  # arguments go with an actor
+
+    def _on_connection_up(self, event: ev.ConnectionUp, now_ns: int, out: list[Effect]) -> None:
+        self.session.on_connection_up(event.peer, event.epoch, now_ns, out)
 
     def _on_connection_lost(self, event: ev.ConnectionLost, now_ns: int, out: list[Effect]) -> None:
         self.session.on_connection_lost(event.peer, event.epoch, now_ns, out)

@@ -193,7 +193,7 @@ class StateReport:
             entry.retries_left,
             spec.parent,
             spec.actor,
-            self._owner.placement.worker_of(entry) or NOBODY,
+            entry.worker or NOBODY,
             _named(list(entry.missing)),
             bool(spec.method) and spec.creates_actor,
         )
@@ -214,7 +214,7 @@ class StateReport:
 
     def _stream_row(self, stream: StreamId, record: InStream) -> said.StreamSaid:
         entry = self._owner.tasks.entries.get(stream)
-        worker = self._owner.placement.worker_of(entry) if entry is not None else None
+        worker = entry.worker if entry is not None else None
         return said.StreamSaid(
             stream,
             record.name,

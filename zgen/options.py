@@ -1,0 +1,137 @@
+"""Options of tasks and their validation."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from zgen.limits import ITEMS_COUNT_MAX, MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
+from zgen.wire.lease import Shape
+
+#: Resources are counted in ten-thousandths.
+UNIT: Final = 10_000
+WINDOW: Final = "_generator_backpressure_num_objects"
+_MAY_BE_NONE: Final = ("num_returns", "num_cpus", "num_gpus", "memory", WINDOW)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """How a remote function is run.
+
+    Attributes:
+        num_returns: ``"streaming"``, ``"dynamic"`` for one reference to all that was yielded, a
+            number of results, or None for streaming where the function is a generator function and
+            1 elsewhere.
+        num_cpus: CPUs that it holds while it runs; 1 by default.
+        num_gpus: GPUs likewise.
+        memory: Bytes of memory likewise, as an accounting unit.
+        resources: Other resources likewise, by name.
+        max_retries: How often it may run again after a failure of the system; -1 for ever.
+        retry_exceptions: True, or the exception classes after which it may run again too.
+        name: What messages call it.
+        _generator_backpressure_num_objects: Items of a generator that may be there without being
+            taken by ``next``; more are not yielded before. None or -1 for any number.
+    """
+
+    num_returns: int | str | None = None
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    memory: float | None = None
+    resources: dict[str, float] = field(default_factory=dict)
+    max_retries: int = MAX_RETRIES_DEFAULT
+    retry_exceptions: bool | tuple[type[BaseException], ...] = False
+    name: str = ""
+    _generator_backpressure_num_objects: int | None = None
+
+    @property
+    def window(self) -> int:
+        """Items of a stream that may be there without being taken; 0 for any number."""
+        return min(max(self._generator_backpressure_num_objects or 0, 0), ITEMS_COUNT_MAX)
+
+
+def check_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return ``given`` options in the form in which ``TaskOptions`` keeps them.
+
+    Raises:
+        ValueError: An option is unknown, or its value is out of range.
+        TypeError: A value is of a wrong type.
+    """
+    checked = dict(given)
+    for name, value in given.items():
+        if name not in TaskOptions.__dataclass_fields__:
+            known = ", ".join(TaskOptions.__dataclass_fields__)
+            raise ValueError(f"unknown option {name!r} for a remote function; known are {known}")
+        if value is None and name not in _MAY_BE_NONE:
+            del checked[name]
+    for name in ("num_cpus", "num_gpus", "memory"):
+        if checked.get(name) is not None:
+            check_amount(name, checked[name])
+    if checked.get("resources") is not None:
+        if not isinstance(checked["resources"], dict):
+            raise TypeError(f"resources must be a dict, got {checked['resources']!r}")
+        for name, amount in checked["resources"].items():
+            check_amount(f"resources[{name!r}]", amount)
+            if name in ("CPU", "GPU", "memory"):
+                raise ValueError(f"resources[{name!r}]: use num_cpus, num_gpus or memory instead")
+    _check_num_returns(checked.get("num_returns"))
+    retries = checked.get("max_retries", 0)
+    if type(retries) is not int or retries < -1:
+        raise ValueError(f"max_retries must be an integer >= -1, got {retries!r}")
+    if "retry_exceptions" in checked:
+        checked["retry_exceptions"] = _check_retry_exceptions(checked["retry_exceptions"])
+    if not isinstance(checked.get("name", ""), str):
+        raise TypeError(f"name must be a string, got {checked['name']!r}")
+    _check_window(checked.get(WINDOW))
+    return checked
+
+
+def _check_window(value: Any) -> None:
+    if value == 0 and type(value) is int:
+        raise ValueError(f"{WINDOW}=0 is not allowed: nothing could ever be yielded; -1 is none")
+    if value is not None and (type(value) is not int or value < -1):
+        raise ValueError(f"{WINDOW} must be an integer >= 1, or -1 or None, got {value!r}")
+
+
+def check_amount(name: str, amount: Any) -> None:
+    """Check an amount of a resource.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is negative or finer than one ten-thousandth.
+    """
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+        raise TypeError(f"{name} must be a number, got {amount!r}")
+    if not 0 <= amount < 1 << 49:
+        raise ValueError(f"{name} must be at least 0, got {amount!r}")
+    if amount and round(amount * UNIT) == 0:
+        raise ValueError(f"{name}={amount!r} is finer than the smallest amount, 0.0001")
+
+
+def _check_num_returns(value: Any) -> None:
+    if value is None or value in ("streaming", "dynamic"):
+        return
+    if type(value) is not int:
+        raise ValueError(
+            f'num_returns must be "streaming", "dynamic" or an integer >= 0, got {value!r}'
+        )
+    if not 0 <= value <= RETURNS_COUNT_MAX:
+        raise ValueError(f"num_returns must be between 0 and {RETURNS_COUNT_MAX}, got {value}")
+
+
+def _check_retry_exceptions(value: Any) -> bool | tuple[type[BaseException], ...]:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, (list, tuple)) or not all(
+        isinstance(c, type) and issubclass(c, BaseException) for c in value
+    ):
+        raise TypeError(
+            f"retry_exceptions must be a bool or a list of exception classes, got {value!r}"
+        )
+    return tuple(value)
+
+
+def shape_of(options: TaskOptions) -> Shape:
+    """Return the resources of a task as a shape: whole ten-thousandths, zeroes left out."""
+    amounts = dict(options.resources)
+    amounts["CPU"] = 1 if options.num_cpus is None else options.num_cpus
+    amounts["GPU"] = options.num_gpus or 0
+    amounts["memory"] = options.memory or 0
+    return tuple(sorted((name, round(amount * UNIT)) for name, amount in amounts.items() if amount))
