@@ -253,6 +253,8 @@ STATE_ROWS_COUNT_MAX: Final = 10_000
 STATE_PART_COUNT_MAX: Final = 500
 #: Reasons told of one object.
 STATE_HOLDS_COUNT_MAX: Final = 16
+#: Objects that a row names of those that a task misses.
+MISSING_NAMED_COUNT_MAX: Final = 3
 #: A process that does not answer is waited for at most this long.
 STATE_PATIENCE_NS_MAX: Final = 60 * SECOND
 #: A node that gives up waiting for its processes has this long to say so.

@@ -19,7 +19,12 @@ from zgen.core.stream_in import InStream
 from zgen.core.task_table import Doing, TaskEntry
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ID_BYTES, NO_ACTOR, ActorId, ObjectId, PeerId, StreamId, item_ids, short
-from zgen.limits import STATE_HOLDS_COUNT_MAX, STATE_PART_COUNT_MAX, STATE_ROWS_COUNT_MAX
+from zgen.limits import (
+    MISSING_NAMED_COUNT_MAX,
+    STATE_HOLDS_COUNT_MAX,
+    STATE_PART_COUNT_MAX,
+    STATE_ROWS_COUNT_MAX,
+)
 from zgen.slotted import slotted
 from zgen.wire import state as said
 from zgen.wire.value import Stored, Value, is_error, size_bytes
@@ -39,8 +44,6 @@ ACTOR_STATES: Final = {
     Standing.RESTARTING: "RESTARTING",
     Standing.DEAD: "DEAD",
 }
-#: Objects that a row names of those that a task misses.
-_NAMED_COUNT_MAX: Final = 3
 
 
 @slotted
@@ -277,6 +280,6 @@ def _object_row(
 
 def _named(missing: list[ObjectId]) -> str:
     """Return what a task misses, for people."""
-    names = [name.hex() for name in missing[:_NAMED_COUNT_MAX]]
+    names = [name.hex() for name in missing[:MISSING_NAMED_COUNT_MAX]]
     more = len(missing) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")

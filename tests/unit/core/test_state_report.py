@@ -181,11 +181,11 @@ def test_work_holds_what_its_arguments_refer_to_and_functions_too() -> None:
 
 def test_what_waits_to_be_sent_holds_what_is_inside() -> None:
     bench = worker_bench()
-    pushed_to(bench, "t")
-    pushed_to(bench, "u")
+    for name in "tuv":
+        pushed_to(bench, name)
     bench.step(PutObject(X, b"x"))
     bench.step(TaskEnded(task("t"), 0, OUTCOME_VALUE, (NONE,)))
-    bench.step(TaskEnded(task("u"), 0, OUTCOME_VALUE, (nested(X),)))  # the line is busy
+    bench.step(TaskEnded(task("u"), 0, OUTCOME_VALUE, (nested(X),)))  # the line is busy, and v runs
     assert holds(bench) == (LOCAL, HoldSaid("inside a value", "what waits to be sent", 1))
 
 
