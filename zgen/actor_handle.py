@@ -16,6 +16,7 @@ from zgen.options import WINDOW, TaskOptions, check_options
 from zgen.remote_function import RemoteFunction, positional_counts
 from zgen.runtime import process, start
 from zgen.slotted import slotted
+from zgen.wire.schema import to_array
 from zgen.wire.session import Address
 from zgen.wire.task import STREAMING
 
@@ -313,7 +314,7 @@ class ActorHandle:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by id and description; it counts where it is unpickled."""
         creator = self._zgen_creator
-        where = (creator.peer, creator.incarnation, creator.endpoint)
+        where = to_array(creator)
         return _unpickled, (self._zgen_actor, where, self._zgen_description, self._zgen_ref)
 
     @property
@@ -328,7 +329,7 @@ def parts_of(handle: ActorHandle) -> tuple[ActorId, Address]:
 
 
 def _unpickled(
-    actor: ActorId, where: tuple[Any, int, str], description: bytes, ref: ObjectRef[None] | None
+    actor: ActorId, where: tuple[Any, ...], description: bytes, ref: ObjectRef[None] | None
 ) -> ActorHandle:
     return ActorHandle(actor, Address(*where), description, ref)
 

@@ -1,4 +1,4 @@
-"""`zgen node start / stop / status`, `zgen list`, `zgen memory`, `zgen clean`."""
+"""`zgen node start / stop / status`, `zgen keygen`, `zgen list`, `zgen memory`, `zgen clean`."""
 
 import argparse
 import json
@@ -9,7 +9,8 @@ from types import FrameType
 from typing import Any
 
 from zgen.exceptions import ZgenError
-from zgen.io import folders
+from zgen.io import folders, keys
+from zgen.io.exposure import Opening, check_opening
 from zgen.io.inquiry import query_node, query_state
 from zgen.io.release import PYTHON, RELEASE
 from zgen.io.spawn import (
@@ -55,6 +56,16 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument(
         "--object-spilling-directory", metavar="DIR", help="default: that of temporary files"
     )
+    start.add_argument(
+        "--listen", metavar="tcp://HOST:PORT", help="let other machines reach it here"
+    )
+    start.add_argument(
+        "--advertise", metavar="HOST", help="what they are told; default: where it listens"
+    )
+    start.add_argument("--key", metavar="FILE", help="the cluster's key; default: ZGEN_KEY")
+    start.add_argument(
+        "--insecure", action="store_true", help="let them in without a key, all of them"
+    )
     start.set_defaults(run=_start)
     stop = actions.add_parser("stop", help="stop the nodes that this user started")
     stop.set_defaults(run=_stop)
@@ -75,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
         )
         asks.add_argument("--json", action="store_true", help="for programs")
 
+    keygen = commands.add_parser("keygen", help="make the key that all nodes of a cluster share")
+    keygen.add_argument("file", metavar="FILE", help="a new file")
+    keygen.set_defaults(run=_keygen)
+
     clean = commands.add_parser("clean", help="end and remove what killed nodes left behind")
     clean.set_defaults(run=_clean)
     return parser
@@ -94,8 +109,26 @@ def _resources(text: str) -> dict[str, float]:
     return found
 
 
+def _opening(given: argparse.Namespace) -> Opening | None:
+    """Return how other machines reach the node, or None."""
+    if given.listen is None:
+        for name in ("advertise", "key", "insecure"):
+            if getattr(given, name):
+                raise ValueError(f"--{name} is of no use without --listen tcp://HOST:PORT")
+        return None
+    return check_opening(given.listen, given.advertise, given.key, given.insecure)
+
+
+def _keygen(given: argparse.Namespace) -> int:
+    """Write a fresh key."""
+    keys.generate().write(given.file)
+    print(f"{given.file}: who has this file is a member of the cluster and runs code on its nodes")
+    return 0
+
+
 def _start(given: argparse.Namespace) -> int:
     """Run a node until it ends by itself or a signal stops it."""
+    opening = _opening(given)
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -107,11 +140,14 @@ def _start(given: argparse.Namespace) -> int:
         given.resources,
         object_store_memory=given.object_store_memory,
         object_spilling_directory=given.object_spilling_directory,
+        opening=opening,
         embedded=False,
     )
     try:
         cpus = default_num_cpus() if given.num_cpus is None else given.num_cpus
         print(f"zgen node with {cpus:g} CPUs at {node.address.endpoint}")
+        if node.address.tcp:
+            print(f"other machines reach it at {_access(node.facts)}")
         print(f"folder: {node.folder}")
         print('join it with zgen.init(address="auto"); stop it with Ctrl-C or `zgen node stop`')
         sys.stdout.flush()
@@ -120,6 +156,14 @@ def _start(given: argparse.Namespace) -> int:
         return 0
     finally:
         node.stop()
+
+
+def _access(node: NodeFacts) -> str:
+    """Return where other machines reach a node, and what they need for it."""
+    if node.locked:
+        return f"{node.address.tcp} with its key"
+    red, plain = ("\033[31m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    return f"{node.address.tcp} {red}WITHOUT ANY KEY: whoever reaches it runs code here{plain}"
 
 
 def _stop(given: argparse.Namespace) -> int:
@@ -153,6 +197,8 @@ def _state(node: NodeFacts) -> dict[str, Any]:
     state = query_node(node.address, node.folder)
     return {
         **state,
+        "tcp": node.address.tcp,
+        "access": _access(node) if node.address.tcp else "",
         "folder": node.folder,
         "supervisor_pid": node.supervisor,
         "daemon_pid": node.daemon,
@@ -176,6 +222,8 @@ def _status_text(state: dict[str, Any]) -> str:
             by_state[entry["state"]] = by_state.get(entry["state"], 0) + 1
         told = ", ".join(f"{count} {name}" for name, count in sorted(by_state.items()))
         lines.append(f"  {kind:<10} {told or 'none'}")
+    if state["access"]:
+        lines.insert(1, f"  open at    {state['access']}")
     waiting = [lease for lease in state["leases"] if lease["waits_for"]]
     lines.extend(f"  waiting    {lease['what']}: {lease['waits_for']}" for lease in waiting[:10])
     return "\n".join(lines)

@@ -28,6 +28,11 @@
     │   ├── LocalProtocolError
     │   └── RemoteProtocolError
     ├── NodeStartError                a node could not be started or joined
+    │   ├── KeyFileError              the file of the cluster's key cannot be used
+    │   ├── UnlockedError             it would be open to others without a key
+    │   └── HandshakeError            a process at an address will not talk to this one
+    │       ├── WrongKeyError
+    │       └── VersionMismatchError
     ├── NestedRefError                what cannot lie inside a value; also a TypeError
     └── InternalError                 an invariant broke
 
@@ -595,6 +600,73 @@ class NodeStartError(ZgenError):
     """No node could be started or joined; the message says what its log said last."""
 
     may_have_run = False
+
+
+class KeyFileError(NodeStartError):
+    """The file that holds the cluster's key cannot be used.
+
+    Attributes:
+        path: The file.
+        reason: Why not.
+    """
+
+    def __init__(self, path: str = "", reason: str = "") -> None:
+        """Name the file and what is wrong with it."""
+        super().__init__()
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Name the file and what is wrong with it; never what is in it."""
+        return f"the key file {self.path} cannot be used: {self.reason}"
+
+
+class UnlockedError(NodeStartError):
+    """A node would have been open to other machines without a key.
+
+    Attributes:
+        listen: Where it would have listened.
+    """
+
+    def __init__(self, listen: str = "") -> None:
+        """Name the address."""
+        super().__init__()
+        self.listen = listen
+
+    def __str__(self) -> str:
+        """Say what to do next."""
+        return (
+            f"{self.listen} can be reached from other machines, and whoever reaches a node without "
+            "a key runs code on it: make a key with `zgen keygen FILE` and start every node with "
+            "--key FILE; or, in a network that only friends can reach, start it with --insecure"
+        )
+
+
+class HandshakeError(NodeStartError):
+    """No process at an address would talk to this one.
+
+    Attributes:
+        endpoint: The address.
+        reason: Why not, as far as this end can tell.
+    """
+
+    def __init__(self, endpoint: str = "", reason: str = "") -> None:
+        """Name the address and the reason."""
+        super().__init__()
+        self.endpoint = endpoint
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Name the address and the reason."""
+        return f"{self.endpoint} cannot be joined: {self.reason}"
+
+
+class WrongKeyError(HandshakeError):
+    """The two ends of a connection do not have the same key, or only one of them has one."""
+
+
+class VersionMismatchError(HandshakeError):
+    """The two ends of a connection run another zgen, Python or protocol."""
 
 
 class NestedRefError(ZgenError, TypeError):

@@ -42,6 +42,30 @@ FENCED_COUNT_MAX: Final = 65_536
 #: Messages that wait for a slow connection; what comes on top is lost as on a wire, and sent again.
 OUTBOX_COUNT_MAX: Final = 65_536
 
+# -- connections to other machines -----------------------------------------------------------------
+#: Bytes of the secret that the processes of a cluster share.
+KEY_BYTES: Final = 32
+#: A handshake that takes longer than this is given up, and its descriptor closed.
+HANDSHAKE_NS_MAX: Final = 3 * SECOND
+#: An idle connection is tried this often, and is lost when nothing comes for the second time.
+HEARTBEAT_NS: Final = 1 * SECOND
+HEARTBEAT_NS_MAX: Final = 3 * SECOND
+#: Connections that wait to be accepted.
+BACKLOG_COUNT: Final = 1024
+#: Sockets of one process.
+SOCKETS_COUNT_MAX: Final = 16_384
+#: Bytes of one part of a message over tcp: a stranger can make a process keep as many. Longer
+#: frames travel in several parts.
+TCP_PART_BYTES_MAX: Final = 1 << 20
+#: What encryption and framing add to a part, at most.
+TCP_PART_BYTES_ADDED_MAX: Final = 1 << 10
+#: Handshakes with one peer that fail in a row before it is said in the log.
+DIALS_REFUSED_TOLD_COUNT: Final = 3
+#: Who listens at an address says who it is within this time; or else what listens there is found
+#: out within that.
+DOORBELL_NS_MAX: Final = 1500 * MS
+GREETING_NS_MAX: Final = 1 * SECOND
+
 # -- wire ------------------------------------------------------------------------------------------
 #: Bytes of one message body, and of one buffer frame.
 BODY_BYTES_MAX: Final = 1 << 30

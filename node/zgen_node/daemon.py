@@ -35,8 +35,9 @@ from zgen.core.store_effects import (
     RestoreRegion,
     SpillRegion,
 )
+from zgen.exceptions import NodeStartError
 from zgen.ids import PeerId, short
-from zgen.io import folders
+from zgen.io import exposure, folders, keys
 from zgen.io.loop import Loop
 from zgen.io.mailbox import Mailbox
 from zgen.io.recorder import recorder_from_environment
@@ -69,7 +70,12 @@ def run(config: DaemonConfig, link: ZygoteLink, supervisor: int, ready_fd: int) 
         ready_fd: Where to tell that the node is ready; closed after that.
     """
     _raise_descriptor_limit()
-    daemon = Daemon(config, supervisor, ready_fd)
+    try:
+        daemon = Daemon(config, supervisor, ready_fd)
+    except NodeStartError as error:
+        with suppress(OSError):  # the starter is gone
+            os.write(ready_fd, json.dumps({"error": str(error)}).encode() + b"\n")
+        return 1
     try:
         daemon.serve(link)
     except Exception:
@@ -102,7 +108,13 @@ class Daemon:
         self._found_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._performing = False
         endpoint = folders.endpoint_of(config.folder, config.peer)
-        self._address = Address(PeerId(config.peer), INCARNATION, endpoint)
+        address = Address(PeerId(config.peer), INCARNATION, endpoint)
+        self._exposure = _exposure_of(config)
+        mailbox = Mailbox(endpoint, self._exposure)
+        if self._exposure is not None:
+            exposure.publish(config.folder, self._exposure)
+            address = self._exposure.told(address, mailbox.tcp_port)
+        self._address = address
         self._total = shape_of(config.resources)
         identity = Identity(self._address, PYTHON, RELEASE)
         self._store_bytes = config.store_bytes or default_store_bytes()
@@ -112,9 +124,7 @@ class Daemon:
             self._address.peer,
             f"NodeMachine({identity!r}, {self._total!r}, {config.prestart}, {self._store_bytes})",
         )
-        self._loop = Loop(
-            machine, Mailbox(endpoint), self._perform, self._perform_inside, self._recorder
-        )
+        self._loop = Loop(machine, mailbox, self._perform, self._perform_inside, self._recorder)
         self._logs = Logs(self._loop, self._post)
         self._processes = Processes(
             config.folder,
@@ -159,6 +169,9 @@ class Daemon:
             "peer": self._address.peer.hex(),
             "incarnation": self._address.incarnation,
             "endpoint": self._address.endpoint,
+            "tcp": self._address.tcp,
+            "machine": self._address.machine.hex(),
+            "locked": self._exposure is not None and self._exposure.key is not None,
             "supervisor": self._supervisor,
             "daemon": os.getpid(),
             "embedded": self._config.embedded,
@@ -261,6 +274,13 @@ class Daemon:
                 self.failed = self._done = True
             case _:
                 raise AssertionError(f"node {short(self._address.peer)} cannot do {effect}")
+
+
+def _exposure_of(config: DaemonConfig) -> exposure.Exposure | None:
+    if config.listen is None:
+        return None
+    key = None if config.key_file is None else keys.load(config.key_file)
+    return exposure.exposure_of(config.listen, config.advertise, key)
 
 
 def shape_of(resources: dict[str, float]) -> Shape:

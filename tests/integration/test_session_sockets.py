@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import Final, cast
 
 import pytest
@@ -15,6 +16,8 @@ from zgen.core.effects import Effect, Transmit
 from zgen.core.events import Event
 from zgen.core.identity import Identity
 from zgen.ids import ID_BYTES, FunctionId, PeerId
+from zgen.io.exposure import Exposure
+from zgen.io.keys import ClusterKey, generate
 from zgen.io.loop import Loop
 from zgen.io.mailbox import Mailbox
 from zgen.io.release import PYTHON, RELEASE
@@ -69,13 +72,27 @@ def address_behind(relay: Relay) -> Address:
     return Address(PeerId(os.urandom(ID_BYTES)), 1, relay.endpoint)
 
 
+def plain() -> tuple[Mailbox, str]:
+    mailbox = Mailbox("tcp://127.0.0.1:*")
+    return mailbox, mailbox.endpoint
+
+
+def locked(key: ClusterKey, folder: Path) -> tuple[Mailbox, str]:
+    exposure = Exposure("127.0.0.1", "*", "127.0.0.1", b"", key)
+    mailbox = Mailbox(f"ipc://{folder}/{os.urandom(4).hex()}", exposure)
+    return mailbox, f"tcp://127.0.0.1:{mailbox.tcp_port}"
+
+
 @pytest.mark.integration
-def test_a_session_loses_and_repeats_nothing_when_its_connection_is_cut_twenty_times() -> None:
-    here, there = Mailbox("tcp://127.0.0.1:*"), Mailbox("tcp://127.0.0.1:*")
-    with (
-        Relay(there.endpoint, CUT_AFTER_BYTES, CUTS) as forth,
-        Relay(here.endpoint) as back,
-    ):
+@pytest.mark.parametrize("how", ["plain", "locked"])
+def test_a_session_loses_and_repeats_nothing_when_its_connection_is_cut_twenty_times(
+    how: str, tmp_path: Path
+) -> None:
+    key = generate()
+    (here, here_at), (there, there_at) = [
+        plain() if how == "plain" else locked(key, tmp_path) for _ in range(2)
+    ]
+    with Relay(there_at, CUT_AFTER_BYTES, CUTS) as forth, Relay(here_at) as back:
         sent = Sent()
         speaker = Mouth(Identity(address_behind(back), PYTHON, RELEASE))
         target = address_behind(forth)

@@ -26,6 +26,8 @@ ONLY_IN = {
         "zgen/io/mailbox.py",
         "zgen/io/loop.py",
         "zgen/io/security.py",
+        "zgen/io/sockets.py",
+        "zgen/io/tcp_inbox.py",
         "node/zgen_node/io/transfer.py",
     ],
     "time": ["zgen/io/clock.py"],

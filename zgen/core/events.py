@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from zgen.core.actor_events import ActorEvent
 from zgen.core.cancel_words import CancelRequested
+from zgen.core.handshake_events import HandshakeEvent
 from zgen.core.state_words import AskState
 from zgen.core.store_events import StoreEvent
 from zgen.core.task_spec import TaskSpec
@@ -358,6 +359,7 @@ class LinesFlushed:
 Event: TypeAlias = (
     StoreEvent
     | ActorEvent
+    | HandshakeEvent
     | Arrived
     | ConnectionUp
     | ConnectionLost

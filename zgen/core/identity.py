@@ -1,11 +1,12 @@
 """Who a process is, what it says on a new connection, and what is known of one that ended."""
 
 from zgen.core.effects import PushToken
+from zgen.core.marks import reached
 from zgen.ids import PeerId
 from zgen.slotted import slotted
 from zgen.wire.codec import FLAG_BODY, FLAG_UNSEQUENCED, encode, encode_header
 from zgen.wire.schema import VERSION_MAX, VERSION_MIN
-from zgen.wire.session import Address, Hello
+from zgen.wire.session import ANYBODY, Address, Hello
 
 
 @slotted
@@ -35,6 +36,18 @@ class Identity:
             self.release,
         )
         return [encode_header(FLAG_BODY | FLAG_UNSEQUENCED, 0, 0), *encode(hello)]
+
+    def inbox_of(self, address: Address) -> str:
+        """Return the inbox of ``address`` that this process dials."""
+        return address.as_seen_from(self.address.machine)
+
+    def is_meant(self, hello: Hello) -> bool:
+        """Return whether ``hello`` is for this life of this process, or for whoever is here."""
+        if hello.to == ANYBODY:
+            reached("hello to whoever is there")
+            return True
+        me = self.address
+        return (hello.to, hello.to_incarnation) == (me.peer, me.incarnation)
 
     def mismatch(self, hello: Hello) -> str:
         """Return why the sender of ``hello`` and this process cannot work together, or nothing."""

@@ -16,6 +16,7 @@ from zgen.core.cancel_words import CancelRequested
 from zgen.core.deadlines import Deadlines, earliest, shared_alarm
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
+from zgen.core.handshake_events import HandshakeFailed, StrangersRefused
 from zgen.core.holds import Reason
 from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
@@ -81,6 +82,8 @@ class ProcessMachine:
             ev.Arrived: self._on_arrived,
             ev.ConnectionUp: self._on_connection_up,
             ev.ConnectionLost: self._on_connection_lost,
+            HandshakeFailed: self.session.on_handshake_failed,
+            StrangersRefused: lambda e, now, out: self.session.refusals.strangers(e, out),
             ev.TimerDue: self._on_timer,
             ev.InboxDrained: self._on_drained,
             ev.Leave: lambda e, now, out: self.session.leave(e.reason, now, out),

@@ -26,9 +26,11 @@ from zgen.core.effects import (
     Report,
     Transmit,
 )
+from zgen.core.handshake_events import HandshakeFailed
 from zgen.core.identity import Gone, Identity
 from zgen.core.line import Line
 from zgen.core.marks import reached
+from zgen.core.refusals import Refusals
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
 from zgen.limits import (
@@ -69,6 +71,7 @@ class Session:
     Attributes:
         deadlines: What to do when, by peer.
         counts: How often what was dropped, by reason.
+        refusals: Handshakes that failed.
     """
 
     def __init__(self, identity: Identity) -> None:
@@ -76,6 +79,7 @@ class Session:
         self.identity = identity
         self.deadlines: Deadlines[tuple[PeerId, Due]] = Deadlines()
         self.counts: dict[str, int] = {}
+        self.refusals = Refusals()
         #: Peer -> its line. Added by ``dial`` and by a hello; removed by ``forget``.
         self._lines: dict[PeerId, Line] = {}
         #: Routing id -> peer. Added by a hello; removed by a newer hello of that peer and by
@@ -139,6 +143,7 @@ class Session:
         if line is None or epoch != line.epoch:
             return
         line.on_up()
+        self.refusals.forget(peer)
         out.append(self._hello(line))
         for kept in line.kept:
             if kept.sent_ns is not None:
@@ -148,6 +153,12 @@ class Session:
             self.deadlines.set((peer, Due.RESEND), now_ns + line.resend_wait_ns)
         elif line.acks_owed:
             self.deadlines.set_if_unset((peer, Due.ACK), now_ns + ACK_DELAY_NS)
+
+    def on_handshake_failed(self, event: HandshakeFailed, now_ns: int, out: list[Effect]) -> None:
+        """Note why a connection will be lost."""
+        line = self._lines.get(event.peer)
+        if line is not None and event.epoch == line.epoch:
+            self.refusals.dial_failed(event, self.identity.inbox_of(line.address), out)
 
     def on_connection_lost(self, peer: PeerId, epoch: int, now_ns: int, out: list[Effect]) -> None:
         """Dial again after a pause, unless the peer took its leave."""
@@ -236,6 +247,7 @@ class Session:
         if line is None:
             return None
         self._fence(peer, line.address.incarnation)
+        self.refusals.forget(peer)
         self.closing.pop(peer, None)
         self._connections = {c: p for c, p in self._connections.items() if p != peer}
         for due in Due:
@@ -295,7 +307,8 @@ class Session:
     def _open(self, line: Line, out: list[Effect]) -> None:
         line.epoch += 1
         line.up = False
-        out.append(OpenConnection(line.address.peer, line.address.endpoint, line.epoch))
+        inbox = self.identity.inbox_of(line.address)
+        out.append(OpenConnection(line.address.peer, inbox, line.epoch))
 
     def _hello(self, line: Line) -> Transmit:
         frames = self.identity.hello_to(line.address, line.epoch)
@@ -330,14 +343,14 @@ class Session:
 
     def _on_hello(self, connection: bytes, hello: Hello, out: list[Effect]) -> Gone | None:
         me, sender = self.identity, hello.sender
-        if hello.to != me.address.peer or hello.to_incarnation != me.address.incarnation:
+        if not me.is_meant(hello):
             raise RemoteProtocolError("hello for somebody else")
         line = self._lines.get(sender.peer)
         newest = line.address.incarnation if line is not None else 0
         if self.is_fenced(sender.peer, sender.incarnation) or sender.incarnation < newest:
             reached("hello of the dead refused")
             raise RemoteProtocolError("hello of a life that was declared dead")
-        mismatch = self.identity.mismatch(hello)
+        mismatch = me.mismatch(hello)
         gone = None
         if line is not None and sender.incarnation > newest:
             reached("hello of a newer life")
@@ -347,7 +360,7 @@ class Session:
             line = self._lines[sender.peer] = Line(sender)
             self._open(line, out)  # also after a mismatch, so that the other side can name it too
         if mismatch:
-            out.append(Report("error", f"{sender.endpoint} was refused: {mismatch}"))
+            out.append(Report("error", f"{me.inbox_of(sender)} was refused: {mismatch}"))
             raise RemoteProtocolError(mismatch)
         line.closing_seen_ns = None  # the last words of the dead may follow on this connection
         if hello.epoch >= line.hello_epoch:

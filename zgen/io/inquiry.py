@@ -15,6 +15,7 @@ from zgen.core.events import (
     Leave,
     TimerDue,
 )
+from zgen.core.handshake_events import HandshakeFailed
 from zgen.core.identity import Identity
 from zgen.core.session import Session
 from zgen.exceptions import NodeStartError, RemoteProtocolError
@@ -66,6 +67,8 @@ class Inquiry:
                 self._session.on_connection_lost(peer, epoch, now_ns, out)
             case Arrived(connection, frames):
                 self._on_arrived(connection, frames, now_ns, out)
+            case HandshakeFailed():
+                self._session.on_handshake_failed(event, now_ns, out)
             case TimerDue():
                 self._session.on_timer(now_ns, out)
             case Leave(reason):
@@ -133,7 +136,7 @@ def _ask(
     question: QueryNode | ListState, node: Address, folder: str, timeout_s: float
 ) -> list[Any]:
     me = Address(PeerId(os.urandom(ID_BYTES)), 1, "")
-    me = Address(me.peer, 1, endpoint_of(folder, me.peer))
+    me = Address(me.peer, 1, endpoint_of(folder, me.peer), machine=node.machine)
     machine = Inquiry(Identity(me, PYTHON, RELEASE), question)
     left = Waiter()
 

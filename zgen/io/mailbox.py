@@ -1,4 +1,4 @@
-"""One ROUTER inbox, one DEALER outbox per peer, high-water policy, monitor → events.
+"""ROUTER inboxes, one DEALER outbox per peer, high-water policy, monitor → events.
 
 Rules of this file: it moves frames and tells of connections; it decides nothing. The inbox and the
 monitors belong to the receive lock, every outbox to the process lock (see ``io/loop.py``); what
@@ -21,22 +21,26 @@ from typing import Any, Final
 import zmq
 
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event
+from zgen.core.handshake_events import HandshakeFailed
 from zgen.ids import PeerId
-from zgen.limits import OUTBOX_COUNT_MAX
+from zgen.io.exposure import Exposure
+from zgen.io.security import Lock
+from zgen.io.sockets import descriptor, new_socket, read_monitor, send, split, watch_monitor
+from zgen.io.tcp_inbox import TcpInbox, refusal_of
+from zgen.limits import BACKLOG_COUNT, OUTBOX_COUNT_MAX, SOCKETS_COUNT_MAX
 from zgen.slotted import slotted
 
 _MONITORED: Final = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_CLOSED
     | zmq.EVENT_DISCONNECTED
 )
-_HANDSHAKE_IVL_MS: Final = 3_000
-_BACKLOG_COUNT: Final = 1_024
-_SOCKETS_COUNT_MAX: Final = 16_384
-_HEARTBEAT_IVL_MS: Final = 1_000
-_HEARTBEAT_TIMEOUT_MS: Final = 3_000
+#: What is ever dialled: a peer that names something else gets no connection.
+_DIALLED: Final = ("ipc://", "tcp://")
+_TCP: Final = "tcp://"
 
 
 @slotted
@@ -52,6 +56,7 @@ class _Outbox:
         monitor_fd: Descriptor of the PAIR.
         waiting: Messages that it would not take yet.
         watched: Whether its descriptor is in the poll set.
+        far: Whether it goes over tcp, where long frames leave in parts.
     """
 
     peer: PeerId
@@ -62,33 +67,54 @@ class _Outbox:
     monitor_fd: int
     waiting: deque[list[bytes]] = field(default_factory=deque)
     watched: bool = False
+    far: bool = False
 
 
 class Mailbox:
-    """The sockets of one process."""
+    """The sockets of one process.
 
-    def __init__(self, endpoint: str) -> None:
+    Attributes:
+        endpoint: The inbox, as ZeroMQ names it.
+        tcp_port: Port of the inbox for other machines; 0 if there is none.
+    """
+
+    def __init__(self, endpoint: str, exposure: Exposure | None = None) -> None:
         """Bind the inbox at ``endpoint``, for example ``ipc://…``.
+
+        Args:
+            endpoint: Where.
+            exposure: How other machines reach it too; None if they do not.
 
         Raises:
             zmq.ZMQError: The endpoint cannot be bound.
+            NodeStartError: Other machines cannot reach it as they should.
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._context.set(zmq.MAX_SOCKETS, _SOCKETS_COUNT_MAX)
-        self._inbox = self._socket(zmq.ROUTER)
-        self._inbox.setsockopt(zmq.BACKLOG, _BACKLOG_COUNT)
-        self._inbox.bind(endpoint)
+        self._context.set(zmq.MAX_SOCKETS, SOCKETS_COUNT_MAX)
+        self._lock = Lock(exposure.key) if exposure is not None and exposure.key else None
+        try:
+            self._far = None if exposure is None else TcpInbox(self._context, exposure, self._lock)
+            self.tcp_port = 0 if self._far is None else self._far.port
+            self._inbox = new_socket(self._context, zmq.ROUTER)
+            self._inbox.setsockopt(zmq.BACKLOG, BACKLOG_COUNT)
+            self._inbox.bind(endpoint)
+        except BaseException:
+            self._context.destroy(0)
+            raise
         self.endpoint = self._inbox.getsockopt_string(zmq.LAST_ENDPOINT)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
         self._epoll.register(self._wake_fd, select.EPOLLIN)
-        self._inbox_fd = _descriptor(self._inbox)
+        self._inbox_fd = descriptor(self._inbox)
         self._epoll.register(self._inbox_fd, select.EPOLLIN)
         #: Peer -> open connection. Process lock. Added by ``open_connection``; removed by
         #: ``close_connection``.
         self._outboxes: dict[PeerId, _Outbox] = {}
         #: Descriptor -> what to do when it is readable. Receive lock.
         self._readable: dict[int, Callable[[], None]] = {self._wake_fd: self._on_woken}
+        for fd, on_readable in [] if self._far is None else self._far.readers():
+            self._epoll.register(fd, select.EPOLLIN)
+            self._readable[fd] = on_readable
         #: Changes of the poll set asked for under the process lock, done under the receive lock.
         self._handed_over: deque[Callable[[], None]] = deque()
         #: Connection events found by monitors and not collected yet. Receive lock.
@@ -105,20 +131,39 @@ class Mailbox:
         old = self._outboxes.pop(peer, None)
         if old is not None:
             self._retire(old)
-        outbox = self._socket(zmq.DEALER)
-        outbox.setsockopt(zmq.IMMEDIATE, 1)
-        outbox.setsockopt(zmq.RECONNECT_IVL, -1)
-        self._monitor_count += 1
-        address = f"inproc://monitor-{self._monitor_count}"
-        outbox.monitor(address, _MONITORED)
-        monitor = self._context.socket(zmq.PAIR)
-        monitor.setsockopt(zmq.LINGER, 0)
-        monitor.connect(address)
+        try:
+            self._open(peer, endpoint, epoch)
+        except zmq.ZMQError:  # no such address, or no descriptor is left
+            self._hand_over(lambda: self._found.append(ConnectionLost(peer, epoch)))
+
+    def _open(self, peer: PeerId, endpoint: str, epoch: int) -> None:
+        if not endpoint.startswith(_DIALLED):
+            raise zmq.ZMQError(zmq.EPROTONOSUPPORT)
+        outbox = new_socket(self._context, zmq.DEALER)
+        monitor: zmq.Socket[bytes] | None = None
+        try:
+            outbox.setsockopt(zmq.IMMEDIATE, 1)
+            outbox.setsockopt(zmq.RECONNECT_IVL, -1)
+            far = endpoint.startswith(_TCP)
+            if far:
+                outbox.setsockopt(zmq.TCP_KEEPALIVE, 1)
+                outbox.setsockopt(zmq.IPV6, int("[" in endpoint))
+                if self._lock is not None:
+                    self._lock.open(outbox)
+            self._monitor_count += 1
+            address = f"inproc://monitor-{self._monitor_count}"
+            monitor = watch_monitor(self._context, outbox, address, _MONITORED)
+            outbox.connect(endpoint)
+        except zmq.ZMQError:
+            outbox.disable_monitor()
+            outbox.close(0)
+            if monitor is not None:
+                monitor.close(0)
+            raise
         opened = self._outboxes[peer] = _Outbox(
-            peer, epoch, outbox, monitor, _descriptor(outbox), _descriptor(monitor)
+            peer, epoch, outbox, monitor, descriptor(outbox), descriptor(monitor), far=far
         )
         self._hand_over(partial(self._watch_monitor, opened))
-        outbox.connect(endpoint)
 
     def close_connection(self, peer: PeerId, epoch: int) -> None:
         """Close the connection of this epoch, if it is still the open one."""
@@ -132,12 +177,14 @@ class Mailbox:
         outbox = self._outboxes.get(peer)
         if outbox is None or outbox.epoch != epoch:
             return
+        if outbox.far:
+            frames = split(frames)
         if outbox.waiting:
             if len(outbox.waiting) < OUTBOX_COUNT_MAX:
                 outbox.waiting.append(frames)
             return
         try:
-            _send(outbox.socket, frames)
+            send(outbox.socket, frames)
         except zmq.Again:
             outbox.waiting.append(frames)
             if not outbox.watched:
@@ -156,7 +203,7 @@ class Mailbox:
                 # Takes in the commands that made the descriptor readable.
                 outbox.socket.getsockopt(zmq.EVENTS)
                 while outbox.waiting:
-                    _send(outbox.socket, outbox.waiting[0])
+                    send(outbox.socket, outbox.waiting[0])
                     outbox.waiting.popleft()
             except zmq.Again:
                 continue
@@ -171,6 +218,8 @@ class Mailbox:
         while self._handed_over:
             self._handed_over.popleft()()
         there = self._inbox_pending or bool(self._found or self.writable)
+        if self._far is not None:
+            there = there or self._far.pending
         ready = self._epoll.poll(0 if there else timeout_s)
         for fd, _ in ready:
             if fd == self._inbox_fd:
@@ -180,14 +229,19 @@ class Mailbox:
         return there or bool(ready)
 
     def look(self) -> None:
-        """Look into the inbox at the next ``collect``, though nothing said that it has any."""
+        """Look into the inboxes at the next ``collect``, though nothing said that they have any."""
         self._inbox_pending = True
+        if self._far is not None:
+            self._far.pending = True
 
     def collect(self, count_max: int) -> tuple[list[Event], bool]:
         """Return up to ``count_max`` events, and whether nothing is left in the inbox."""
         events, self._found = self._found, []
+        drained = True
+        if self._far is not None:
+            drained = self._collect_far(events, count_max // 2)
         if not self._inbox_pending:
-            return events, True
+            return events, drained
         inbox = self._inbox
         try:
             while True:
@@ -207,7 +261,7 @@ class Mailbox:
         except zmq.Again:
             pass  # it was woken for a command
         self._inbox_pending = False
-        return events, True
+        return events, drained
 
     def watch(self, fd: int, on_readable: Callable[[], None]) -> None:
         """Call ``on_readable`` when ``fd`` is readable; from any thread."""
@@ -241,6 +295,8 @@ class Mailbox:
             outbox.monitor.close(0)
         self._outboxes.clear()
         self._inbox.close(0)
+        if self._far is not None:
+            self._far.close()
         self._end_context()
         self._epoll.close()
         os.close(self._wake_fd)
@@ -254,13 +310,18 @@ class Mailbox:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _socket(self, kind: int) -> "zmq.Socket[bytes]":
-        made = self._context.socket(kind)
-        made.setsockopt(zmq.LINGER, 0)
-        made.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_IVL_MS)
-        made.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_IVL_MS)
-        made.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
-        return made
+    def _collect_far(self, events: list[Event], count_max: int) -> bool:
+        """Add what came from other machines; return whether nothing is left there.
+
+        They get a part of each look, so that who floods them does not keep this machine's waiting.
+        """
+        far = self._far
+        if far is None:
+            return True
+        events.extend(far.take_refusals())
+        if far.pending:
+            far.collect(events, count_max)
+        return not far.pending
 
     def _hand_over(self, change: Callable[[], None]) -> None:
         self._handed_over.append(change)
@@ -302,16 +363,15 @@ class Mailbox:
         monitor = outbox.monitor
         if monitor.closed:
             return
-        while True:
-            try:
-                told, _ = monitor.recv_multipart(zmq.NOBLOCK)
-            except zmq.ZMQError:
-                return
-            event = int.from_bytes(told[:2], "little")
+        while (told := read_monitor(monitor)) is not None:
+            event, value = told
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._found.append(ConnectionUp(outbox.peer, outbox.epoch))
-            else:
-                self._found.append(ConnectionLost(outbox.peer, outbox.epoch))
+                continue
+            why = refusal_of(event, value)
+            if why is not None and outbox.far:
+                self._found.append(HandshakeFailed(outbox.peer, outbox.epoch, why))
+            self._found.append(ConnectionLost(outbox.peer, outbox.epoch))
 
     def _on_woken(self) -> None:
         try:
@@ -320,33 +380,14 @@ class Mailbox:
             return
 
 
-def _descriptor(socket: "zmq.Socket[Any]") -> int:
-    fd = socket.getsockopt(zmq.FD)
-    assert isinstance(fd, int)
-    return fd
-
-
 def _ignore() -> None:
     """A descriptor that was forgotten in the same round."""
 
 
 #: Plain numbers and the compiled method: flags of an enum class and the wrapper above it cost more
-#: than the send.
+#: than the receiving.
 _LAST: Final = int(zmq.NOBLOCK)
-_MORE: Final = int(zmq.NOBLOCK) | int(zmq.SNDMORE)
 _EVENTS: Final = int(zmq.EVENTS)
 _READABLE: Final = int(zmq.POLLIN)
-_send_frame: Final = zmq.backend.Socket.send
 _receive_frame: Final[Callable[..., Any]] = zmq.backend.Socket.recv
 _option: Final[Callable[..., Any]] = zmq.backend.Socket.get
-
-
-def _send(socket: "zmq.Socket[Any]", frames: list[bytes]) -> None:
-    """Send all frames of a message, or none.
-
-    Raises:
-        zmq.Again: The connection takes nothing now; only before the first frame.
-    """
-    last = len(frames) - 1
-    for index, frame in enumerate(frames):
-        _send_frame(socket, frame, _LAST if index == last else _MORE)

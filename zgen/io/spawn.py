@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from zgen.exceptions import NodeStartError
-from zgen.ids import ID_BYTES, PeerId
+from zgen.ids import ID_BYTES
 from zgen.io import folders
 from zgen.io.clock import now_ns
+from zgen.io.exposure import CLOSED, Opening, address_in
 from zgen.io.unlinked import open_unlinked
 from zgen.limits import MS, NODE_START_NS, SECOND, STORE_BYTES_MIN
 from zgen.slotted import slotted
@@ -44,6 +45,7 @@ class NodeFacts:
         supervisor: Process id.
         daemon: Process id.
         embedded: Whether it belongs to one driver.
+        locked: Whether other machines need a key to reach it; False if none reaches it.
         release: Version of zgen that it runs.
         python: ``major.minor`` that it runs.
     """
@@ -53,6 +55,7 @@ class NodeFacts:
     supervisor: int
     daemon: int
     embedded: bool
+    locked: bool
     release: str
     python: str
 
@@ -121,6 +124,7 @@ def start_node(
     *,
     object_store_memory: int | None = None,
     object_spilling_directory: str | None = None,
+    opening: Opening | None = None,
     embedded: bool = True,
     worker_main: str = WORKER_MAIN,
     prestart: bool = True,
@@ -135,6 +139,7 @@ def start_node(
             the memory that it may use.
         object_spilling_directory: Where those go that it has no room for; by default the folder of
             temporary files.
+        opening: How other machines reach it; by default they do not.
         embedded: False for one that drivers find by ``find_node``.
         worker_main: ``module:function`` that its workers run.
         prestart: Whether it starts workers before they are asked for.
@@ -157,6 +162,7 @@ def start_node(
         "prestart": prestart,
         "store_bytes": _store_bytes(object_store_memory),
         "spill_folder": _spill_folder(object_spilling_directory),
+        **(CLOSED if opening is None else opening).facts(),
     }
     log_fd = os.memfd_create("zgen-log", os.MFD_CLOEXEC) if embedded else os.dup(2)
     try:
@@ -353,16 +359,8 @@ def _await_ready(
 
 
 def _facts_of(said: dict[str, Any]) -> NodeFacts:
-    address = Address(PeerId(bytes.fromhex(said["peer"])), said["incarnation"], said["endpoint"])
-    return NodeFacts(
-        address,
-        said["folder"],
-        said["supervisor"],
-        said["daemon"],
-        said["embedded"],
-        said["release"],
-        said["python"],
-    )
+    names = ("folder", "supervisor", "daemon", "embedded", "locked", "release", "python")
+    return NodeFacts(address_in(said), *(said[name] for name in names))
 
 
 def _log_tail(folder: str, log_fd: int) -> str:

@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -31,6 +32,7 @@ from zgen.core.process import ProcessMachine
 from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
 from zgen.ids import NO_STREAM, JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
+from zgen.io.exposure import find as find_exposure
 from zgen.io.interrupts import Interrupts
 from zgen.io.loop import Loop
 from zgen.io.recorder import recorder_from_environment
@@ -98,6 +100,14 @@ class Runtime:
         interrupts: Interrupts | None = None,
     ) -> None:
         """Bind the inbox and start; ``marks_fd`` makes it a worker, ``interrupts`` a driver."""
+        from zgen.io.mailbox import Mailbox  # ZeroMQ is loaded here, not with the package
+
+        exposure = find_exposure(folder)
+        self._mailbox = Mailbox(identity.address.endpoint, exposure)
+        if exposure is not None:
+            identity = replace(
+                identity, address=exposure.told(identity.address, self._mailbox.tcp_port)
+            )
         self.machine = ProcessMachine(identity, executes=marks_fd is not None)
         self.waits = Waits(self.machine.owner)
         self.bells = Bells()
@@ -117,9 +127,6 @@ class Runtime:
             identity.address.peer,
             f"ProcessMachine({identity!r}, executes={marks_fd is not None})",
         )
-        from zgen.io.mailbox import Mailbox  # ZeroMQ is loaded here, not with the package
-
-        self._mailbox = Mailbox(identity.address.endpoint)
         self.loop = Loop(
             self.machine, self._mailbox, self._perform, self._perform_inside, self._recorder
         )

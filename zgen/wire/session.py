@@ -1,6 +1,8 @@
 """`Hello Goodbye`: who speaks on a connection, and that it ends."""
 
-from zgen.ids import PeerId
+from typing import Final
+
+from zgen.ids import ID_BYTES, PeerId
 from zgen.wire.schema import message, record
 
 
@@ -12,11 +14,23 @@ class Address:
         peer: The process.
         incarnation: Which life of it, from 1.
         endpoint: Its inbox, as a ZeroMQ endpoint.
+        tcp: Its inbox for other machines; empty if it has none.
+        machine: Which machine it runs on, as its processes tell; empty if it has no other inbox.
     """
 
     peer: PeerId
     incarnation: int
     endpoint: str
+    tcp: str = ""
+    machine: bytes = b""
+
+    def as_seen_from(self, machine: bytes) -> str:
+        """Return the inbox that a process on ``machine`` dials."""
+        return self.tcp if self.tcp and machine != self.machine else self.endpoint
+
+
+#: Whoever is there: a first hello to an inbox of which nothing more is known.
+ANYBODY: Final = PeerId(bytes(ID_BYTES))
 
 
 @message(0x01)
@@ -27,7 +41,7 @@ class Hello:
 
     Attributes:
         sender: Who speaks.
-        to: Process meant.
+        to: Process meant, or ``ANYBODY``, in any life.
         to_incarnation: Life of it that is meant.
         epoch: Number of this connection among the sender's to this receiver, from 1.
         version_min: Oldest protocol version spoken.

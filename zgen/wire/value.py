@@ -304,9 +304,10 @@ def _pack_refs(refs: tuple[NestedRef, ...]) -> bytes:
     parts = [_COUNT.pack(len(refs))]
     for ref in refs:
         owner = ref.owner
-        endpoint = owner.endpoint.encode()
-        parts.append(_REF.pack(ref.object, owner.peer, owner.incarnation, len(endpoint)))
-        parts.append(endpoint)
+        where = owner.endpoint.encode(), owner.tcp.encode(), owner.machine
+        lengths = [len(part) for part in where]
+        parts.append(_REF.pack(ref.object, owner.peer, owner.incarnation, *lengths))
+        parts.extend(where)
     return b"".join(parts)
 
 
@@ -317,21 +318,26 @@ def _unpack_refs(packed: bytes) -> tuple[tuple[NestedRef, ...], bytes]:
         (count,) = _COUNT.unpack_from(packed)
         at = _COUNT.size
         for _ in range(count):
-            name, peer, incarnation, length = _REF.unpack_from(packed, at)
-            at += _REF.size + length
+            name, peer, incarnation, *lengths = _REF.unpack_from(packed, at)
+            at += _REF.size
+            where: list[bytes] = []
+            for length in lengths:
+                where.append(packed[at : at + length])
+                at += length
             if at > len(packed):
                 raise struct.error("an endpoint")
-            endpoint = packed[at - length : at].decode()
-            refs.append(NestedRef(ObjectId(name), Address(PeerId(peer), incarnation, endpoint)))
+            endpoint, tcp, machine = where
+            owner = Address(PeerId(peer), incarnation, endpoint.decode(), tcp.decode(), machine)
+            refs.append(NestedRef(ObjectId(name), owner))
     except (struct.error, UnicodeDecodeError) as error:
         raise RemoteProtocolError(f"references that are cut off: {error}") from None
     return tuple(refs), packed[at:]
 
 
-#: Number of references; of each the object, its owner's peer and incarnation and the length of
-#: its endpoint, which follows.
+#: Number of references; of each the object, its owner's peer and incarnation and the lengths of
+#: its endpoint, its inbox for other machines and its machine, which follow.
 _COUNT: Final = struct.Struct("!I")
-_REF: Final = struct.Struct("!20s16sQH")
+_REF: Final = struct.Struct("!20s16sQHHH")
 #: Node, region, slab, offset, room, bytes of the slab, whether it is warm, number of sizes; the
 #: sizes and the data follow.
 _STORED: Final = struct.Struct("!16sQQQQQ?I")

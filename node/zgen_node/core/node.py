@@ -25,6 +25,7 @@ from zgen.core.events import (
     WorkerExited,
     WorkerSpawned,
 )
+from zgen.core.handshake_events import HandshakeFailed, StrangersRefused
 from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
 from zgen.core.node_effects import JobKnown, UnwatchProcess, WatchProcess
@@ -110,6 +111,8 @@ class NodeMachine:
             Arrived: self._on_arrived,
             ConnectionUp: self._peers.on_connection_up,
             ConnectionLost: self._on_connection_lost,
+            HandshakeFailed: self.session.on_handshake_failed,
+            StrangersRefused: lambda e, now, out: self.session.refusals.strangers(e, out),
             TimerDue: self._on_timer_due,
             InboxDrained: self._on_inbox_drained,
             Leave: self._on_leave,

@@ -23,11 +23,17 @@ class DaemonConfig:
         prestart: Whether workers are started before they are asked for.
         store_bytes: Capacity for objects in shared memory; None for a share of the memory.
         spill_folder: Where objects go that it has no room for; None for that of temporary files.
+        listen: ``tcp://HOST:PORT`` where other machines reach it; None if they do not.
+        advertise: Host that they are told; None for the one that it listens at.
+        key_file: File with the key of its cluster; None if it has none.
     """
 
     __slots__ = (
+        "advertise",
         "embedded",
         "folder",
+        "key_file",
+        "listen",
         "log_to_file",
         "peer",
         "prestart",
@@ -48,6 +54,9 @@ class DaemonConfig:
         self.prestart: bool = given["prestart"]
         self.store_bytes: int | None = given["store_bytes"]
         self.spill_folder: str | None = given["spill_folder"]
+        self.listen: str | None = given.get("listen")
+        self.advertise: str | None = given.get("advertise")
+        self.key_file: str | None = given.get("key_file")
 
     @classmethod
     def parse(cls, text: str) -> "DaemonConfig":

@@ -35,7 +35,7 @@ def test_a_shape_of_anything_but_names_and_amounts_is_refused() -> None:
 
 def test_a_grant_says_where_the_worker_is_reached() -> None:
     granted = LeaseGranted(LEASE, Address(PEER, 1, "ipc://w"), 42)
-    body = b"\x94\x13\xc4\x10" + LEASE + b"\x93\xc4\x10" + PEER + b"\x01\xa7ipc://w\x2a"
+    body = b"\x94\x13\xc4\x10" + LEASE + b"\x95\xc4\x10" + PEER + b"\x01\xa7ipc://w\xa0\xc4\x00\x2a"
     assert encode(granted) == [body]
     assert decode([body]) == granted
 

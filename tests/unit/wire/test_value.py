@@ -182,7 +182,10 @@ def test_items_are_packed_as_any_values_are(given_values: list[Value]) -> None:
 
 
 REFS = (
-    NestedRef(object_id(TaskId(b"t" * 16), 1), Address(PeerId(b"p" * 16), 2, "ipc://a")),
+    NestedRef(
+        object_id(TaskId(b"t" * 16), 1),
+        Address(PeerId(b"p" * 16), 2, "ipc://a", "tcp://a:1", b"m"),
+    ),
     NestedRef(object_id(TaskId(b"t" * 16), 2), Address(PeerId(b"q" * 16), 1, "")),
 )
 
