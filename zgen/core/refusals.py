@@ -13,15 +13,16 @@ DIALLED: Final = {
     Refusal.OTHER_KEY: "it has another key",
     Refusal.KEY_ON_ONE_SIDE: "one of the two has a key and the other has none",
     Refusal.MALFORMED: "it does not speak this transport",
-    Refusal.CUT_SHORT: "it broke the handshake off, as one with another key does",
+    Refusal.CUT_SHORT: "it broke the handshake off, as one does whose key is another",
     Refusal.NOBODY_DECIDES: "it lets nobody in any more",
 }
 REFUSED: Final = {
     Refusal.OTHER_KEY: "a process with another key was refused",
-    Refusal.KEY_ON_ONE_SIDE: "a process was refused that has a key while this one has none, or no "
-    "key while this one has one",
+    Refusal.KEY_ON_ONE_SIDE: "a process without a key was refused, or one with a key by this one "
+    "without a key",
     Refusal.MALFORMED: "a connection was refused that does not speak this transport",
-    Refusal.CUT_SHORT: "a connection was closed that never ended its handshake",
+    Refusal.CUT_SHORT: "a connection was closed before its handshake ended, as one is of a "
+    "process without a key",
     Refusal.NOBODY_DECIDES: "what decides who is let in has failed: everybody new is refused; "
     "start this node again",
 }

@@ -4,6 +4,7 @@ Everything here belongs to the receive lock. It is a socket of its own, since a 
 stays mute at one that wants CURVE.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -85,7 +86,9 @@ class TcpInbox:
             self._router.bind(where)
         except zmq.ZMQError as error:
             self.close()
-            raise NodeStartError(f"cannot listen at {where}: {zmq.strerror(error.errno)}") from None
+            raise NodeStartError(
+                f"cannot listen at {where}: {os.strerror(error.errno or 0)}"
+            ) from None
         bound = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self.port = int(bound.rpartition(":")[2])
         self.pending = True

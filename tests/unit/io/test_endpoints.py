@@ -33,7 +33,7 @@ def test_an_address_to_listen_at_is_a_number_and_a_port(text: str, host: str, po
 @pytest.mark.parametrize(
     "text",
     ["", "127.0.0.1:80", "tcp://", "tcp://:80", "tcp://a", "tcp://127.0.0.1:", "ipc:///tmp/x:1"]
-    + [f"tcp://127.0.0.1:{port}" for port in ("65536", "-1", "x", "١")]
+    + [f"tcp://127.0.0.1:{port}" for port in ("65536", "-1", "x", "\u0661")]
     + ["tcp://127.0.0.1:80/path", "tcp://no.such.host.invalid:80"],
 )
 def test_what_is_no_address_to_listen_at_is_refused(text: str) -> None:
