@@ -11,15 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zmq
 from zmq.utils import z85
 
+import zgen
 from tests.integration import malformed
 from tests.integration.gates import LATE_S
+from tests.integration.listening import LOOPBACK, listening
 from tests.integration.strangers import Member, resident_bytes
 from tests.integration.watching import marked, wait_until
 from zgen import cli
@@ -30,6 +34,7 @@ from zgen.io.inquiry import query_node
 from zgen.io.keys import generate
 from zgen.io.security import Lock
 from zgen.io.spawn import NodeFacts
+from zgen.runtime import process
 from zgen.wire.codec import FLAG_BODY, encode, encode_header
 from zgen.wire.lease import NodeReport, QueryNode
 
@@ -196,30 +201,7 @@ def _forms(raw: bytes) -> list[bytes]:
 
 
 def test_a_node_listens_to_nobody_but_whom_it_is_told(guarded: Guarded) -> None:
-    assert {address for address, _ in listening(guarded.facts.folder)} == {"0100007F"}
-    plain = spawn.start_node(1)
-    try:
-        assert listening(plain.folder) == []
-    finally:
-        plain.stop()
-
-
-def fds_of(pid: int) -> list[str]:
-    return os.listdir(f"/proc/{pid}/fd")
-
-
-def listening(folder: str) -> list[tuple[str, int]]:
-    """Return the TCP addresses at which the processes of a node listen."""
-    descriptors = [Path(f"/proc/{pid}/fd/{fd}") for pid in marked(folder) for fd in fds_of(pid)]
-    inodes = [os.readlink(descriptor) for descriptor in descriptors]
-    found: list[tuple[str, int]] = []
-    for table in ("tcp", "tcp6"):
-        for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = row.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
-                host, port = fields[1].split(":")
-                found.append((host, int(port, 16)))
-    return found
+    assert {address for address, _ in listening(guarded.facts.folder)} == {LOOPBACK}
 
 
 @pytest.mark.parametrize(
@@ -244,6 +226,7 @@ def test_what_would_be_open_to_all_or_to_nobody_does_not_start(
     assert len(folders.living_nodes()) == before
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_named(guarded: Guarded) -> None:
     taken = guarded.facts.address.tcp
     with pytest.raises(NodeStartError, match=f"cannot listen at {taken}: Address already in use"):
@@ -287,3 +270,49 @@ def test_nobody_takes_over_the_folder_or_the_inbox_of_a_node(guarded: Guarded) -
         folders.make_node_folder(guarded.facts.folder)
     assert folders.sweep() == [], "its lock is held, so nobody takes it for dead"
     guarded.answers()
+
+
+@pytest.fixture
+def far_driver(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be a driver of the node that takes itself to be on another machine."""
+
+    def find(folder: str) -> exposure.Exposure | None:
+        found = exposure.find(folder)
+        return None if found is None else replace(found, machine=b"elsewhere")
+
+    monkeypatch.setattr(process, "find_exposure", find)
+    zgen.init(address=guarded.facts.folder)
+    yield
+    zgen.shutdown()
+
+
+@pytest.mark.usefixtures("far_driver")
+def test_tasks_streams_and_large_values_work_for_a_driver_behind_the_lock() -> None:
+    @zgen.remote
+    def numbers(count: int) -> Iterator[int]:
+        yield from range(count)
+
+    @zgen.remote
+    def swap(array: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[int, bytes]:
+        return int(array.sum()), bytes(3 << 20)
+
+    class Big:
+        """Travels inside the function, and so in one frame of the line."""
+
+        filler = bytes(5 << 20)
+
+    @zgen.remote
+    def length() -> int:
+        return len(Big.filler)
+
+    assert [zgen.get(ref) for ref in numbers.remote(500)] == list(range(500))
+    total, block = zgen.get(swap.remote(np.ones(1 << 20, np.int64)))
+    assert (total, len(block)) == (1 << 20, 3 << 20)
+    assert zgen.get(length.remote()) == 5 << 20
+    runtime = process.current
+    assert runtime is not None
+    lines, me = runtime.machine.session._lines, runtime.machine.session.identity
+    dialled = [me.inbox_of(line.address) for line in lines.values()]
+    assert len(dialled) > 1
+    assert all(inbox.startswith("tcp://127.") for inbox in dialled)
+    assert runtime.loop.rescues == 0

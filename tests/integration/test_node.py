@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.listening import listening
 from tests.integration.talker import Talker
 from tests.integration.watching import is_alive, marked, wait_until
 from zgen.exceptions import NodeDiedError, NodeStartError, ObjectLostError
@@ -45,6 +46,7 @@ def test_a_ready_node_says_who_it_is() -> None:
         assert is_alive(facts["supervisor"])
         assert is_alive(facts["daemon"])
         assert len(marked(node.folder)) == 3
+        assert listening(node.folder) == []
         assert os.getsid(facts["supervisor"]) == facts["supervisor"]
     finally:
         node.stop()
