@@ -75,7 +75,6 @@ class Doorman:
 
     Attributes:
         fd: Readable when something is asked.
-        refused: Connections that it turned away and nobody has counted yet.
     """
 
     def __init__(
@@ -87,7 +86,6 @@ class Doorman:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(_ZAP_ENDPOINT)
         self.fd = descriptor(self._socket)
-        self.refused = 0
 
     @property
     def gone(self) -> bool:
@@ -122,6 +120,5 @@ class Doorman:
             and len(credentials) == 1
             and any(hmac.compare_digest(credentials[0], key) for key in self._allowed)
         )
-        self.refused += not allowed
         verdict = (b"200", b"OK") if allowed else (b"400", b"no member of this cluster")
         return [requester, b"", version, number, *verdict, b"", b""]

@@ -135,8 +135,7 @@ def start_node(
     Args:
         num_cpus: Its CPUs; by default as many as this process may use.
         resources: Its other resources, by name.
-        object_store_memory: Bytes that its objects may take in shared memory; by default a share of
-            the memory that it may use.
+        object_store_memory: Bytes that its objects may take; by default a share of the memory.
         object_spilling_directory: Where those go that it has no room for; by default the folder of
             temporary files.
         opening: How other machines reach it; by default they do not.
