@@ -123,15 +123,17 @@ def test_malformed_messages_of_a_member_do_a_node_no_harm(guarded: Guarded, tmp_
     harm(guarded, tmp_path, 600, seed=1)
 
 
-def harm(guarded: Guarded, folder: Path, count: int, seed: int) -> tuple[float, float, int]:
+def harm(
+    guarded: Guarded, folder: Path, count: int, seed: int, looks_count: int = 5
+) -> tuple[float, float, int]:
     """Send malformed messages as a member; return the node's answer times and its growth."""
-    quiet_s = max(guarded.answers() for _ in range(5))
+    quiet_s = max(guarded.answers() for _ in range(looks_count))
     before = resident_bytes(guarded.facts.daemon)
     with Member(folder, guarded.key) as member:
         line = member_line(guarded, member)
         for frames in malformed.messages(count, seed):
             line.send_multipart(frames)
-        busy_s = max(guarded.answers() for _ in range(5))
+        busy_s = max(guarded.answers() for _ in range(looks_count))
         wait_until(partial(was_answered, member), 60, "the node has heard them all")
         line.close()
     growth = resident_bytes(guarded.facts.daemon) - before
