@@ -141,5 +141,10 @@ def check_opening(
 
 def address_in(facts: dict[str, Any]) -> Address:
     """Return the address of a daemon in what it published about itself."""
-    peer, machine_id = bytes.fromhex(facts["peer"]), bytes.fromhex(facts["machine"])
-    return Address(PeerId(peer), facts["incarnation"], facts["endpoint"], facts["tcp"], machine_id)
+    return Address(
+        PeerId(bytes.fromhex(facts["peer"])),
+        facts["incarnation"],
+        facts["endpoint"],
+        tcp=facts["tcp"],
+        machine=bytes.fromhex(facts["machine"]),
+    )

@@ -327,7 +327,9 @@ def _unpack_refs(packed: bytes) -> tuple[tuple[NestedRef, ...], bytes]:
             if at > len(packed):
                 raise struct.error("an endpoint")
             endpoint, tcp, machine = where
-            owner = Address(PeerId(peer), incarnation, endpoint.decode(), tcp.decode(), machine)
+            owner = Address(
+                PeerId(peer), incarnation, endpoint.decode(), tcp=tcp.decode(), machine=machine
+            )
             refs.append(NestedRef(ObjectId(name), owner))
     except (struct.error, UnicodeDecodeError) as error:
         raise RemoteProtocolError(f"references that are cut off: {error}") from None

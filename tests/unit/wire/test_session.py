@@ -11,7 +11,9 @@ A, B = PeerId(b"a" * 16), PeerId(b"b" * 16)
 
 
 def test_a_hello_names_both_lives_the_connection_and_what_is_spoken() -> None:
-    hello = Hello(Address(A, 2, "ipc://a", "tcp://a:1", b"m"), B, 3, 4, 1, 1, "3.11", "0.1")
+    hello = Hello(
+        Address(A, 2, "ipc://a", tcp="tcp://a:1", machine=b"m"), B, 3, 4, 1, 1, "3.11", "0.1"
+    )
     body = (
         b"\x99\x01"
         + (b"\x95\xc4\x10" + A + b"\x02\xa7ipc://a\xa9tcp://a:1\xc4\x01m")

@@ -184,7 +184,7 @@ def test_items_are_packed_as_any_values_are(given_values: list[Value]) -> None:
 REFS = (
     NestedRef(
         object_id(TaskId(b"t" * 16), 1),
-        Address(PeerId(b"p" * 16), 2, "ipc://a", "tcp://a:1", b"m"),
+        Address(PeerId(b"p" * 16), 2, "ipc://a", tcp="tcp://a:1", machine=b"m"),
     ),
     NestedRef(object_id(TaskId(b"t" * 16), 2), Address(PeerId(b"q" * 16), 1, "")),
 )
