@@ -21,6 +21,10 @@ class Refusal(IntEnum):
     #: Who asks whether a key is allowed is not there any more: everybody is refused.
     NOBODY_DECIDES = 5
 
+    def __repr__(self) -> str:
+        """Return an expression, as records of steps want it."""
+        return f"Refusal.{self.name}"
+
 
 @slotted
 class HandshakeFailed:

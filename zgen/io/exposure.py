@@ -145,6 +145,6 @@ def address_in(facts: dict[str, Any]) -> Address:
         PeerId(bytes.fromhex(facts["peer"])),
         facts["incarnation"],
         facts["endpoint"],
-        tcp=facts["tcp"],
-        machine=bytes.fromhex(facts["machine"]),
+        tcp=facts.get("tcp", ""),
+        machine=bytes.fromhex(facts.get("machine", "")),
     )

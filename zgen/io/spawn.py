@@ -359,7 +359,7 @@ def _await_ready(
 
 def _facts_of(said: dict[str, Any]) -> NodeFacts:
     names = ("folder", "supervisor", "daemon", "embedded", "locked", "release", "python")
-    return NodeFacts(address_in(said), *(said[name] for name in names))
+    return NodeFacts(address_in(said), *({"locked": False, **said}[name] for name in names))
 
 
 def _log_tail(folder: str, log_fd: int) -> str:

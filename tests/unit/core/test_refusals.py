@@ -41,6 +41,11 @@ def test_each_reason_is_counted_for_itself() -> None:
     assert set(DIALLED) == set(REFUSED) == set(Refusal)
 
 
+def test_a_record_of_steps_can_be_read_back() -> None:
+    said = repr(StrangersRefused(Refusal.OTHER_KEY, 2))
+    assert said == "StrangersRefused(why=Refusal.OTHER_KEY, count=2)"
+
+
 def test_a_peer_that_refuses_again_and_again_is_told_of_once_until_it_lets_us_in() -> None:
     session, out = Session(Identity(HERE, "3.11", "0")), list[Effect]()
     session.dial(FAR, out)
