@@ -278,11 +278,13 @@ def test_nobody_takes_over_the_folder_or_the_inbox_of_a_node(guarded: Guarded) -
 def far_driver(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Be a driver of the node that takes itself to be on another machine."""
 
-    def find(folder: str) -> exposure.Exposure | None:
-        found = exposure.find(folder)
+    find = exposure.find
+
+    def find_far(folder: str) -> exposure.Exposure | None:
+        found = find(folder)
         return None if found is None else replace(found, machine=b"elsewhere")
 
-    monkeypatch.setattr(process, "find_exposure", find)
+    monkeypatch.setattr(exposure, "find", find_far)
     zgen.init(address=guarded.facts.folder)
     yield
     zgen.shutdown()

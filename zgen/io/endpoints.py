@@ -1,7 +1,5 @@
 """Addresses of nodes: what users write, what can be bound, what others are told, which machine."""
 
-import hashlib
-import ipaddress
 import os
 import socket
 from typing import Final
@@ -46,11 +44,15 @@ def endpoint(host: str, port: str | int) -> str:
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches the numeric ``host``."""
+    import ipaddress  # slow, and of no use to a node that is not opened
+
     return ipaddress.ip_address(host).is_loopback
 
 
 def is_wildcard(host: str) -> bool:
     """Return whether the numeric ``host`` stands for every address of this machine."""
+    import ipaddress  # as above
+
     return ipaddress.ip_address(host).is_unspecified
 
 
@@ -97,6 +99,8 @@ def machine() -> bytes:
     Processes of one machine agree on it if they share a user, a network and the mounted file
     systems.
     """
+    import hashlib  # as above
+
     with open("/proc/sys/kernel/random/boot_id", "rb") as file:
         facts = [file.read().strip()]
     spaces = [os.stat(f"/proc/self/ns/{name}") for name in ("net", "mnt")]

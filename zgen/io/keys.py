@@ -4,9 +4,7 @@ The file holds 64 hex digits and a newline, and belongs to one user alone. Whoev
 member of the cluster. Nothing here shows the secret: not a ``repr``, not a pickle, not an error.
 """
 
-import hashlib
 import os
-import secrets
 import stat
 from typing import Final, NoReturn
 
@@ -48,6 +46,8 @@ class ClusterKey:
 
     def derive(self, purpose: bytes) -> bytes:
         """Return 32 bytes for one purpose, named in 16 bytes at most, that tell nothing of it."""
+        import hashlib  # slow, and of no use without a key
+
         return hashlib.blake2b(key=self._secret, person=purpose, digest_size=32).digest()
 
     def write(self, path: str) -> None:
@@ -73,7 +73,7 @@ class ClusterKey:
 
 def generate() -> ClusterKey:
     """Return a fresh key."""
-    return ClusterKey(secrets.token_bytes(KEY_BYTES))
+    return ClusterKey(os.urandom(KEY_BYTES))
 
 
 def load(path: str) -> ClusterKey:

@@ -32,7 +32,6 @@ from zgen.core.process import ProcessMachine
 from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
 from zgen.ids import NO_STREAM, JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
-from zgen.io.exposure import find as find_exposure
 from zgen.io.interrupts import Interrupts
 from zgen.io.loop import Loop
 from zgen.io.recorder import recorder_from_environment
@@ -100,14 +99,13 @@ class Runtime:
         interrupts: Interrupts | None = None,
     ) -> None:
         """Bind the inbox and start; ``marks_fd`` makes it a worker, ``interrupts`` a driver."""
-        from zgen.io.mailbox import Mailbox  # ZeroMQ is loaded here, not with the package
+        from zgen.io import exposure, mailbox  # ZeroMQ is loaded here, not with the package
 
-        exposure = find_exposure(folder)
-        self._mailbox = Mailbox(identity.address.endpoint, exposure)
-        if exposure is not None:
-            identity = replace(
-                identity, address=exposure.told(identity.address, self._mailbox.tcp_port)
-            )
+        found = exposure.find(folder)
+        self._mailbox = mailbox.Mailbox(identity.address.endpoint, found)
+        if found is not None:
+            told = found.told(identity.address, self._mailbox.tcp_port)
+            identity = replace(identity, address=told)
         self.machine = ProcessMachine(identity, executes=marks_fd is not None)
         self.waits = Waits(self.machine.owner)
         self.bells = Bells()
