@@ -149,7 +149,7 @@ def who_is_at(place: str, key: ClusterKey | None, release: str = RELEASE) -> Add
 
     loop = Loop(bell, mailbox, perform)
     try:
-        loop.post(Join(Address(ANYBODY, 1, "", where), JobId(peer), os.getpid()))
+        loop.post(Join(Address(ANYBODY, 1, "", tcp=where), JobId(peer), os.getpid()))
         loop.run(lambda: _is_told(bell) or now_ns() >= deadline_ns)
         loop.post(Leave("it was only asked who is there"))
         loop.run(lambda: bool(left))
