@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from zgen.core.effects import Report
 from zgen.core.events import TimerDue
 from zgen.ids import PeerId
-from zgen.limits import MEMBERS_FULL_COUNT_MAX, MEMBERS_PARTIAL_COUNT, MS, SECOND
+from zgen.limits import MEMBERS_FULL_COUNT_MAX, MEMBERS_PARTIAL_COUNT, MS
 from zgen.wire.codec import HEADER_BYTES, decode, encode
 from zgen.wire.membership import WELCOME, JoinAnswer, MemberAlive, Ping
 from zgen_node.core.membership import Membership
@@ -84,6 +83,8 @@ class SwimWorld:
         blocked: Says whether what one life sends to another is lost now.
         loss: Share of messages that are lost.
         repeat: Share of messages that come twice.
+        decoded: Whether messages are decoded on arrival; what is sent is encoded in any case.
+        rejoins: Whether who is fenced starts anew, at the same endpoint.
         keep_effects: Whether each life keeps all effects but probes.
     """
 
@@ -98,10 +99,12 @@ class SwimWorld:
         self.partial_count = MEMBERS_PARTIAL_COUNT
         self.checks_every = 0
         self.keep_effects = False
+        self.decoded = True
         self.lives: dict[PeerId, Life] = {}
         self.at_endpoint: dict[str, Life] = {}
         self.blocked: Callable[[Life, Life], bool] | None = None
         self.on_down: Callable[[Life, PeerId, str], None] | None = None
+        self.rejoins = False
         self.messages_count = 0
         self.steps_count = 0
         self.sent_bytes = 0
@@ -166,6 +169,12 @@ class SwimWorld:
         inbox, life.inbox = life.inbox, []
         for event in inbox:
             self.step(life, event)
+
+    def rejoin(self, life: Life) -> None:
+        """Start what was fenced under a new id."""
+        assert life.fenced is not None
+        seeds = life.fenced.endpoints
+        self.step(self.start(life.endpoint), Join(seeds))
 
     # -- time --------------------------------------------------------------------------------------
     def at(self, delay_ns: int, act: Callable[..., None], arguments: tuple[Any, ...]) -> None:
@@ -243,11 +252,11 @@ class SwimWorld:
             return
         for _ in range(1 + (random() < self.repeat)):
             delay_ns = 200_000 + int(random() * (50 * MS if random() < self.slow else MS))
-            self.at(delay_ns, self._deliver, (other, frames))
+            self.at(delay_ns, self._deliver, (other, frames if self.decoded else effect.message))
 
-    def _deliver(self, life: Life, frames: list[bytes]) -> None:
+    def _deliver(self, life: Life, said: Any) -> None:
         if life.ended_ns is None:
-            self.step(life, ProbeReceived(decode(frames)))
+            self.step(life, ProbeReceived(decode(said) if self.decoded else said))
 
     def _note(self, life: Life, effect: Any) -> None:
         kind = type(effect)
@@ -262,7 +271,9 @@ class SwimWorld:
             life.suspected.setdefault(effect.node, self.now_ns)
         elif kind is Fenced:
             life.fenced = effect
-        if self.keep_effects and kind is not Report:
+            if self.rejoins:
+                self.at(50 * MS, self.rejoin, (life,))
+        if self.keep_effects:
             life.effects.append(effect)
 
 
@@ -283,5 +294,3 @@ def knows(life: Life, node: PeerId) -> bool:
     """Return whether a member has another in its view."""
     return node in life.machine.standing.view.members
 
-
-SECONDS = SECOND

@@ -268,8 +268,7 @@ class Membership:
         standing, profile = self.standing, self.standing.profile
         match due:
             case Due.PERIOD:
-                period_ns = profile.period_ns * (1 + standing.health)
-                standing.deadlines.set((due, node), now_ns + period_ns)
+                standing.deadlines.set((due, node), now_ns + profile.period_ns)
                 self._prober.on_period(now_ns, out)
                 self._repair.try_the_dead(now_ns, out)
             case Due.GOSSIP:

@@ -95,7 +95,7 @@ class News:
                     room_bytes -= piece.size_bytes
                     _sort(piece.word, alive, doubts)
                 chosen.append(piece)
-        limit = TRANSMITS_PER_DIGIT_COUNT * len(str(count))
+        limit = TRANSMITS_PER_DIGIT_COUNT * (1 + len(str(count)))
         for piece in chosen:
             self._sent(piece, limit)
         return tuple(alive), tuple(doubts)

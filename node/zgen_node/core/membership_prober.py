@@ -32,6 +32,9 @@ from zgen_node.core.membership_words import (
     SendProbe,
 )
 
+#: Members whose turn it is and who are asked already are passed over, so many a period.
+_SKIPPED_COUNT_MAX = 8
+
 
 class Prober:
     """Who is pinged and what follows from it."""
@@ -46,9 +49,14 @@ class Prober:
         """Begin the probes of one period."""
         standing = self._standing
         view = standing.view
-        wanted = [view.successor(), view.next_in_turn(), *self._probes.strains]
-        for node in wanted:
-            if node is not None:
+        successor = view.successor()
+        in_turn = view.next_in_turn()
+        for _ in range(_SKIPPED_COUNT_MAX):
+            if in_turn is None or (in_turn != successor and not self._is_asked(in_turn)):
+                break
+            in_turn = view.next_in_turn()
+        for node in (successor, in_turn, *self._probes.strains):
+            if node is not None and not self._is_asked(node):
                 self.probe(node, now_ns, out)
         for node, strain in self._probes.strains.items():
             silent_ns = now_ns - strain.since_ns
@@ -57,10 +65,8 @@ class Prober:
                 out.append(LinkBroken(node))
 
     def probe(self, node: PeerId, now_ns: int, out: list[MembershipEffect]) -> None:
-        """Begin to probe a member, unless it is being probed or suspected here."""
+        """Begin to probe a member that is not asked already."""
         standing = self._standing
-        if node in self._probes.pending or (Due.AGAIN, node) in standing.deadlines:
-            return
         probe = self._probes.begin(node, now_ns, self._try_ns())
         standing.deadlines.set((Due.PROBE, node), probe.due_ns)
         self._ping(node, probe.number, out)
@@ -110,7 +116,7 @@ class Prober:
         answer = PingAck(standing.me.node, said.sender, said.number, *words)
         out.append(SendProbe(said.sender, said.endpoint, answer))
         asker = PeerId(said.asked_by)
-        if asker in standing.view.members:
+        if asker in standing.view.members and not self._is_asked(asker):
             self.probe(asker, now_ns, out)
 
     def on_ack(self, said: PingAck, now_ns: int, out: list[MembershipEffect]) -> None:
@@ -154,6 +160,10 @@ class Prober:
     # -- inside ------------------------------------------------------------------------------------
     def _try_ns(self) -> int:
         return self._standing.profile.try_ns * (1 + self._standing.health)
+
+    def _is_asked(self, node: PeerId) -> bool:
+        """Return whether a member is being probed, or suspected for a reason of one's own."""
+        return node in self._probes.pending or (Due.AGAIN, node) in self._standing.deadlines
 
     def _end(self, node: PeerId) -> None:
         self._probes.end(node)

@@ -1,0 +1,272 @@
+"""What may befall members, one hardship a seed, and what must hold of them all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.sim.swim import Life, SwimWorld, knows
+from zgen.core.effects import Report
+from zgen.core.events import Leave
+from zgen.ids import PeerId
+from zgen.limits import MS, SECOND
+from zgen.sim.oracle import Kind, Oracle, SimulationFailure
+from zgen.wire.membership import DRAINING
+from zgen_node.core.membership_words import (
+    Drain,
+    Join,
+    LinkBroken,
+    LinkRestored,
+    PeerRefused,
+    Publish,
+    WatchMember,
+)
+
+#: Dead after at most this long without a sound: ten seconds, and one for a member that is slower
+#: because it takes the fault for its own.
+SILENT_NS_MAX = 11 * SECOND
+
+
+class Members(Oracle):
+    """One seed: a cluster, one hardship, and what must hold.
+
+    Attributes:
+        excused: Nodes that may be declared dead although they live.
+    """
+
+    promise = "P7"
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.world = SwimWorld(seed)
+        self.random = self.world.random
+        self.world.keep_effects = True
+        self.world.checks_every = 1
+        self.world.loss = self.random.choice((0.0, 0.02, 0.05))
+        self.world.repeat = self.random.choice((0.0, 0.02))
+        self.world.on_down = self.on_down
+        self.excused: dict[PeerId, None] = {}
+
+    def on_down(self, life: Life, node: PeerId, reason: str) -> None:
+        """Nobody tells the death of the living, nor after it is fenced itself."""
+        self.require(life.alive, f"{life.name} tells deaths after its own end")
+        other = self.world.lives[node]
+        told = other.alive and node not in self.excused and life.node not in self.excused
+        self.require(not told, f"{life.name} holds {other.name} for {reason}, which lives")
+
+    def found(self, low: int, high: int) -> list[Life]:
+        lives = self.world.found(self.random.randint(low, high))
+        self.world.run(self.random.randrange(3 * SECOND))
+        return lives
+
+    def alive(self) -> list[Life]:
+        return [life for life in self.world.lives.values() if life.alive]
+
+    # -- what must hold ----------------------------------------------------------------------------
+    def agrees(self) -> bool:
+        """Whether everybody knows everybody who lives, and what each says of itself."""
+        living = self.alive()
+        words = {life.node: life.machine.standing.me for life in living}
+        for life in living:
+            view = life.machine.standing.view.members
+            if len(view) != len(living) - 1 or life.machine.standing.doubts.suspicions:
+                return False
+            for node, member in view.items():
+                if node not in words or member.said != words[node]:
+                    return False
+        return True
+
+    def settle(self, within_ns: int, what: str, count: int = 0) -> None:
+        """Require that views agree in time, with at least so many members."""
+        agreed = self.world.run(
+            within_ns, lambda: len(self.alive()) >= count and self.agrees()
+        )
+        views = {life.name: len(life.machine.standing.view) for life in self.alive()}
+        self.require(agreed, f"views differ after {what}: {views}", Kind.LIVENESS)
+
+    def told(self, dead: Life, watchers: list[Life], within_ns: int) -> None:
+        """Require that each of these told a death in time."""
+        ended_ns = dead.ended_ns if dead.ended_ns is not None else 0
+        for life in watchers:
+            told_ns = life.downs.get(dead.node)
+            self.require(
+                told_ns is not None and told_ns - ended_ns <= within_ns,
+                f"{life.name} told the death of {dead.name} at {told_ns}, it was at {ended_ns}",
+                Kind.LIVENESS,
+            )
+
+    def has(self, life: Life, kind: type, node: PeerId) -> int:
+        """Return how often a member told this of another."""
+        return sum(
+            type(effect) is kind and getattr(effect, "node", b"") == node
+            for effect in life.effects
+        )
+
+    # -- hardships ---------------------------------------------------------------------------------
+    def vanish(self) -> None:
+        """Nodes vanish: everybody hears within ten seconds."""
+        lives = self.found(3, 12)
+        dead = lives[: self.random.randint(1, len(lives) // 3)]
+        for life in dead:
+            self.world.kill(life)
+        self.world.run(SILENT_NS_MAX)
+        for life in dead:
+            self.told(life, self.alive(), SILENT_NS_MAX)
+        self.settle(5 * SECOND, "deaths")
+
+    def refuse(self) -> None:
+        """A process is killed and its port refuses: everybody hears within a second."""
+        lives = self.found(2, 12)
+        self.world.kill(lives[0], refuses=True, lines=self.random.choice((1, 2, 12)))
+        self.world.run(SECOND)
+        if self.world.loss < 0.03:
+            self.told(lives[0], self.alive(), SECOND)
+        self.settle(SILENT_NS_MAX, "a killed process")
+        self.told(lives[0], self.alive(), SILENT_NS_MAX)
+
+    def hiccup(self) -> None:
+        """One member's dial is refused by a port that is there for all others: nobody dies."""
+        lives = self.found(3, 8)
+        for _ in range(5):
+            self.world.step(lives[0], PeerRefused(lives[1].node))
+            self.world.run(self.random.randrange(SECOND))
+        self.settle(5 * SECOND, "refused dials")
+
+    def zombie(self) -> None:
+        """A node stands still until it is dead, wakes, learns of it and comes back as another."""
+        lives = self.found(3, 10)
+        self.world.rejoins = True
+        zombie = self.random.choice(lives)
+        self.excused[zombie.node] = None
+        zombie.downs.clear()
+        self.world.pause(zombie, 20 * SECOND)
+        self.world.run(20 * SECOND - 1)
+        woken_ns = self.world.now_ns
+        self.require(not self.world.run(0, lambda: knows(lives[0], zombie.node)), "never dead")
+        self.world.run(5 * SECOND)
+        self.require(zombie.fenced is not None, "a zombie goes on", Kind.LIVENESS)
+        self.require(not zombie.downs, "a zombie holds the living for dead")
+        self.settle(woken_ns + 8 * SECOND - self.world.now_ns, "a zombie", len(lives))
+        self.require(len(self.alive()) == len(lives), "a zombie did not come back")
+
+    def nap(self) -> None:
+        """A node stands still for up to five seconds: it is suspected at most."""
+        lives = self.found(3, 10)
+        self.world.pause(lives[0], self.random.randrange(5 * SECOND))
+        self.settle(12 * SECOND, "a nap")
+
+    def blackout(self) -> None:
+        """All links of half of the nodes are down for five seconds: nobody is declared dead."""
+        lives = self.found(2, 12)
+        half = {life.node for life in lives[: len(lives) // 2]}
+        self.world.blocked = lambda one, other: one.node in half or other.node in half
+        self.world.run(5 * SECOND)
+        self.world.blocked = None
+        self.settle(10 * SECOND, "a blackout")
+
+    def parted(self) -> None:
+        """A cut long enough that each side drops the other; one of them joins the other anew."""
+        lives = self.found(4, 10)
+        self.world.rejoins = True
+        one = {life.node for life in lives[: self.random.randint(1, len(lives) - 1)]}
+        self.excused = dict.fromkeys(life.node for life in lives)
+        self.world.blocked = lambda a, b: (a.node in one) is not (b.node in one)
+        self.world.run(20 * SECOND)
+        for life in lives:
+            known = len(life.machine.standing.view)
+            own = len(one) if life.node in one else len(lives) - len(one)
+            self.require(known == own - 1, f"{life.name} knows {known} behind a cut")
+        self.world.blocked = None
+        self.settle(10 * SECOND, "a cut", len(lives))
+        stayed = [life for life in lives if life.alive]
+        self.require(len(self.alive()) == len(lives), "not all came back")
+        self.require(len({life.node in one for life in stayed}) == 1, "both sides stayed")
+        larger = max(len(one), len(lives) - len(one))
+        self.require(len(stayed) == larger, f"{len(stayed)} stayed, not the larger side")
+
+    def one_way(self) -> None:
+        """Nothing goes from one node to another: both tell of a broken link, and of its mending."""
+        lives = self.found(3, 5)
+        a, b = lives[:2]
+        self.world.blocked = lambda one, other: one is a and other is b
+        self.world.run(SILENT_NS_MAX)
+        for one, other in ((a, b), (b, a)):
+            self.require(self.has(one, LinkBroken, other.node) == 1, "a half-open link goes unnoticed")
+        self.world.blocked = None
+        self.world.run(5 * SECOND)
+        for one, other in ((a, b), (b, a)):
+            self.require(self.has(one, LinkRestored, other.node) == 1, "a mended link goes unnoticed")
+        self.settle(5 * SECOND, "a one-way cut")
+
+    def comings(self) -> None:
+        """Nodes join by any member, publish, drain, leave; all know the same in the end."""
+        first = self.world.start()
+        self.world.step(first, Join((first.endpoint,)))
+        for _ in range(self.random.randint(2, 9)):
+            seeds = [life.endpoint for life in self.random.sample(self.alive(), 1)]
+            self.world.step(self.world.start(), Join(("tcp://nobody:1", *seeds)))
+            self.world.run(self.random.randrange(2 * SECOND))
+        self.world.run(3 * SECOND)
+        lives = self.alive()
+        for life in lives:
+            self.world.step(life, Publish(self.random.randbytes(self.random.randrange(200))))
+        self.world.run(self.random.randrange(SECOND))
+        self.world.step(lives[-1], Drain())
+        self.excused[lives[0].node] = None
+        self.world.step(lives[0], Leave("done"))
+        self.settle(15 * SECOND, "comings and goings")
+        self.require(lives[0] not in self.alive(), "one that left is still there")
+        for life in self.alive():
+            self.require(lives[0].node in life.downs, "a leave was not told")
+        phase = lives[-1].machine.standing.me.phase
+        self.require(phase == DRAINING, "a drain got lost")
+
+    def large(self) -> None:
+        """A cluster too large to know all: those who know a dead one hear of it, once."""
+        self.world.full_count_max, self.world.partial_count = 20, 10
+        lives = self.found(30, 50)
+        dead = lives[-1]
+        watcher = self.random.choice(lives[:-1])
+        self.world.step(watcher, WatchMember(dead.node, dead.endpoint))
+        joined = self.world.start()
+        self.world.step(joined, Join((lives[0].endpoint,)))
+        self.world.run(SECOND)
+        self.require(joined.machine.joined, "no room in a large cluster", Kind.LIVENESS)
+        watchers = [life for life in self.alive() if knows(life, dead.node)]
+        self.require(watcher in watchers, "a watched member is not known")
+        self.world.kill(dead, refuses=self.random.random() < 0.5)
+        self.world.run(SILENT_NS_MAX)
+        self.told(dead, [life for life in watchers if life.alive], SILENT_NS_MAX)
+        self.world.run(20 * SECOND)
+        knowers = sum(knows(life, joined.node) for life in self.alive())
+        self.require(knowers > 0, "nobody knows who joined", Kind.LIVENESS)
+
+    def run(self) -> None:
+        hardships: tuple[Callable[[], None], ...] = (
+            self.vanish,
+            self.refuse,
+            self.hiccup,
+            self.zombie,
+            self.nap,
+            self.blackout,
+            self.parted,
+            self.one_way,
+            self.comings,
+            self.large,
+        )
+        hardships[self.seed % len(hardships)]()
+        reports = [
+            effect
+            for life in self.world.lives.values()
+            for effect in life.effects
+            if type(effect) is Report
+        ]
+        self.require(not reports, f"members complain: {reports[:3]}")
+
+
+def run_swim(seed: int) -> str:
+    """Run one seed; return what went wrong, or nothing."""
+    try:
+        Members(seed).run()
+    except (SimulationFailure, AssertionError) as failure:
+        return f"{type(failure).__name__}: {failure}"
+    return ""
