@@ -3,11 +3,11 @@
     python scripts/membership.py                       100, 1,000 and 10,000 nodes, 2 % loss
     python scripts/membership.py --nodes 100 --seed 7
 
-In virtual time: a quiet phase, then one change a second (a node vanishes, a process is killed so that
-its port refuses, a node joins), then a wait for the last to be noticed. Prints false deaths, how long
-until everybody who knew a dead member held it for dead, and bytes sent per node and second: header and
-body, without what ZeroMQ, CURVE and TCP add. Exits 1 if a live member was declared dead, or a dead one
-was not.
+In virtual time: a quiet phase, then one change a second (a node vanishes, a process is killed so
+that its port refuses, a node joins), then a wait for the last to be noticed. Prints false deaths,
+how long until everybody who knew a dead member held it for dead, and bytes sent per node and
+second: header and body, without what ZeroMQ, CURVE and TCP add. Exits 1 if a live member was
+declared dead, or a dead one was not.
 """
 
 from __future__ import annotations

@@ -95,6 +95,10 @@ def runner(scenario: str) -> Callable[[int], str]:
         from tests.sim.echo import run_echo
 
         return run_echo
+    if scenario == "swim":
+        from tests.sim.swim_run import run_swim
+
+        return run_swim
     from tests.sim.late_reports import run_late
 
     return run_late

@@ -259,7 +259,7 @@ CHILDREN_TOLD_NS: Final = 20 * MS
 #: A body that a cancel did not interrupt is interrupted again this often.
 CANCEL_AGAIN_NS: Final = 20 * MS
 
-# -- membership (profile `lan`; `fast` is a fifth of every time) --------------------------------------
+# -- membership (profile `lan`; `fast` is a fifth of every time) -----------------------------------
 #: A member probes its successor and one other member in turn this often.
 PROBE_PERIOD_NS: Final = 1 * SECOND
 #: A ping without an answer is repeated after this long, and again; other members are asked at the
@@ -315,9 +315,9 @@ LINKS_STRAINED_COUNT_MAX: Final = 64
 #: Pauses between two requests to join.
 JOIN_RETRY_FIRST_NS: Final = 250 * MS
 JOIN_RETRY_NS_MAX: Final = 5 * SECOND
-#: A member that leaves tells so many others, so many times.
+#: A member that leaves tells so many others, each so many times.
 LEAVE_FANOUT_COUNT: Final = 8
-LEAVE_ROUNDS_COUNT: Final = 3
+LEAVE_REPEATS_COUNT: Final = 2
 
 # -- stories ---------------------------------------------------------------------------------------
 #: Moves that one entity's state machine remembers, for people.

@@ -2,7 +2,7 @@
 
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
 ``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrow``
-tests/sim/borrowing.py.
+tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from tests.sim.mutants_borrowing import BORROW
 from tests.sim.mutants_cancel import CANCEL
 from tests.sim.mutants_flow import FLOW
 from tests.sim.mutants_state import STATE
+from tests.sim.mutants_swim import SWIM
 
 LINE = "zgen/core/line.py"
 SESSION = "zgen/core/session.py"
@@ -460,4 +461,5 @@ MUTANTS = (
     *FLOW,
     *BORROW,
     *STATE,
+    *SWIM,
 )

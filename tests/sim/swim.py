@@ -18,7 +18,7 @@ from zgen.core.events import TimerDue
 from zgen.ids import PeerId
 from zgen.limits import MEMBERS_FULL_COUNT_MAX, MEMBERS_PARTIAL_COUNT, MS
 from zgen.wire.codec import HEADER_BYTES, decode, encode
-from zgen.wire.membership import WELCOME, JoinAnswer, MemberAlive, Ping
+from zgen.wire.membership import WELCOME, JoinAnswer, Ping
 from zgen_node.core.membership import Membership
 from zgen_node.core.membership_profile import Candidate, Profile, lan
 from zgen_node.core.membership_view import score_of
@@ -278,7 +278,7 @@ class SwimWorld:
 
 
 def closest(nodes: list[PeerId], count: int) -> Iterator[list[int]]:
-    """Yield, for each node in turn, which others it knows in a cluster that is too large for all."""
+    """Yield, for each node in turn, which others it knows in a cluster too large for all."""
     ids = np.frombuffer(b"".join(node[:8] for node in nodes), dtype=">u8").astype(np.uint64)
     for at, mine in enumerate(ids):
         scores = ids ^ mine
@@ -293,4 +293,3 @@ def closest(nodes: list[PeerId], count: int) -> Iterator[list[int]]:
 def knows(life: Life, node: PeerId) -> bool:
     """Return whether a member has another in its view."""
     return node in life.machine.standing.view.members
-

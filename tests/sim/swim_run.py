@@ -77,9 +77,7 @@ class Members(Oracle):
 
     def settle(self, within_ns: int, what: str, count: int = 0) -> None:
         """Require that views agree in time, with at least so many members."""
-        agreed = self.world.run(
-            within_ns, lambda: len(self.alive()) >= count and self.agrees()
-        )
+        agreed = self.world.run(within_ns, lambda: len(self.alive()) >= count and self.agrees())
         views = {life.name: len(life.machine.standing.view) for life in self.alive()}
         self.require(agreed, f"views differ after {what}: {views}", Kind.LIVENESS)
 
@@ -97,8 +95,7 @@ class Members(Oracle):
     def has(self, life: Life, kind: type, node: PeerId) -> int:
         """Return how often a member told this of another."""
         return sum(
-            type(effect) is kind and getattr(effect, "node", b"") == node
-            for effect in life.effects
+            type(effect) is kind and getattr(effect, "node", b"") == node for effect in life.effects
         )
 
     # -- hardships ---------------------------------------------------------------------------------
@@ -149,10 +146,15 @@ class Members(Oracle):
         self.require(len(self.alive()) == len(lives), "a zombie did not come back")
 
     def nap(self) -> None:
-        """A node stands still for up to five seconds: it is suspected at most."""
+        """Two nodes stand still, one after the other: they are suspected at most.
+
+        The second one slept through what the first said against its suspicion.
+        """
         lives = self.found(3, 10)
-        self.world.pause(lives[0], self.random.randrange(5 * SECOND))
-        self.settle(12 * SECOND, "a nap")
+        self.world.pause(lives[1], 5 * SECOND)
+        self.world.run(4 * SECOND)
+        self.world.pause(lives[0], self.random.randint(5000, 5400) * MS)
+        self.settle(15 * SECOND, "a nap")
 
     def blackout(self) -> None:
         """All links of half of the nodes are down for five seconds: nobody is declared dead."""
@@ -190,11 +192,15 @@ class Members(Oracle):
         self.world.blocked = lambda one, other: one is a and other is b
         self.world.run(SILENT_NS_MAX)
         for one, other in ((a, b), (b, a)):
-            self.require(self.has(one, LinkBroken, other.node) == 1, "a half-open link goes unnoticed")
+            self.require(
+                self.has(one, LinkBroken, other.node) == 1, "a half-open link goes unnoticed"
+            )
         self.world.blocked = None
         self.world.run(5 * SECOND)
         for one, other in ((a, b), (b, a)):
-            self.require(self.has(one, LinkRestored, other.node) == 1, "a mended link goes unnoticed")
+            self.require(
+                self.has(one, LinkRestored, other.node) == 1, "a mended link goes unnoticed"
+            )
         self.settle(5 * SECOND, "a one-way cut")
 
     def comings(self) -> None:

@@ -1,7 +1,7 @@
-"""Membership of daemons: probes, gossip, joining, repair, and the word that one holds another for dead.
+"""Membership of daemons: probes, gossip, joining, comparing, and who is held for dead.
 
-These bypass the session: each may be lost, repeated or reordered, and says on its own whom it is for. An address may
-be another process's by now.
+These bypass the session: each may be lost, repeated or reordered, and says on its own whom it is
+for. An address may be another process's by now.
 """
 
 from typing import Final
@@ -230,8 +230,8 @@ class Digest:
         sender: Who knows it.
         to: Who is to compare.
         endpoint: Where the sender takes in what it lacks.
-        sums: ``SUMS_COUNT`` sums of four bytes over the members whose ids begin alike; none in a large cluster, where
-            members tell each other of samples.
+        sums: ``SUMS_COUNT`` sums of four bytes over the members whose ids begin alike; none in a
+            large cluster, where members tell each other of samples.
     """
 
     sender: PeerId

@@ -3,14 +3,14 @@
 Rules of this file: what happens when; who may say what. What follows is decided below.
 
 Theory of operation. SWIM with Lifeguard: each period a member pings its successor round the ring of
-ids and the next of all others in turn (``membership_prober``); what it learns travels on whatever is
-sent anyway, and in messages of its own while there are news (``membership_news``). A suspected member
-refutes or is dead (``membership_doubts``, ``membership_standing``), for good. Views are compared now and
-then, and a cut that heals ends one of its sides (``membership_repair``). Time in which this machine was
-not stepped counts as nobody's silence.
+ids and the next of all others in turn (``membership_prober``); what it learns travels on whatever
+is sent anyway, and in messages of its own while there are news (``membership_news``). A suspected
+member refutes or is dead (``membership_doubts``, ``membership_standing``), for good. Views are
+compared now and then, and a cut that heals ends one of its sides (``membership_repair``). Time in
+which this machine was not stepped counts as nobody's silence.
 
-Who drives it sends each ``SendProbe`` outside the session, steps ``ProbeReceived`` for each message of
-``zgen.wire.membership`` that comes in, and ``TimerDue`` at ``next_deadline_ns``.
+Who drives it sends each ``SendProbe`` outside the session, steps ``ProbeReceived`` for each message
+of ``zgen.wire.membership`` that comes in, and ``TimerDue`` at ``next_deadline_ns``.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from zgen.ids import PeerId, short
 from zgen.limits import (
     ENDPOINT_CHARS_MAX,
     LEAVE_FANOUT_COUNT,
-    LEAVE_ROUNDS_COUNT,
+    LEAVE_REPEATS_COUNT,
     MEMBER_PAYLOAD_BYTES_MAX,
     MEMBERS_FULL_COUNT_MAX,
     MEMBERS_PARTIAL_COUNT,
@@ -52,10 +52,8 @@ from zgen_node.core.membership_words import (
     Drain,
     Join,
     LeftCluster,
-    MemberDown,
     MembershipEffect,
     MembershipEvent,
-    MemberUp,
     PeerRefused,
     ProbeReceived,
     Publish,
@@ -87,7 +85,6 @@ class Membership:
         self.counts: dict[str, int] = {}
         self._prober = Prober(self.standing)
         self._repair = Repair(self.standing, candidate)
-        self._leave_rounds_left = 0
         self._handlers: dict[type, Callable[[Any, int, list[MembershipEffect]], None]] = {
             ProbeReceived: self._on_probe_received,
             TimerDue: self._on_timer_due,
@@ -157,35 +154,18 @@ class Membership:
         self.standing.say(DRAINING, self.standing.me.payload, now_ns)
 
     def _on_leave(self, event: Leave, now_ns: int, out: list[MembershipEffect]) -> None:
-        self._leave_rounds_left = LEAVE_ROUNDS_COUNT
-        self._say_goodbye(now_ns, out)
-
-    def _say_goodbye(self, now_ns: int, out: list[MembershipEffect]) -> None:
-        """Tell some members that this one goes; end after a few rounds."""
+        """Tell some members that this one goes, and end; they tell the others."""
         standing, me = self.standing, self.standing.me
-        if not self._leave_rounds_left or not self.joined:
-            standing.end()
-            out.append(LeftCluster())
-            return
-        self._leave_rounds_left -= 1
         gone = (MemberDoubt(me.node, me.incarnation, LEFT, me.node),)
-        for node in standing.view.draw(LEAVE_FANOUT_COUNT):
+        for node in standing.view.draw(LEAVE_FANOUT_COUNT) * LEAVE_REPEATS_COUNT:
             endpoint = standing.view.members[node].said.endpoint
             out.append(SendProbe(node, endpoint, Gossip(me.node, node, (), gone)))
-        at_ns = now_ns + standing.profile.gossip_period_ns
-        standing.deadlines.set((Due.LEAVE, me.node), at_ns)
+        standing.end()
+        out.append(LeftCluster())
 
     # -- others ------------------------------------------------------------------------------------
     def _on_watch(self, event: WatchMember, now_ns: int, out: list[MembershipEffect]) -> None:
-        view, node = self.standing.view, event.node
-        if node in self.standing.graves:
-            out.append(MemberDown(node, "dead"))
-        elif node in view.members:
-            view.watch(view.members[node])
-        elif node != self.standing.me.node:
-            said = MemberAlive(node, 0, event.endpoint, 0, 0, b"")
-            if view.add(said, watched=True)[0] is not None:
-                out.append(MemberUp(said))
+        self.standing.watch(event.node, event.endpoint, out)
 
     def _on_unwatch(self, event: UnwatchMember, now_ns: int, out: list[MembershipEffect]) -> None:
         member = self.standing.view.members.get(event.node)
@@ -205,7 +185,7 @@ class Membership:
         if type(message) is JoinRequest:
             if not _is_sound((message.member,)):
                 self._refuse("unsound word of a member", short(message.member.node), out)
-            elif self.joined and not self._leave_rounds_left:
+            elif self.joined:
                 self._repair.on_request(message, now_ns, out)
             return
         handler = self._messages.get(type(message))
@@ -252,8 +232,7 @@ class Membership:
             reached("time not stepped is nobody's silence")
             self._excuse(now_ns - due_ns)
         for due, node in standing.deadlines.pop_due(now_ns):
-            if not standing.over:
-                self._on_due(due, node, now_ns, out)
+            self._on_due(due, node, now_ns, out)
 
     def _excuse(self, late_ns: int) -> None:
         """Let everybody have the time in which nothing was heard here."""
@@ -278,13 +257,12 @@ class Membership:
                 self._repair.compare(out)
             case Due.JOIN:
                 self._repair.ask(now_ns, out)
-            case Due.LEAVE:
-                self._say_goodbye(now_ns, out)
             case Due.PROBE:
                 self._prober.on_try(node, now_ns, out)
             case Due.AGAIN:
                 self._prober.on_again(node, now_ns, out)
-            case Due.DEATH:
+            case _:
+                assert due is Due.DEATH
                 standing.on_death_due(node, now_ns, out)
 
 

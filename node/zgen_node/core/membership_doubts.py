@@ -4,8 +4,8 @@ Rules of this file: how long a suspicion lasts and what is proof enough. Whom to
 elsewhere.
 
 Theory of operation. A suspicion begins with the longer timeout; each other member that suspects
-shortens it, from when it began. Two members at whose dials the port refused are proof, and so is one
-where there is nobody else to ask. Source: Lifeguard, section on local health aware suspicion.
+shortens it, from when it began. Two members at whose dials the port refused are proof, and so is
+one where there is nobody else to ask. Source: Lifeguard, section on local health aware suspicion.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What one member has to tell others: each piece so often as the size of the cluster asks, newest first.
+"""What one member has to tell others: each piece as often as the cluster is large.
 
 Rules of this file: which news go on the next message. What is true is decided elsewhere; here a
 newer word on a member takes the place of the older one of its kind.
@@ -39,8 +39,8 @@ class News:
 
     def __init__(self) -> None:
         """Start without any."""
-        #: Node and kind of word -> piece. Added by ``put``; removed by ``drop`` and when it was sent
-        #: often enough.
+        #: Node and kind of word -> piece. Added by ``put``; removed by ``drop`` and when it was
+        #: sent often enough.
         self._pieces: dict[tuple[PeerId, type], Piece] = {}
         #: Times sent -> those pieces, oldest first.
         self._levels: list[dict[tuple[PeerId, type], Piece]] = [{}]

@@ -2,11 +2,11 @@
 
 Rules of this file: what is sent to whom to learn whether a member lives.
 
-Theory of operation. A ping without an answer is repeated, then others are asked to ping as well, and
-only after four tries is the member suspected: two lost messages in a hundred then make next to no
-suspicions, so that a quiet cluster has nothing to gossip about, however large. Whoever suspects goes
-on telling the suspect, which refutes as soon as it hears. A member that only others hear is reported
-as a broken link, by both ends, since the asked one learns who asked and tries for itself.
+Theory of operation. A ping without an answer is repeated, then others are asked to ping as well,
+and only after four tries is the member suspected: two lost messages in a hundred then make next to
+no suspicions, so that a quiet cluster has nothing to gossip about, however large. Whoever suspects
+goes on telling the suspect, which refutes as soon as it hears. A member that only others hear is
+reported as a broken link, by both ends, since the asked one learns who asked and tries for itself.
 """
 
 from zgen.core.marks import reached

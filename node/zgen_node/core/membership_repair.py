@@ -2,11 +2,12 @@
 
 Rules of this file: what is said at length, and rarely.
 
-Theory of operation. What news missed is found by comparing: one member sends sums over its view, the
-other answers with what it knows where the sums differ, and is answered likewise. Members of a cluster
-too large to know all tell each other of samples instead. The dead are tried now and then, since they
-may be alive behind a cut. When it heals, the two sides hold each other for dead, and one must end: the
-smaller one. Each of its members is told by whoever tries it, and joins the other side anew.
+Theory of operation. What news missed is found by comparing: one member sends sums over its view,
+the other answers with what it knows where the sums differ, and is answered likewise. Members of a
+cluster too large to know all tell each other of samples instead. The dead are tried now and then,
+since they may be alive behind a cut. When it heals, the two sides hold each other for dead, and one
+must end: the smaller one. Each of its members is told by whoever tries it, and joins the other side
+anew.
 """
 
 from zgen.core.backoff import backoff_ns

@@ -3,10 +3,10 @@
 Rules of this file: joins the view, suspicions, graves and news. How a member comes to doubt another
 is not known here.
 
-Theory of operation. Of a live member the greater incarnation wins, and only the member itself raises
-it, to refute. Death is final for the node id, whatever the incarnation: some have acted on it already.
-Every change is passed on as news, by all, until it was sent often enough; what is known already is
-not, and so news die out. A member that hears of its own death ends.
+Theory of operation. Of a live member the greater incarnation wins, and only the member itself
+raises it, to refute. Death is final for the node id, whatever the incarnation: some have acted on
+it already. Every change is passed on as news, by all, until it was sent often enough; what is known
+already is not, and so news die out. A member that hears of its own death ends.
 """
 
 from enum import IntEnum
@@ -62,10 +62,9 @@ class Due(IntEnum):
     GOSSIP = 2
     REPAIR = 3
     JOIN = 4
-    LEAVE = 5
-    PROBE = 6
-    DEATH = 7
-    AGAIN = 8
+    PROBE = 5
+    DEATH = 6
+    AGAIN = 7
 
 
 class Standing:
@@ -270,11 +269,24 @@ class Standing:
 
     def trust(self, node: PeerId, out: list[MembershipEffect]) -> None:
         """Suspect a member no more."""
-        if self.doubts.end(node):
-            self.deadlines.clear((Due.DEATH, node))
-            self.deadlines.clear((Due.AGAIN, node))
-            self.news.drop(node, MemberDoubt)
-            out.append(MemberTrusted(node))
+        self.doubts.end(node)
+        self.deadlines.clear((Due.DEATH, node))
+        self.deadlines.clear((Due.AGAIN, node))
+        self.news.drop(node, MemberDoubt)
+        out.append(MemberTrusted(node))
+
+    def watch(self, node: PeerId, endpoint: str, out: list[MembershipEffect]) -> None:
+        """Keep a member whatever its hash, and know it if it is not known; tell of the dead."""
+        member = self.view.members.get(node)
+        if node in self.graves:
+            out.append(MemberDown(node, "dead"))
+        elif member is not None:
+            self.view.watch(member)
+        elif node != self.me.node:
+            said = MemberAlive(node, 0, endpoint, ACTIVE, 0, b"")
+            if self.view.add(said, watched=True)[0] is not None:
+                self._heard.pop(node, None)
+                out.append(MemberUp(said))
 
     def unwatch(self, member: Member, out: list[MembershipEffect]) -> None:
         """Keep a member no longer than its hash says."""

@@ -3,10 +3,10 @@
 Rules of this file: whom to know and in which order to choose. What is said of members, and to whom,
 is not known here.
 
-Theory of operation. Up to ``MEMBERS_FULL_COUNT_MAX`` members everybody knows everybody. Beyond, each
-keeps the ``MEMBERS_PARTIAL_COUNT`` whose hash with its own id is lowest, so that each member is known
-by about as many others and nobody chooses whom; the highest hash kept tells how many there are. What
-is watched is kept whatever its hash.
+Theory of operation. Up to ``MEMBERS_FULL_COUNT_MAX`` members everybody knows everybody. Beyond,
+each keeps the ``MEMBERS_PARTIAL_COUNT`` whose hash with its own id is lowest, so that each member
+is known by about as many others and nobody chooses whom; the highest hash kept tells how many there
+are. What is watched is kept whatever its hash.
 """
 
 import heapq
