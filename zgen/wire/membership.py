@@ -81,7 +81,7 @@ class MemberDead:
 
 @message(0x80)
 class Ping:
-    """Member -> member: are you there?
+    """Member -> member: say that you are there.
 
     Attributes:
         sender: Who asks.
@@ -123,7 +123,7 @@ class PingAck:
 
 @message(0x82)
 class PingRequest:
-    """Member -> member: I do not hear this one, do you?
+    """Member -> member: I do not hear this one, ask it for me.
 
     Attributes:
         sender: Who asks.
