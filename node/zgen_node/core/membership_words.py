@@ -184,7 +184,7 @@ class MemberTrusted:
 
 @slotted
 class LinkBroken:
-    """A member lives, but nothing goes to and fro between it and here.
+    """A member lives, but it and this one do not hear each other.
 
     Attributes:
         node: Which one.
