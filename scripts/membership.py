@@ -126,6 +126,8 @@ def main() -> int:
     parser.add_argument("--loss", type=float, default=0.02, help="share of messages lost")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if min(arguments.nodes) <= CHANGES_COUNT + 1:
+        parser.error(f"a cluster that outlives {CHANGES_COUNT} changes has more nodes than that")
     faults = [show(count, arguments.loss, arguments.seed) for count in arguments.nodes]
     return 1 if any(faults) else 0
 
