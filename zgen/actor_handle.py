@@ -307,7 +307,7 @@ class ActorHandle:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by id and description; it counts where it is unpickled."""
         creator = self._zgen_creator
-        where = (creator.peer, creator.incarnation, creator.endpoint)
+        where = (creator.peer, creator.incarnation, creator.endpoint, creator.node)
         return _unpickled, (self._zgen_actor, where, self._zgen_description, self._zgen_ref)
 
     @property
@@ -322,7 +322,10 @@ def parts_of(handle: ActorHandle) -> tuple[ActorId, Address]:
 
 
 def _unpickled(
-    actor: ActorId, where: tuple[Any, int, str], description: bytes, ref: ObjectRef[None] | None
+    actor: ActorId,
+    where: tuple[Any, int, str, Any],
+    description: bytes,
+    ref: ObjectRef[None] | None,
 ) -> ActorHandle:
     return ActorHandle(actor, Address(*where), description, ref)
 

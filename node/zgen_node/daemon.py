@@ -102,7 +102,7 @@ class Daemon:
         self._found_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._performing = False
         endpoint = folders.endpoint_of(config.folder, config.peer)
-        self._address = Address(PeerId(config.peer), INCARNATION, endpoint)
+        self._address = Address(PeerId(config.peer), INCARNATION, endpoint, PeerId(config.peer))
         self._total = shape_of(config.resources)
         identity = Identity(self._address, PYTHON, RELEASE)
         self._store_bytes = config.store_bytes or default_store_bytes()

@@ -160,7 +160,8 @@ class ErrorsNameTheirCause(Oracle):
         elif value.kind is FaultKind.WORKER_CRASHED and cancels.is_forced(task):
             return
         elif value.kind is FaultKind.WORKER_CRASHED:
-            self.require(starts == 1 + plan.retries, f"{story} of {1 + plan.retries}")
+            few = starts < 1 + plan.retries and self.cluster.lost_count
+            self.require(bool(few) or starts == 1 + plan.retries, f"{story} of {1 + plan.retries}")
         elif value.kind is FaultKind.NODE_DIED:
             self.require(self.cluster.node_deaths > 0, f"{story}, but the node lives")
         elif value.kind is FaultKind.REFUSED:
@@ -274,7 +275,7 @@ class NothingLeaks(Oracle):
         for worker in machine._staffing.pool.all():
             kept[worker.job] = kept.get(worker.job, 0) - 1
             self.require(kept[worker.job] >= 0, f"worker {short(worker.worker)} is kept for nobody")
-        living = len(self.cluster.living_workers())
+        living = sum(worker.node is life for worker in self.cluster.living_workers())
         self.require(
             living == len(machine._staffing.pool.all()),
             f"{living} workers live, the node knows {len(machine._staffing.pool.all())}",
@@ -306,7 +307,12 @@ class ExecutionsAreCounted(Oracle):
         account = self.cluster.accounts[task]
         self.starts += 1
         story = f"{short(task)} attempt {attempt} starts after {account.starts}"
-        if effect.call is not None and effect.call.method != "__init__":
+        if self.cluster.lost_count:
+            # What was pushed to a lost node counts as begun, and may begin there at any time.
+            self.require(attempt not in account.starts, story)
+            if effect.call is not None and effect.call.method != "__init__":
+                self.cluster.promises.actors.started(worker, account, attempt)
+        elif effect.call is not None and effect.call.method != "__init__":
             # Which calls of a dead actor had started is not known: each pays that was sent.
             self.require(attempt > max(account.starts, default=-1), story)
             self.cluster.promises.actors.started(worker, account, attempt)

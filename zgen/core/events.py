@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from zgen.core.actor_events import ActorEvent
 from zgen.core.cancel_words import CancelRequested
+from zgen.core.node_events import NodeEvent
 from zgen.core.store_events import StoreEvent
 from zgen.core.task_spec import TaskSpec
 from zgen.ids import (
@@ -357,6 +358,7 @@ class LinesFlushed:
 Event: TypeAlias = (
     StoreEvent
     | ActorEvent
+    | NodeEvent
     | Arrived
     | ConnectionUp
     | ConnectionLost

@@ -240,7 +240,7 @@ class Owner:
         shapes: dict[Shape, None] = {}
         for lease, held in self.placement.on_worker_down(peer, out):
             shapes[held.shape] = None
-            if down is not None:
+            if down is not None and down.started >= 0:
                 begun = down.started if down.lease == lease else 0
             else:
                 begun = min(

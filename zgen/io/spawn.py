@@ -353,9 +353,9 @@ def _await_ready(
 
 
 def _facts_of(said: dict[str, Any]) -> NodeFacts:
-    address = Address(PeerId(bytes.fromhex(said["peer"])), said["incarnation"], said["endpoint"])
+    peer = PeerId(bytes.fromhex(said["peer"]))
     return NodeFacts(
-        address,
+        Address(peer, said["incarnation"], said["endpoint"], peer),
         said["folder"],
         said["supervisor"],
         said["daemon"],

@@ -1,6 +1,6 @@
 """`Hello Goodbye`: who speaks on a connection, and that it ends."""
 
-from zgen.ids import PeerId
+from zgen.ids import NO_PEER, PeerId
 from zgen.wire.schema import message, record
 
 
@@ -12,11 +12,13 @@ class Address:
         peer: The process.
         incarnation: Which life of it, from 1.
         endpoint: Its inbox, as a ZeroMQ endpoint.
+        node: The daemon that watches it; a daemon names itself. Zeroes if that is not known.
     """
 
     peer: PeerId
     incarnation: int
     endpoint: str
+    node: PeerId = NO_PEER
 
 
 @message(0x01)

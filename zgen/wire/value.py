@@ -305,7 +305,9 @@ def _pack_refs(refs: tuple[NestedRef, ...]) -> bytes:
     for ref in refs:
         owner = ref.owner
         endpoint = owner.endpoint.encode()
-        parts.append(_REF.pack(ref.object, owner.peer, owner.incarnation, len(endpoint)))
+        parts.append(
+            _REF.pack(ref.object, owner.peer, owner.incarnation, owner.node, len(endpoint))
+        )
         parts.append(endpoint)
     return b"".join(parts)
 
@@ -317,21 +319,22 @@ def _unpack_refs(packed: bytes) -> tuple[tuple[NestedRef, ...], bytes]:
         (count,) = _COUNT.unpack_from(packed)
         at = _COUNT.size
         for _ in range(count):
-            name, peer, incarnation, length = _REF.unpack_from(packed, at)
+            name, peer, incarnation, node, length = _REF.unpack_from(packed, at)
             at += _REF.size + length
             if at > len(packed):
                 raise struct.error("an endpoint")
             endpoint = packed[at - length : at].decode()
-            refs.append(NestedRef(ObjectId(name), Address(PeerId(peer), incarnation, endpoint)))
+            owner = Address(PeerId(peer), incarnation, endpoint, PeerId(node))
+            refs.append(NestedRef(ObjectId(name), owner))
     except (struct.error, UnicodeDecodeError) as error:
         raise RemoteProtocolError(f"references that are cut off: {error}") from None
     return tuple(refs), packed[at:]
 
 
-#: Number of references; of each the object, its owner's peer and incarnation and the length of
-#: its endpoint, which follows.
+#: Number of references; of each the object, its owner's peer, incarnation and node and the
+#: length of its endpoint, which follows.
 _COUNT: Final = struct.Struct("!I")
-_REF: Final = struct.Struct("!20s16sQH")
+_REF: Final = struct.Struct("!20s16sQ16sH")
 #: Node, region, slab, offset, room, bytes of the slab, whether it is warm, number of sizes; the
 #: sizes and the data follow.
 _STORED: Final = struct.Struct("!16sQQQQQ?I")

@@ -49,6 +49,7 @@ from zgen.wire.lease import (
     WorkerReady,
 )
 from zgen.wire.object import KeepWorker
+from zgen_node.core.cluster import Cluster
 from zgen_node.core.directory import Directory
 from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease
@@ -76,6 +77,7 @@ class NodeMachine:
         pool: Worker processes.
         leases: Requests and grants.
         storage: Objects in shared memory.
+        cluster: Other nodes.
     """
 
     def __init__(
@@ -84,8 +86,9 @@ class NodeMachine:
         total: Shape,
         prestart: bool = True,
         store_bytes: int = STORE_BYTES_MIN,
+        labels: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        """Start with ``total`` and ``store_bytes`` of shared memory free.
+        """Start with ``total`` and ``store_bytes`` of shared memory free, and these labels, sorted.
 
         With ``prestart``, jobs get workers before they ask.
         """
@@ -99,6 +102,9 @@ class NodeMachine:
         self.leases = self._staffing.leases
         self.storage = Storage(self._peers, self._staffing, store_bytes)
         self._directory = Directory(identity.address, self._peers, self._staffing)
+        self.cluster = Cluster(
+            identity.address, self._peers, self._staffing, self._directory, self._down, labels
+        )
         self._output = Output(identity.address, self._peers, self._staffing, self.storage)
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
@@ -115,6 +121,7 @@ class NodeMachine:
             WorkerExited: self._on_worker_exited,
             **self.storage.handlers,
             **self._output.handlers,
+            **self.cluster.handlers,
         }
         self._messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             RegisterJob: self._on_register_job,
@@ -127,6 +134,7 @@ class NodeMachine:
             QueryNode: self._output.on_query,
             **self.storage.messages,
             **self._directory.messages,
+            **self.cluster.messages,
         }
 
     def step(self, event: Event, now_ns: int) -> list[Effect]:
@@ -136,11 +144,13 @@ class NodeMachine:
         asked: list[Effect] = []
         handler(event, now_ns, asked)
         if not self._leaving:
+            self.cluster.spillback.place(now_ns, asked)
             placed = self._staffing.place(now_ns, asked)
             for lease in placed or ():
                 self._join(lease, asked)
             if placed is not None:
                 self.leases.ask_back(asked)  # after the grants: none returns what it has not got
+                self.cluster.publish(now_ns, asked)
             self.storage.rooms.place(now_ns, asked)
         out = self._peers.send(asked, now_ns)
         self.next_deadline_ns = min(
@@ -151,6 +161,7 @@ class NodeMachine:
                     self.leases.deadlines.next_ns,
                     self.pool.deadlines.next_ns,
                     self.storage.rooms.next_deadline_ns,
+                    self.cluster.next_deadline_ns,
                 )
                 if next_ns is not None
             ),
@@ -165,6 +176,7 @@ class NodeMachine:
         self._staffing.check()
         self.storage.check()
         self._directory.check()
+        self.cluster.check()
         for lease in self.leases.all():
             assert not self._peers.is_down(lease.owner), f"lease {short(lease.lease)} of the dead"
         for worker in self.pool.all():
@@ -190,6 +202,9 @@ class NodeMachine:
             reached("line of the dead replaced before it was quiet")
             self._tell_down(peer, out)
             return
+        if self.cluster.monitors.is_node(peer) or self.cluster.is_node(peer):
+            self.cluster.on_gone(peer, gone.reason, now_ns, out)
+            return
         worker = self.pool.get(peer)
         if worker is not None:
             reached("worker left on its own")
@@ -206,12 +221,14 @@ class NodeMachine:
     def _on_connection_lost(self, event: ConnectionLost, now_ns: int, out: list[Effect]) -> None:
         peer = event.peer
         watched = self.pool.get(peer) is not None or self.jobs.of_driver(peer) is not None
+        watched = watched or self.cluster.is_node(peer)
         self._peers.on_connection_lost(event, watched, now_ns, out)
 
     def _on_timer_due(self, event: TimerDue, now_ns: int, out: list[Effect]) -> None:
         self.session.on_timer(now_ns, out)
         self._staffing.on_timer(now_ns, out)
         self.storage.on_timer(now_ns, out)
+        self.cluster.on_timer(now_ns, out)
 
     def _on_inbox_drained(self, event: InboxDrained, now_ns: int, out: list[Effect]) -> None:
         for peer in self.session.on_drained(now_ns):
@@ -225,6 +242,7 @@ class NodeMachine:
         """Note a death; return whether its watchers were told at once."""
         self._directory.died(down.peer)
         self.storage.died(down.peer, now_ns, out)
+        self.cluster.spillback.on_owner_gone(down.peer, out)
         told: list[Effect] = []
         at_once = self._peers.down(down, now_ns, told)
         if at_once:
@@ -248,9 +266,11 @@ class NodeMachine:
                 self._peers.refuse("registration by no new driver", short(peer), out)
                 return
             life = self.session.address_of(peer).incarnation
-            self.jobs.add(Job(said.job, peer, life, said.pid, now_ns, self._prestart_count))
+            job = Job(said.job, peer, life, said.pid, now_ns, self._prestart_count)
+            job.known = JobKnown(said.job, said.sys_path, said.cwd, said.environment)
+            self.jobs.add(job)
             self._peers.watched(peer)
-            out.append(JobKnown(said.job, said.sys_path, said.cwd, said.environment))
+            out.append(job.known)
             out.append(WatchProcess(peer, life, said.pid))
             self._staffing.changed()
         elif known.driver != peer:
@@ -260,9 +280,12 @@ class NodeMachine:
 
     def _on_end_job(self, peer: PeerId, said: EndJob, now_ns: int, out: list[Effect]) -> None:
         job = self.jobs.of_driver(peer)
+        if self.cluster.on_end_job(peer, said, now_ns, out):
+            return
         if job is None or job.job != said.job:
             self._peers.refuse("end of another's job", short(peer), out)
             return
+        self.cluster.spillback.on_job_over(job, out)
         self._staffing.end_job(job, "job over", now_ns, out)
         self.storage.died(peer, now_ns, out)
         self._directory.died(peer)
@@ -282,6 +305,9 @@ class NodeMachine:
         self, peer: PeerId, said: RequestLease, now_ns: int, out: list[Effect]
     ) -> None:
         known = self.leases.get(said.lease)
+        if self.cluster.spillback.forwards.get(said.lease) is not None:
+            reached("repeated request that another node has")
+            return
         if known is not None:
             if known.owner != peer:
                 self._peers.refuse("request under another's lease", short(peer), out)
@@ -303,18 +329,15 @@ class NodeMachine:
         if refusal:
             out.append(Send(peer, LeaseRefused(said.lease, refusal)))
             return
-        lease = self.leases.request(peer, said, now_ns)
-        if not lease.feasible:
-            self.leases.notify(lease, now_ns, out)
-        self._staffing.changed()
+        self.cluster.spillback.request(peer, said, now_ns, out)
 
     def _on_return_lease(
         self, peer: PeerId, said: ReturnLease, now_ns: int, out: list[Effect]
     ) -> None:
         lease = self.leases.get(said.lease)
         if lease is None:
-            reached("return of a lease that is over")
-        elif lease.owner != peer:
+            self.cluster.spillback.on_returned(peer, said, out)
+        elif lease.via != peer:
             self._peers.refuse("return of another's lease", short(peer), out)
         else:
             self._staffing.end_lease(lease, said.reusable, "lease returned", now_ns, out)
@@ -322,7 +345,7 @@ class NodeMachine:
     def _join(self, lease: Lease, out: list[Effect]) -> None:
         """Bring the owner and the worker of a fresh grant together."""
         assert lease.worker is not None
-        self._peers.monitors.add(lease.owner, lease.worker)
+        self._peers.monitors.add(lease.via, lease.worker)
         self._peers.monitors.add(lease.worker, lease.owner)
         self._send_grant(lease, out)
 
@@ -331,7 +354,7 @@ class NodeMachine:
         worker = self.pool.get(lease.worker) if lease.worker is not None else None
         if worker is not None and self.session.knows(worker.worker):
             address = self.session.address_of(worker.worker)
-            out.append(Send(lease.owner, LeaseGranted(lease.lease, address, worker.pid)))
+            out.append(Send(lease.via, LeaseGranted(lease.lease, address, worker.pid)))
 
     # -- workers -----------------------------------------------------------------------------------
     def _on_worker_spawned(self, event: WorkerSpawned, now_ns: int, out: list[Effect]) -> None:

@@ -13,6 +13,7 @@ from zgen.core.marks import reached
 from zgen.core.node_effects import FlushLines
 from zgen.ids import PeerId
 from zgen.limits import LOG_BACKLOG_BYTES_MAX
+from zgen.wire.cluster import JobPrinted
 from zgen.wire.lease import LogLines, NodeReport, QueryNode
 from zgen.wire.session import Address
 from zgen_node.core.node_report import node_report
@@ -48,15 +49,17 @@ class Output:
             reached("lines of a worker without a driver dropped")
             return
         size_bytes = sum(len(line.encode(errors="replace")) for line in event.lines)
-        waiting_bytes = self._peers.session.item_bytes_unacked(job.driver)
+        waiting_bytes = self._peers.session.item_bytes_unacked(job.printed_to)
         if waiting_bytes and waiting_bytes + size_bytes > LOG_BACKLOG_BYTES_MAX:
             reached("lines for a slow driver dropped")
             job.lines_dropped += event.dropped + len(event.lines)
             return
         dropped = job.lines_dropped + event.dropped
         job.lines_dropped = 0
-        lines = LogLines(worker.pid, event.is_error, event.lines, dropped)
-        out.append(Send(job.driver, lines, item_bytes=size_bytes))
+        lines: LogLines | JobPrinted = LogLines(worker.pid, event.is_error, event.lines, dropped)
+        if job.far_driver is not None:
+            lines = JobPrinted(job.job, worker.pid, event.is_error, event.lines, dropped)
+        out.append(Send(job.printed_to, lines, item_bytes=size_bytes))
 
     def on_query(self, peer: PeerId, said: QueryNode, now_ns: int, out: list[Effect]) -> None:
         """Answer a question about the node's state, to a driver behind its workers' last lines."""

@@ -14,7 +14,7 @@ def test_a_hello_names_both_lives_the_connection_and_what_is_spoken() -> None:
     hello = Hello(Address(A, 2, "ipc://a"), B, 3, 4, 1, 1, "3.11", "0.1")
     body = (
         b"\x99\x01"
-        + (b"\x93\xc4\x10" + A + b"\x02\xa7ipc://a")
+        + (b"\x94\xc4\x10" + A + b"\x02\xa7ipc://a\xc4\x10" + bytes(16))
         + (b"\xc4\x10" + B + b"\x03\x04\x01\x01\xa43.11\xa30.1")
     )
     assert encode(hello) == [body]
