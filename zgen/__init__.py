@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zgen.handles import ObjectRef, ObjectRefGenerator, StreamingObjectRefGenerator
     from zgen.io.release import RELEASE as __version__
     from zgen.runtime_context import get_runtime_context
+    from zgen.state import available_resources, cluster_resources, nodes
 
 __all__ = [
     "ActorClass",
@@ -23,7 +24,9 @@ __all__ = [
     "StreamingObjectRefGenerator",
     "__version__",
     "actor",
+    "available_resources",
     "cancel",
+    "cluster_resources",
     "exceptions",
     "get",
     "get_actor",
@@ -32,6 +35,7 @@ __all__ = [
     "is_initialized",
     "kill",
     "method",
+    "nodes",
     "put",
     "remote",
     "shutdown",
@@ -47,7 +51,9 @@ _HOME = {
     "ObjectRef": "zgen.handles",
     "ObjectRefGenerator": "zgen.handles",
     "StreamingObjectRefGenerator": "zgen.handles",
+    "available_resources": "zgen.state",
     "cancel": "zgen.cancellation",
+    "cluster_resources": "zgen.state",
     "get": "zgen.api",
     "get_actor": "zgen.actors",
     "get_runtime_context": "zgen.runtime_context",
@@ -55,6 +61,7 @@ _HOME = {
     "is_initialized": "zgen.api",
     "kill": "zgen.actors",
     "method": "zgen.declare",
+    "nodes": "zgen.state",
     "put": "zgen.api",
     "remote": "zgen.declare",
     "shutdown": "zgen.api",

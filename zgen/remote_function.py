@@ -17,7 +17,8 @@ from zgen.io.task_context import TaskContext
 from zgen.limits import ITEMS_COUNT_MAX, MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
-from zgen.wire.lease import Shape
+from zgen.util.scheduling_strategies import strategy_from
+from zgen.wire.lease import ANYWHERE, Demand, PlacedShape
 from zgen.wire.task import STREAMING
 from zgen.wire.value import Value
 
@@ -45,6 +46,10 @@ class TaskOptions:
         max_retries: How often it may run again after a failure of the system; -1 for ever.
         retry_exceptions: True, or the exception classes after which it may run again too.
         name: What messages call it.
+        scheduling_strategy: Where it runs: ``"DEFAULT"``, ``"SPREAD"``, or a class of
+            ``zgen.util.scheduling_strategies``.
+        label_selector: Labels that its node has: a value, ``"!value"``, ``"in(a, b)"`` or
+            ``"!in(a, b)"`` for each.
         _generator_backpressure_num_objects: Items of a generator that may be there without being
             taken by ``next``; more are not yielded before. None or -1 for any number.
     """
@@ -57,6 +62,8 @@ class TaskOptions:
     max_retries: int = MAX_RETRIES_DEFAULT
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
     name: str = ""
+    scheduling_strategy: Any = None
+    label_selector: dict[str, str] | None = None
     _generator_backpressure_num_objects: int | None = None
 
     @property
@@ -98,6 +105,7 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(checked.get("name", ""), str):
         raise TypeError(f"name must be a string, got {checked['name']!r}")
     _check_window(checked.get(WINDOW))
+    strategy_from(checked.get("scheduling_strategy"), checked.get("label_selector"))
     return checked
 
 
@@ -165,7 +173,7 @@ class RemoteFunction(Generic[P, R]):
         self.__wrapped__ = function
         self._returns_count = _returns_count(function, options)
         self._window = options.window if self._returns_count == STREAMING else 0
-        self._shape = _shape(options)
+        self._shape = _demand(options)
         self._retry_exceptions = b""
         #: The root of the runtime that knows the function, and the name that it has there. Not the
         #: runtime itself, which would live on with all that it owned.
@@ -344,12 +352,15 @@ def _returns_count(function: Callable[..., Any], options: TaskOptions) -> int:
     return STREAMING if generates else 1
 
 
-def _shape(options: TaskOptions) -> Shape:
+def _demand(options: TaskOptions) -> Demand:
     amounts = dict(options.resources)
     amounts["CPU"] = 1 if options.num_cpus is None else options.num_cpus
     amounts["GPU"] = options.num_gpus or 0
     amounts["memory"] = options.memory or 0
-    return tuple(sorted((name, round(amount * UNIT)) for name, amount in amounts.items() if amount))
+    kept = [(name, round(amount * UNIT)) for name, amount in amounts.items() if amount]
+    shape = tuple(sorted(kept))
+    strategy = strategy_from(options.scheduling_strategy, options.label_selector)
+    return shape if strategy == ANYWHERE else PlacedShape(shape, strategy)
 
 
 def make_remote_function(function: Any, options: dict[str, Any]) -> RemoteFunction[Any, Any]:

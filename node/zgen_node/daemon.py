@@ -106,11 +106,13 @@ class Daemon:
         self._total = shape_of(config.resources)
         identity = Identity(self._address, PYTHON, RELEASE)
         self._store_bytes = config.store_bytes or default_store_bytes()
-        machine = NodeMachine(identity, self._total, config.prestart, self._store_bytes)
+        labels = tuple(sorted(config.labels.items()))
+        machine = NodeMachine(identity, self._total, config.prestart, self._store_bytes, labels)
         self._recorder = recorder_from_environment(
             "daemon",
             self._address.peer,
-            f"NodeMachine({identity!r}, {self._total!r}, {config.prestart}, {self._store_bytes})",
+            f"NodeMachine({identity!r}, {self._total!r}, {config.prestart}, {self._store_bytes}, "
+            f"{labels!r})",
         )
         self._loop = Loop(
             machine, Mailbox(endpoint), self._perform, self._perform_inside, self._recorder

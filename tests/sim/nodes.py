@@ -107,9 +107,6 @@ class Nodes(Cluster):
     # -- ends --------------------------------------------------------------------------------------
     def _on_death(self, life: Life, reason: str) -> None:
         super()._on_death(life, reason)
-        worker = self.workers.get(life.number)
-        if worker is not None and (worker.node.dead or worker.node.name in self.lost):
-            self.worker_deaths.pop(worker.name, None)  # it may be given up while it lives
         self.lost_count += isinstance(life.machine, NodeMachine)
         if isinstance(life.machine, NodeMachine) and life.name not in self.lost:
             self._declare(life, "it is dead")

@@ -388,6 +388,8 @@ class LastWordsFirst(Oracle):
         died_ns = self.cluster.worker_deaths.get(peer)
         if died_ns is None or not session_of(life).is_fenced(peer, 1):
             return
+        if self.cluster.lost_count:  # it may have been given up while it lived
+            return
         last_ns = max(died_ns, self._heard.get((life.number, peer), 0))
         waited_ns = self.cluster.world.now_ns - last_ns
         story = f"{life.name} gives {short(peer)} up {waited_ns} ns after it was heard"

@@ -37,7 +37,8 @@ class NodesAgree(Oracle):
             if lease.state not in _GRANTED or lease.lease in self._granted:
                 if lease.state in _GRANTED:
                     first = self._granted[lease.lease]
-                    dead = first.dead or first.name in self.cluster.lost
+                    lost = self.cluster.lost
+                    dead = first.dead or first.name in lost or life.name in lost
                     story = f"{short(lease.lease)} granted by {first.name} and {life.name}"
                     self.require(first is life or dead, story)
                     self._granted[lease.lease] = life

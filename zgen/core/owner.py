@@ -55,13 +55,13 @@ from zgen.ids import (
     object_id,
 )
 from zgen.wire.lease import (
+    Demand,
     JobRegistered,
     LeaseWaiting,
     LeaseWanted,
     LogLines,
     NodeReport,
     ProcessDown,
-    Shape,
 )
 from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import (
@@ -237,7 +237,7 @@ class Owner:
         if peer == self.placement.node:
             self._lose_node(peer, reason, now_ns, out)
             return
-        shapes: dict[Shape, None] = {}
+        shapes: dict[Demand, None] = {}
         for lease, held in self.placement.on_worker_down(peer, out):
             shapes[held.shape] = None
             if down is not None and down.started >= 0:
@@ -314,7 +314,7 @@ class Owner:
         self, sender: PeerId, message: TasksDone, now_ns: int, out: list[Effect]
     ) -> None:
         results: list[Result] = []
-        shapes: dict[Shape, None] = {}
+        shapes: dict[Demand, None] = {}
         at = 0
         try:
             for outcome in message.outcomes:

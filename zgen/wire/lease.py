@@ -1,6 +1,6 @@
 """`RequestLease LeaseGranted LeaseWaiting ReturnLease` and what they need of a node."""
 
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from zgen.ids import NO_PEER, JobId, LeaseId, PeerId
 from zgen.wire.schema import message
@@ -22,6 +22,27 @@ NOT_IN: Final = "!in"
 EXISTS: Final = "exists"
 ABSENT: Final = "!exists"
 ANYWHERE: Final[Strategy] = (BY_DEFAULT, NO_PEER, False, (), ())
+
+
+class PlacedShape(NamedTuple):
+    """Resources, and where they are to be held if that matters."""
+
+    shape: Shape
+    strategy: Strategy
+
+
+#: What a task holds while it runs. Tasks with equal ones may use each other's workers.
+Demand: TypeAlias = Shape | PlacedShape
+
+
+def shape_of(demand: Demand) -> Shape:
+    """Return the resources of a demand."""
+    return demand.shape if isinstance(demand, PlacedShape) else demand
+
+
+def strategy_of(demand: Demand) -> Strategy:
+    """Return where a demand is to be met."""
+    return demand.strategy if isinstance(demand, PlacedShape) else ANYWHERE
 
 
 @message(0x10)

@@ -144,6 +144,10 @@ class Cluster:
         labels = self.spillback.labels
         return NodeState(self._me, leases.resources.total, leases.resources.free, labels, queued)
 
+    def states(self) -> list[NodeState]:
+        """Return how all live nodes fare, this one first."""
+        return [self.state(), *(member.state for member in self.view.members.values())]
+
     def publish(self, now_ns: int, out: list[Effect]) -> None:
         """Have others know what is free here, if that has changed, and not too often."""
         if not self.publishes:

@@ -23,7 +23,6 @@ from zgen.core.events import (
     ProcessExited,
     TimerDue,
     WorkerExited,
-    WorkerSpawned,
 )
 from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
@@ -45,10 +44,7 @@ from zgen.wire.lease import (
     RequestLease,
     ReturnLease,
     Shape,
-    WorkerBlocked,
-    WorkerReady,
 )
-from zgen.wire.object import KeepWorker
 from zgen_node.core.cluster import Cluster
 from zgen_node.core.directory import Directory
 from zgen_node.core.jobs import Job
@@ -59,6 +55,7 @@ from zgen_node.core.resources import CPU, UNIT, amount_of, shape_fault
 from zgen_node.core.staffing import Staffing
 from zgen_node.core.storage import Storage
 from zgen_node.core.worker_pool import WorkerState
+from zgen_node.core.worker_words import WorkerWords
 
 #: Stands in a ``ProcessDown`` of a process that served no lease.
 NO_LEASE: Final = LeaseId(bytes(ID_BYTES))
@@ -105,9 +102,12 @@ class NodeMachine:
         self.cluster = Cluster(
             identity.address, self._peers, self._staffing, self._directory, self._down, labels
         )
-        self._output = Output(identity.address, self._peers, self._staffing, self.storage)
+        self._output = Output(
+            identity.address, self._peers, self._staffing, self.storage, self.cluster.states
+        )
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
+        workers = WorkerWords(self._peers, self._staffing)
         self._leaving = False
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             Arrived: self._on_arrived,
@@ -117,10 +117,10 @@ class NodeMachine:
             InboxDrained: self._on_inbox_drained,
             Leave: self._on_leave,
             ProcessExited: self._on_process_exited,
-            WorkerSpawned: self._on_worker_spawned,
             WorkerExited: self._on_worker_exited,
             **self.storage.handlers,
             **self._output.handlers,
+            **workers.handlers,
             **self.cluster.handlers,
         }
         self._messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
@@ -128,12 +128,10 @@ class NodeMachine:
             EndJob: self._on_end_job,
             RequestLease: self._on_request_lease,
             ReturnLease: self._on_return_lease,
-            WorkerReady: self._on_worker_ready,
-            WorkerBlocked: self._on_worker_blocked,
-            KeepWorker: self._on_keep_worker,
             QueryNode: self._output.on_query,
             **self.storage.messages,
             **self._directory.messages,
+            **workers.messages,
             **self.cluster.messages,
         }
 
@@ -357,36 +355,6 @@ class NodeMachine:
             out.append(Send(lease.via, LeaseGranted(lease.lease, address, worker.pid)))
 
     # -- workers -----------------------------------------------------------------------------------
-    def _on_worker_spawned(self, event: WorkerSpawned, now_ns: int, out: list[Effect]) -> None:
-        self.pool.note_pid(event.worker, event.pid)
-
-    def _on_worker_ready(
-        self, peer: PeerId, said: WorkerReady, now_ns: int, out: list[Effect]
-    ) -> None:
-        worker = self.pool.get(peer)
-        if worker is None:
-            self._peers.refuse("word of a worker that nobody started", short(peer), out)
-        else:
-            self._staffing.worker_ready(worker, said.pid, now_ns)
-
-    def _on_worker_blocked(
-        self, peer: PeerId, said: WorkerBlocked, now_ns: int, out: list[Effect]
-    ) -> None:
-        lease = self.leases.get(said.lease)
-        if self.pool.get(peer) is None:
-            self._peers.refuse("word of a worker that nobody started", short(peer), out)
-        elif lease is None or lease.worker != peer:
-            reached("word about an older lease ignored")
-        elif self.leases.set_blocked(lease, said.blocked, now_ns):
-            self._staffing.changed()
-
-    def _on_keep_worker(
-        self, peer: PeerId, said: KeepWorker, now_ns: int, out: list[Effect]
-    ) -> None:
-        worker = self.pool.get(peer)
-        if worker is not None:
-            worker.is_lender = said.needed
-
     def _on_worker_exited(self, event: WorkerExited, now_ns: int, out: list[Effect]) -> None:
         worker = self.pool.get(event.worker)
         if worker is None or worker.state is WorkerState.DEAD:

@@ -22,12 +22,14 @@ class DaemonConfig:
         worker_main: ``module:function`` that a worker runs.
         prestart: Whether workers are started before they are asked for.
         store_bytes: Capacity for objects in shared memory; None for a share of the memory.
+        labels: What work may ask of a node by name and value.
         spill_folder: Where objects go that it has no room for; None for that of temporary files.
     """
 
     __slots__ = (
         "embedded",
         "folder",
+        "labels",
         "log_to_file",
         "peer",
         "prestart",
@@ -48,6 +50,7 @@ class DaemonConfig:
         self.prestart: bool = given["prestart"]
         self.store_bytes: int | None = given["store_bytes"]
         self.spill_folder: str | None = given["spill_folder"]
+        self.labels: dict[str, str] = given.get("labels", {})
 
     @classmethod
     def parse(cls, text: str) -> "DaemonConfig":
