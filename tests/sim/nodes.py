@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.sim.cluster import Cluster, Settings
+from random import Random
+
+from tests.sim.cluster import Cluster, Settings, Worker
 from tests.sim.memory import Memory
 from tests.sim.programs import Consumer
 from zgen.core.effects import Effect
@@ -14,7 +16,7 @@ from zgen.sim.world import Life
 from zgen.wire.codec import encode
 from zgen_node.core.node import NodeMachine
 
-#: What nodes are made of, by number: CPUs in ten-thousandths, and further resources.
+#: Labels of nodes, by kind.
 ZONES = ("east", "west")
 
 
@@ -23,8 +25,10 @@ class Nodes(Cluster):
 
     Attributes:
         nodes: Node's name -> its life. Removed when somebody new takes its place.
+        kinds: Node's name -> what it is made of.
         homes: Number of a driver's life -> its node.
         lost: Names of nodes that were declared dead and have not noticed.
+        places: Whether tasks may run in certain places only, drawn from ``place_dice``.
         gossip_ns_max: The longest that news of a node takes to another one.
         detect_ns_max: The longest that the news of a node's death takes.
     """
@@ -36,6 +40,9 @@ class Nodes(Cluster):
         self.lost: dict[str, None] = {}
         self.gossip_ns_max = 20 * MS
         self.detect_ns_max = 200 * MS
+        self.kinds: dict[str, int] = {}
+        self.places = False
+        self.place_dice = Random(seed)
         self._nodes_begun = 0
         self._drivers_begun = 0
         #: (teller, hearer) -> when the last news arrives; the next one comes after it.
@@ -47,19 +54,20 @@ class Nodes(Cluster):
     def begin_all(self, count: int) -> None:
         """Start the nodes, and the drivers on the first of them."""
         for _ in range(count):
-            self.join_node()
+            self.join_node(self._nodes_begun)
         self.memory = Memory(self.world, self.living()[0], 1 << 20, self.settings.disk, self.counts)
         for number in range(self.settings.drivers):
             self.begin_driver_at(self.living()[number % count])
 
-    def join_node(self) -> Life:
-        """Start a node that is new to all."""
+    def join_node(self, kind: int) -> Life:
+        """Start a node that is new to all; those of odd kinds have a further resource."""
         self._nodes_begun += 1
-        number = self._nodes_begun
         total = [("CPU", self.settings.cpus)]
-        if number % 2 == 0:
+        if kind % 2:
             total.append(("magic", 20_000))
-        node = self.begin_node(f"node{number}", tuple(total), (("zone", ZONES[number % 2]),))
+        labels = (("zone", ZONES[kind % 2]),)
+        node = self.begin_node(f"node{self._nodes_begun}", tuple(total), labels)
+        self.kinds[node.name] = kind
         machine = node.machine
         assert isinstance(machine, NodeMachine)
         machine.cluster.publishes = True
@@ -76,6 +84,22 @@ class Nodes(Cluster):
     def living(self) -> list[Life]:
         """Return the nodes that live and that nobody has declared dead."""
         return [n for n in self.nodes.values() if not n.dead and n.name not in self.lost]
+
+    def is_gone(self, place: str) -> bool:
+        how, _, peer = place.partition(" ")
+        living = [node.address.peer.hex() for node in self.living()]
+        return how == "hard" and peer not in living
+
+    def placed(self, worker: Worker, place: str) -> None:
+        how, _, peer = place.partition(" ")
+        kind = self.kinds[worker.node.name]
+        allowed = {
+            "magic": kind % 2 == 1,
+            "east": ZONES[kind % 2] == "east",
+            "west": ZONES[kind % 2] == "west",
+            "hard": worker.node.address.peer.hex() == peer,
+        }
+        self.promises.hangs.require(allowed.get(how, True), f"{place} on {worker.node.name}")
 
     def begin_driver_at(self, node: Life) -> None:
         if node.dead:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
+from typing import cast
 
 from tests.sim.actor_run import ActorProgram
 from tests.sim.cluster import Settings
 from tests.sim.nodes import Nodes
 from tests.sim.oracles_nodes import NodesAgree
+from tests.sim.programs import Plan
 from tests.sim.run import LIVENESS_NS_MAX, REST_NS, SAFETY_NS, STROKES, Outcome, Run, run_seed
 from tests.sim.workloads import Program
 from zgen.core import executor
+from zgen.ids import ObjectId, TaskId
 from zgen.limits import MS
 from zgen.sim.faults import Faults, draw_hardship
 from zgen.sim.trace import Trace
@@ -18,6 +22,24 @@ from zgen.sim.world import Life
 
 #: Mean time between two strokes, at the mildest.
 NODE_STROKES = {**STROKES, "node": 600 * MS, "machine": 600 * MS, "lost": 800 * MS}
+
+
+class Placed(Program):
+    """One driver's user, some of whose tasks may run in certain places only."""
+
+    def submit(self, plan: Plan, slots: tuple[ObjectId, ...] = ()) -> TaskId:
+        nodes = cast("Nodes", self.cluster)
+        if nodes.places:
+            how = nodes.place_dice.choice(("", "SPREAD", "magic", "east", "west", "hard", "soft"))
+            if how in ("hard", "soft"):
+                living = nodes.living()
+                how = f"{how} {nodes.place_dice.choice(living).address.peer.hex()}"
+            plan = replace(plan, place=how)
+        return super().submit(plan, slots)
+
+
+class PlacedActors(Placed, ActorProgram):
+    """The same, with actors, which are placed too."""
 
 
 class NodesRun(Run):
@@ -40,7 +62,7 @@ class NodesRun(Run):
         for name in ("node", "machine", "lost"):
             if random.random() < 0.5:
                 self.hardship.every_ns.pop(name, None)
-        self.program_class = random.choice((Program, Program, ActorProgram))
+        self.program_class = random.choice((Placed, Placed, PlacedActors))
         self.activities = random.choice((14, 20, 26)) // settings.drivers
         self.window_bytes = 64 << 20
         self.large = 0
@@ -48,6 +70,8 @@ class NodesRun(Run):
         self.cluster = Nodes(seed, settings, trace)
         self.cluster.gossip_ns_max = random.choice((1, 20, 150)) * MS
         self.cluster.detect_ns_max = random.choice((5, 100, 400)) * MS
+        self.cluster.places = random.random() < 0.5
+        self.cluster.place_dice = Random(f"places {seed}")
         self.cluster.cancels = random.choice((0.0, 0.0, 0.05, 0.3))
         self.cluster.world.checks_every = 1 if seed % 3 == 0 else 4
         self.cluster.begin_program = self._begin_program
@@ -174,7 +198,7 @@ class NodesRun(Run):
                 user.drop_all()
             world.end(user.life, "its node died")
         del cluster.nodes[node.name]
-        new = cluster.join_node()
+        new = cluster.join_node(cluster.kinds[node.name])
         living = sum(
             not user.life.dead and not cluster.homes[user.life.number].dead
             for user in cluster.drivers.values()

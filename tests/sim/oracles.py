@@ -165,7 +165,8 @@ class ErrorsNameTheirCause(Oracle):
         elif value.kind is FaultKind.NODE_DIED:
             self.require(self.cluster.node_deaths > 0, f"{story}, but the node lives")
         elif value.kind is FaultKind.REFUSED:
-            self.require(self.cluster.spawn_failures > 0, f"{story}, but workers start")
+            no_start = self.cluster.spawn_failures > 0 or self.cluster.is_gone(plan.place)
+            self.require(no_start, f"{story}, but workers start")
         elif value.kind in (FaultKind.ACTOR_DIED, FaultKind.ACTOR_UNAVAILABLE):
             self.cluster.promises.actors.allowed(account, value, story)
         elif value.kind is FaultKind.ARGUMENT:
@@ -305,6 +306,7 @@ class ExecutionsAreCounted(Oracle):
     def started(self, worker: Worker, effect: StartTask) -> None:
         task, attempt = effect.task.task, effect.task.attempt
         account = self.cluster.accounts[task]
+        self.cluster.placed(worker, account.plan.place)
         self.starts += 1
         story = f"{short(task)} attempt {attempt} starts after {account.starts}"
         if self.cluster.lost_count:

@@ -47,10 +47,12 @@ class LeaseBack:
     Attributes:
         lease: The request.
         free: What is free here.
+        version: Version of the last state that I published; what came after it is newer than this.
     """
 
     lease: LeaseId
     free: Shape
+    version: int
 
 
 @message(0x93)
@@ -95,6 +97,7 @@ class NodeState:
         free: What of them is not held.
         labels: Its labels, sorted by name.
         queued_count: Requests that wait there.
+        version: Number of this state, from 0.
     """
 
     address: Address
@@ -102,3 +105,4 @@ class NodeState:
     free: Shape
     labels: tuple[tuple[str, str], ...]
     queued_count: int
+    version: int

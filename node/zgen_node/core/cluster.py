@@ -136,13 +136,21 @@ class Cluster:
         for forward in waiting:
             reached("request of a node that is gone queues again")
             self.spillback.queue_again(forward, forward.backs, now_ns, out)
+        self.spillback.refuse_hopeless(now_ns, out)
 
     def state(self) -> NodeState:
         """Return how this node fares."""
         leases = self._staffing.leases
         queued = len(leases.queued())
         labels = self.spillback.labels
-        return NodeState(self._me, leases.resources.total, leases.resources.free, labels, queued)
+        return NodeState(
+            self._me,
+            leases.resources.total,
+            leases.resources.free,
+            labels,
+            queued,
+            self.hosting.version,
+        )
 
     def states(self) -> list[NodeState]:
         """Return how all live nodes fare, this one first."""
@@ -161,7 +169,8 @@ class Cluster:
             return
         self._published, self._published_ns = news, now_ns
         self.hosting.touched = False
-        out.append(PublishState(encode(state)[0]))
+        self.hosting.version += 1
+        out.append(PublishState(encode(self.state())[0]))
 
     # -- ends --------------------------------------------------------------------------------------
     def _on_far_death(self, down: ProcessDown, now_ns: int, out: list[Effect]) -> None:

@@ -33,6 +33,7 @@ class Hosting:
     Attributes:
         touched: Whether another node asked for something since the last publication: it has counted
             that off, and hears what is free even if that is what it was.
+        version: Number of the last state of this node that was published.
         messages: What to do about each class of message.
     """
 
@@ -52,6 +53,7 @@ class Hosting:
         self._monitors = monitors
         self._here = here
         self.touched = False
+        self.version = 0
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             ShareJob: self._on_share_job,
             ForwardLease: self._on_forward_lease,
@@ -116,7 +118,8 @@ class Hosting:
             if lease.state is LeaseState.QUEUED:
                 reached("request of another node handed back")
                 self._leases.end(lease, "handed back", now_ns)
-                out.append(Send(peer, LeaseBack(asked.lease, self._leases.resources.free)))
+                free = self._leases.resources.free
+                out.append(Send(peer, LeaseBack(asked.lease, free, self.version)))
 
     def _on_job_printed(
         self, peer: PeerId, said: JobPrinted, now_ns: int, out: list[Effect]

@@ -20,6 +20,7 @@ from zgen.ids import LeaseId, PeerId, short
 from zgen.limits import LEASE_BACKS_COUNT_MAX, QUEUE_ELSEWHERE_NS
 from zgen.wire.cluster import ForwardLease, LeaseBack, ShareJob
 from zgen.wire.lease import (
+    ON_NODE,
     EndJob,
     LeaseGranted,
     LeaseRefused,
@@ -103,6 +104,11 @@ class Spillback:
                 waiting.append(forward)
         return waiting
 
+    def refuse_hopeless(self, now_ns: int, out: list[Effect]) -> None:
+        """Refuse what may run on a node alone that is gone."""
+        for lease in self._leases.queued():
+            self._refuse_if_hopeless(lease, now_ns, out)
+
     def on_worker_gone(self, worker: PeerId) -> None:
         """A process of another node is dead: so are the leases that it served."""
         for forward in self.forwards.of_worker(worker):
@@ -121,6 +127,8 @@ class Spillback:
     def request(self, owner: PeerId, asked: RequestLease, now_ns: int, out: list[Effect]) -> None:
         """Queue a request of a process of this node; ``place`` sends it where it fits."""
         lease = self._queue(owner, asked, now_ns)
+        if self._refuse_if_hopeless(lease, now_ns, out):
+            return
         if not lease.feasible and not self._could_go(lease):
             self._leases.notify(lease, now_ns, out)
 
@@ -218,10 +226,25 @@ class Spillback:
 
     def queue_again(self, forward: Forward, backs: int, now_ns: int, out: list[Effect]) -> None:
         """Queue a request here that is elsewhere no more."""
+        if self._staffing.jobs.get(forward.asked.job) is None:
+            reached("request of a job that is over came back")
+            return
         lease = self._queue(forward.owner, forward.asked, now_ns, backs)
+        if self._refuse_if_hopeless(lease, now_ns, out):
+            return
         if not lease.feasible and not self._could_go(lease):
             reached("request can be met by no node any more")
             self._leases.notify(lease, now_ns, out)
+
+    def _refuse_if_hopeless(self, lease: Lease, now_ns: int, out: list[Effect]) -> bool:
+        kind, node, soft, _, _ = lease.asked.strategy
+        if kind != ON_NODE or soft or not self._view.is_gone(node):
+            return False
+        reached("request for a node that is gone refused")
+        self._leases.end(lease, "its node is gone", now_ns)
+        reason = f"it may run on node {node.hex()} alone, which is gone"
+        out.append(Send(lease.via, LeaseRefused(lease.lease, reason)))
+        return True
 
     def _end(self, forward: Forward, reusable: bool, out: list[Effect]) -> None:
         self.forwards.end(forward.asked.lease)
@@ -230,7 +253,7 @@ class Spillback:
     # -- words of the node that has a request ------------------------------------------------------
     def _on_lease_back(self, peer: PeerId, said: LeaseBack, now_ns: int, out: list[Effect]) -> None:
         forward = self.forwards.at(said.lease, peer)
-        self._view.correct(peer, said.free)
+        self._view.correct(peer, said.free, said.version)
         self._look = True
         if forward is None or forward.worker is not None:
             reached("request handed back that nobody wants any more")

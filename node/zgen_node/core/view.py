@@ -72,10 +72,16 @@ class View:
         for name, amount in shape:
             member.free[name] = member.free.get(name, 0) - amount
 
-    def correct(self, node: PeerId, free: Shape) -> None:
-        """Take in what a node says is free there, when it hands something back."""
+    def correct(self, node: PeerId, free: Shape, version: int) -> None:
+        """Take in what a node says is free there as it hands something back, unless that is old.
+
+        Args:
+            node: Who says so.
+            free: What is free there.
+            version: Of the last state that it had published before.
+        """
         member = self.members.get(node)
-        if member is not None:
+        if member is not None and member.state.version <= version:
             member.free = dict(free)
 
     def check(self) -> None:
