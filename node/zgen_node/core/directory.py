@@ -41,7 +41,6 @@ class Directory:
         self._peers = peers
         self._staffing = staffing
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
-            WatchProcess: self._on_watch_process,
             ClaimName: self._on_claim_name,
             FindName: self._on_find_name,
             FreeName: self._on_free_name,
@@ -54,14 +53,6 @@ class Directory:
     def check(self) -> None:
         """Assert the invariants of names."""
         self.names.check()
-
-    def _on_watch_process(
-        self, peer: PeerId, said: WatchProcess, now_ns: int, out: list[Effect]
-    ) -> None:
-        if self.is_there(peer):
-            self.watch(peer, said, out)
-        else:
-            self._peers.refuse("watch by a stranger", short(peer), out)
 
     def watch(
         self, peer: PeerId, said: WatchProcess, out: list[Effect], *, mutual: bool = True

@@ -99,10 +99,9 @@ class FarMonitors:
         """A node became a member: ask it what waited for that."""
         self.far.deadlines.clear(node)
         for far in self.far.of_node(node):
-            if not far.asked:
-                self._ask(far, out)
-                for watcher in self._peers.monitors.watchers_of(far.process):
-                    self._watch_back(far, watcher, out)
+            self._ask(far, out)
+            for watcher in self._peers.monitors.watchers_of(far.process):
+                self._watch_back(far, watcher, out)
 
     def on_gone(self, node: PeerId, reason: str, now_ns: int, out: list[Effect]) -> None:
         """A node is gone: so are its processes."""
