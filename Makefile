@@ -92,6 +92,7 @@ sim-tests: $(DEV) ## what the simulator is made of: sessions, damage, determinis
 sim: $(DEV) ## the simulator: SEEDS=100 seeds, or on from SEED=n
 	$(PY) scripts/sim.py --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 	$(PY) scripts/sim.py --scenario actors --seeds $(shell expr $(SEEDS) / 4) $(if $(SEED),--seed $(SEED))
+	$(PY) scripts/sim.py --scenario nodes --seeds $(shell expr $(SEEDS) / 4) $(if $(SEED),--seed $(SEED))
 
 mutants-recorded: $(DEV)
 	$(PY) scripts/mutants.py

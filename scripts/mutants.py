@@ -79,6 +79,10 @@ def runner(scenario: str) -> Callable[[int], str]:
         from tests.sim.actor_run import run_actors
 
         return lambda seed: str(run_actors(seed).failure or "")
+    if scenario == "nodes":
+        from tests.sim.nodes_run import run_nodes
+
+        return lambda seed: str(run_nodes(seed).failure or "")
     if scenario == "borrow":
         from tests.sim.borrowing import run_borrowing
 

@@ -24,9 +24,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "node")]
 
 from tests.sim.actor_run import run_actors  # noqa: E402  # the paths above come first
 from tests.sim.marks import REQUIRED  # noqa: E402  # the paths above come first
+from tests.sim.nodes_run import run_nodes  # noqa: E402
 from tests.sim.run import Outcome, run_seed  # noqa: E402
 from zgen.sim.trace import Trace  # noqa: E402
 
+SCENARIOS = {"cluster": run_seed, "actors": run_actors, "nodes": run_nodes}
 TRACE_LINES_SHOWN = 40
 #: From this many seeds on, the required marks must all have been reached.
 MARKED_SEEDS_MIN = 100
@@ -37,7 +39,7 @@ def run_seeds(
 ) -> Iterator[Outcome]:
     """Run seeds ``first`` to ``first + count - 1``, in order, in so many processes."""
     seeds = range(first, first + count)
-    run = run_actors if scenario == "actors" else run_seed
+    run = SCENARIOS[scenario]
     if processes == 1:
         yield from map(run, seeds)
         return
@@ -79,13 +81,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--scenario", choices=("cluster", "actors"), default="cluster")
+    parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="cluster")
     parser.add_argument("--trace", action="store_true", help="print the whole trace of one seed")
     parser.add_argument("--digests", action="store_true", help="print each seed's digest")
     arguments = parser.parse_args()
     if arguments.trace:
         trace = Trace(kept_max=None)
-        run = run_actors if arguments.scenario == "actors" else run_seed
+        run = SCENARIOS[arguments.scenario]
         outcome = run(arguments.seed, trace)
         print("\n".join(trace.lines()))
         print(outcome.failure or "green", outcome.digest)

@@ -2,7 +2,7 @@
 
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
 ``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrow``
-tests/sim/borrowing.py.
+tests/sim/borrowing.py, ``nodes`` tests/sim/nodes_run.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from tests.sim.mutant import Mutant
 from tests.sim.mutants_actors import ACTORS
 from tests.sim.mutants_borrowing import BORROW
 from tests.sim.mutants_flow import FLOW
+from tests.sim.mutants_nodes import NODES
 
 LINE = "zgen/core/line.py"
 SESSION = "zgen/core/session.py"
@@ -436,4 +437,5 @@ MUTANTS = (
     *ACTORS,
     *FLOW,
     *BORROW,
+    *NODES,
 )
