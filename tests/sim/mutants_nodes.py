@@ -85,15 +85,6 @@ NODES = (
         14,
     ),
     Mutant(
-        "a node that is gone is told nothing and heard no more",
-        "P7",
-        CLUSTER,
-        "            self._peers.session.fence(node, member.state.address.incarnation)\n",
-        "            pass\n",
-        "nodes",
-        0,
-    ),
-    Mutant(
         "a request that may run on a dead node alone is refused",
         "P2",
         CLUSTER,

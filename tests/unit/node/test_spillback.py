@@ -157,8 +157,8 @@ def test_what_is_said_of_a_request_is_passed_on_and_a_refusal_ends_it() -> None:
         assert messages(bench.say(EAST, word), DRIVER) == [word]
     refused = LeaseRefused(lease("a"), "no")
     assert messages(bench.say(EAST, refused), DRIVER) == [refused]
-    for word in (refused, LeaseWaiting(lease("a"), True, "busy")):
-        assert messages(bench.say(EAST, word)) == []
+    for late in (refused, LeaseWaiting(lease("a"), True, "busy")):
+        assert messages(bench.say(EAST, late)) == []
 
 
 def test_when_a_node_is_gone_what_it_had_not_granted_queues_here_again() -> None:
