@@ -7,8 +7,6 @@ from tests.sim.mutant import Mutant
 CLUSTER = "node/zgen_node/core/cluster.py"
 SPILLBACK = "node/zgen_node/core/spillback.py"
 MONITORS = "node/zgen_node/core/far_monitors.py"
-VIEW = "node/zgen_node/core/view.py"
-NODE = "node/zgen_node/core/node.py"
 OWNER = "zgen/core/owner.py"
 
 NODES = (
@@ -40,15 +38,6 @@ NODES = (
         0,
     ),
     Mutant(
-        "an old word of what is free corrects nothing",
-        "P2",
-        VIEW,
-        "if member is not None and member.state.version <= version:",
-        "if member is not None:",
-        "nodes",
-        0,
-    ),
-    Mutant(
         "who counted something off hears what is free even if nothing changed",
         "P2",
         CLUSTER,
@@ -65,15 +54,6 @@ NODES = (
         "        for forward in ():\n",
         "nodes",
         2,
-    ),
-    Mutant(
-        "who is watched from afar hears of the end of its watcher",
-        "P3",
-        MONITORS,
-        "            out.append(Send(far.node, WatchBack(far.process, address)))\n",
-        "            pass\n",
-        "nodes",
-        0,
     ),
     Mutant(
         "what came from another node goes to no third one",
