@@ -243,11 +243,11 @@ MUTANTS = (
     Mutant(
         "a lease that is returned twice is returned once",
         "P5",
-        "node/zgen_node/core/node.py",
-        "        if lease is None:\n"
+        "node/zgen_node/core/spillback.py",
+        "        if forward is None:\n"
         '            reached("return of a lease that is over")\n'
         "        elif",
-        "        assert lease is not None\n        if",
+        "        assert forward is not None\n        if",
         "cluster",
         0,
     ),
@@ -263,8 +263,8 @@ MUTANTS = (
     Mutant(
         "a task that blocks gives its resources away",
         "P2",
-        "node/zgen_node/core/node.py",
-        "        elif self.leases.set_blocked(lease, said.blocked, now_ns):",
+        "node/zgen_node/core/worker_words.py",
+        "        elif self._staffing.leases.set_blocked(lease, said.blocked, now_ns):",
         "        elif False:",
         "cluster",
         2,
