@@ -93,6 +93,7 @@ sim: $(DEV) ## the simulator: SEEDS=100 seeds, or on from SEED=n
 	$(PY) scripts/sim.py --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 	$(PY) scripts/sim.py --scenario actors --seeds $(shell expr $(SEEDS) / 4) $(if $(SEED),--seed $(SEED))
 	$(PY) scripts/sim.py --scenario state --seeds $(shell expr $(SEEDS) / 10) $(if $(SEED),--seed $(SEED))
+	$(PY) scripts/sim.py --scenario nodes --seeds $(shell expr $(SEEDS) / 4) $(if $(SEED),--seed $(SEED))
 
 mutants-recorded: $(DEV)
 	$(PY) scripts/mutants.py

@@ -87,6 +87,10 @@ def runner(scenario: str) -> Callable[[int], str]:
         from tests.sim.state_run import run_state
 
         return lambda seed: str(run_state(seed).failure or "")
+    if scenario == "nodes":
+        from tests.sim.nodes_run import run_nodes
+
+        return lambda seed: str(run_nodes(seed).failure or "")
     if scenario == "borrow":
         from tests.sim.borrowing import run_borrowing
 

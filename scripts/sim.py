@@ -24,11 +24,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "node")]
 
 from tests.sim.actor_run import run_actors  # noqa: E402  # the paths above come first
 from tests.sim.marks import REQUIRED  # noqa: E402  # the paths above come first
+from tests.sim.nodes_run import run_nodes  # noqa: E402
 from tests.sim.run import Outcome, run_seed  # noqa: E402
 from tests.sim.state_run import run_state  # noqa: E402
 from zgen.sim.trace import Trace  # noqa: E402
 
-SCENARIOS = {"cluster": run_seed, "actors": run_actors, "state": run_state}
+SCENARIOS = {"cluster": run_seed, "actors": run_actors, "nodes": run_nodes, "state": run_state}
 TRACE_LINES_SHOWN = 40
 #: From this many seeds on, the required marks must all have been reached.
 MARKED_SEEDS_MIN = 100

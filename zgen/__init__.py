@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from zgen.actors import ActorClass, get_actor, kill
     from zgen.api import Context, get, init, is_initialized, put, shutdown, wait
     from zgen.cancellation import cancel
+    from zgen.cluster import available_resources, cluster_resources, nodes
     from zgen.declare import method, remote
     from zgen.dynamic import DynamicObjectRefGenerator
     from zgen.handles import ObjectRef, ObjectRefGenerator, StreamingObjectRefGenerator
@@ -25,7 +26,9 @@ __all__ = [
     "StreamingObjectRefGenerator",
     "__version__",
     "actor",
+    "available_resources",
     "cancel",
+    "cluster_resources",
     "exceptions",
     "get",
     "get_actor",
@@ -34,6 +37,7 @@ __all__ = [
     "is_initialized",
     "kill",
     "method",
+    "nodes",
     "put",
     "remote",
     "shutdown",
@@ -51,7 +55,9 @@ _HOME = {
     "ObjectRef": "zgen.handles",
     "ObjectRefGenerator": "zgen.handles",
     "StreamingObjectRefGenerator": "zgen.handles",
+    "available_resources": "zgen.cluster",
     "cancel": "zgen.cancellation",
+    "cluster_resources": "zgen.cluster",
     "get": "zgen.api",
     "get_actor": "zgen.actors",
     "get_runtime_context": "zgen.runtime_context",
@@ -59,6 +65,7 @@ _HOME = {
     "is_initialized": "zgen.api",
     "kill": "zgen.actors",
     "method": "zgen.declare",
+    "nodes": "zgen.cluster",
     "put": "zgen.api",
     "remote": "zgen.declare",
     "shutdown": "zgen.api",

@@ -29,7 +29,8 @@ from zgen.wire.actor import ActorSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_RESOURCES: Final = ("num_cpus", "num_gpus", "memory", "resources")
+_PLACED: Final = ("scheduling_strategy", "label_selector")
+_RESOURCES: Final = ("num_cpus", "num_gpus", "memory", "resources", *_PLACED)
 _BUILT_IN: Final = (methods.CALL, methods.READY, methods.TERMINATE)
 
 
@@ -42,6 +43,8 @@ class ActorOptions:
         num_gpus: GPUs likewise.
         memory: Bytes of memory likewise, as an accounting unit.
         resources: Other resources likewise, by name.
+        scheduling_strategy: Where it lives, as for tasks.
+        label_selector: Labels that its node has, as for tasks.
         max_restarts: How often it may be made anew after its worker's death; -1 for ever.
         max_task_retries: How often a call may run again after a failure of the system; -1 for ever.
         max_concurrency: Calls that run at a time: more than one in threads, or in the event loop if
@@ -57,6 +60,8 @@ class ActorOptions:
     num_gpus: float | None = None
     memory: float | None = None
     resources: dict[str, float] = field(default_factory=dict)
+    scheduling_strategy: Any = None
+    label_selector: dict[str, str] | None = None
     max_restarts: int = 0
     max_task_retries: int = 0
     max_concurrency: int | None = None
@@ -116,6 +121,8 @@ class ActorClass(RemoteFunction[..., Any]):
                 num_gpus=options.num_gpus,
                 memory=options.memory,
                 resources=options.resources,
+                scheduling_strategy=options.scheduling_strategy,
+                label_selector=options.label_selector,
             ),
         )
         self._class = cls

@@ -23,6 +23,8 @@ ObjectId = NewType("ObjectId", bytes)
 ID_BYTES: Final = 16
 #: Stands where no task is named.
 NO_TASK: Final = TaskId(bytes(ID_BYTES))
+#: No process.
+NO_PEER: Final = PeerId(bytes(ID_BYTES))
 #: Stands where an object is no item of a stream.
 NO_STREAM: Final = StreamId(bytes(ID_BYTES))
 #: Stands where a task is no call of an actor.

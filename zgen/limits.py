@@ -318,6 +318,17 @@ JOIN_RETRY_NS_MAX: Final = 5 * SECOND
 #: A member that leaves tells so many others, each so many times.
 LEAVE_FANOUT_COUNT: Final = 8
 LEAVE_REPEATS_COUNT: Final = 2
+# -- cluster ---------------------------------------------------------------------------------------
+#: Nodes that left and are remembered, so that nobody waits for them.
+NODES_GONE_COUNT_MAX: Final = 4096
+#: A node whose processes are watched becomes known within this time, or they are dead.
+NODE_UNKNOWN_NS: Final = 10 * SECOND
+#: A node tells the others at most this often what is free there.
+PUBLISH_NS: Final = 100 * MS
+#: A request that only other nodes can meet queues at one of them after this long.
+QUEUE_ELSEWHERE_NS: Final = 100 * MS
+#: A request that came back this often queues where it goes next.
+LEASE_BACKS_COUNT_MAX: Final = 3
 
 # -- stories ---------------------------------------------------------------------------------------
 #: Moves that one entity's state machine remembers, for people.

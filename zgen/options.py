@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from zgen.limits import ITEMS_COUNT_MAX, MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
-from zgen.wire.lease import Shape
+from zgen.util.scheduling_strategies import strategy_from
+from zgen.wire.lease import ANYWHERE, Demand, PlacedShape
 
 #: Resources are counted in ten-thousandths.
 UNIT: Final = 10_000
@@ -27,6 +28,10 @@ class TaskOptions:
         max_retries: How often it may run again after a failure of the system; -1 for ever.
         retry_exceptions: True, or the exception classes after which it may run again too.
         name: What messages call it.
+        scheduling_strategy: Where it runs: ``"DEFAULT"``, ``"SPREAD"``, or a class of
+            ``zgen.util.scheduling_strategies``.
+        label_selector: Labels that its node has: a value, ``"!value"``, ``"in(a, b)"`` or
+            ``"!in(a, b)"`` for each.
         _generator_backpressure_num_objects: Items of a generator that may be there without being
             taken by ``next``; more are not yielded before. None or -1 for any number.
     """
@@ -39,6 +44,8 @@ class TaskOptions:
     max_retries: int = MAX_RETRIES_DEFAULT
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
     name: str = ""
+    scheduling_strategy: Any = None
+    label_selector: dict[str, str] | None = None
     _generator_backpressure_num_objects: int | None = None
 
     @property
@@ -80,6 +87,7 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(checked.get("name", ""), str):
         raise TypeError(f"name must be a string, got {checked['name']!r}")
     _check_window(checked.get(WINDOW))
+    strategy_from(checked.get("scheduling_strategy"), checked.get("label_selector"))
     return checked
 
 
@@ -128,10 +136,13 @@ def _check_retry_exceptions(value: Any) -> bool | tuple[type[BaseException], ...
     return tuple(value)
 
 
-def shape_of(options: TaskOptions) -> Shape:
-    """Return the resources of a task as a shape: whole ten-thousandths, zeroes left out."""
+def demand_of(options: TaskOptions) -> Demand:
+    """Return what a task needs: resources in whole ten-thousandths, and where it may run."""
     amounts = dict(options.resources)
     amounts["CPU"] = 1 if options.num_cpus is None else options.num_cpus
     amounts["GPU"] = options.num_gpus or 0
     amounts["memory"] = options.memory or 0
-    return tuple(sorted((name, round(amount * UNIT)) for name, amount in amounts.items() if amount))
+    kept = [(name, round(amount * UNIT)) for name, amount in amounts.items() if amount]
+    shape = tuple(sorted(kept))
+    strategy = strategy_from(options.scheduling_strategy, options.label_selector)
+    return shape if strategy == ANYWHERE else PlacedShape(shape, strategy)

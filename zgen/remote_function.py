@@ -23,7 +23,7 @@ from zgen.ids import (
 from zgen.io import methods, serializer
 from zgen.io.serializer import Large
 from zgen.io.task_context import TaskContext
-from zgen.options import TaskOptions, check_options, shape_of
+from zgen.options import TaskOptions, check_options, demand_of
 from zgen.runtime import process, start
 from zgen.runtime.process import Runtime
 from zgen.wire.task import DYNAMIC, STREAMING
@@ -74,7 +74,7 @@ class RemoteFunction(Generic[P, R]):
         self.__wrapped__ = function
         self._returns_count = _returns_count(function, options)
         self._window = options.window if self._returns_count == STREAMING else 0
-        self._shape = shape_of(options)
+        self._shape = demand_of(options)
         self._retry_exceptions = b""
         #: Shared with the same function with other options.
         self._definition = Definition()

@@ -108,7 +108,8 @@ class Daemon:
         self._found_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._performing = False
         endpoint = folders.endpoint_of(config.folder, config.peer)
-        address = Address(PeerId(config.peer), INCARNATION, endpoint)
+        peer = PeerId(config.peer)
+        address = Address(peer, INCARNATION, endpoint, peer)
         self._exposure = _exposure_of(config)
         mailbox = Mailbox(endpoint, self._exposure)
         if self._exposure is not None:
@@ -118,11 +119,13 @@ class Daemon:
         self._total = shape_of(config.resources)
         identity = Identity(self._address, PYTHON, RELEASE)
         self._store_bytes = config.store_bytes or default_store_bytes()
-        machine = NodeMachine(identity, self._total, config.prestart, self._store_bytes)
+        labels = tuple(sorted(config.labels.items()))
+        machine = NodeMachine(identity, self._total, config.prestart, self._store_bytes, labels)
         self._recorder = recorder_from_environment(
             "daemon",
             self._address.peer,
-            f"NodeMachine({identity!r}, {self._total!r}, {config.prestart}, {self._store_bytes})",
+            f"NodeMachine({identity!r}, {self._total!r}, {config.prestart}, {self._store_bytes}, "
+            f"{labels!r})",
         )
         self._loop = Loop(machine, mailbox, self._perform, self._perform_inside, self._recorder)
         self._logs = Logs(self._loop, self._post)

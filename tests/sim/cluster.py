@@ -30,6 +30,7 @@ from zgen.ids import ActorId, JobId, LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace
 from zgen.sim.world import Life, World, sim_address
+from zgen.wire.lease import Shape
 from zgen.wire.session import Address
 from zgen.wire.task import CancelTask
 from zgen.wire.value import Value
@@ -122,6 +123,8 @@ class Cluster:
         counts: What happened there, by name.
         promises: Who checks what users and the world see.
         node_deaths: How often the node died.
+        lost_count: Nodes whose processes may have run on while others held them for dead, or begun
+            what nobody can know of.
         spawn_failures: Workers that died before they ran anything; the node may call that a failed
             start.
         worker_deaths: When each worker died that did not say goodbye.
@@ -144,6 +147,7 @@ class Cluster:
         self.memory: Memory
         self.counts: dict[str, int] = {}
         self.node_deaths = 0
+        self.lost_count = 0
         self.spawn_failures = 0
         self.worker_deaths: dict[PeerId, int] = {}
         self.workers: dict[int, Worker] = {}
@@ -159,14 +163,7 @@ class Cluster:
     # -- processes ---------------------------------------------------------------------------------
     def begin(self) -> None:
         """Start a node and its drivers."""
-        address = self._next_life("node")
-        machine = NodeMachine(
-            Identity(address, PYTHON, RELEASE),
-            (("CPU", self.settings.cpus),),
-            self.settings.prestart,
-            self.settings.store_bytes,
-        )
-        self.node = self.world.start("node", address, machine, self._perform_node)
+        self.node = self.begin_node("node", (("CPU", self.settings.cpus),))
         settings = self.settings
         self.memory = Memory(
             self.world, self.node, settings.store_bytes, settings.disk, self.counts
@@ -175,11 +172,23 @@ class Cluster:
         for number in range(self.settings.drivers):
             self.begin_driver(f"driver{number + 1}")
 
-    def begin_driver(self, name: str) -> None:
-        node = self.node
-        if node is None or node.dead:
-            return
+    def begin_node(self, name: str, total: Shape, labels: tuple[tuple[str, str], ...] = ()) -> Life:
+        """Start a node."""
         address = self._next_life(name)
+        address = sim_address(name, address.incarnation, address.peer)
+        identity, settings = Identity(address, PYTHON, RELEASE), self.settings
+        machine = NodeMachine(identity, total, settings.prestart, settings.store_bytes, labels)
+        return self.world.start(name, address, machine, self._perform_node)
+
+    def begin_driver(self, name: str) -> None:
+        """Start a driver of the node."""
+        if self.node is not None and not self.node.dead:
+            self.begin_driver_of(self.node, name)
+
+    def begin_driver_of(self, node: Life, name: str) -> None:
+        """Start a driver of a node that lives."""
+        address = self._next_life(name)
+        address = sim_address(name, address.incarnation, node.address.peer)
         machine = ProcessMachine(Identity(address, PYTHON, RELEASE), executes=False)
         life = self.world.start(name, address, machine, self._perform_driver)
         self.drivers[life.number] = user = Consumer(self, life)
@@ -200,6 +209,17 @@ class Cluster:
         """Return the user of a process; None if it is the node."""
         worker = self.workers.get(life.number)
         return worker.user if worker is not None else self.drivers.get(life.number)
+
+    def is_gone(self, place: str) -> bool:
+        """Return whether a task can run nowhere, since it may run on a dead node alone."""
+        return False
+
+    def placed(self, worker: Worker, place: str) -> None:
+        """Check that a task that starts may run where it does."""
+
+    def drivers_of(self, node: Life) -> list[Consumer]:
+        """Return the drivers of a node, dead ones too."""
+        return list(self.drivers.values())
 
     def leave_all(self) -> None:
         """Every driver ends cleanly."""
@@ -276,7 +296,7 @@ class Cluster:
             return
         random, pid = self.world.random, self._next_pid()
         name = f"worker{len(self.workers) + 1}"
-        address = Address(effect.worker, 1, f"sim://{name}")
+        address = Address(effect.worker, 1, f"sim://{name}", node.address.peer)
         machine = ProcessMachine(Identity(address, PYTHON, RELEASE), executes=True)
         worker = Worker(self, node, effect.worker, pid)
         self.worker_deaths.pop(effect.worker, None)  # of the same name under an earlier node
@@ -321,12 +341,13 @@ class Cluster:
         for watcher, _ in self._watched.pop((address.peer, address.incarnation), ()):
             exited = ProcessExited(address.peer, address.incarnation, reason)
             self.world.post_later(watcher, exited, delay_ns)
-        if life is self.node:
+        if isinstance(life.machine, NodeMachine):
             self.node_deaths += 1
             for worker in self.living_workers():
-                delay_ns = random.randrange(20 * MS)
-                self.world.at(delay_ns, self.world.end, (worker.life, "its node died"))
-            for user in self.drivers.values():
+                if worker.node is life:
+                    delay_ns = random.randrange(20 * MS)
+                    self.world.at(delay_ns, self.world.end, (worker.life, "its node died"))
+            for user in self.drivers_of(life):
                 exited = ProcessExited(address.peer, address.incarnation, reason)
                 self.world.post_later(user.life, exited, random.randrange(50 * MS))
         worker_or_none = self.workers.get(life.number)

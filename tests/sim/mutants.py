@@ -2,7 +2,7 @@
 
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
 ``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrow``
-tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py.
+tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/nodes_run.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from tests.sim.mutants_actors import ACTORS
 from tests.sim.mutants_borrowing import BORROW
 from tests.sim.mutants_cancel import CANCEL
 from tests.sim.mutants_flow import FLOW
+from tests.sim.mutants_nodes import NODES
 from tests.sim.mutants_state import STATE
 from tests.sim.mutants_swim import SWIM
 
@@ -265,11 +266,11 @@ MUTANTS = (
     Mutant(
         "a lease that is returned twice is returned once",
         "P5",
-        "node/zgen_node/core/node.py",
-        "        if lease is None:\n"
+        "node/zgen_node/core/spillback.py",
+        "        if forward is None:\n"
         '            reached("return of a lease that is over")\n'
         "        elif",
-        "        assert lease is not None\n        if",
+        "        assert forward is not None\n        if",
         "cluster",
         0,
     ),
@@ -285,8 +286,8 @@ MUTANTS = (
     Mutant(
         "a task that blocks gives its resources away",
         "P2",
-        "node/zgen_node/core/node.py",
-        "        elif self.leases.set_blocked(lease, said.blocked, now_ns):",
+        "node/zgen_node/core/worker_words.py",
+        "        elif self._staffing.leases.set_blocked(lease, said.blocked, now_ns):",
         "        elif False:",
         "cluster",
         2,
@@ -462,4 +463,5 @@ MUTANTS = (
     *BORROW,
     *STATE,
     *SWIM,
+    *NODES,
 )

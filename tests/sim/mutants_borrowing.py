@@ -50,7 +50,7 @@ BORROW = (
         "a borrower has the owner watched",
         "P2",
         BORROWING,
-        "            self.watch(address.peer, address.incarnation, out)\n            lender",
+        "            self.watch(address, out)\n            lender",
         "            lender",
         "borrow",
         25,

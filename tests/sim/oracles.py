@@ -182,11 +182,13 @@ class ErrorsNameTheirCause(Oracle):
         elif value.kind is FaultKind.WORKER_CRASHED and cancels.is_forced(task):
             return
         elif value.kind is FaultKind.WORKER_CRASHED:
-            self.require(starts == 1 + plan.retries, f"{story} of {1 + plan.retries}")
+            few = starts < 1 + plan.retries and self.cluster.lost_count
+            self.require(bool(few) or starts == 1 + plan.retries, f"{story} of {1 + plan.retries}")
         elif value.kind is FaultKind.NODE_DIED:
             self.require(self.cluster.node_deaths > 0, f"{story}, but the node lives")
         elif value.kind is FaultKind.REFUSED:
-            self.require(self.cluster.spawn_failures > 0, f"{story}, but workers start")
+            no_start = self.cluster.spawn_failures > 0 or self.cluster.is_gone(plan.place)
+            self.require(no_start, f"{story}, but workers start")
         elif value.kind in (FaultKind.ACTOR_DIED, FaultKind.ACTOR_UNAVAILABLE):
             self.cluster.promises.actors.allowed(account, value, story)
         elif value.kind is FaultKind.ARGUMENT:
@@ -301,7 +303,7 @@ class NothingLeaks(Oracle):
         for worker in machine._staffing.pool.all():
             kept[worker.job] = kept.get(worker.job, 0) - 1
             self.require(kept[worker.job] >= 0, f"worker {short(worker.worker)} is kept for nobody")
-        living = len(self.cluster.living_workers())
+        living = sum(worker.node is life for worker in self.cluster.living_workers())
         self.require(
             living == len(machine._staffing.pool.all()),
             f"{living} workers live, the node knows {len(machine._staffing.pool.all())}",
@@ -331,9 +333,15 @@ class ExecutionsAreCounted(Oracle):
     def started(self, worker: Worker, effect: StartTask) -> None:
         task, attempt = effect.task.task, effect.task.attempt
         account = self.cluster.accounts[task]
+        self.cluster.placed(worker, account.plan.place)
         self.starts += 1
         story = f"{short(task)} attempt {attempt} starts after {account.starts}"
-        if effect.call is not None and effect.call.method != "__init__":
+        if self.cluster.lost_count:
+            # What was pushed to a lost node counts as begun, and may begin there at any time.
+            self.require(attempt not in account.starts, story)
+            if effect.call is not None and effect.call.method != "__init__":
+                self.cluster.promises.actors.started(worker, account, attempt)
+        elif effect.call is not None and effect.call.method != "__init__":
             # Which calls of a dead actor had started is not known: each pays that was sent.
             self.require(attempt > max(account.starts, default=-1), story)
             self.cluster.promises.actors.started(worker, account, attempt)
@@ -409,6 +417,8 @@ class LastWordsFirst(Oracle):
     def closed(self, life: Life, peer: PeerId) -> None:
         died_ns = self.cluster.worker_deaths.get(peer)
         if died_ns is None or not session_of(life).is_fenced(peer, 1):
+            return
+        if self.cluster.lost_count:  # it may have been given up while it lived
             return
         last_ns = max(died_ns, self._heard.get((life.number, peer), 0))
         waited_ns = self.cluster.world.now_ns - last_ns

@@ -25,6 +25,7 @@ from zgen.core.process import ProcessMachine
 from zgen.core.task_spec import TaskSpec
 from zgen.ids import (
     NO_ACTOR,
+    NO_PEER,
     NO_TASK,
     ActorId,
     ObjectId,
@@ -39,6 +40,16 @@ from zgen.ids import (
 from zgen.limits import INLINE_BYTES_MAX
 from zgen.sim.world import Life
 from zgen.wire.actor import ActorSettings
+from zgen.wire.lease import (
+    BY_DEFAULT,
+    IN,
+    ON_NODE,
+    SPREAD,
+    Demand,
+    PlacedShape,
+    Shape,
+    shape_of,
+)
 from zgen.wire.store import Place
 from zgen.wire.task import STREAMING
 from zgen.wire.value import NestedRef, Parcel, Stored, Value
@@ -70,6 +81,8 @@ class Plan:
         cpus: Ten-thousandths of a CPU.
         result_bytes: Bytes of each result, beyond its name.
         window: Items of a stream that may be there without being taken; 0 for any number.
+        place: Where it may run: ``SPREAD``, ``magic`` for a resource that some nodes have, a zone
+            that a node is labelled with, or ``hard`` or ``soft`` and the hex id of a node.
     """
 
     ops: Ops
@@ -78,6 +91,7 @@ class Plan:
     cpus: int = 10_000
     result_bytes: int = 0
     window: int = 0
+    place: str = ""
 
     @property
     def items(self) -> int:
@@ -94,7 +108,7 @@ class Plan:
 
     def to_json(self) -> list[Any]:
         fields = [self.ops, self.returns, self.retries, self.cpus, self.result_bytes]
-        return [*fields, self.window]
+        return [*fields, self.window, self.place]
 
 
 @dataclass(slots=True)
@@ -199,6 +213,18 @@ def attempt_in(value: Value) -> int | None:
     return value[0] if isinstance(value, bytes) else None
 
 
+def placed(shape: Shape, place: str) -> Demand:
+    """Return what a task holds that may run in a certain place only."""
+    how, _, node = place.partition(" ")
+    if how == "magic":
+        return (*shape, ("magic", 10_000))
+    if node:
+        return PlacedShape(shape, (ON_NODE, PeerId(bytes.fromhex(node)), how == "soft", (), ()))
+    if how == SPREAD:
+        return PlacedShape(shape, (SPREAD, NO_PEER, False, (), ()))
+    return PlacedShape(shape, (BY_DEFAULT, NO_PEER, False, (("zone", IN, (how,)),), ()))
+
+
 class Consumer:
     """A user of one process: submits, waits, takes, drops. Call its methods from ``later`` only."""
 
@@ -276,7 +302,9 @@ class Consumer:
         slots: tuple[ObjectId, ...],
         refs: tuple[NestedRef, ...] = (),
     ) -> TaskSpec:
-        shape = (("CPU", plan.cpus),) if plan.cpus else ()
+        shape: Demand = (("CPU", plan.cpus),) if plan.cpus else ()
+        if plan.place:
+            shape = placed(shape_of(shape), plan.place)
         retryable = b"yes" if any(op[0] == "raise" and op[1] >= 0 for op in plan.ops) else b""
         said = json.dumps(plan.ops).encode()
         return TaskSpec(

@@ -319,6 +319,7 @@ def run_seed(seed: int, trace: Trace | None = None, kind: type[Run] = Run) -> Ou
         "regions refused": run.cluster.promises.store.refusals,
         "regions lost": run.cluster.promises.store.losses,
         "cancelled": run.cluster.promises.cancels.ended,
+        "far grants": getattr(getattr(run, "agree", None), "far_grants", 0),
         "refused from the dead": run.cluster.promises.dead.refused,
     }
     outcome.seconds = process_time() - began

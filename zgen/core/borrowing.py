@@ -32,6 +32,7 @@ from zgen.wire.object import (
     WatchProcess,
 )
 from zgen.wire.schema import Buffers
+from zgen.wire.session import Address
 from zgen.wire.value import (
     Fault,
     FaultKind,
@@ -110,7 +111,7 @@ class Borrowing:
                 self._take(sender, ref, loans)
         for owner, refs in loans.items():
             address = refs[0].owner
-            self.watch(address.peer, address.incarnation, out)
+            self.watch(address, out)
             lender = self.session.address_of(sender)
             parts = _parts([ref.object for ref in refs])
             out.extend([Send(owner, AddBorrowers(lender, p), address=address) for p in parts])
@@ -221,16 +222,17 @@ class Borrowing:
         for borrower in self.askers.pop(name, ()):
             self._tell(borrower, name, value, out)
 
-    def watch(self, peer: PeerId, incarnation: int, out: list[Effect]) -> None:
-        """Have the node tell when ``peer`` dies."""
+    def watch(self, process: Address, out: list[Effect]) -> None:
+        """Have the node tell when ``process`` dies."""
+        peer = process.peer
         if peer not in self._watched and self.node is not None:
             self._watched[peer] = None
-            out.append(Send(self.node, WatchProcess(peer, incarnation)))
+            out.append(Send(self.node, WatchProcess(peer, process.incarnation, process.node)))
 
     def watch_stranger(self, peer: PeerId, out: list[Effect]) -> None:
         """A connection is lost: its peer may have died before it said what it had borrowed."""
         if self._has_lent and peer != self.node and self.session.knows(peer):
-            self.watch(peer, self.session.address_of(peer).incarnation, out)
+            self.watch(self.session.address_of(peer), out)
 
     def forget(self, peer: PeerId, now_ns: int) -> None:
         """A process is dead: what it borrowed is kept for its grace, and no value is told to it."""

@@ -249,7 +249,7 @@ class Calling:
     def _watch(self, process: Address, out: list[Effect]) -> None:
         node = self._placement.node
         if node is not None:
-            out.append(Send(node, WatchProcess(process.peer, process.incarnation)))
+            out.append(Send(node, WatchProcess(process.peer, process.incarnation, process.node)))
 
     def _keep_while_held(self, actor: ActorId, now_ns: int) -> None:
         """Know an actor until its counted handles are gone, or look again if it has none."""

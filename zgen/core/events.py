@@ -5,6 +5,7 @@ from typing import TypeAlias
 from zgen.core.actor_events import ActorEvent
 from zgen.core.cancel_words import CancelRequested
 from zgen.core.handshake_events import HandshakeEvent
+from zgen.core.node_events import NodeEvent
 from zgen.core.state_words import AskState
 from zgen.core.store_events import StoreEvent
 from zgen.core.task_spec import TaskSpec
@@ -360,6 +361,7 @@ Event: TypeAlias = (
     StoreEvent
     | ActorEvent
     | HandshakeEvent
+    | NodeEvent
     | Arrived
     | ConnectionUp
     | ConnectionLost

@@ -12,6 +12,7 @@ beyond its term.
 
 from collections import deque
 from dataclasses import field
+from typing import TypeAlias
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
@@ -29,7 +30,17 @@ from zgen.limits import (
     TASK_SHORT_NS,
 )
 from zgen.slotted import slotted
-from zgen.wire.lease import LeaseGranted, RequestLease, ReturnLease, Shape
+from zgen.wire.lease import (
+    Demand,
+    LeaseGranted,
+    RequestLease,
+    ReturnLease,
+    shape_of,
+    strategy_of,
+)
+
+#: Nodes that have a task's arguments, and how many bytes of them.
+Locality: TypeAlias = tuple[tuple[PeerId, int], ...]
 
 
 @slotted
@@ -49,7 +60,7 @@ class Held:
         doomed: Whether the node was asked to kill the worker, so that it gets nothing any more.
     """
 
-    shape: Shape
+    shape: Demand
     worker: PeerId
     pid: int
     granted_ns: int
@@ -106,18 +117,18 @@ class LeaseClient:
     def __init__(self, me: PeerId) -> None:
         """Start without leases."""
         self.deadlines: Deadlines[LeaseId] = Deadlines()
-        self.pools: dict[Shape, Pool] = {}
+        self.pools: dict[Demand, Pool] = {}
         #: Lease -> what it is. Added by ``on_granted``; removed by ``_give_back`` and
         #: ``on_worker_down``.
         self.held: dict[LeaseId, Held] = {}
         self._me = me
         self._requested = 0
         #: Open request -> its shape.
-        self._asked: dict[LeaseId, Shape] = {}
+        self._asked: dict[LeaseId, Demand] = {}
         #: Worker -> functions it knows. Added by ``teach``; removed by ``on_worker_down``.
         self._taught: dict[PeerId, dict[FunctionId, None]] = {}
 
-    def enqueue(self, shape: Shape, task: TaskId, *, first: bool = False) -> None:
+    def enqueue(self, shape: Demand, task: TaskId, *, first: bool = False) -> None:
         """Let a task wait for a worker; ``first`` for one that had its turn already."""
         pool = self.pools.get(shape)
         if pool is None:
@@ -128,7 +139,7 @@ class LeaseClient:
         else:
             pool.queue.append(task)
 
-    def withdraw(self, shape: Shape, task: TaskId) -> None:
+    def withdraw(self, shape: Demand, task: TaskId) -> None:
         """Let a waiting task wait no more."""
         self.pools[shape].queue.remove(task)
 
@@ -139,7 +150,7 @@ class LeaseClient:
             held.doomed = True
             out.append(Send(node, ReturnLease(lease, False)))
 
-    def is_busy(self, shape: Shape, now_ns: int) -> bool:
+    def is_busy(self, shape: Demand, now_ns: int) -> bool:
         """Return whether every worker of a shape has work and got some a moment ago."""
         pool = self.pools[shape]
         if not pool.leases or now_ns - pool.pushed_ns >= LINE_BUSY_NS:
@@ -147,7 +158,14 @@ class LeaseClient:
         return all(self.held[lease].in_flight for lease in pool.leases)
 
     def assign(
-        self, shape: Shape, node: PeerId, job: JobId, what: str, now_ns: int, out: list[Effect]
+        self,
+        shape: Demand,
+        node: PeerId,
+        job: JobId,
+        what: str,
+        now_ns: int,
+        out: list[Effect],
+        locality: Locality = (),
     ) -> list[Assignment]:
         """Give waiting tasks to workers in hand, and ask ``node`` for more if some are left."""
         pool = self.pools[shape]
@@ -169,12 +187,12 @@ class LeaseClient:
                 break
             assignments.append(self._fill(pool, best, min(room, self._fair_share(pool))))
             pool.pushed_ns = now_ns
-        self._ask(pool, shape, node, job, what, out)
+        self._ask(pool, shape, node, job, what, locality, out)
         return assignments
 
     def on_granted(
         self, message: LeaseGranted, node: PeerId, now_ns: int, out: list[Effect]
-    ) -> Shape | None:
+    ) -> Demand | None:
         """Take a lease in; return its shape, or None if it is no longer wanted and went back."""
         shape = self._asked.pop(message.lease, None)
         if shape is None:
@@ -200,7 +218,7 @@ class LeaseClient:
         pool.queue.clear()
         return tasks
 
-    def shape_asked(self, lease: LeaseId) -> Shape | None:
+    def shape_asked(self, lease: LeaseId) -> Demand | None:
         """Return the shape of an open request."""
         return self._asked.get(lease)
 
@@ -311,7 +329,14 @@ class LeaseClient:
         return assignment
 
     def _ask(
-        self, pool: Pool, shape: Shape, node: PeerId, job: JobId, what: str, out: list[Effect]
+        self,
+        pool: Pool,
+        shape: Demand,
+        node: PeerId,
+        job: JobId,
+        what: str,
+        locality: Locality,
+        out: list[Effect],
     ) -> None:
         wanted = min(len(pool.queue), LEASE_REQUESTS_OPEN_MAX)
         while len(pool.open) < wanted:
@@ -319,7 +344,9 @@ class LeaseClient:
             lease = derive_lease_id(self._me, self._requested)
             pool.open[lease] = None
             self._asked[lease] = shape
-            out.append(Send(node, RequestLease(lease, job, shape, what)))
+            plain, strategy = shape_of(shape), strategy_of(shape)
+            asked = RequestLease(lease, job, plain, what, strategy, locality)
+            out.append(Send(node, asked))
         if not pool.queue and pool.open:
             reached("open requests withdrawn")
             for lease in pool.open:

@@ -101,6 +101,24 @@ class FlushLines:
     query: int
 
 
+@slotted
+class PublishState:
+    """Have every other member know this of the node; a later one takes its place.
+
+    Attributes:
+        payload: A ``NodeState`` as one frame.
+    """
+
+    payload: bytes
+
+
 NodeEffect: TypeAlias = (
-    SpawnWorker | KillWorker | WatchProcess | UnwatchProcess | JobKnown | JobOver | FlushLines
+    SpawnWorker
+    | KillWorker
+    | WatchProcess
+    | UnwatchProcess
+    | JobKnown
+    | JobOver
+    | FlushLines
+    | PublishState
 )

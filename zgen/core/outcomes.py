@@ -19,7 +19,7 @@ from zgen.core.task_spec import CREATION
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, TaskId
-from zgen.wire.lease import Shape
+from zgen.wire.lease import Demand
 from zgen.wire.stream import ReportEnd
 from zgen.wire.task import (
     DYNAMIC,
@@ -106,7 +106,7 @@ class Outcomes:
             RemoteProtocolError: One of them cannot have, or not so; those before it have.
         """
         results: list[Result] = []
-        shapes: dict[Shape, None] = {}
+        shapes: dict[Demand, None] = {}
         at = 0
         try:
             for outcome in message.outcomes:

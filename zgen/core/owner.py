@@ -49,13 +49,13 @@ from zgen.ids import (
     object_id,
 )
 from zgen.wire.lease import (
+    Demand,
     JobRegistered,
     LeaseWaiting,
     LeaseWanted,
     LogLines,
     NodeReport,
     ProcessDown,
-    Shape,
 )
 from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import (
@@ -248,10 +248,10 @@ class Owner:
         if peer == self.placement.node:
             self._lose_node(peer, reason, now_ns, out)
             return
-        shapes: dict[Shape, None] = {}
+        shapes: dict[Demand, None] = {}
         for lease, held in self.placement.on_worker_down(peer, out):
             shapes[held.shape] = None
-            if down is not None:
+            if down is not None and down.started >= 0:
                 begun = down.started if down.lease == lease else 0
             else:
                 begun = min(

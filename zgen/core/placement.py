@@ -11,12 +11,12 @@ one
 ends in a pump. A function travels to a worker once, in front of the first task that names it.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import RegisterDriver
-from zgen.core.lease_client import Assignment, Held, LeaseClient
+from zgen.core.lease_client import Assignment, Held, LeaseClient, Locality
 from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import InStream, StreamsIn
@@ -26,18 +26,20 @@ from zgen.exceptions import RemoteProtocolError
 from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.limits import BATCH_BYTES_MAX, INBODY_BYTES_MAX, LINE_TICK_NS
 from zgen.wire.lease import (
+    Demand,
     LeaseGranted,
     LeaseRefused,
     LeaseWaiting,
     LeaseWanted,
     QueryNode,
     RegisterJob,
-    Shape,
 )
 from zgen.wire.schema import Buffers
 from zgen.wire.stream import CloseStream, Consumed, ReportItems
 from zgen.wire.task import DYNAMIC, STREAMING, DefineFunction, PushedCall, PushedTask, PushTasks
-from zgen.wire.value import Fault, NestedRef, Value, pack, refs_in, size_bytes
+from zgen.wire.value import Fault, NestedRef, Stored, Value, pack, refs_in, size_bytes
+
+_NOWHERE: Final[Locality] = ()
 
 
 class Calls(Protocol):
@@ -72,7 +74,7 @@ class Placement:
         """Place tasks of these tables."""
         self.leases = LeaseClient(me)
         self.node: PeerId | None = None
-        self.deadlines: Deadlines[Shape] = Deadlines()
+        self.deadlines: Deadlines[Demand] = Deadlines()
         self._tasks = tasks
         self._refs = refs
         self._streams = streams
@@ -138,7 +140,7 @@ class Placement:
         else:
             self.pump(shape, now_ns, out)
 
-    def requeue(self, shape: Shape, tasks: list[TaskId]) -> None:
+    def requeue(self, shape: Demand, tasks: list[TaskId]) -> None:
         """Put tasks that were pushed and never started back to the front, in order."""
         for task in reversed(tasks):
             self.leases.enqueue(shape, task, first=True)
@@ -183,15 +185,28 @@ class Placement:
         if entry is not None and worker is not None and upto is not None:
             out.append(Send(worker, Consumed(stream, entry.attempt, upto)))
 
-    def pump(self, shape: Shape, now_ns: int, out: list[Effect]) -> None:
+    def pump(self, shape: Demand, now_ns: int, out: list[Effect]) -> None:
         """Give waiting tasks of a shape to workers, and ask for more workers."""
         assert self.node is not None, "placed without a node"
         if shape in self.deadlines:
             self.deadlines.clear(shape)
         queue = self.leases.pools[shape].queue
-        what = self._tasks.entries[queue[0]].spec.name if queue else ""
-        for assignment in self.leases.assign(shape, self.node, self._job, what, now_ns, out):
+        what, locality = "", _NOWHERE
+        if queue:
+            spec = self._tasks.entries[queue[0]].spec
+            what, locality = spec.name, self._locality(spec.slots) if spec.slots else _NOWHERE
+        job = self._job
+        for assignment in self.leases.assign(shape, self.node, job, what, now_ns, out, locality):
             self.push(assignment, now_ns, out)
+
+    def _locality(self, slots: tuple[ObjectId, ...]) -> Locality:
+        """Return the nodes where large arguments lie, and how many bytes of them."""
+        found: dict[PeerId, int] = {}
+        for name in slots:
+            value = self._refs.value_of(name)
+            if type(value) is Stored:
+                found[value.node] = found.get(value.node, 0) + sum(value.sizes)
+        return tuple(found.items())
 
     def on_returned(
         self,

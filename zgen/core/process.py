@@ -64,20 +64,19 @@ class ProcessMachine:
         self._returned, self._gone = owner.refs.returned, owner.refs.gone
         self.next_deadline_ns: int | None = None
         self.node: PeerId | None = None
-        #: Peer -> what is known of its death while its line falls quiet. Removed when the DOWN is
-        #: acted on.
+        #: Peer -> what is known of its death. Removed when the DOWN is acted on: its line is quiet.
         self._downs: dict[PeerId, tuple[ProcessDown | None, str]] = {}
         self._deadlines: tuple[Deadlines[Any], ...] = (
             self.session.deadlines,
             *self.owner.deadlines,
             self.store.stock.deadlines,
-            *(self.executor.all_deadlines if self.executor is not None else ()),
+            *(executor.all_deadlines if executor is not None else ()),
         )
         self._alarm = shared_alarm(self._deadlines)
         report = StateReport(identity.address.peer, owner, self.executor)
         self._routes = {**self.owner.handlers, **self.exchange.handlers, **report.handlers}
-        if self.executor is not None:
-            self._routes.update({**self.executor.handlers, CancelTask: self._on_cancel_task})
+        if executor is not None:
+            self._routes.update({**executor.handlers, CancelTask: self._on_cancel_task})
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             ev.Arrived: self._on_arrived,
             ev.ConnectionUp: self._on_connection_up,

@@ -100,7 +100,7 @@ class RefExchange:
         gone = [name for name in message.objects if not self._borrowing.count(sender, name)]
         taken = LoansTaken(sender, message.objects)
         lender = message.lender
-        self._borrowing.watch(lender.peer, lender.incarnation, out)
+        self._borrowing.watch(lender, out)
         out.append(Send(lender.peer, taken, address=lender))
         self.changed = True
         if gone:
@@ -124,7 +124,7 @@ class RefExchange:
             out.append(Send(sender, ObjectsGone(tuple(gone), GONE)))
 
     def _watch(self, peer: PeerId, out: list[Effect]) -> None:
-        self._borrowing.watch(peer, self._session.address_of(peer).incarnation, out)
+        self._borrowing.watch(self._session.address_of(peer), out)
 
     # -- borrowers ---------------------------------------------------------------------------------
     def _on_loans_taken(

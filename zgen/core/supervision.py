@@ -37,7 +37,15 @@ from zgen.wire.actor import (
     UnwatchActor,
     WatchActor,
 )
-from zgen.wire.lease import LeaseGranted, LeaseRefused, ProcessDown, RequestLease, ReturnLease
+from zgen.wire.lease import (
+    LeaseGranted,
+    LeaseRefused,
+    ProcessDown,
+    RequestLease,
+    ReturnLease,
+    shape_of,
+    strategy_of,
+)
 from zgen.wire.task import OUTCOME_VALUE
 from zgen.wire.value import NONE, Fault, Value
 
@@ -305,8 +313,10 @@ class Supervision:
         spec = self._tasks.entries[TaskId(actor)].spec
         lease, node = self.table.ask(actor), self._placement.node
         assert node is not None, f"actor {short(actor)} is created without a node"
-        out.append(Send(node, RequestLease(lease, self._placement.job, spec.shape, spec.name)))
-        if spec.shape:
+        shape, strategy = shape_of(spec.shape), strategy_of(spec.shape)
+        asked = RequestLease(lease, self._placement.job, shape, spec.name, strategy)
+        out.append(Send(node, asked))
+        if shape:
             # The node asks nobody to return what serves the same owner and shape: it knows of
             # tasks only, which wait for these very leases.
             self._placement.leases.on_wanted(node, out)

@@ -4,7 +4,7 @@ from typing import Final
 
 from zgen.ids import NO_ACTOR, NO_TASK, ActorId, FunctionId, ObjectId, TaskId
 from zgen.slotted import slotted
-from zgen.wire.lease import Shape
+from zgen.wire.lease import Demand
 from zgen.wire.value import Value
 
 #: ``method`` of the task that creates an actor.
@@ -22,7 +22,7 @@ class TaskSpec:
         returns_count: Number of results, or ``STREAMING`` or ``DYNAMIC``.
         arguments: Pickle of (args, kwargs), references replaced by positions.
         slots: Objects that the arguments refer to, in order of their positions.
-        shape: Resources that it holds while it runs.
+        shape: Resources that it holds while it runs, and where if that matters.
         retries_max: How often it may run again after a failure; -1 for ever.
         retry_exceptions: Pickle of what may be retried; empty for nothing.
         window: Items of a stream that may be there without being taken; 0 for any number.
@@ -39,7 +39,7 @@ class TaskSpec:
     returns_count: int
     arguments: Value
     slots: tuple[ObjectId, ...]
-    shape: Shape
+    shape: Demand
     retries_max: int
     retry_exceptions: bytes
     window: int = 0

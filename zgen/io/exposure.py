@@ -141,10 +141,12 @@ def check_opening(
 
 def address_in(facts: dict[str, Any]) -> Address:
     """Return the address of a daemon in what it published about itself."""
+    peer = PeerId(bytes.fromhex(facts["peer"]))
     return Address(
-        PeerId(bytes.fromhex(facts["peer"])),
+        peer,
         facts["incarnation"],
         facts["endpoint"],
+        peer,
         tcp=facts.get("tcp", ""),
         machine=bytes.fromhex(facts.get("machine", "")),
     )

@@ -206,7 +206,7 @@ def _make_runtime(node: "spawn.NodeFacts", interrupts: Interrupts) -> Runtime:
         if ours != theirs:
             raise NodeStartError(f"the node runs {what} {theirs}, this program {what} {ours}")
     peer = PeerId(os.urandom(ID_BYTES))
-    address = Address(peer, 1, endpoint_of(node.folder, peer))
+    address = Address(peer, 1, endpoint_of(node.folder, peer), node.address.peer)
     identity, job = Identity(address, PYTHON, RELEASE), JobId(os.urandom(ID_BYTES))
     return Runtime(identity, job, node.folder, interrupts=interrupts)
 

@@ -43,7 +43,8 @@ def run(
         Exit code.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    address = Address(PeerId(worker), 1, endpoint_of(folder, worker))
+    peer, incarnation, endpoint = node
+    address = Address(PeerId(worker), 1, endpoint_of(folder, worker), PeerId(peer))
     runtime = process.Runtime(
         Identity(address, PYTHON, RELEASE), JobId(job), folder, marks_fd=started_fd
     )
@@ -53,10 +54,8 @@ def run(
     runner = runtime.runner
     assert runner is not None
     try:
-        peer, incarnation, endpoint = node
-        runtime.loop.post(
-            Join(Address(PeerId(peer), incarnation, endpoint), runtime.job, os.getpid())
-        )
+        daemon = Address(PeerId(peer), incarnation, endpoint, PeerId(peer))
+        runtime.loop.post(Join(daemon, runtime.job, os.getpid()))
         while not runner.over:
             runner.run_next()
         runner.end()

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 from zgen.core.effects import CloseConnection, Effect, Exit, Left, OpenConnection, Transmit
 from zgen.core.events import Arrived, Event, InboxDrained, TimerDue
 from zgen.core.machine import Machine
-from zgen.ids import PeerId
+from zgen.ids import NO_PEER, PeerId
 from zgen.limits import SECOND
 from zgen.sim.network import Network
 from zgen.sim.oracle import Kind, Oracle, SimulationFailure
@@ -267,6 +267,6 @@ class World:
         return not life.dead
 
 
-def sim_address(name: str, incarnation: int = 1) -> Address:
+def sim_address(name: str, incarnation: int = 1, node: PeerId = NO_PEER) -> Address:
     """Return an address in the world for the process ``name``, the same endpoint in every life."""
-    return Address(PeerId(name.encode().ljust(16, b"\0")), incarnation, f"sim://{name}")
+    return Address(PeerId(name.encode().ljust(16, b"\0")), incarnation, f"sim://{name}", node)

@@ -1,13 +1,48 @@
 """`RequestLease LeaseGranted LeaseWaiting ReturnLease` and what they need of a node."""
 
-from typing import TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from zgen.ids import JobId, LeaseId, PeerId
+from zgen.ids import NO_PEER, JobId, LeaseId, PeerId
 from zgen.wire.schema import message
 from zgen.wire.session import Address
 
 #: A resource shape: names and amounts in ten-thousandths, sorted by name, zeroes left out.
 Shape: TypeAlias = tuple[tuple[str, int], ...]
+#: Conditions on the labels of a node: name, one of the operators below, and values.
+Labels: TypeAlias = tuple[tuple[str, str, tuple[str, ...]], ...]
+#: Where work may run: one of the kinds below, a node for ``ON_NODE``, whether another node may
+#: stand in if that one is gone, conditions that the node must meet, and those that it had better.
+Strategy: TypeAlias = tuple[str, PeerId, bool, Labels, Labels]
+
+BY_DEFAULT: Final = ""
+SPREAD: Final = "SPREAD"
+ON_NODE: Final = "NODE"
+IN: Final = "in"
+NOT_IN: Final = "!in"
+EXISTS: Final = "exists"
+ABSENT: Final = "!exists"
+ANYWHERE: Final[Strategy] = (BY_DEFAULT, NO_PEER, False, (), ())
+
+
+class PlacedShape(NamedTuple):
+    """Resources, and where they are to be held if that matters."""
+
+    shape: Shape
+    strategy: Strategy
+
+
+#: What a task holds while it runs. Tasks with equal ones may use each other's workers.
+Demand: TypeAlias = Shape | PlacedShape
+
+
+def shape_of(demand: Demand) -> Shape:
+    """Return the resources of a demand."""
+    return demand.shape if isinstance(demand, PlacedShape) else demand
+
+
+def strategy_of(demand: Demand) -> Strategy:
+    """Return where a demand is to be met."""
+    return demand.strategy if isinstance(demand, PlacedShape) else ANYWHERE
 
 
 @message(0x10)
@@ -51,12 +86,16 @@ class RequestLease:
         job: Job whose work it is.
         shape: Resources to hold while the lease lasts.
         what: Name of the work, for people.
+        strategy: Where it may run.
+        locality: Nodes that have its arguments, and how many bytes of them.
     """
 
     lease: LeaseId
     job: JobId
     shape: Shape
     what: str
+    strategy: Strategy = ANYWHERE
+    locality: tuple[tuple[PeerId, int], ...] = ()
 
 
 @message(0x13)
@@ -162,7 +201,7 @@ class ProcessDown:
         signal: The signal, or 0.
         log_tail: Its last lines of output.
         lease: Lease under which it last started work; zeroes if none.
-        started: Pushes that it had started under that lease.
+        started: Pushes that it had started under that lease; -1 if nobody can know.
     """
 
     peer: PeerId

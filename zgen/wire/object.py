@@ -14,7 +14,7 @@ All that B says of an object travels on its line to C, in order, so that C count
 hears of its return.
 """
 
-from zgen.ids import NO_ACTOR, ActorId, ObjectId, PeerId
+from zgen.ids import NO_ACTOR, NO_PEER, ActorId, ObjectId, PeerId
 from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message, record
 from zgen.wire.session import Address
 
@@ -26,10 +26,12 @@ class WatchProcess:
     Attributes:
         peer: The process.
         incarnation: Its life.
+        node: The daemon of that process; zeroes for the one that is asked.
     """
 
     peer: PeerId
     incarnation: int
+    node: PeerId = NO_PEER
 
 
 @message(0x50)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from zgen.ids import ID_BYTES, PeerId
+from zgen.ids import ID_BYTES, NO_PEER, PeerId
 from zgen.wire.schema import message, record
 
 
@@ -14,6 +14,7 @@ class Address:
         peer: The process.
         incarnation: Which life of it, from 1.
         endpoint: Its inbox, as a ZeroMQ endpoint.
+        node: The daemon that watches it; a daemon names itself. Zeroes if that is not known.
         tcp: Its inbox for other machines; empty if it has none.
         machine: Which machine it runs on, as its processes tell; empty if it has no other inbox.
     """
@@ -21,6 +22,7 @@ class Address:
     peer: PeerId
     incarnation: int
     endpoint: str
+    node: PeerId = NO_PEER
     tcp: str = ""
     machine: bytes = b""
 

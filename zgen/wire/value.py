@@ -306,7 +306,7 @@ def _pack_refs(refs: tuple[NestedRef, ...]) -> bytes:
         owner = ref.owner
         where = owner.endpoint.encode(), owner.tcp.encode(), owner.machine
         lengths = [len(part) for part in where]
-        parts.append(_REF.pack(ref.object, owner.peer, owner.incarnation, *lengths))
+        parts.append(_REF.pack(ref.object, owner.peer, owner.incarnation, owner.node, *lengths))
         parts.extend(where)
     return b"".join(parts)
 
@@ -318,7 +318,7 @@ def _unpack_refs(packed: bytes) -> tuple[tuple[NestedRef, ...], bytes]:
         (count,) = _COUNT.unpack_from(packed)
         at = _COUNT.size
         for _ in range(count):
-            name, peer, incarnation, *lengths = _REF.unpack_from(packed, at)
+            name, peer, incarnation, node, *lengths = _REF.unpack_from(packed, at)
             at += _REF.size
             where: list[bytes] = []
             for length in lengths:
@@ -328,7 +328,7 @@ def _unpack_refs(packed: bytes) -> tuple[tuple[NestedRef, ...], bytes]:
                 raise struct.error("an endpoint")
             endpoint, tcp, machine = where
             owner = Address(
-                PeerId(peer), incarnation, endpoint.decode(), tcp=tcp.decode(), machine=machine
+                PeerId(peer), incarnation, endpoint.decode(), PeerId(node), tcp.decode(), machine
             )
             refs.append(NestedRef(ObjectId(name), owner))
     except (struct.error, UnicodeDecodeError) as error:
@@ -336,10 +336,10 @@ def _unpack_refs(packed: bytes) -> tuple[tuple[NestedRef, ...], bytes]:
     return tuple(refs), packed[at:]
 
 
-#: Number of references; of each the object, its owner's peer and incarnation and the lengths of
-#: its endpoint, its inbox for other machines and its machine, which follow.
+#: Number of references; of each the object, its owner's peer, incarnation and node and the lengths
+#: of its endpoint, its inbox for other machines and its machine, which follow.
 _COUNT: Final = struct.Struct("!I")
-_REF: Final = struct.Struct("!20s16sQHHH")
+_REF: Final = struct.Struct("!20s16sQ16sHHH")
 #: Node, region, slab, offset, room, bytes of the slab, whether it is warm, number of sizes; the
 #: sizes and the data follow.
 _STORED: Final = struct.Struct("!16sQQQQQ?I")

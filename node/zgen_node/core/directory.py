@@ -41,7 +41,6 @@ class Directory:
         self._peers = peers
         self._staffing = staffing
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
-            WatchProcess: self._on_watch_process,
             ClaimName: self._on_claim_name,
             FindName: self._on_find_name,
             FreeName: self._on_free_name,
@@ -55,29 +54,29 @@ class Directory:
         """Assert the invariants of names."""
         self.names.check()
 
-    def _on_watch_process(
-        self, peer: PeerId, said: WatchProcess, now_ns: int, out: list[Effect]
+    def watch(
+        self, peer: PeerId, said: WatchProcess, out: list[Effect], *, mutual: bool = True
     ) -> None:
-        if not self._is_there(peer):
-            self._peers.refuse("watch by a stranger", short(peer), out)
-            return
+        """Tell ``peer`` of the end of a process of this node, and if ``mutual`` that one of its."""
         reason = "it was dead already"
         dead = ProcessDown(said.peer, said.incarnation, 0, -1, 0, reason, _NO_LEASE, 0)
         job = self._staffing.jobs.of_driver(said.peer)
         is_older = job is not None and job.incarnation != said.incarnation
-        lives = self._is_there(said.peer) and not is_older
-        if lives and not self._peers.is_down(said.peer):
+        lives = self.is_there(said.peer) and not is_older
+        if mutual and lives and not self._peers.is_down(said.peer):
             self._peers.monitors.add(said.peer, peer)
         self._peers.watch(peer, said.peer, lives, dead, out)
 
-    def _is_there(self, peer: PeerId) -> bool:
+    def is_there(self, peer: PeerId) -> bool:
+        """Return whether ``peer`` is a worker or driver of this node that lives."""
         worker = self._staffing.pool.get(peer)
         if worker is not None:
             return worker.state is not WorkerState.DEAD
-        return self._staffing.jobs.of_driver(peer) is not None
+        job = self._staffing.jobs.of_driver(peer)
+        return job is not None and job.far_driver is None
 
     def _on_claim_name(self, peer: PeerId, said: ClaimName, now_ns: int, out: list[Effect]) -> None:
-        if said.creator.peer != peer or not self._is_there(peer):
+        if said.creator.peer != peer or not self.is_there(peer):
             self._peers.refuse("name for another process", short(peer), out)
             return
         known = self.names.find(said.namespace, said.name)

@@ -9,10 +9,13 @@ A start that succeeds sets the count to nothing.
 """
 
 from collections.abc import Iterator
+from dataclasses import field
 
+from zgen.core.node_effects import JobKnown
 from zgen.ids import JobId, PeerId
 from zgen.limits import WORKER_START_FAILURES_MAX
 from zgen.slotted import slotted
+from zgen.wire.session import Address
 
 
 @slotted
@@ -30,6 +33,9 @@ class Job:
         failed_spawn_count: Workers that the node had spawned at the last counted failure.
         failure: Story of the last failed start, for people.
         lines_dropped: Lines of output that the driver was too slow for and has not been told of.
+        known: The environment of its workers.
+        far_driver: Its driver, if that is a process of another node.
+        shared: Nodes that know the job from this one.
     """
 
     job: JobId
@@ -42,6 +48,14 @@ class Job:
     failed_spawn_count: int = 0
     failure: str = ""
     lines_dropped: int = 0
+    known: JobKnown | None = None
+    far_driver: Address | None = None
+    shared: dict[PeerId, None] = field(default_factory=dict)
+
+    @property
+    def printed_to(self) -> PeerId:
+        """Who is told what its workers print."""
+        return self.driver if self.far_driver is None else self.far_driver.node
 
     @property
     def starts_fail(self) -> bool:

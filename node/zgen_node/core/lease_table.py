@@ -18,6 +18,7 @@ Fences. A lease is named by its owner and never reused; a worker's word about a 
 while it serves that lease.
 """
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -64,8 +65,11 @@ class Lease:
         shape: Resources that it holds while RESERVED or GRANTED.
         what: Name of the work, for people.
         asked_ns: When it arrived.
-        feasible: Whether this node could ever meet it.
+        feasible: Whether this node could ever meet it, and may.
         life: Its state.
+        asked: The request as it came.
+        via: Who is told of it: its owner, or the node that its owner asked.
+        backs: How often another node handed it back.
         notice_ns: Wait before its next notice.
         passed_count: Younger requests that overtook it while it was the eldest of a resource.
         worker: The worker that serves it; None before it is granted.
@@ -79,6 +83,9 @@ class Lease:
     asked_ns: int
     feasible: bool
     life: Lifecycle[LeaseState]
+    asked: RequestLease
+    via: PeerId
+    backs: int = 0
     notice_ns: int = LEASE_WAIT_NOTICE_NS
     passed_count: int = 0
     worker: PeerId | None = None
@@ -100,12 +107,15 @@ class LeaseTable:
     Attributes:
         resources: What the node has and what of it is free.
         deadlines: When an unmet request says what it waits for.
+        elsewhere: Says of a request that this node cannot meet whether another one could, and what
+            it waits for; None if there is no other node.
     """
 
     def __init__(self, total: Shape) -> None:
         """Start without requests, with ``total`` free."""
         self.resources = Resources(total)
         self.deadlines: Deadlines[LeaseId] = Deadlines()
+        self.elsewhere: Callable[[Lease], tuple[bool, str] | None] = lambda lease: None
         #: Name -> record. Added by ``request``; removed by ``end``.
         self._leases: dict[LeaseId, Lease] = {}
         #: QUEUED ones in order of arrival.
@@ -142,17 +152,46 @@ class LeaseTable:
         """Return the requests that have no worker, those with resources first."""
         return [*self._reserved.values(), *self._queue.values()]
 
+    def queued(self) -> list[Lease]:
+        """Return the requests that wait for resources, in order of arrival."""
+        return list(self._queue.values())
+
     def reserved(self) -> list[Lease]:
         """Return the requests that wait for a worker only, in order of reservation."""
         return list(self._reserved.values())
 
-    def request(self, owner: PeerId, asked: RequestLease, now_ns: int) -> Lease:
-        """Queue a new request; its lease must not be known."""
+    def request(
+        self,
+        owner: PeerId,
+        asked: RequestLease,
+        now_ns: int,
+        via: PeerId | None = None,
+        *,
+        allowed: bool = True,
+    ) -> Lease:
+        """Queue a new request; its lease must not be known.
+
+        Args:
+            owner: Who asked.
+            asked: For what.
+            now_ns: The time.
+            via: The node that its owner asked, if that is not this one.
+            allowed: Whether this node may meet it.
+        """
         assert asked.lease not in self._leases
         life = Lifecycle(f"lease {short(asked.lease)}", LEGAL, LeaseState.QUEUED)
-        feasible = self.resources.feasible(asked.shape)
+        feasible = allowed and self.resources.feasible(asked.shape)
         lease = Lease(
-            asked.lease, owner, asked.job, asked.shape, asked.what, now_ns, feasible, life
+            asked.lease,
+            owner,
+            asked.job,
+            asked.shape,
+            asked.what,
+            now_ns,
+            feasible,
+            life,
+            asked,
+            via or owner,
         )
         self._leases[asked.lease] = self._queue[asked.lease] = lease
         self._by_owner.setdefault(owner, {})[asked.lease] = None
@@ -235,12 +274,12 @@ class LeaseTable:
                 self._asked[lease.lease] = None
                 if lease.owner not in told:
                     told[lease.owner] = None
-                    out.append(Send(lease.owner, LeaseWanted(lease.lease)))
+                    out.append(Send(lease.via, LeaseWanted(lease.lease)))
 
     def waits_for(self, lease: Lease) -> str:
         """Say what an unmet request waits for."""
         if not lease.feasible:
-            return self.resources.infeasible_text(lease.shape)
+            return self._verdict(lease)[1]
         if lease.state is LeaseState.RESERVED:
             return "waits for a worker to start"
         return self.resources.busy_text(lease.shape) or "waits behind an earlier request"
@@ -252,11 +291,14 @@ class LeaseTable:
 
     def notify(self, lease: Lease, now_ns: int, out: list[Effect]) -> None:
         """Tell the owner of an unmet request what it waits for, and again later."""
-        out.append(
-            Send(lease.owner, LeaseWaiting(lease.lease, lease.feasible, self.waits_for(lease)))
-        )
+        feasible = lease.feasible or self._verdict(lease)[0]
+        out.append(Send(lease.via, LeaseWaiting(lease.lease, feasible, self.waits_for(lease))))
         self.deadlines.set(lease.lease, now_ns + lease.notice_ns)
         lease.notice_ns *= 2
+
+    def _verdict(self, lease: Lease) -> tuple[bool, str]:
+        """Return whether another node could meet what this one cannot, and what it waits for."""
+        return self.elsewhere(lease) or (False, self.resources.infeasible_text(lease.shape))
 
     def check(self) -> None:
         """Assert the invariants of every request; what is held and what is free make the total."""

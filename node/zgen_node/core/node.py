@@ -23,7 +23,6 @@ from zgen.core.events import (
     ProcessExited,
     TimerDue,
     WorkerExited,
-    WorkerSpawned,
 )
 from zgen.core.handshake_events import HandshakeFailed, StrangersRefused
 from zgen.core.identity import Gone, Identity
@@ -46,11 +45,9 @@ from zgen.wire.lease import (
     RequestLease,
     ReturnLease,
     Shape,
-    WorkerBlocked,
-    WorkerReady,
 )
-from zgen.wire.object import KeepWorker
 from zgen_node.core.census import Census
+from zgen_node.core.cluster import Cluster
 from zgen_node.core.directory import Directory
 from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease
@@ -60,6 +57,7 @@ from zgen_node.core.resources import CPU, UNIT, amount_of, shape_fault
 from zgen_node.core.staffing import Staffing
 from zgen_node.core.storage import Storage
 from zgen_node.core.worker_pool import WorkerState
+from zgen_node.core.worker_words import WorkerWords
 
 #: Stands in a ``ProcessDown`` of a process that served no lease.
 NO_LEASE: Final = LeaseId(bytes(ID_BYTES))
@@ -79,6 +77,7 @@ class NodeMachine:
         leases: Requests and grants.
         storage: Objects in shared memory.
         census: Questions about what processes own.
+        cluster: Other nodes.
     """
 
     def __init__(
@@ -87,11 +86,9 @@ class NodeMachine:
         total: Shape,
         prestart: bool = True,
         store_bytes: int = STORE_BYTES_MIN,
+        labels: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        """Start with ``total`` and ``store_bytes`` of shared memory free.
-
-        With ``prestart``, jobs get workers before they ask.
-        """
+        """Start with ``total`` and ``store_bytes`` free; with ``prestart``, jobs get workers early."""
         self.next_deadline_ns: int | None = None
         self.lines_closing = False
         self._peers = Peers(identity)
@@ -103,9 +100,15 @@ class NodeMachine:
         self.storage = Storage(self._peers, self._staffing, store_bytes)
         self._directory = Directory(identity.address, self._peers, self._staffing)
         self.census = Census(identity.address.peer, self._peers, self._staffing, self.storage)
-        self._output = Output(identity.address, self._peers, self._staffing, self.storage)
+        self.cluster = Cluster(
+            identity.address, self._peers, self._staffing, self._directory, self._down, labels
+        )
+        self._output = Output(
+            identity.address, self._peers, self._staffing, self.storage, self.cluster.states
+        )
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
+        workers = WorkerWords(self._peers, self._staffing)
         self._leaving = False
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             Arrived: self._on_arrived,
@@ -117,23 +120,23 @@ class NodeMachine:
             InboxDrained: self._on_inbox_drained,
             Leave: self._on_leave,
             ProcessExited: self._on_process_exited,
-            WorkerSpawned: self._on_worker_spawned,
             WorkerExited: self._on_worker_exited,
             **self.storage.handlers,
             **self._output.handlers,
+            **workers.handlers,
+            **self.cluster.handlers,
         }
         self._messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             RegisterJob: self._on_register_job,
             EndJob: self._on_end_job,
             RequestLease: self._on_request_lease,
             ReturnLease: self._on_return_lease,
-            WorkerReady: self._on_worker_ready,
-            WorkerBlocked: self._on_worker_blocked,
-            KeepWorker: self._on_keep_worker,
             QueryNode: self._output.on_query,
             **self.storage.messages,
             **self._directory.messages,
             **self.census.messages,
+            **workers.messages,
+            **self.cluster.messages,
         }
 
     def step(self, event: Event, now_ns: int) -> list[Effect]:
@@ -143,11 +146,13 @@ class NodeMachine:
         asked: list[Effect] = []
         handler(event, now_ns, asked)
         if not self._leaving:
+            self.cluster.spillback.place(now_ns, asked)
             placed = self._staffing.place(now_ns, asked)
             for lease in placed or ():
                 self._join(lease, asked)
             if placed is not None:
                 self.leases.ask_back(asked)  # after the grants: none returns what it has not got
+                self.cluster.publish(now_ns, asked)
             self.storage.rooms.place(now_ns, asked)
         out = self._peers.send(asked, now_ns)
         self.next_deadline_ns = min(
@@ -159,6 +164,7 @@ class NodeMachine:
                     self.pool.deadlines.next_ns,
                     self.storage.rooms.next_deadline_ns,
                     self.census.deadlines.next_ns,
+                    self.cluster.next_deadline_ns,
                 )
                 if next_ns is not None
             ),
@@ -174,6 +180,7 @@ class NodeMachine:
         self.storage.check()
         self._directory.check()
         self.census.check()
+        self.cluster.check()
         for lease in self.leases.all():
             assert not self._peers.is_down(lease.owner), f"lease {short(lease.lease)} of the dead"
         for worker in self.pool.all():
@@ -199,6 +206,9 @@ class NodeMachine:
             reached("line of the dead replaced before it was quiet")
             self._tell_down(peer, out)
             return
+        if self.cluster.monitors.is_node(peer) or self.cluster.is_node(peer):
+            self.cluster.on_gone(peer, gone.reason, now_ns, out)
+            return
         worker = self.pool.get(peer)
         if worker is not None:
             reached("worker left on its own")
@@ -215,6 +225,7 @@ class NodeMachine:
     def _on_connection_lost(self, event: ConnectionLost, now_ns: int, out: list[Effect]) -> None:
         peer = event.peer
         watched = self.pool.get(peer) is not None or self.jobs.of_driver(peer) is not None
+        watched = watched or self.cluster.is_node(peer)
         self._peers.on_connection_lost(event, watched, now_ns, out)
 
     def _on_timer_due(self, event: TimerDue, now_ns: int, out: list[Effect]) -> None:
@@ -222,6 +233,7 @@ class NodeMachine:
         self._staffing.on_timer(now_ns, out)
         self.storage.on_timer(now_ns, out)
         self.census.on_timer(now_ns, out)
+        self.cluster.on_timer(now_ns, out)
 
     def _on_inbox_drained(self, event: InboxDrained, now_ns: int, out: list[Effect]) -> None:
         for peer in self.session.on_drained(now_ns):
@@ -236,6 +248,7 @@ class NodeMachine:
         self._directory.died(down.peer)
         self.census.died(down.peer, out)
         self.storage.died(down.peer, now_ns, out)
+        self.cluster.spillback.on_owner_gone(down.peer, out)
         told: list[Effect] = []
         at_once = self._peers.down(down, now_ns, told)
         if at_once:
@@ -259,9 +272,11 @@ class NodeMachine:
                 self._peers.refuse("registration by no new driver", short(peer), out)
                 return
             life = self.session.address_of(peer).incarnation
-            self.jobs.add(Job(said.job, peer, life, said.pid, now_ns, self._prestart_count))
+            job = Job(said.job, peer, life, said.pid, now_ns, self._prestart_count)
+            job.known = JobKnown(said.job, said.sys_path, said.cwd, said.environment)
+            self.jobs.add(job)
             self._peers.watched(peer)
-            out.append(JobKnown(said.job, said.sys_path, said.cwd, said.environment))
+            out.append(job.known)
             out.append(WatchProcess(peer, life, said.pid))
             self._staffing.changed()
         elif known.driver != peer:
@@ -271,9 +286,12 @@ class NodeMachine:
 
     def _on_end_job(self, peer: PeerId, said: EndJob, now_ns: int, out: list[Effect]) -> None:
         job = self.jobs.of_driver(peer)
+        if self.cluster.on_end_job(peer, said, now_ns, out):
+            return
         if job is None or job.job != said.job:
             self._peers.refuse("end of another's job", short(peer), out)
             return
+        self.cluster.spillback.on_job_over(job, out)
         self._staffing.end_job(job, "job over", now_ns, out)
         self.storage.died(peer, now_ns, out)
         self._directory.died(peer)
@@ -293,6 +311,9 @@ class NodeMachine:
         self, peer: PeerId, said: RequestLease, now_ns: int, out: list[Effect]
     ) -> None:
         known = self.leases.get(said.lease)
+        if self.cluster.spillback.forwards.get(said.lease) is not None:
+            reached("repeated request that another node has")
+            return
         if known is not None:
             if known.owner != peer:
                 self._peers.refuse("request under another's lease", short(peer), out)
@@ -314,18 +335,15 @@ class NodeMachine:
         if refusal:
             out.append(Send(peer, LeaseRefused(said.lease, refusal)))
             return
-        lease = self.leases.request(peer, said, now_ns)
-        if not lease.feasible:
-            self.leases.notify(lease, now_ns, out)
-        self._staffing.changed()
+        self.cluster.spillback.request(peer, said, now_ns, out)
 
     def _on_return_lease(
         self, peer: PeerId, said: ReturnLease, now_ns: int, out: list[Effect]
     ) -> None:
         lease = self.leases.get(said.lease)
         if lease is None:
-            reached("return of a lease that is over")
-        elif lease.owner != peer:
+            self.cluster.spillback.on_returned(peer, said, out)
+        elif lease.via != peer:
             self._peers.refuse("return of another's lease", short(peer), out)
         else:
             self._staffing.end_lease(lease, said.reusable, "lease returned", now_ns, out)
@@ -333,7 +351,7 @@ class NodeMachine:
     def _join(self, lease: Lease, out: list[Effect]) -> None:
         """Bring the owner and the worker of a fresh grant together."""
         assert lease.worker is not None
-        self._peers.monitors.add(lease.owner, lease.worker)
+        self._peers.monitors.add(lease.via, lease.worker)
         self._peers.monitors.add(lease.worker, lease.owner)
         self._send_grant(lease, out)
 
@@ -342,39 +360,9 @@ class NodeMachine:
         worker = self.pool.get(lease.worker) if lease.worker is not None else None
         if worker is not None and self.session.knows(worker.worker):
             address = self.session.address_of(worker.worker)
-            out.append(Send(lease.owner, LeaseGranted(lease.lease, address, worker.pid)))
+            out.append(Send(lease.via, LeaseGranted(lease.lease, address, worker.pid)))
 
     # -- workers -----------------------------------------------------------------------------------
-    def _on_worker_spawned(self, event: WorkerSpawned, now_ns: int, out: list[Effect]) -> None:
-        self.pool.note_pid(event.worker, event.pid)
-
-    def _on_worker_ready(
-        self, peer: PeerId, said: WorkerReady, now_ns: int, out: list[Effect]
-    ) -> None:
-        worker = self.pool.get(peer)
-        if worker is None:
-            self._peers.refuse("word of a worker that nobody started", short(peer), out)
-        else:
-            self._staffing.worker_ready(worker, said.pid, now_ns)
-
-    def _on_worker_blocked(
-        self, peer: PeerId, said: WorkerBlocked, now_ns: int, out: list[Effect]
-    ) -> None:
-        lease = self.leases.get(said.lease)
-        if self.pool.get(peer) is None:
-            self._peers.refuse("word of a worker that nobody started", short(peer), out)
-        elif lease is None or lease.worker != peer:
-            reached("word about an older lease ignored")
-        elif self.leases.set_blocked(lease, said.blocked, now_ns):
-            self._staffing.changed()
-
-    def _on_keep_worker(
-        self, peer: PeerId, said: KeepWorker, now_ns: int, out: list[Effect]
-    ) -> None:
-        worker = self.pool.get(peer)
-        if worker is not None:
-            worker.is_lender = said.needed
-
     def _on_worker_exited(self, event: WorkerExited, now_ns: int, out: list[Effect]) -> None:
         worker = self.pool.get(event.worker)
         if worker is None or worker.state is WorkerState.DEAD:

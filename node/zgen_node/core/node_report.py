@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from zgen.ids import PeerId
+from zgen.wire.cluster import NodeState
 from zgen.wire.lease import Shape
 from zgen.wire.session import Address
 from zgen_node.core.jobs import Job
@@ -18,7 +19,12 @@ from zgen_node.core.worker_pool import Worker
 
 
 def node_report(
-    address: Address, staffing: Staffing, storage: Storage, counts: dict[str, int], now_ns: int
+    address: Address,
+    staffing: Staffing,
+    storage: Storage,
+    nodes: list[NodeState],
+    counts: dict[str, int],
+    now_ns: int,
 ) -> str:
     """Return the JSON text of a ``NodeReport``."""
     leases = staffing.leases
@@ -32,6 +38,7 @@ def node_report(
         "workers": [_worker(worker, now_ns) for worker in staffing.pool.all()],
         "leases": [_lease(lease, leases, now_ns) for lease in leases.all()],
         "store": storage.report(),
+        "nodes": [_node(node) for node in nodes],
         "counts": dict(sorted(counts.items())),
     }
     return json.dumps(state)
@@ -39,6 +46,17 @@ def node_report(
 
 def _amounts(shape: Shape) -> dict[str, str]:
     return {name: amount_text(amount) for name, amount in shape}
+
+
+def _node(state: NodeState) -> dict[str, Any]:
+    return {
+        "node": state.address.peer.hex(),
+        "endpoint": state.address.endpoint,
+        "total": _amounts(state.total),
+        "free": _amounts(state.free),
+        "labels": dict(state.labels),
+        "queued": state.queued_count,
+    }
 
 
 def _job(job: Job, now_ns: int) -> dict[str, Any]:

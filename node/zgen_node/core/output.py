@@ -13,6 +13,7 @@ from zgen.core.marks import reached
 from zgen.core.node_effects import FlushLines
 from zgen.ids import PeerId
 from zgen.limits import LOG_BACKLOG_BYTES_MAX
+from zgen.wire.cluster import JobPrinted, NodeState
 from zgen.wire.lease import LogLines, NodeReport, QueryNode
 from zgen.wire.session import Address
 from zgen_node.core.node_report import node_report
@@ -29,9 +30,14 @@ class Output:
     """
 
     def __init__(
-        self, address: Address, peers: Peers, staffing: Staffing, storage: Storage
+        self,
+        address: Address,
+        peers: Peers,
+        staffing: Staffing,
+        storage: Storage,
+        nodes: Callable[[], list[NodeState]],
     ) -> None:
-        """Tell of these."""
+        """Tell of these; ``nodes`` says how all nodes fare, this one first."""
         self.handlers: Final[dict[type, Callable[[Any, int, list[Effect]], None]]] = {
             WorkerPrinted: self._on_worker_printed,
             LinesFlushed: self._on_lines_flushed,
@@ -40,6 +46,7 @@ class Output:
         self._peers = peers
         self._staffing = staffing
         self._storage = storage
+        self._nodes = nodes
 
     def _on_worker_printed(self, event: WorkerPrinted, now_ns: int, out: list[Effect]) -> None:
         worker = self._staffing.pool.get(event.worker)
@@ -48,15 +55,17 @@ class Output:
             reached("lines of a worker without a driver dropped")
             return
         size_bytes = sum(len(line.encode(errors="replace")) for line in event.lines)
-        waiting_bytes = self._peers.session.item_bytes_unacked(job.driver)
+        waiting_bytes = self._peers.session.item_bytes_unacked(job.printed_to)
         if waiting_bytes and waiting_bytes + size_bytes > LOG_BACKLOG_BYTES_MAX:
             reached("lines for a slow driver dropped")
             job.lines_dropped += event.dropped + len(event.lines)
             return
         dropped = job.lines_dropped + event.dropped
         job.lines_dropped = 0
-        lines = LogLines(worker.pid, event.is_error, event.lines, dropped)
-        out.append(Send(job.driver, lines, item_bytes=size_bytes))
+        lines: LogLines | JobPrinted = LogLines(worker.pid, event.is_error, event.lines, dropped)
+        if job.far_driver is not None:
+            lines = JobPrinted(job.job, worker.pid, event.is_error, event.lines, dropped)
+        out.append(Send(job.printed_to, lines, item_bytes=size_bytes))
 
     def on_query(self, peer: PeerId, said: QueryNode, now_ns: int, out: list[Effect]) -> None:
         """Answer a question about the node's state, to a driver behind its workers' last lines."""
@@ -73,5 +82,7 @@ class Output:
 
     def _report(self, peer: PeerId, query: int, now_ns: int, out: list[Effect]) -> None:
         counts = self._peers.session.counts
-        state = node_report(self._address, self._staffing, self._storage, counts, now_ns)
+        state = node_report(
+            self._address, self._staffing, self._storage, self._nodes(), counts, now_ns
+        )
         out.append(Send(peer, NodeReport(query, state)))

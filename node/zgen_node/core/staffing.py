@@ -163,7 +163,7 @@ class Staffing:
         for lease in self.leases.unmet():
             if lease.job == job.job:
                 self.leases.end(lease, "workers do not start", now_ns)
-                out.append(Send(lease.owner, LeaseRefused(lease.lease, job.refusal())))
+                out.append(Send(lease.via, LeaseRefused(lease.lease, job.refusal())))
 
     def _missing(self) -> list[tuple[JobId, int]]:
         """Return for each job how many more workers should be starting."""

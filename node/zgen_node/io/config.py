@@ -22,6 +22,7 @@ class DaemonConfig:
         worker_main: ``module:function`` that a worker runs.
         prestart: Whether workers are started before they are asked for.
         store_bytes: Capacity for objects in shared memory; None for a share of the memory.
+        labels: What work may ask of a node by name and value.
         spill_folder: Where objects go that it has no room for; None for that of temporary files.
         listen: ``tcp://HOST:PORT`` where other machines reach it; None if they do not.
         advertise: Host that they are told; None for the one that it listens at.
@@ -33,6 +34,7 @@ class DaemonConfig:
         "embedded",
         "folder",
         "key_file",
+        "labels",
         "listen",
         "log_to_file",
         "peer",
@@ -57,6 +59,7 @@ class DaemonConfig:
         self.listen: str | None = given.get("listen")
         self.advertise: str | None = given.get("advertise")
         self.key_file: str | None = given.get("key_file")
+        self.labels: dict[str, str] = given.get("labels", {})
 
     @classmethod
     def parse(cls, text: str) -> "DaemonConfig":

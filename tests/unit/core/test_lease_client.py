@@ -30,7 +30,7 @@ from zgen.limits import (
     TASK_LONG_NS,
     TASK_SHORT_NS,
 )
-from zgen.wire.lease import LeaseGranted, RequestLease, ReturnLease, Shape
+from zgen.wire.lease import Demand, LeaseGranted, RequestLease, ReturnLease, Shape
 from zgen.wire.session import Address
 
 SHORT, MIDDLING, LONG = TASK_SHORT_NS - 1, TASK_SHORT_NS, TASK_LONG_NS + 1
@@ -76,7 +76,7 @@ class Client:
         self.leases.check()
         return made
 
-    def grant(self, number: int, worker: PeerId = WORKER) -> Shape | None:
+    def grant(self, number: int, worker: PeerId = WORKER) -> Demand | None:
         message = LeaseGranted(asked(number), Address(worker, 1, "ipc://w"), 42)
         return self.leases.on_granted(message, NODE, self.now_ns, self.out)
 

@@ -24,23 +24,27 @@ from tests.unit.core.names import (
 )
 from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, JobReady, ObjectsReady, Report, Send
-from zgen.core.events import RegisterDriver
+from zgen.core.events import PutObject, RegisterDriver
 from zgen.core.task_table import Doing
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import JobId
+from zgen.ids import NO_PEER, JobId, object_id
 from zgen.limits import BATCH_BYTES_MAX, INBODY_BYTES_MAX, LEASE_LINGER_NS, LINE_TICK_NS
 from zgen.wire.lease import (
     JobRegistered,
     LeaseRefused,
     LeaseWaiting,
     LeaseWanted,
+    PlacedShape,
     QueryNode,
     RegisterJob,
+    RequestLease,
     ReturnLease,
+    Strategy,
 )
 from zgen.wire.schema import Buffers
+from zgen.wire.store import Place
 from zgen.wire.task import DefineFunction, PushTasks, TasksReturned
-from zgen.wire.value import Parcel
+from zgen.wire.value import Parcel, Stored
 
 GIVEN_BACK = Send(NODE, ReturnLease(asked(), True))
 
@@ -238,3 +242,16 @@ def test_the_worker_of_a_task_is_known_while_it_is_pushed() -> None:
     assert placement.leases.held[asked()].pid == PID
     bench.submit(spec("b"))
     assert bench.owner.tasks.entries[task("b")].worker is None
+
+
+def test_a_request_says_where_it_may_be_met_and_where_the_arguments_are() -> None:
+    bench = OwnerBench()
+    x, y = object_id(task("x"), 0), object_id(task("y"), 0)
+    place = Place(1, 0, 4096, 4096, True)
+    bench.owner.put(PutObject(x, Stored(NODE, 5, place, b"", (9, 1))))
+    bench.owner.put(PutObject(y, b"small"))
+    strategy: Strategy = ("SPREAD", NO_PEER, False, (), ())
+    wanted = spec("a", slots=(x, y))
+    wanted.shape = PlacedShape(ONE, strategy)
+    asked_for = RequestLease(asked(), JOB, ONE, "a", strategy, ((NODE, 10),))
+    assert bench.submit(wanted) == [Send(NODE, asked_for)]

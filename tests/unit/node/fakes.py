@@ -17,7 +17,7 @@ from zgen.core.events import (
 )
 from zgen.core.identity import Identity
 from zgen.core.node_effects import SpawnWorker
-from zgen.ids import JobId, LeaseId, PeerId
+from zgen.ids import NO_PEER, JobId, LeaseId, PeerId
 from zgen.limits import QUIET_LINE_NS, STORE_BYTES_MIN
 from zgen.wire.codec import (
     FLAG_BODY,
@@ -103,9 +103,9 @@ class Bench:
                 )
         return done
 
-    def join(self, name: PeerId, incarnation: int = 1) -> list[Effect]:
+    def join(self, name: PeerId, incarnation: int = 1, node: PeerId = NO_PEER) -> list[Effect]:
         """Let a process say hello, and its inbox answer when it is dialled back."""
-        address = Address(name, incarnation, f"ipc://{name.decode('latin-1')}")
+        address = Address(name, incarnation, f"ipc://{name.decode('latin-1')}", node)
         self.addresses[name] = address
         self._sent[name] = self._seen[name] = 0
         hello = Hello(address, NODE, 1, 1, VERSION_MIN, VERSION_MAX, PYTHON, RELEASE)

@@ -16,11 +16,13 @@ LEASE, JOB, PEER = LeaseId(b"l" * 16), JobId(b"j" * 16), PeerId(b"w" * 16)
 def test_a_request_carries_its_shape_as_pairs() -> None:
     request = RequestLease(LEASE, JOB, (("CPU", 10_000), ("GPU", 1)), "work")
     body = (
-        b"\x95\x12\xc4\x10"
+        b"\x97\x12\xc4\x10"
         + LEASE
         + b"\xc4\x10"
         + JOB
         + b"\x92\x92\xa3CPU\xcd\x27\x10\x92\xa3GPU\x01\xa4work"
+        + (b"\x95\xa0\xc4\x10" + bytes(16) + b"\xc2\x90\x90")
+        + b"\x90"
     )
     assert encode(request) == [body]
     assert decode([body]) == request
@@ -35,7 +37,8 @@ def test_a_shape_of_anything_but_names_and_amounts_is_refused() -> None:
 
 def test_a_grant_says_where_the_worker_is_reached() -> None:
     granted = LeaseGranted(LEASE, Address(PEER, 1, "ipc://w"), 42)
-    body = b"\x94\x13\xc4\x10" + LEASE + b"\x95\xc4\x10" + PEER + b"\x01\xa7ipc://w\xa0\xc4\x00\x2a"
+    body = b"\x94\x13\xc4\x10" + LEASE + b"\x96\xc4\x10" + PEER + b"\x01\xa7ipc://w"
+    body += b"\xc4\x10" + bytes(16) + b"\xa0\xc4\x00\x2a"
     assert encode(granted) == [body]
     assert decode([body]) == granted
 

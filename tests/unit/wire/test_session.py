@@ -16,7 +16,7 @@ def test_a_hello_names_both_lives_the_connection_and_what_is_spoken() -> None:
     )
     body = (
         b"\x99\x01"
-        + (b"\x95\xc4\x10" + A + b"\x02\xa7ipc://a\xa9tcp://a:1\xc4\x01m")
+        + (b"\x96\xc4\x10" + A + b"\x02\xa7ipc://a\xc4\x10" + bytes(16) + b"\xa9tcp://a:1\xc4\x01m")
         + (b"\xc4\x10" + B + b"\x03\x04\x01\x01\xa43.11\xa30.1")
     )
     assert encode(hello) == [body]

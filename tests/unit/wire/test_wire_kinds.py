@@ -33,7 +33,7 @@ def line_of(layout: Layout) -> str:
     hints = get_type_hints(layout.cls)
     described = [
         f"{field.name}:{type_name(hints[field.name])}"
-        + ("" if field.default is MISSING else f"={field.default!r}")
+        + ("" if field.default is MISSING else f"={field.default!r}".replace(" ", ""))
         for field in fields(layout.cls)
     ]
     kind = "record" if layout.kind < 0 else f"{layout.kind:#04x}"

@@ -1,0 +1,91 @@
+"""Live members of the cluster: what each has, what of it is free, and its labels.
+
+Rules of this file: what is said of other nodes, kept by node. Who is alive is decided by
+membership; what goes where is decided by the scheduler.
+
+Theory of operation. What is known of a node's free resources is late by nature. So what is sent
+there is counted off at once, and the next word of the node itself replaces all guesses. A node that
+left is remembered for a while, so that nobody waits for it.
+"""
+
+from zgen.core.marks import reached
+from zgen.ids import PeerId, short
+from zgen.limits import NODES_GONE_COUNT_MAX
+from zgen.slotted import slotted
+from zgen.wire.cluster import NodeState
+from zgen.wire.lease import Shape
+
+
+@slotted
+class Member:
+    """Another live node.
+
+    Attributes:
+        state: What it said last.
+        free: Resource -> what of it should be free there, with what was sent there since.
+        queued_count: Requests that should wait there.
+    """
+
+    state: NodeState
+    free: dict[str, int]
+    queued_count: int
+
+
+class View:
+    """The other live nodes of the cluster.
+
+    Attributes:
+        members: Node -> what is known of it. Added by ``up``; removed by ``down``.
+    """
+
+    def __init__(self) -> None:
+        """Start alone."""
+        self.members: dict[PeerId, Member] = {}
+        #: Nodes that are gone; the oldest go beyond the bound.
+        self._gone: dict[PeerId, None] = {}
+
+    def hear(self, state: NodeState) -> bool:
+        """Take in what a live node says of itself; return whether it is new."""
+        node = state.address.peer
+        if node in self._gone:
+            reached("word of a node that is gone")
+            return False
+        is_new = node not in self.members
+        self.members[node] = Member(state, dict(state.free), state.queued_count)
+        return is_new
+
+    def down(self, node: PeerId) -> Member | None:
+        """Forget a node for good; return what was known of it."""
+        self._gone[node] = None
+        if len(self._gone) > NODES_GONE_COUNT_MAX:
+            del self._gone[next(iter(self._gone))]
+        return self.members.pop(node, None)
+
+    def is_gone(self, node: PeerId) -> bool:
+        """Return whether a node is known to be gone."""
+        return node in self._gone
+
+    def take(self, node: PeerId, shape: Shape, *, queued: bool) -> None:
+        """Count off what was sent to a node."""
+        member = self.members[node]
+        member.queued_count += queued
+        for name, amount in shape:
+            member.free[name] = member.free.get(name, 0) - amount
+
+    def correct(self, node: PeerId, free: Shape, version: int) -> None:
+        """Take in what a node says is free there as it hands something back, unless that is old.
+
+        Args:
+            node: Who says so.
+            free: What is free there.
+            version: Of the last state that it had published before.
+        """
+        member = self.members.get(node)
+        if member is not None and member.state.version <= version:
+            member.free = dict(free)
+
+    def check(self) -> None:
+        """Assert that nobody is here and gone."""
+        for node in self.members:
+            assert node not in self._gone, short(node)
+        assert len(self._gone) <= NODES_GONE_COUNT_MAX

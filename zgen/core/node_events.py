@@ -1,0 +1,33 @@
+"""What may happen to a node about other nodes; part of `Event`."""
+
+from typing import TypeAlias
+
+from zgen.ids import PeerId
+from zgen.slotted import slotted
+
+
+@slotted
+class MemberSaid:
+    """A live member of the cluster joined, or has something new to say.
+
+    Attributes:
+        payload: What it says: a ``NodeState`` as one frame.
+    """
+
+    payload: bytes
+
+
+@slotted
+class MemberGone:
+    """A member left or is dead, for good.
+
+    Attributes:
+        node: Which one.
+        reason: Why, for people.
+    """
+
+    node: PeerId
+    reason: str
+
+
+NodeEvent: TypeAlias = MemberSaid | MemberGone
