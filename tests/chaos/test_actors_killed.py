@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import zgen
 from tests.chaos.hangman import Hangman, await_kill, await_mark, mark, marks
 from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import is_alive, wait_until
-from zgen.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from zgen.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, WorkerCrashedError
 from zgen.ids import StreamId
 from zgen.runtime import process
 from zgen.runtime.process import Runtime
@@ -286,3 +287,50 @@ def test_the_actors_of_an_actor_that_was_killed_die_with_it(tmp_path: Path) -> N
     wait_until(lambda: not is_alive(child), 10.0, "the child is gone")
     with pytest.raises(ActorDiedError):
         get(parent.pid.remote())
+
+
+@pytest.mark.parametrize("kind", ["regular", "threaded", "async"])
+def test_a_generator_method_stops_when_its_caller_is_killed(kind: str, tmp_path: Path) -> None:
+    class Endless:
+        def __init__(self) -> None:
+            self.number = 0
+
+        def count(self, over: str) -> Iterator[int]:
+            try:
+                while True:
+                    self.number += 1
+                    yield self.number
+                    time.sleep(0.001)
+            finally:
+                mark(over, "over")
+
+        def number_now(self) -> int:
+            return self.number
+
+    class AsyncEndless(Endless):
+        async def count(  # type: ignore[override]  # of another kind
+            self, over: str
+        ) -> AsyncIterator[int]:
+            try:
+                while True:
+                    self.number += 1
+                    yield self.number
+                    await asyncio.sleep(0.001)
+            finally:
+                mark(over, "over")
+
+    @zgen.remote(max_retries=0)
+    def consumer(nested: list[Any], over: str) -> None:
+        for ref in nested[0].count.remote(over):
+            if zgen.get(ref) == 10:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    over = tmp_path / "over"
+    made = zgen.remote(AsyncEndless if kind == "async" else Endless)
+    actor: Any = made.options(max_concurrency=2 if kind == "threaded" else None).remote()
+    with pytest.raises(WorkerCrashedError):
+        get(consumer.remote([actor], str(over)))
+    assert await_mark(over, "the generator is closed") == "over"
+    number = get(actor.number_now.remote())
+    stream = actor.count.remote(str(over))
+    assert get(next(stream)) == number + 1

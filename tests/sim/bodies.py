@@ -124,6 +124,13 @@ class Body:
         elif self.is_resting:
             self.user.later(0, partial(self._wake, self.rests))
 
+    def abandon(self) -> None:
+        """Its caller is dead: end instead of going on after the item that it has yielded."""
+        self.stops = OUTCOME_CANCELLED, ()
+        if self.waits_for_release:
+            self.waits_for_release = False
+            self.user.later(0, self._take_back)
+
     def _rest(self, for_ns: int) -> None:
         self.is_resting = True
         self.user.later(for_ns, partial(self._wake, self.rests))
@@ -220,6 +227,7 @@ class Body:
             self.yielded_of_op = 0
             self.at += 1
             return None
+        self.worker.cluster.promises.actors.goes_on(self.worker, self.account)
         value = item_value(self.task, self.yielded, self.attempt, size)
         self.yielded += 1
         self.yielded_of_op += 1

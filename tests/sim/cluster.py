@@ -13,7 +13,7 @@ from tests.sim.memory import Disk, Memory
 from tests.sim.oracles import Promises
 from tests.sim.programs import Account, ActorStory, Consumer
 from zgen.core.actor_effects import ActorOver
-from zgen.core.cancel_words import InterruptBody, KillSelf
+from zgen.core.cancel_words import AbandonBody, InterruptBody, KillSelf
 from zgen.core.effects import Effect, HoldBody, JobReady, NodeLost, ReleaseBody, StartTask
 from zgen.core.events import (
     Join,
@@ -285,6 +285,9 @@ class Cluster:
             self.promises.cancels.interrupted(worker, effect)
             if effect.task in worker.bodies:
                 worker.bodies[effect.task].interrupt()
+        elif isinstance(effect, AbandonBody):
+            if effect.task in worker.bodies:
+                worker.bodies[effect.task].abandon()
         elif isinstance(effect, KillSelf):
             self.world.at(0, self.world.crash, (life, "cancelled by force"))
         else:

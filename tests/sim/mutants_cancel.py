@@ -159,4 +159,13 @@ CANCEL = (
         "borrow",
         3,
     ),
+    Mutant(
+        "a generator method does not go on for a dead caller",
+        "P2",
+        UNWANTED,
+        "                out.append(AbandonBody(running.task.task, running.task.attempt))\n",
+        "                pass\n",
+        "actors",
+        70,
+    ),
 )

@@ -47,6 +47,14 @@ class ActorsKeepOrder(Oracle):
             self.require(seq > last, f"{who} starts in this life after call {last}")
             story.last[worker.name, caller] = seq
 
+    def goes_on(self, worker: Worker, account: Account) -> None:
+        """A body is about to yield: not if the worker knows that its caller is dead."""
+        machine, owner = worker.life.machine, account.owner.address
+        assert isinstance(machine, ProcessMachine)
+        if account.actor is not None:
+            knows = machine.session.is_fenced(owner.peer, owner.incarnation)
+            self.require(not knows, f"call {account.seq} goes on for {account.owner.name}, dead")
+
     def allowed(self, account: Account, fault: Fault, text: str) -> None:
         """A call failed, or a creation task, and the actor is said to be the cause."""
         actor = account.actor

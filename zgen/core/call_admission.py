@@ -128,6 +128,10 @@ class CallAdmission:
         call = running.call
         return call if (call.owner, call.task.attempt) == (owner, attempt) else None
 
+    def running_of(self, owner: PeerId) -> list[Waiting]:
+        """Return the running calls of one caller."""
+        return [each.call for each in self.running.values() if each.call.owner == owner]
+
     def start(self, now_ns: int) -> list[Waiting]:
         """Start what may start now."""
         started: list[Waiting] = []

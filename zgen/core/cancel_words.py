@@ -37,5 +37,18 @@ class InterruptBody:
 
 
 @slotted
+class AbandonBody:
+    """Nobody will ever read what a generator yields: it is not to go on after its next item.
+
+    Attributes:
+        task: The task that runs.
+        attempt: Its execution.
+    """
+
+    task: TaskId
+    attempt: int
+
+
+@slotted
 class KillSelf:
     """Kill this process at once, as its node would; what it runs was cancelled by force."""

@@ -147,12 +147,13 @@ class Executor:
         out.append(Send(self.node, WorkerBlocked(running.lease, event.blocked)))
         self._hand_back(out)
 
-    def on_owner_down(self, owner: PeerId, out: list[Effect]) -> None:
+    def on_owner_down(self, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
         """An owner is dead: nothing of its is started or reported any more."""
         self._arguments.drop(self.admission.drop_owner(owner))
         self.reports.drop_owner(owner)
         if self.calls is not None:
             self._arguments.drop(self.calls.drop_owner(owner))
+            self.unwanted.abandon(self.calls, owner, now_ns, out)
         self.holds.free_of(owner, out)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:

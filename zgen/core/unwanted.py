@@ -5,14 +5,15 @@ makes from then on reaches its owner. What may start instead is not decided here
 
 Theory of operation. The body of a plain task or of an async actor is interrupted, and its owner
 hears when it has ended. That of another actor can only look for itself whether it is wanted: its
-owner hears of its end at once, and it keeps its place until it is over.
+owner hears of its end at once, and it keeps its place until it is over. Calls of a dead owner are
+not cancelled; their generators only stop between two items.
 """
 
 from typing import Final
 
 from zgen.core.admission import Admission, Waiting
 from zgen.core.call_admission import CallAdmission
-from zgen.core.cancel_words import InterruptBody
+from zgen.core.cancel_words import AbandonBody, InterruptBody
 from zgen.core.effects import Effect, Send
 from zgen.core.events import TaskEnded
 from zgen.core.holds import Holds
@@ -85,6 +86,18 @@ class Unwanted:
             running.told = True
             self._say(running, OUTCOME_CANCELLED, count, now_ns, out)
         return True
+
+    def abandon(self, calls: CallAdmission, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
+        """The owner of these calls is dead: nothing is said of them, and generators end soon.
+
+        What has no items runs to its end, which may matter to others.
+        """
+        for running in calls.running_of(owner):
+            running.cancelled = running.told = True
+            if running.task.returns_count == STREAMING:
+                out.append(AbandonBody(running.task.task, running.task.attempt))
+                self._reports.cancel(running.task.task, now_ns, out)
+                self._holds.free(running.task.task, out)
 
     def drop_if_told(self, ended: Waiting, event: TaskEnded) -> bool:
         """A cancelled body has ended; drop its output and return True if its owner was told."""

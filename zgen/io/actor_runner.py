@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from zgen.core.actor_effects import ActorOver
 from zgen.core.actor_events import ExitActor
-from zgen.core.cancel_words import InterruptBody
+from zgen.core.cancel_words import AbandonBody, InterruptBody
 from zgen.core.effects import Effect, StartTask
 from zgen.ids import ActorId, PeerId
 from zgen.io import methods
@@ -106,7 +106,7 @@ class ActorRunner(AsyncRunner):
             self.over = True
             self.ready.finish()
             return True
-        if type(effect) is InterruptBody and self.actor is not None:
+        if self.actor is not None and isinstance(effect, (AbandonBody, InterruptBody)):
             self.cancel_call(effect.task, effect.attempt)
             return True
         return super().perform(effect)

@@ -94,7 +94,7 @@ class Worker:
 
     def owner_down(self, owner: PeerId = ME) -> list[Effect]:
         out: list[Effect] = []
-        self.executor.on_owner_down(owner, out)
+        self.executor.on_owner_down(owner, self.now_ns, out)
         self.executor.check()
         return out
 

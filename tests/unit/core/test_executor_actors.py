@@ -8,6 +8,7 @@ from tests.unit.core.names import FUNCTION, ME, NODE, OTHER_WORKER, lease, pushe
 from tests.unit.core.test_executor import Worker
 from zgen.core.actor_effects import ActorOver
 from zgen.core.actor_events import ExitActor
+from zgen.core.cancel_words import AbandonBody
 from zgen.core.effects import Effect, HoldBody, ReleaseBody, Send, StartTask
 from zgen.core.events import BodyBlocked
 from zgen.exceptions import RemoteProtocolError
@@ -18,12 +19,20 @@ from zgen.wire.lease import WorkerBlocked
 from zgen.wire.session import Address
 from zgen.wire.store import Place
 from zgen.wire.stream import CloseStream, Consumed
-from zgen.wire.task import OUTCOME_ERROR, STREAMING, PushedCall, PushedTask, PushTasks
+from zgen.wire.task import (
+    OUTCOME_CANCELLED,
+    OUTCOME_ERROR,
+    STREAMING,
+    PushedCall,
+    PushedTask,
+    PushTasks,
+)
 from zgen.wire.value import NONE, NestedRef, Parcel, Stored, pack
 
 ACTOR = ActorId(task("actor"))
 LIFE = lease("life")
 OTHER = OTHER_WORKER
+ASYNC = ActorSettings(max_concurrency=4, is_async=True)
 
 
 class Host(Worker):
@@ -189,6 +198,24 @@ def test_an_actor_may_end_itself_while_it_is_created() -> None:
     host = Host().host(life=3)
     host.begin()
     assert host.exit() == [Send(ME, ActorExits(ACTOR, 3))]
+
+
+@pytest.mark.parametrize("settings", [ActorSettings(max_concurrency=4), ASYNC])
+def test_generators_of_a_dead_caller_stop_and_nothing_is_said_of_its_calls(
+    settings: ActorSettings,
+) -> None:
+    host = Host().alive(settings)
+    host.call("s", sender=OTHER, returns=STREAMING)
+    host.call("a", sender=OTHER)
+    host.call("b", returns=STREAMING)
+    out: list[Effect] = []
+    host.executor.on_items_sent(task("s"), OTHER, ITEM_BYTES_UNACKED_MAX, out)
+    assert out == [HoldBody(task("s"))]
+    assert host.owner_down(OTHER) == [AbandonBody(task("s"), 0), ReleaseBody(task("s"))]
+    assert host.yields("s", b"late") == []
+    assert host.ended("s", outcome=OUTCOME_CANCELLED) == host.ended("a", NONE) == []
+    assert OTHER not in host.executor.reports.lines
+    assert list(host.executor.reports.streams) == [task("b")]
 
 
 def test_each_stream_is_held_for_its_own_owner() -> None:
