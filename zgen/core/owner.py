@@ -89,11 +89,9 @@ class Owner:
         self.refs = RefTable(store.dropped)
         self.tasks = TaskTable()
         self.streams = StreamsIn(store.dropped)
-        self.placement = Placement(me, self.tasks, self.refs, self.streams)
+        placement = self.placement = Placement(me, self.tasks, self.refs, self.streams)
         self.borrowing = Borrowing(me, self.refs)
-        self.settlement = Settlement(
-            self.tasks, self.refs, self.streams, self.placement, self.borrowing
-        )
+        self.settlement = Settlement(self.tasks, self.refs, self.streams, placement, self.borrowing)
         self.gathering = Gathering(self.refs, self.streams, self._regions, self.borrowing)
         self.actors = Actors(
             me, self.tasks, self.refs, self.streams, self.placement, self.settlement, self.submit
@@ -132,9 +130,8 @@ class Owner:
     @property
     def deadlines(self) -> tuple[Deadlines[Any], ...]:
         """When ``on_timer`` is wanted."""
-        placement = self.placement
+        placement, lent = self.placement, self.borrowing.lent.deadlines
         plain = self.settlement.deadlines, placement.deadlines, placement.leases.deadlines
-        lent = self.borrowing.lent.deadlines
         return *plain, self.cancellation.deadlines, *self.actors.deadlines, lent
 
     # -- local events ------------------------------------------------------------------------------

@@ -103,8 +103,7 @@ class Runner:
         self._wait = wait
         self._wait_held = wait_held or wait
         self._objects = objects
-        #: Generator that is held -> what it waits for. Added by ``HoldBody``; removed by who runs
-        #: it.
+        #: Held generator -> what it waits for. Added by ``HoldBody``; removed by who runs it.
         self._held: dict[TaskId, Waiter] = {}
         self.cancels = Cancels()
         self.cancels.entry = Runner._call.__code__
@@ -179,10 +178,9 @@ class Runner:
     def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
         flush_output()  # before its owner hears of the end, and leaves perhaps
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
-        if self._kept:
-            self._kept.pop(start.task.task, None)
-        if self._held:
+        if self._held or self._kept:
             self._held.pop(start.task.task, None)
+            self._kept.pop(start.task.task, None)
 
     def _call(self, start: StartTask) -> Any:
         function = self._functions.get(start.task.function)

@@ -88,7 +88,7 @@ class NodeMachine:
         store_bytes: int = STORE_BYTES_MIN,
         labels: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        """Start with ``total`` and ``store_bytes`` free; with ``prestart``, jobs get workers early."""
+        """Start with these free and sorted; with ``prestart``, jobs get workers before they ask."""
         self.next_deadline_ns: int | None = None
         self.lines_closing = False
         self._peers = Peers(identity)
