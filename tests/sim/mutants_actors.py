@@ -136,7 +136,7 @@ ACTORS = (
         "        if self.calls.targets[actor].queue:\n",
         "        if False:\n",
         "self-calls",
-        7,
+        12,
     ),
     Mutant(
         "an actor has a line to itself",

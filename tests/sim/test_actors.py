@@ -58,5 +58,5 @@ def test_a_seed_that_failed_once_is_green(seed: int, fault: str) -> None:
 
 
 def test_actors_call_themselves_and_calls_fail_before_they_leave() -> None:
-    outcomes = [run_self_calls(seed) for seed in (3, 7)]
+    outcomes = [run_self_calls(seed) for seed in (3, 12)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)
