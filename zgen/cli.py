@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -12,6 +13,7 @@ from zgen.exceptions import ZgenError
 from zgen.io import folders, keys
 from zgen.io.exposure import Opening, check_opening
 from zgen.io.inquiry import query_node, query_state
+from zgen.io.joining import opening_to_join
 from zgen.io.release import PYTHON, RELEASE
 from zgen.io.spawn import (
     NodeFacts,
@@ -50,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     start = actions.add_parser("start", help="run a node in the foreground until Ctrl-C")
     start.add_argument("--num-cpus", type=float, metavar="N", help="default: all that it may use")
     start.add_argument("--resources", type=_resources, default={}, metavar="JSON")
+    start.add_argument("--num-gpus", type=float, metavar="N", help="default: none")
+    start.add_argument("--labels", type=_labels, default={}, metavar="JSON")
     start.add_argument(
         "--object-store-memory", type=int, metavar="BYTES", help="default: 30 %% of its memory"
     )
@@ -61,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     start.add_argument(
         "--advertise", metavar="HOST", help="what they are told; default: where it listens"
+    )
+    start.add_argument(
+        "--join", metavar="HOST:PORT,…", help="members of the cluster to join; any may be gone"
+    )
+    start.add_argument(
+        "--profile", choices=("lan", "fast"), default="lan", help="how soon the silent are dead"
     )
     start.add_argument("--key", metavar="FILE", help="the cluster's key; default: ZGEN_KEY")
     start.add_argument(
@@ -109,14 +119,35 @@ def _resources(text: str) -> dict[str, float]:
     return found
 
 
+def _labels(text: str) -> dict[str, str]:
+    """Return the labels in a JSON object such as ``{"zone": "east"}``."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise argparse.ArgumentTypeError('expected an object of texts, such as {"zone": "east"}')
+    return found
+
+
 def _opening(given: argparse.Namespace) -> Opening | None:
     """Return how other machines reach the node, or None."""
+    if given.join is not None:
+        return opening_to_join(
+            given.join,
+            given.key,
+            listen=given.listen,
+            advertise=given.advertise,
+            insecure=given.insecure,
+            profile=given.profile,
+        )
     if given.listen is None:
         for name in ("advertise", "key", "insecure"):
             if getattr(given, name):
                 raise ValueError(f"--{name} is of no use without --listen tcp://HOST:PORT")
         return None
-    return check_opening(given.listen, given.advertise, given.key, given.insecure)
+    opening = check_opening(given.listen, given.advertise, given.key, given.insecure)
+    return replace(opening, profile=given.profile)
 
 
 def _keygen(given: argparse.Namespace) -> int:
@@ -137,7 +168,8 @@ def _start(given: argparse.Namespace) -> int:
         signal.signal(number, interrupt)
     node = start_node(
         given.num_cpus,
-        given.resources,
+        {**given.resources, **({} if given.num_gpus is None else {"GPU": given.num_gpus})},
+        labels=given.labels,
         object_store_memory=given.object_store_memory,
         object_spilling_directory=given.object_spilling_directory,
         opening=opening,

@@ -98,15 +98,25 @@ class Opening:
         listen: ``tcp://HOST:PORT``; None if they do not.
         advertise: Host that others are told; None for the one that it listens at.
         key_file: Absolute path of the file with the cluster's key; None for none.
+        join: Endpoints of members of the cluster to join; none for a new one.
+        profile: How fast membership is: ``lan`` or ``fast``.
     """
 
     listen: str | None
     advertise: str | None
     key_file: str | None
+    join: tuple[str, ...] = ()
+    profile: str = "lan"
 
-    def facts(self) -> dict[str, str | None]:
+    def facts(self) -> dict[str, Any]:
         """Return it as a part of what a daemon is started with."""
-        return {"listen": self.listen, "advertise": self.advertise, "key_file": self.key_file}
+        return {
+            "listen": self.listen,
+            "advertise": self.advertise,
+            "key_file": self.key_file,
+            "join": self.join,
+            "profile": self.profile,
+        }
 
 
 #: Other machines do not reach it.
