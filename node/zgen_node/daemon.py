@@ -293,8 +293,8 @@ class Daemon:
             case NotJoined(detail):
                 self._refused(detail)
             case NodeFenced(reason, endpoints):
-                _log("error", f"{reason}; this node ends, and comes back as another one")
-                if not self._config.embedded:
+                _log("error", f"{reason}; this node ends")
+                if self._config.comes_back:
                     note_rejoin(self._config.folder, endpoints)
                 self.failed = self._done = True
             case Report(level, text):

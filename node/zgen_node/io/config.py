@@ -29,11 +29,13 @@ class DaemonConfig:
         advertise: Host that they are told; None for the one that it listens at.
         key_file: File with the key of its cluster; None if it has none.
         join: Endpoints of members of the cluster to join; none for the first of a new one.
+        comes_back: Whether another node takes its place if its cluster declares it dead.
         profile: How fast its membership is: ``lan`` or ``fast``.
     """
 
     __slots__ = (
         "advertise",
+        "comes_back",
         "embedded",
         "folder",
         "given",
@@ -68,6 +70,7 @@ class DaemonConfig:
         self.key_file: str | None = given.get("key_file")
         self.labels: dict[str, str] = given.get("labels", {})
         self.join: tuple[str, ...] = tuple(given.get("join", ()))
+        self.comes_back: bool = given.get("comes_back", False)
         self.profile: str = given.get("profile", "lan")
 
     @classmethod
