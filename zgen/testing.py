@@ -1,19 +1,20 @@
-"""`Cluster Node`: a cluster of several nodes on this machine, to test programs and failures with."""
+"""`Cluster Node`: several nodes on this machine, to test programs and their failures with."""
 
 import os
 import shutil
 import signal
 import tempfile
-import time
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final
 
 from zgen.exceptions import GetTimeoutError, NodeStartError
-from zgen.io import folders, keys, spawn
+from zgen.io import clock, folders, keys, spawn
 from zgen.io.exposure import check_opening
 from zgen.io.inquiry import query_node
 from zgen.io.joining import opening_to_join
+from zgen.io.waiter import Waiter
+from zgen.limits import SECOND
 from zgen.options import check_amount
 
 _LOOPBACK: Final = "tcp://127.0.0.1:*"
@@ -126,9 +127,7 @@ class Cluster:
             num_cpus,
             amounts,
             object_store_memory=object_store_memory,
-            opening=opening,
-            labels=labels,
-            comes_back=True,
+            opening=replace(opening, comes_back=True, labels=tuple(sorted((labels or {}).items()))),
         )
         node = Node(process)
         self.nodes.append(node)
@@ -167,11 +166,11 @@ class Cluster:
         Raises:
             GetTimeoutError: Not within ``timeout`` seconds.
         """
-        deadline_s = time.monotonic() + timeout
+        deadline_ns = clock.now_ns() + round(timeout * SECOND)
         while not self._agrees():
-            if time.monotonic() > deadline_s:
+            if clock.now_ns() > deadline_ns:
                 raise GetTimeoutError(f"the nodes did not agree within {timeout:g} s: {self.nodes}")
-            time.sleep(_LOOK_S)
+            Waiter().park(_LOOK_S)
 
     def shutdown(self) -> None:
         """End all nodes, paused ones too, and remove the key; harmless twice."""

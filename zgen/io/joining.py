@@ -41,9 +41,7 @@ def opening_to_join(
         raise ValueError(f"expected HOST:PORT, got {seeds!r}")
     key = keys.load_given(key_file)
     host = _answering(places, key)
-    opening = check_opening(
-        listen or endpoint(facing(host), "*"), advertise, key_file, insecure
-    )
+    opening = check_opening(listen or endpoint(facing(host), "*"), advertise, key_file, insecure)
     return replace(opening, join=tuple(endpoint(*place) for place in places), profile=profile)
 
 

@@ -125,9 +125,7 @@ def start_node(
     object_store_memory: int | None = None,
     object_spilling_directory: str | None = None,
     opening: Opening | None = None,
-    labels: dict[str, str] | None = None,
     embedded: bool = True,
-    comes_back: bool | None = None,
     worker_main: str = WORKER_MAIN,
     prestart: bool = True,
     look: Callable[[], None] = lambda: None,
@@ -141,10 +139,7 @@ def start_node(
         object_spilling_directory: Where those go that it has no room for; by default the folder of
             temporary files.
         opening: How other machines reach it; by default they do not.
-        labels: What work may ask of a node by name and value.
         embedded: False for one that drivers find by ``find_node``.
-        comes_back: Whether another node takes its place if its cluster declares it dead; by
-            default if it is not embedded.
         worker_main: ``module:function`` that its workers run.
         prestart: Whether it starts workers before they are asked for.
         look: Called now and then while it is waited for; what it raises ends the node.
@@ -166,8 +161,6 @@ def start_node(
         "prestart": prestart,
         "store_bytes": _store_bytes(object_store_memory),
         "spill_folder": _spill_folder(object_spilling_directory),
-        "labels": labels or {},
-        "comes_back": not embedded if comes_back is None else comes_back,
         **(CLOSED if opening is None else opening).facts(),
     }
     log_fd = os.memfd_create("zgen-log", os.MFD_CLOEXEC) if embedded else os.dup(2)

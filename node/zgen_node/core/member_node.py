@@ -172,9 +172,7 @@ class MemberNode:
         assert len(payload) <= MEMBER_PAYLOAD_BYTES_MAX, "more resources than can be told"
         self._step_members(words.Publish(payload), now_ns, out)
 
-    def _step_members(
-        self, event: words.MembershipEvent, now_ns: int, out: list[Effect]
-    ) -> None:
+    def _step_members(self, event: words.MembershipEvent, now_ns: int, out: list[Effect]) -> None:
         for effect in self.membership.step(event, now_ns):
             match effect:
                 case words.SendProbe(node, endpoint, message):
