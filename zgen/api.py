@@ -85,8 +85,7 @@ def init(
         num_gpus: GPUs of the started node.
         resources: Its other resources, by name.
         object_store_memory: Bytes that objects may take in its shared memory; by default 30 %.
-        object_spilling_directory: Folder where objects go that find no room there; by default that
-            of temporary files.
+        object_spilling_directory: Folder of objects that find no room there; by default `/tmp`.
         namespace: Where names of actors count; by default this program has one of its own.
         ignore_reinit_error: Return the running context instead of raising if zgen runs already.
         log_to_driver: Whether what workers print is shown here.
