@@ -4,8 +4,8 @@ Rules of this file: which connections there are. What is said on them is members
 
 Theory of operation. A probe is a frame outside the session, so that it neither waits behind what is
 large nor is sent again. A connection is named after its endpoint, since of a member to be joined
-nothing more is known. When one breaks or comes to nothing, a plain dial tells whether somebody
-listens there: a refusal is a sign of death, and silence is none.
+nothing more is known. One that breaks is dialled again at once. When a dial comes to nothing, a
+plain one tells why: a refusal is a sign of death, and silence is none.
 """
 
 from dataclasses import field
@@ -93,9 +93,14 @@ class ProbeLines:
         line.waiting.clear()
 
     def on_lost(self, name: PeerId, epoch: int, out: list[Effect]) -> None:
-        """Find out whether anybody listens there."""
+        """Dial again, or find out whether anybody listens there."""
         line = self.lines.get(name)
         if line is None or line.epoch != epoch:
+            return
+        if line.up:
+            self._epochs += 1
+            line.epoch, line.up = self._epochs, False
+            out.append(OpenConnection(name, line.endpoint, line.epoch))
             return
         del self.lines[name]
         out.append(CloseConnection(name, epoch))

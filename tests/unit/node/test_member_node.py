@@ -170,6 +170,9 @@ def test_a_refused_dial_of_the_only_other_member_is_its_death() -> None:
     name = name_of(THERE)
     epoch = hands.machine.lines.lines[name].epoch
     assert hands.step(DialRefused(THERE)) == []  # nobody asked
+    effects = hands.machine.step(ConnectionLost(name, epoch), hands.now_ns)
+    epoch += 1
+    assert effects == [OpenConnection(name, THERE, epoch)]
     assert hands.step(ConnectionLost(name, epoch)) == [
         CloseConnection(name, epoch),
         CheckDial(THERE),
