@@ -121,6 +121,15 @@ ACTORS = (
         0,
     ),
     Mutant(
+        "an actor that holds a CPU gives it away while its calls wait",
+        "P2",
+        SUPERVISION,
+        "            holds = bool(entry.spec.shape)\n",
+        "            holds = False\n",
+        "actors",
+        57,
+    ),
+    Mutant(
         "a grant for an actor that is dead goes back",
         "P3",
         TABLE,
