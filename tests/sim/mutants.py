@@ -1,7 +1,7 @@
 """Fences, each with its removal and the seed that turns red without it; read by scripts/mutants.py.
 
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
-``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrow``
+``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrowing``
 tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/nodes_run.py.
 """
 

@@ -147,7 +147,7 @@ CANCEL = (
         CANCELLATION,
         "            out.append(Send(borrow.owner.peer, message))\n",
         "            pass\n",
-        "borrow",
+        "borrowing",
         3,
     ),
     Mutant(
@@ -156,7 +156,7 @@ CANCEL = (
         CANCELLATION,
         "        self.cancel(task, message.force, message.recursive, now_ns, out)\n",
         "",
-        "borrow",
+        "borrowing",
         3,
     ),
     Mutant(
