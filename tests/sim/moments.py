@@ -1,4 +1,4 @@
-"""What a task was doing when its user lost interest in it: marks, so that no moment goes untried."""
+"""What a task was doing when its user dropped it: marks, so that no moment goes untried."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ MUTANTS = (
         "if not self.session.hold_down(peer, now_ns):",
         "if True:",
         "cluster",
-        25,
+        35,
     ),
     Mutant(
         "a quiet line means that nothing came between two looks",
@@ -327,7 +327,7 @@ MUTANTS = (
         "and not (region.views or region.openers or region.pending)",
         "and not (region.openers or region.pending)",
         "cluster",
-        10,
+        11,
     ),
     Mutant(
         "what a waiting task needs is not let go",
@@ -354,7 +354,7 @@ MUTANTS = (
         "        if is_quiet:\n            self._release",
         "        if True:\n            self._release",
         "cluster",
-        70,
+        18,
     ),
     Mutant(
         "what is written when its owner dies goes back when it is written",
@@ -363,7 +363,7 @@ MUTANTS = (
         "            if region in self.writing:\n",
         "            if False:\n",
         "cluster",
-        18,
+        44,
     ),
     Mutant(
         "what is leased for the dead goes back",
@@ -382,7 +382,7 @@ MUTANTS = (
         '            reached("replayed items dropped")\n            self._drop(values)\n',
         "",
         "cluster",
-        2,
+        3,
     ),
     Mutant(
         "a released region lies where it is while anybody holds it",
@@ -437,15 +437,6 @@ MUTANTS = (
         "        if True:\n",
         "cluster",
         3,
-    ),
-    Mutant(
-        "a room that was made ahead is warm only when it has its pages",
-        "P3",
-        SLABS,
-        "            is_warm = is_populated is not False\n",
-        "            is_warm = True\n",
-        "cluster",
-        36,
     ),
     Mutant(
         "an orphan is freed only when its writer answers",

@@ -232,7 +232,8 @@ class Run:
             self.programs.append(program)
             if self.seed % 4 == 2:
                 dice = Random(f"fickle {self.seed} {len(self.programs)}")
-                program.fickle = Fickle(program, dice, FICKLE_COUNT // self.cluster.settings.drivers)
+                count = FICKLE_COUNT // self.cluster.settings.drivers
+                program.fickle = Fickle(program, dice, count)
 
     @property
     def counts(self) -> Mapping[str, int]:

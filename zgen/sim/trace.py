@@ -1,8 +1,8 @@
 """One line per event and effect; digest of a whole run; lines that people can read.
 
-Theory of operation. Every event and effect goes into the digest by the ``repr`` of its fields, so that two runs
-with equal digests did the same things at the same times. Only the last ones are kept as objects,
-and they are made readable when somebody asks.
+Theory of operation. Every event and effect goes into the digest by the ``repr`` of its fields, so
+that two runs with equal digests did the same things at the same times. Only the last ones are kept
+as objects, and they are made readable when somebody asks.
 """
 
 from collections import deque
@@ -122,8 +122,9 @@ _FIELDS_OF: dict[type, Callable[[Any], Any]] = {}
 
 def _learn(kind: type) -> Callable[[Any], Any]:
     """Return what takes the fields of such a thing; it is remembered."""
-    names = [field.name for field in fields(kind)]
-    _FIELDS_OF[kind] = attrgetter(*names) if names else _no_fields
+    names = [field.name for field in fields(kind)] if is_dataclass(kind) else None
+    plain = repr if names is None else _no_fields
+    _FIELDS_OF[kind] = attrgetter(*names) if names else plain
     return _FIELDS_OF[kind]
 
 

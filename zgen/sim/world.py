@@ -5,9 +5,9 @@ process; what an effect beyond connections and exits does is its process's own p
 
 Theory of operation. All that will happen lies in one heap of (time, tie-breaker, action). A
 process's events are stepped when they come, or wait in its inbox while it is paused. Its clock is
-the world's plus an offset of its own, so that no two agree. After every step the machine's
-invariants are checked (or after some steps, as ``checks_every`` says), its effects are performed in order, a look at the empty inbox is told if it
-is wanted, and its next deadline is armed. One seed makes one history.
+the world's plus an offset of its own, so that no two agree. After every step,
+or every few, the machine's invariants are checked, its effects are performed in order, a look at
+the empty inbox is told if it is wanted, and its next deadline is armed. One seed makes one history.
 """
 
 import heapq
@@ -86,7 +86,8 @@ class World:
         oracles: Who looks at every step.
         mourners: Who is told of every death, with its reason.
         timer_late_ns_max: How late a timer may fire.
-        checks_every: After how many steps of a life its invariants are checked, beside its last one.
+        checks_every: After how many steps of a life its invariants are checked; they are at its end
+            too.
         acts_left: What may still happen before the run is called a livelock.
     """
 
