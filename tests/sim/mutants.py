@@ -354,7 +354,7 @@ MUTANTS = (
         "        if is_quiet:\n            self._release",
         "        if True:\n            self._release",
         "cluster",
-        18,
+        73,
     ),
     Mutant(
         "what is written when its owner dies goes back when it is written",
