@@ -240,8 +240,7 @@ def wait(
     """Wait until ``num_returns`` of the references and generators are ready.
 
     A generator is ready if ``next`` would not block; that is also so when it is exhausted. Nothing
-    is
-    taken from it.
+    is taken from it.
 
     Args:
         refs: References and generators, without repetition.
@@ -290,15 +289,13 @@ def wait(
     return [items[index] for index in ready], _others(items, ready)
 
 
-#: A list that is waited for may have thousands of elements: what has to be done for each of them is
-#: one turn of a comprehension or a short loop.
+#: A list that is waited for may have thousands of elements: each is a turn of a short loop.
 _WAITABLE: Final = frozenset((ObjectRef, ObjectRefGenerator))
 _value_of_record: Final = attrgetter("record.value")
 #: Types of values that are neither errors nor in shared memory; a pending one is None.
 _PLAIN: Final = frozenset((bytes,))
 _PLAIN_OR_PENDING: Final = frozenset((bytes, type(None)))
-#: So many elements are cut out of a list one by one faster than by a look at all.
-_CUT_COUNT_MAX: Final = 8
+_CUT_COUNT_MAX: Final = 8  # so many are cut out of a list one by one faster than by a look at all
 
 
 def _others(items: list[W], ready: list[int]) -> list[W]:

@@ -96,7 +96,8 @@ class Scenario(Protocol):
         counts: Numbers of its own for the summary.
     """
 
-    cluster: Cluster
+    @property
+    def cluster(self) -> Cluster: ...
 
     @property
     def counts(self) -> Mapping[str, int]: ...
