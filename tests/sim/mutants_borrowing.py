@@ -62,7 +62,7 @@ BORROW = (
         "            out.append(Send(watcher, dead))\n",
         "            pass\n",
         "borrowing",
-        25,
+        13,
     ),
     Mutant(
         "an answer holds what it refers to until it has left",
@@ -72,7 +72,7 @@ BORROW = (
         "        out.append(Send(borrower, _said(name, value), refs=refs_of(value), gives=True))\n",
         "        out.append(Send(borrower, _said(name, value), refs=refs_of(value)))\n",
         "borrowing",
-        306,
+        188,
     ),
     Mutant(
         "a value that goes lets go of what it refers to",
