@@ -10,6 +10,7 @@ from zgen.exceptions import ObjectLostError, StreamClosedError
 from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed, value_of, wait_blocked
 from zgen.ids import ObjectId
 from zgen.io import clock, serializer
+from zgen.io.addresses import given_address
 from zgen.limits import SECOND
 from zgen.options import UNIT, check_amount
 from zgen.runtime import process, start
@@ -61,6 +62,7 @@ class Context:
 def init(
     address: str | None = None,
     *,
+    key: str | None = None,
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     resources: dict[str, float] | None = None,
@@ -76,7 +78,9 @@ def init(
     Args:
         address: None or ``"local"`` starts a node for this program, which ends with it;
             ``"auto"`` joins the one that ``zgen node start`` runs on this machine; a node's address
-            or folder joins that one.
+            or folder joins that one; ``"tcp://HOST:PORT"`` joins a cluster by any member of it,
+            with a node of this program's own that has no CPUs. ``ZGEN_ADDRESS`` stands for None.
+        key: File with the cluster's key; by default the one that ``ZGEN_KEY`` names.
         num_cpus: CPUs of the started node; by default as many as this process may use.
         num_gpus: GPUs of the started node.
         resources: Its other resources, by name.
@@ -92,7 +96,8 @@ def init(
 
     Raises:
         RuntimeError: zgen runs in this process already.
-        NodeStartError: The node could not be started or joined.
+        NodeStartError: The node could not be started or joined; ``WrongKeyError``,
+            ``VersionMismatchError`` and ``HandshakeError`` say why a cluster did not let it in.
         ValueError: An amount is out of range, the folder cannot be written to, or one of them is
             given for a node that is joined.
     """
@@ -108,12 +113,12 @@ def init(
             "zgen.init() was called already; call zgen.shutdown() first, or pass "
             "ignore_reinit_error=True"
         )
-    address = None if address == "local" else address
+    address = None if address == "local" else given_address(address)
     amounts = {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})}
     store = (object_store_memory, object_spilling_directory)
     settings = _settings(address, num_cpus, amounts, *store)
     started = start.start_driver(
-        address, log_to_driver=log_to_driver, namespace=namespace, **settings
+        address, key=key, log_to_driver=log_to_driver, namespace=namespace, **settings
     )
     context = Context(started)
     started.rest()

@@ -5,13 +5,15 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
 from zgen.exceptions import ZgenError
 from zgen.io import folders, keys
-from zgen.io.exposure import Opening, check_opening
+from zgen.io.exposure import CLOSED, Opening, check_opening
 from zgen.io.inquiry import query_node, query_state
+from zgen.io.joining import opening_to_join
 from zgen.io.release import PYTHON, RELEASE
 from zgen.io.spawn import (
     NodeFacts,
@@ -47,26 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
     node = commands.add_parser("node", help="run and inspect nodes of this machine")
     actions = node.add_subparsers(metavar="action", required=True)
-    start = actions.add_parser("start", help="run a node in the foreground until Ctrl-C")
-    start.add_argument("--num-cpus", type=float, metavar="N", help="default: all that it may use")
-    start.add_argument("--resources", type=_resources, default={}, metavar="JSON")
-    start.add_argument(
-        "--object-store-memory", type=int, metavar="BYTES", help="default: 30 %% of its memory"
-    )
-    start.add_argument(
-        "--object-spilling-directory", metavar="DIR", help="default: that of temporary files"
-    )
-    start.add_argument(
-        "--listen", metavar="tcp://HOST:PORT", help="let other machines reach it here"
-    )
-    start.add_argument(
-        "--advertise", metavar="HOST", help="what they are told; default: where it listens"
-    )
-    start.add_argument("--key", metavar="FILE", help="the cluster's key; default: ZGEN_KEY")
-    start.add_argument(
-        "--insecure", action="store_true", help="let them in without a key, all of them"
-    )
-    start.set_defaults(run=_start)
+    _add_start(actions.add_parser("start", help="run a node in the foreground until Ctrl-C"))
     stop = actions.add_parser("stop", help="stop the nodes that this user started")
     stop.set_defaults(run=_stop)
     status = actions.add_parser("status", help="show what the started nodes do")
@@ -95,6 +78,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_start(start: argparse.ArgumentParser) -> None:
+    """Add the options of `zgen node start`."""
+    start.add_argument("--num-cpus", type=float, metavar="N", help="default: all that it may use")
+    start.add_argument("--resources", type=_resources, default={}, metavar="JSON")
+    start.add_argument("--num-gpus", type=float, metavar="N", help="default: none")
+    start.add_argument("--labels", type=_labels, default={}, metavar="JSON")
+    start.add_argument(
+        "--object-store-memory", type=int, metavar="BYTES", help="default: 30 %% of its memory"
+    )
+    start.add_argument(
+        "--object-spilling-directory", metavar="DIR", help="default: that of temporary files"
+    )
+    start.add_argument(
+        "--listen", metavar="tcp://HOST:PORT", help="let other machines reach it here"
+    )
+    start.add_argument(
+        "--advertise", metavar="HOST", help="what they are told; default: where it listens"
+    )
+    start.add_argument(
+        "--join", metavar="HOST:PORT,…", help="members of the cluster to join; any may be gone"
+    )
+    start.add_argument(
+        "--profile", choices=("lan", "fast"), default="lan", help="how soon the silent are dead"
+    )
+    start.add_argument("--key", metavar="FILE", help="the cluster's key; default: ZGEN_KEY")
+    start.add_argument(
+        "--insecure", action="store_true", help="let them in without a key, all of them"
+    )
+    start.set_defaults(run=_start)
+
+
 def _resources(text: str) -> dict[str, float]:
     """Return the amounts in a JSON object such as ``{"gpu": 1}``."""
     try:
@@ -109,14 +123,35 @@ def _resources(text: str) -> dict[str, float]:
     return found
 
 
-def _opening(given: argparse.Namespace) -> Opening | None:
-    """Return how other machines reach the node, or None."""
+def _labels(text: str) -> dict[str, str]:
+    """Return the labels in a JSON object such as ``{"zone": "east"}``."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise argparse.ArgumentTypeError('expected an object of texts, such as {"zone": "east"}')
+    return found
+
+
+def _opening(given: argparse.Namespace) -> Opening:
+    """Return how other machines reach the node, if they do."""
+    if given.join is not None:
+        return opening_to_join(
+            given.join,
+            given.key,
+            listen=given.listen,
+            advertise=given.advertise,
+            insecure=given.insecure,
+            profile=given.profile,
+        )
     if given.listen is None:
         for name in ("advertise", "key", "insecure"):
             if getattr(given, name):
                 raise ValueError(f"--{name} is of no use without --listen tcp://HOST:PORT")
-        return None
-    return check_opening(given.listen, given.advertise, given.key, given.insecure)
+        return CLOSED
+    opening = check_opening(given.listen, given.advertise, given.key, given.insecure)
+    return replace(opening, profile=given.profile)
 
 
 def _keygen(given: argparse.Namespace) -> int:
@@ -137,10 +172,10 @@ def _start(given: argparse.Namespace) -> int:
         signal.signal(number, interrupt)
     node = start_node(
         given.num_cpus,
-        given.resources,
+        {**given.resources, **({} if given.num_gpus is None else {"GPU": given.num_gpus})},
         object_store_memory=given.object_store_memory,
         object_spilling_directory=given.object_spilling_directory,
-        opening=opening,
+        opening=replace(opening, comes_back=True, labels=tuple(sorted(given.labels.items()))),
         embedded=False,
     )
     try:

@@ -34,6 +34,8 @@ OBJECT_ID_BYTES: Final = 20
 #: Index of a streaming task's completion object; item ``i`` has index ``ITEM_INDEX_FIRST + i``.
 COMPLETION_INDEX: Final = 0
 ITEM_INDEX_FIRST: Final = 1
+#: A region's number ends in this many bits of a count; in front of it stands its node's tag.
+_REGION_COUNT_BITS: Final = 31
 #: Objects put inside a task take the indices from here on, so that no number of items reaches them.
 PUT_INDEX_FIRST: Final = 1 << 31
 
@@ -77,6 +79,21 @@ def derive_worker_id(node: PeerId, spawn_index: int) -> PeerId:
     """Name the ``spawn_index``-th worker process that a node starts."""
     seed = node + b"worker" + spawn_index.to_bytes(8, "big")
     return PeerId(blake2b(seed, digest_size=ID_BYTES).digest())
+
+
+def node_tag(node: PeerId) -> int:
+    """Return what begins the numbers of a node's regions: no two members have the same."""
+    return int.from_bytes(node[:4], "big")
+
+
+def region_number(tag: int, count: int) -> int:
+    """Name the ``count``-th region of the node with this tag."""
+    return tag << _REGION_COUNT_BITS | count
+
+
+def region_tag(region: int) -> int:
+    """Return the tag of the node where a region was leased."""
+    return region >> _REGION_COUNT_BITS
 
 
 def hash_function(payload: bytes) -> FunctionId:

@@ -300,6 +300,17 @@ MEMBERS_PARTIAL_COUNT: Final = 256
 SAMPLE_COUNT: Final = 8
 #: Members that are watched whatever the hash says.
 MEMBERS_WATCHED_COUNT_MAX: Final = 4096
+
+#: Connections for probes that one node has, and how long one stays that is not used. A node of a
+#: cluster of no more members than that dials each of them once.
+PROBE_LINES_COUNT_MAX: Final = 1024
+PROBE_LINE_IDLE_NS: Final = 30 * SECOND
+
+#: Probes that wait for a connection; each is repeated by its sender anyway.
+PROBES_WAITING_COUNT_MAX: Final = 8
+
+#: How long a node that leaves lives on, so that the word of it gets out.
+LEAVE_PROBES_NS: Final = 50 * MS
 #: Last words on members outside the view, kept so that they are passed on once.
 HEARD_COUNT_MAX: Final = 4096
 #: How much slower a member that may itself be at fault becomes, at most: so many times and once.

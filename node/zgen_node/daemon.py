@@ -18,14 +18,19 @@ from zgen.core.effects import Effect, Exit, Left, Report
 from zgen.core.events import Event, Leave, LinesFlushed
 from zgen.core.identity import Identity
 from zgen.core.node_effects import (
+    CheckDial,
+    ClusterJoined,
     FlushLines,
     JobKnown,
     JobOver,
     KillWorker,
+    NodeFenced,
+    NotJoined,
     SpawnWorker,
     UnwatchProcess,
     WatchProcess,
 )
+from zgen.core.node_events import JoinCluster
 from zgen.core.store_effects import (
     CloseSlab,
     CreateSlab,
@@ -45,13 +50,14 @@ from zgen.io.release import PYTHON, RELEASE
 from zgen.limits import DESCRIPTORS_COUNT_MAX, NODE_LOG_BYTES_MAX
 from zgen.wire.lease import Shape
 from zgen.wire.session import Address
-from zgen_node.core.node import NodeMachine
 from zgen_node.core.resources import UNIT
 from zgen_node.io.config import DaemonConfig
 from zgen_node.io.disk import Disk
+from zgen_node.io.joining import Dials, machine_of
 from zgen_node.io.memory import default_store_bytes
 from zgen_node.io.pages import Pages
 from zgen_node.io.processes import Processes
+from zgen_node.io.rejoining import note_rejoin
 from zgen_node.io.slabs import Slabs
 from zgen_node.io.zygote_link import ZygoteLink, start_zygote
 from zgen_node.logs import Logs
@@ -119,15 +125,15 @@ class Daemon:
         self._total = shape_of(config.resources)
         identity = Identity(self._address, PYTHON, RELEASE)
         self._store_bytes = config.store_bytes or default_store_bytes()
-        labels = tuple(sorted(config.labels.items()))
-        machine = NodeMachine(identity, self._total, config.prestart, self._store_bytes, labels)
-        self._recorder = recorder_from_environment(
-            "daemon",
-            self._address.peer,
-            f"NodeMachine({identity!r}, {self._total!r}, {config.prestart}, {self._store_bytes}, "
-            f"{labels!r})",
-        )
+        try:
+            machine, made_by = machine_of(config, identity, self._total, self._store_bytes)
+        except NodeStartError:
+            mailbox.close()
+            raise
+        self._joined = self._exposure is None
+        self._recorder = recorder_from_environment("daemon", address.peer, made_by)
         self._loop = Loop(machine, mailbox, self._perform, self._perform_inside, self._recorder)
+        self._dials = Dials(self._loop, self._post)
         self._logs = Logs(self._loop, self._post)
         self._processes = Processes(
             config.folder,
@@ -147,6 +153,8 @@ class Daemon:
         self._loop.watch(self._supervisor_fd, self._on_orphaned)
         self._loop.watch(self._found_fd, self._step_found)
         self._processes.serve(link)
+        if not self._joined:
+            self._post(JoinCluster(self._config.join))
         self._loop.run(self._is_over)
 
     def end(self) -> None:
@@ -155,6 +163,7 @@ class Daemon:
         self._disk.end()
         self._pages.end()
         self._slabs.end()
+        self._dials.end()
         self._loop.close()
         if self._recorder is not None:
             self._recorder.close()
@@ -162,7 +171,7 @@ class Daemon:
             folders.remove_folder(self._config.folder)
 
     def _is_over(self) -> bool:
-        if self._ready_fd >= 0 and self._processes.ready:
+        if self._ready_fd >= 0 and self._processes.ready and self._joined:
             self._tell_ready()
         return self._done
 
@@ -189,6 +198,14 @@ class Daemon:
             os.write(self._ready_fd, json.dumps(facts).encode() + b"\n")
         os.close(self._ready_fd)
         self._ready_fd = -1
+
+    def _refused(self, detail: str) -> None:
+        """End, as the cluster does not take this node in; its starter is told why."""
+        _log("error", f"the cluster refused this node: {detail}")
+        if self._ready_fd >= 0:
+            with suppress(OSError):  # the starter is gone
+                os.write(self._ready_fd, json.dumps({"error": detail}).encode() + b"\n")
+        self.failed = self._done = True
 
     # -- events ------------------------------------------------------------------------------------
     def _post(self, event: Event) -> None:
@@ -268,6 +285,18 @@ class Daemon:
                 for name in workers:
                     self._logs.flush(name)
                 self._post(LinesFlushed(peer, query))
+            case CheckDial(endpoint):
+                self._dials.check(endpoint)
+            case ClusterJoined(count):
+                self._joined = True
+                _log("info", f"one of {count} nodes")
+            case NotJoined(detail):
+                self._refused(detail)
+            case NodeFenced(reason, endpoints):
+                _log("error", f"{reason}; this node ends")
+                if self._config.comes_back:
+                    note_rejoin(self._config.folder, endpoints)
+                self.failed = self._done = True
             case Report(level, text):
                 _log(level, text)
             case Left():

@@ -17,6 +17,7 @@ from zgen.io.clock import now_ns
 from zgen.limits import KILL_NS_MAX, MS, NODE_STOP_NS, ORPHAN_STOP_NS
 from zgen_node.io import linux
 from zgen_node.io.config import CONTROL_FD, DRIVER_FD, READY_FD, DaemonConfig
+from zgen_node.io.rejoining import noted_rejoin
 from zgen_node.io.zygote_link import start_zygote
 
 #: Any of them stops the node.
@@ -58,8 +59,11 @@ def supervise(config: DaemonConfig) -> int:
         _report(f"the daemon ended with wait status {statuses.get(daemon, 'unknown')}")
     if not wanted and not os.path.exists(os.path.join(config.folder, folders.NODE_FILE)):
         _tell_failure(f"the daemon ended before it was ready\n{_log_tail(config)}")
+    seeds = None if wanted else noted_rejoin(config.folder)
     folders.remove_folder(config.folder)
     os.close(lock)
+    if seeds is not None:
+        _begin_anew(config, seeds)
     return 0 if wanted else 1
 
 
@@ -85,6 +89,21 @@ def _be_daemon(config: DaemonConfig, supervisor: int) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _begin_anew(config: DaemonConfig, seeds: list[str]) -> NoReturn:
+    """Become the supervisor of another node, in place of one that was declared dead."""
+    import json
+    import sys
+
+    peer = os.urandom(len(config.peer))
+    folder = folders.node_folder(os.path.dirname(config.folder), peer)
+    seeds = list(dict.fromkeys((*seeds, *config.join)))
+    given = {**config.given, "peer": peer.hex(), "folder": folder, "join": seeds}
+    for descriptor in (READY_FD, CONTROL_FD, DRIVER_FD):
+        os.set_inheritable(descriptor, True)
+    command = [sys.executable, "-P", "-m", "zgen_node", "supervise", json.dumps(given)]
+    os.execve(sys.executable, command, {**os.environ, folders.MARK: folder})
 
 
 def _await_end(daemon_fd: int, wakeup: int) -> bool:

@@ -112,6 +112,54 @@ class PublishState:
     payload: bytes
 
 
+@slotted
+class CheckDial:
+    """Find out whether anybody listens at an endpoint; ``DialRefused`` follows if not.
+
+    Not promised: any word if somebody does, or if the machine does not answer.
+
+    Attributes:
+        endpoint: Where, as ZeroMQ names it.
+    """
+
+    endpoint: str
+
+
+@slotted
+class ClusterJoined:
+    """This node is a member of the cluster.
+
+    Attributes:
+        count: Members that it knows, itself among them.
+    """
+
+    count: int
+
+
+@slotted
+class NotJoined:
+    """This node may not become a member; nothing more happens.
+
+    Attributes:
+        detail: Why, for people.
+    """
+
+    detail: str
+
+
+@slotted
+class NodeFenced:
+    """This node was declared dead: end it with all its processes, and start another one.
+
+    Attributes:
+        reason: Who said so, for people.
+        endpoints: Members to join by.
+    """
+
+    reason: str
+    endpoints: tuple[str, ...]
+
+
 NodeEffect: TypeAlias = (
     SpawnWorker
     | KillWorker
@@ -121,4 +169,8 @@ NodeEffect: TypeAlias = (
     | JobOver
     | FlushLines
     | PublishState
+    | CheckDial
+    | ClusterJoined
+    | NotJoined
+    | NodeFenced
 )

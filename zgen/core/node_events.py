@@ -30,4 +30,26 @@ class MemberGone:
     reason: str
 
 
-NodeEvent: TypeAlias = MemberSaid | MemberGone
+@slotted
+class JoinCluster:
+    """Become a member of a cluster, or the first one.
+
+    Attributes:
+        seeds: Endpoints of members, tried in turn; none for a new cluster.
+    """
+
+    seeds: tuple[str, ...]
+
+
+@slotted
+class DialRefused:
+    """The machine answers, and nobody listens at an endpoint that was to be checked.
+
+    Attributes:
+        endpoint: Where.
+    """
+
+    endpoint: str
+
+
+NodeEvent: TypeAlias = MemberSaid | MemberGone | JoinCluster | DialRefused

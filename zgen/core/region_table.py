@@ -23,7 +23,7 @@ from zgen.core.store_effects import (
     ViewRefused,
 )
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import PeerId, StreamId
+from zgen.ids import NO_PEER, PeerId, StreamId
 from zgen.slotted import slotted
 from zgen.wire.store import (
     RELEASED,
@@ -102,8 +102,9 @@ class RegionTable:
         """
         if value.region in self.regions:
             raise RemoteProtocolError(f"a second value in region {value.region}")
+        place = value.place if value.node in (self.node, NO_PEER) else None
         self.regions[value.region] = Region(
-            value.place, value.place.room, True, named=True, unread=unread
+            place, value.place.room, True, named=True, unread=unread
         )
 
     def disown(self, value: Stored) -> None:

@@ -92,21 +92,37 @@ def find(folder: str) -> Exposure | None:
 
 @slotted
 class Opening:
-    """How other machines reach a node, as its user wants it.
+    """How other machines reach a node and what it is to them, as its user wants it.
 
     Attributes:
         listen: ``tcp://HOST:PORT``; None if they do not.
         advertise: Host that others are told; None for the one that it listens at.
         key_file: Absolute path of the file with the cluster's key; None for none.
+        join: Endpoints of members of the cluster to join; none for a new one.
+        profile: How fast membership is: ``lan`` or ``fast``.
+        comes_back: Whether another node takes its place if its cluster declares it dead.
+        labels: What work may ask of the node by name and value; (name, value).
     """
 
     listen: str | None
     advertise: str | None
     key_file: str | None
+    join: tuple[str, ...] = ()
+    profile: str = "lan"
+    comes_back: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
 
-    def facts(self) -> dict[str, str | None]:
+    def facts(self) -> dict[str, Any]:
         """Return it as a part of what a daemon is started with."""
-        return {"listen": self.listen, "advertise": self.advertise, "key_file": self.key_file}
+        return {
+            "listen": self.listen,
+            "advertise": self.advertise,
+            "key_file": self.key_file,
+            "join": self.join,
+            "profile": self.profile,
+            "comes_back": self.comes_back,
+            "labels": dict(self.labels),
+        }
 
 
 #: Other machines do not reach it.

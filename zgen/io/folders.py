@@ -174,6 +174,16 @@ def end_marked(folder: str) -> None:
             _kill_marked(pid, folder)
 
 
+def signal_marked(folder: str, number: int) -> None:
+    """Send a signal to every process that carries the mark of ``folder``, those it starts too."""
+    told: dict[int, None] = {}
+    while fresh := [pid for pid in _marked(folder) if pid not in told]:
+        for pid in fresh:
+            told[pid] = None
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
 def _kill_marked(pid: int, folder: str) -> None:
     """Kill ``pid`` if it is still the marked process, and wait until it is dead."""
     import select

@@ -104,6 +104,7 @@ _starting: Final = threading.Lock()
 def start_driver(
     address: str | None = None,
     *,
+    key: str | None = None,
     log_to_driver: bool = True,
     namespace: str | None = None,
     **settings: Any,
@@ -112,7 +113,9 @@ def start_driver(
 
     Args:
         address: None to start a node of its own; ``"auto"`` for this machine's; or a node's
-            address.
+            address. ``tcp://HOST:PORT`` is a member of a cluster, which a node of its own without
+            CPUs joins.
+        key: File with the key of that cluster, or None for the one that ``ZGEN_KEY`` names.
         log_to_driver: Whether the output of workers is shown here.
         namespace: Where names of actors count, or None for this job alone.
         settings: Of the node that is started, as ``spawn.start_node`` takes them.
@@ -125,7 +128,7 @@ def start_driver(
     with _starting:
         if driver is not None:
             raise RuntimeError("zgen was initialised by another thread meanwhile")
-        return _start_driver(address, settings, log_to_driver, namespace)
+        return _start_driver(address, settings, log_to_driver, namespace, key)
 
 
 def _start_driver(
@@ -133,12 +136,19 @@ def _start_driver(
     settings: dict[str, Any],
     log_to_driver: bool,
     namespace: str | None = None,
+    key: str | None = None,
 ) -> Driver:
     from zgen.io import spawn
 
     interrupts = Interrupts()
     try:
         started: spawn.NodeProcess | None = None
+        if address is not None and address.startswith("tcp://"):
+            from zgen.io.joining import opening_to_join
+
+            opening = opening_to_join(address, key)
+            settings = {**settings, "num_cpus": 0, "opening": opening}
+            address = None
         if address is None:
             started = spawn.start_node(**settings, look=interrupts.deliver)
             node, pidfd = started.facts, started.daemon_pidfd

@@ -5,7 +5,8 @@ Frames of one message behind the routing id that ROUTER adds::
     header   20 bytes, network order
       0  2   magic        b"zg"
       2  1   version      protocol version of the header
-      3  1   flags        1 = carries a body, 2 = outside the session (hello, goodbye)
+      3  1   flags        1 = carries a body, 2 = outside the session (hello, goodbye), 4 = a probe
+                          of membership, which is outside too
       4  8   seq          position of this message in the session, from 1; 0 if it has none
      12  8   ack          every message up to here has arrived
     body     msgpack array [kind, field, …]
@@ -27,6 +28,7 @@ MAGIC: Final = b"zg"
 HEADER_VERSION: Final = 1
 FLAG_BODY: Final = 1
 FLAG_UNSEQUENCED: Final = 2
+FLAG_PROBE: Final = 4
 
 _header: Final = struct.Struct("!2sBBQQ")
 HEADER_BYTES: Final = _header.size
@@ -59,6 +61,11 @@ def decode_header(frame: bytes) -> Header:
     if magic != MAGIC or version != HEADER_VERSION:
         raise RemoteProtocolError(f"magic {magic!r} version {version} is not ours")
     return Header(flags, seq, ack)
+
+
+def is_probe(frames: Sequence[bytes]) -> bool:
+    """Return whether the header of a message, if it has one, says that it is a probe."""
+    return bool(frames) and len(frames[0]) == HEADER_BYTES and frames[0][3] & FLAG_PROBE != 0
 
 
 def encode(message: Any) -> list[bytes]:

@@ -98,6 +98,10 @@ class Cluster:
         """Return whether membership tells of a peer's end."""
         return peer in self.view.members or self.monitors.is_awaited(peer)
 
+    def is_far(self, process: PeerId) -> bool:
+        """Return whether a process is one of another node."""
+        return self.monitors.far.get(process) is not None
+
     def on_end_job(self, peer: PeerId, said: EndJob, now_ns: int, out: list[Effect]) -> bool:
         """A node says that a job is over; return False if it is not one that it could have told."""
         job = self.hosting.on_end_job(peer, said, now_ns, out)

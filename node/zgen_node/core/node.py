@@ -103,6 +103,7 @@ class NodeMachine:
         self.cluster = Cluster(
             identity.address, self._peers, self._staffing, self._directory, self._down, labels
         )
+        self.storage.is_far = self.cluster.is_far
         self._output = Output(
             identity.address, self._peers, self._staffing, self.storage, self.cluster.states
         )

@@ -22,7 +22,7 @@ from typing import Final
 
 from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
-from zgen.ids import PeerId
+from zgen.ids import PeerId, region_number
 from zgen.slotted import slotted
 from zgen.wire.store import Place
 
@@ -103,12 +103,14 @@ class ObjectTable:
     """All regions of a node that are not over.
 
     Attributes:
+        tag: The node's, which begins the numbers of its own regions.
         spilled_bytes: Bytes of those that are SPILLED.
         spilled_count: How many those are.
     """
 
     def __init__(self) -> None:
         """Start without regions."""
+        self.tag = 0
         self.spilled_bytes = 0
         self.spilled_count = 0
         self._region_count = 0
@@ -157,7 +159,7 @@ class ObjectTable:
     def lease(self, place: Place, owner: PeerId, writer: PeerId) -> Region:
         """Make a region for a writer; its owner holds it."""
         self._region_count += 1
-        number = self._region_count
+        number = region_number(self.tag, self._region_count)
         life = Lifecycle(f"region {number}", LEGAL, RegionState.MEMORY)
         region = Region(number, owner, writer, place.room, place, life)
         self._regions[number] = region

@@ -26,7 +26,7 @@ from zgen.core.store_events import (
     RegionSpilled,
     SlabPopulated,
 )
-from zgen.ids import PeerId, short
+from zgen.ids import PeerId, region_tag, short
 from zgen.limits import ARRAY_COUNT_MAX, HOLDERS_COUNT_MAX, SECOND, STORE_FULL_NS
 from zgen.wire.store import (
     REFUSED_DISK,
@@ -56,6 +56,8 @@ from zgen_node.core.worker_pool import WorkerState
 STRANGER: Final = "this node knows no such process"
 OWNER_GONE: Final = "the owner of the value is gone"
 ORPHANED: Final = "its owner died"
+#: Of a value that lies on one node and is wanted on another one.
+FAR: Final = "values of more than 100 KiB do not go from one node to another yet"
 
 
 class Storage:
@@ -76,6 +78,8 @@ class Storage:
         self._queue = self.rooms.queue
         self._peers = peers
         self._staffing = staffing
+        #: Whether a process is one of another node.
+        self.is_far: Callable[[PeerId], bool] = lambda peer: False
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             WantRegions: self.on_want,
             ReleaseRegions: self.on_release,
@@ -109,6 +113,9 @@ class Storage:
         if not self._is_known(peer):
             self._peers.refuse("room wanted by a stranger", short(peer), out)
             text = STRANGER
+        elif self.is_far(said.owner):
+            reached("room wanted for a value that goes to another node")
+            text = FAR
         elif not self._is_known(said.owner):
             reached("room wanted for an owner that is gone")
             text = OWNER_GONE
@@ -170,6 +177,9 @@ class Storage:
             if region is None or (region.owner_done and peer not in region.holders):
                 gone = region is None or region.is_released
                 reason = RELEASED if gone else ORPHANED
+                if region is None and region_tag(number) != self._objects.tag:
+                    reached("value of another node wanted here")
+                    reason = FAR
             elif region.state in (RegionState.MEMORY, RegionState.SPILLING):
                 self._objects.hold(region, peer)
             else:

@@ -13,6 +13,7 @@ class DaemonConfig:
     """What a node is started with.
 
     Attributes:
+        given: The object that it was read from.
         folder: Its session folder, to be made.
         peer: Id of its daemon, 16 bytes.
         resources: Name -> amount; may be fractional.
@@ -27,18 +28,25 @@ class DaemonConfig:
         listen: ``tcp://HOST:PORT`` where other machines reach it; None if they do not.
         advertise: Host that they are told; None for the one that it listens at.
         key_file: File with the key of its cluster; None if it has none.
+        join: Endpoints of members of the cluster to join; none for the first of a new one.
+        comes_back: Whether another node takes its place if its cluster declares it dead.
+        profile: How fast its membership is: ``lan`` or ``fast``.
     """
 
     __slots__ = (
         "advertise",
+        "comes_back",
         "embedded",
         "folder",
+        "given",
+        "join",
         "key_file",
         "labels",
         "listen",
         "log_to_file",
         "peer",
         "prestart",
+        "profile",
         "resources",
         "spill_folder",
         "store_bytes",
@@ -47,6 +55,7 @@ class DaemonConfig:
 
     def __init__(self, given: dict[str, Any]) -> None:
         """Read the object that ``zgen.io.spawn`` wrote."""
+        self.given = given
         self.folder: str = given["folder"]
         self.peer = bytes.fromhex(given["peer"])
         self.resources: dict[str, float] = given["resources"]
@@ -60,6 +69,9 @@ class DaemonConfig:
         self.advertise: str | None = given.get("advertise")
         self.key_file: str | None = given.get("key_file")
         self.labels: dict[str, str] = given.get("labels", {})
+        self.join: tuple[str, ...] = tuple(given.get("join", ()))
+        self.comes_back: bool = given.get("comes_back", False)
+        self.profile: str = given.get("profile", "lan")
 
     @classmethod
     def parse(cls, text: str) -> "DaemonConfig":

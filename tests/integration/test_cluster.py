@@ -1,0 +1,185 @@
+"""Several nodes on this machine: joining, work that goes elsewhere, nodes that die and come."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zgen
+from tests.integration import leaks
+from tests.integration.gates import LATE_S
+from tests.integration.watching import wait_until
+from zgen.exceptions import (
+    ActorDiedError,
+    HandshakeError,
+    ObjectLostError,
+    ObjectStoreFullError,
+    WorkerCrashedError,
+    WrongKeyError,
+)
+from zgen.io import keys
+from zgen.testing import Cluster
+
+#: What a mistaken program is told, it is told within this time.
+TOLD_WITHIN_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def cluster(own_runtime_folder: Path) -> Iterator[Cluster]:
+    """Run two nodes and a driver that joined by the first; nothing of them may be left."""
+    before = leaks.Snapshot.take()
+    with Cluster() as nodes:
+        nodes.add_node(num_cpus=1)
+        nodes.add_node(num_cpus=1, resources={"far": 4}, labels={"zone": "east"})
+        zgen.init(address=nodes.address, key=nodes.key)
+        yield nodes
+        zgen.shutdown()
+    left = leaks.left_behind(before)
+    if left:
+        leaks.end_processes(before)
+        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def shared_node(cluster: Cluster) -> None:
+    """Have each test look for leaks when the cluster is gone."""
+
+
+def get(refs: Any) -> Any:
+    return zgen.get(refs, timeout=20)
+
+
+@zgen.remote
+def where(after_s: float = 0.0) -> str:
+    time.sleep(after_s)
+    return zgen.get_runtime_context().get_node_id()
+
+
+@zgen.remote
+def count(n: int, pause_s: float = 0.0) -> Iterator[tuple[int, str]]:
+    for i in range(n):
+        yield i, zgen.get_runtime_context().get_node_id()
+        time.sleep(pause_s)
+
+
+@zgen.remote
+class Counter:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self) -> tuple[int, str]:
+        self.count += 1
+        return self.count, zgen.get_runtime_context().get_node_id()
+
+
+def test_the_driver_knows_every_node_and_has_none_of_their_cpus(cluster: Cluster) -> None:
+    mine, *others = zgen.nodes()
+    assert mine["Resources"] == {}
+    assert sorted(each["NodeID"] for each in others) == sorted(n.node_id for n in cluster.nodes)
+    assert zgen.cluster_resources() == {"CPU": 2.0, "far": 4.0}
+    assert {"zone": "east"} in [each["Labels"] for each in others]
+
+
+def test_tasks_spread_over_both_nodes(cluster: Cluster) -> None:
+    spread = where.options(scheduling_strategy="SPREAD")
+    assert sorted(set(get([spread.remote(0.2) for _ in range(4)]))) == sorted(
+        node.node_id for node in cluster.nodes
+    )
+
+
+def test_tasks_streams_and_actors_run_where_a_resource_is(cluster: Cluster) -> None:
+    far = cluster.nodes[1].node_id
+    assert get(where.options(resources={"far": 1}).remote()) == far
+    assert get(where.options(label_selector={"zone": "east"}).remote()) == far
+    items = count.options(resources={"far": 1}).remote(200)
+    assert [get(ref) for ref in items] == [(i, far) for i in range(200)]
+    counter = Counter.options(resources={"far": 1}, num_cpus=0).remote()
+    assert get([counter.add.remote() for _ in range(3)]) == [(1, far), (2, far), (3, far)]
+
+
+def test_what_lies_on_another_node_and_is_large_is_an_error_and_no_hang(cluster: Cluster) -> None:
+    there: Any = {"resources": {"far": 1}}
+    with pytest.raises(ObjectStoreFullError, match="from one node to another"):
+        get(zgen.remote(**there)(lambda: np.zeros(1 << 20)).remote())
+    mine = zgen.put(np.ones(1 << 20))
+    with pytest.raises(ObjectLostError, match="from one node to another"):
+        get(zgen.remote(**there)(lambda x: x.sum()).remote(mine))
+    assert get(mine).sum() == 1 << 20
+
+
+def test_another_key_and_a_wrong_port_are_named_at_once(cluster: Cluster, tmp_path: Path) -> None:
+    other = tmp_path / "key"
+    keys.generate().write(str(other))
+    from zgen.io.joining import opening_to_join
+
+    for says, kind, place, key in (
+        ("another key", WrongKeyError, cluster.address, str(other)),
+        ("has none", WrongKeyError, cluster.address, None),
+        ("nothing listens", HandshakeError, "tcp://127.0.0.1:1", cluster.key),
+    ):
+        began = time.monotonic()
+        with pytest.raises(kind, match=says):
+            opening_to_join(place, key)
+        assert time.monotonic() - began < TOLD_WITHIN_S + LATE_S
+
+
+def test_work_that_nobody_can_do_starts_when_a_node_that_can_joins_and_ends_with_it(
+    cluster: Cluster,
+) -> None:
+    """One node comes and is killed: what runs only there fails, what may run elsewhere goes on."""
+    rare = where.options(resources={"rare": 1}).remote()
+    assert zgen.wait([rare], timeout=0.1) == ([], [rare])
+    node = cluster.add_node(num_cpus=1, resources={"rare": 2})
+    assert get(rare) == node.node_id
+
+    there: Any = {"resources": {"rare": 0.5}, "num_cpus": 0}
+    counter = Counter.options(**there).remote()
+    assert get(counter.add.remote()) == (1, node.node_id)
+    only_there = count.options(**there, max_retries=0).remote(10_000, 0.01)
+    first, first_at = get(next(only_there))
+    assert (first, first_at) == (0, node.node_id)
+    soft = zgen.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.node_id, soft=True)
+    anywhere = count.options(scheduling_strategy=soft, max_retries=3).remote(50, 0.01)
+    assert get(next(anywhere)) == (0, node.node_id)
+
+    began = time.monotonic()
+    cluster.remove_node(node)
+    with pytest.raises(WorkerCrashedError, match="its node is gone"):
+        get(list(only_there))
+    with pytest.raises(ActorDiedError):
+        get(counter.add.remote())
+    # The profile bounds the death of the silent; a port that refuses tells sooner.
+    assert time.monotonic() - began < 2.0 + LATE_S
+    rest = [get(ref) for ref in anywhere]
+    assert [i for i, _ in rest] == list(range(1, 50))
+    assert rest[-1][1] != node.node_id
+    wait_until(lambda: len(zgen.nodes()) == 3, 5, "nobody lists the dead")
+
+
+@pytest.mark.slow
+def test_a_node_that_slept_comes_back_as_another_and_the_first_one_may_go(
+    own_runtime_folder: Path,
+) -> None:
+    with Cluster() as nodes:
+        first = nodes.add_node()
+        second = nodes.add_node()
+        nodes.wait_for_nodes()
+        nodes.pause_node(second)
+        slept = second.node_id
+        nodes.nodes.remove(second)
+        nodes.wait_for_nodes()  # it is dead to the other one
+        nodes.nodes.append(second)
+        nodes.resume_node(second)
+        wait_until(lambda: second.node_id != slept, 20, "it comes back under another id")
+        nodes.wait_for_nodes()
+        nodes.remove_node(first)
+        third = nodes.add_node()  # by the second door
+        nodes.wait_for_nodes()
+        assert [node.node_id for node in nodes.nodes] == [second.node_id, third.node_id]
+        assert not os.path.exists(first.folder)

@@ -1,0 +1,135 @@
+"""Nodes that run their own membership, on the simulated network: join, loss, pause, death, leave."""
+
+from __future__ import annotations
+
+from random import Random
+
+from zgen.core.effects import Effect, Report
+from zgen.core.events import Leave
+from zgen.core.identity import Identity
+from zgen.core.node_effects import CheckDial, ClusterJoined, NodeFenced, NotJoined
+from zgen.core.node_events import DialRefused, JoinCluster
+from zgen.ids import PeerId
+from zgen.limits import MS, SECOND, STORE_BYTES_MIN
+from zgen.sim.world import Life, World, sim_address
+from zgen_node.core.member_node import MemberNode
+from zgen_node.core.membership import Membership
+from zgen_node.core.membership_profile import Candidate, fast
+from zgen_node.core.node import NodeMachine
+
+#: Longer than any member of the fast profile is silent before it is dead, and than that takes to
+#: be known to all.
+SILENCE_NS = 3 * SECOND
+SETTLE_NS = 8 * SECOND
+
+
+class JoinedNodes:
+    """A cluster of nodes, whose news and deaths are their own affair.
+
+    Attributes:
+        world: Where they live.
+        nodes: Those that are to be members, by name.
+        fenced: Names of those that were declared dead and ended for it.
+        refused: Why nodes were not let in.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.world = World(seed)
+        self.nodes: dict[str, Life] = {}
+        self.fenced: list[str] = []
+        self.refused: list[str] = []
+        self.joined: dict[str, int] = {}
+        self.said: list[str] = []
+        #: Nodes that may be held for dead: they died, left, or were silent for long.
+        self.mortal: dict[PeerId, None] = {}
+        self._random = Random(f"joined {seed}")
+        self._begun = 0
+
+    def begin(self, release: str = "0", seeds: tuple[str, ...] | None = None) -> Life:
+        """Start a node that joins by those that are there."""
+        self._begun += 1
+        name = f"node{self._begun}"
+        address = sim_address(name)
+        total = (("CPU", 10_000 * self._begun),)
+        node = NodeMachine(Identity(address, "3.11", release), total, False, STORE_BYTES_MIN)
+        candidate = Candidate(
+            address.peer, address.endpoint, "zgen", "3.11", release, self._random.randbytes(16)
+        )
+        machine = MemberNode(node, Membership(candidate, fast()))
+        if seeds is None:
+            seeds = tuple(life.address.endpoint for life in self.nodes.values())
+        life = self.world.start(name, address, machine, self._perform)
+        self.nodes[name] = life
+        self.world.post(life, JoinCluster(seeds))
+        return life
+
+    def crash(self, life: Life) -> None:
+        self._forget(life)
+        self.world.crash(life)
+
+    def leave(self, life: Life) -> None:
+        self._forget(life)
+        self.world.post(life, Leave("it is time"))
+
+    def pause(self, life: Life, for_ns: int) -> None:
+        self.mortal[life.address.peer] = None
+        self.world.pause(life, for_ns)
+
+    def run(self, for_ns: int) -> None:
+        self.world.run(self.world.now_ns + for_ns)
+
+    def known(self, life: Life) -> list[PeerId]:
+        """Return whom a node knows and may send work to."""
+        machine = life.machine
+        assert isinstance(machine, MemberNode)
+        return sorted(machine.node.cluster.view.members)
+
+    def free(self, life: Life, of: Life) -> int:
+        """Return how much CPU one node believes another one has."""
+        machine = life.machine
+        assert isinstance(machine, MemberNode)
+        return machine.node.cluster.view.members[of.address.peer].free["CPU"]
+
+    def agree(self) -> None:
+        """Require that all know all others and nobody else."""
+        ids = sorted(life.address.peer for life in self.nodes.values())
+        for life in self.nodes.values():
+            others = [each for each in ids if each != life.address.peer]
+            assert self.known(life) == others, f"{life.name} does not agree"
+
+    def nobody_died_falsely(self) -> None:
+        """Require that each who is dead to somebody gave a reason for it."""
+        for life in self.nodes.values():
+            machine = life.machine
+            assert isinstance(machine, MemberNode)
+            for dead in machine.membership.standing.graves.listed():
+                assert dead.node in self.mortal, f"{life.name} buried one that lived"
+
+    # -- inside ------------------------------------------------------------------------------------
+    def _forget(self, life: Life) -> None:
+        self.mortal[life.address.peer] = None
+        self.nodes.pop(life.name, None)
+
+    def _perform(self, life: Life, effect: Effect) -> None:
+        match effect:
+            case CheckDial(endpoint):
+                listens = any(
+                    each.address.endpoint == endpoint for each in self.world.lives.values()
+                )
+                if not listens:
+                    self.world.post_later(life, DialRefused(endpoint), 1 * MS)
+            case ClusterJoined(count):
+                self.joined[life.name] = count
+            case NotJoined(detail):
+                self.refused.append(detail)
+                self._forget(life)
+                self.world.end(life, detail)
+            case NodeFenced():
+                self.fenced.append(life.name)
+                self._forget(life)
+                self.world.end(life, "declared dead")
+                self.world.at(10 * MS, self.begin)
+            case Report(_, text):
+                self.said.append(text)
+            case _:
+                raise AssertionError(f"{life.name} cannot do {effect}")

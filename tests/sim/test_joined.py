@@ -1,0 +1,103 @@
+"""Nodes with their own membership: who joins is known to all, who dies to none."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.sim.joined import SETTLE_NS, SILENCE_NS, JoinedNodes
+from zgen.limits import MS, SECOND
+from zgen.sim.network import Rates
+
+
+def test_nodes_join_by_any_member_and_know_what_each_has() -> None:
+    nodes = JoinedNodes(1)
+    first, second = nodes.begin(), nodes.begin()
+    nodes.run(1 * SECOND)
+    third = nodes.begin(seeds=("sim://nobody", second.address.endpoint))
+    nodes.run(2 * SECOND)
+    nodes.agree()
+    assert (nodes.free(first, third), nodes.free(third, first)) == (30_000, 10_000)
+    assert nodes.joined[first.name] == 1
+
+
+def test_another_release_is_refused_and_told_why() -> None:
+    nodes = JoinedNodes(2)
+    nodes.begin()
+    nodes.begin(release="99")
+    nodes.run(1 * SECOND)
+    assert nodes.refused == ["zgen 99 there, 0 here"]
+    nodes.agree()
+
+
+def test_a_killed_node_is_dead_within_a_try_since_its_port_refuses() -> None:
+    nodes = JoinedNodes(3)
+    lives = [nodes.begin() for _ in range(3)]
+    nodes.run(2 * SECOND)
+    nodes.crash(lives[1])
+    nodes.run(400 * MS)
+    nodes.agree()
+
+
+def test_a_node_that_leaves_is_gone_at_once_and_a_lone_one_does_not_wait() -> None:
+    nodes = JoinedNodes(4)
+    lives = [nodes.begin() for _ in range(3)]
+    nodes.run(2 * SECOND)
+    nodes.leave(lives[2])
+    nodes.run(100 * MS)
+    nodes.agree()
+    assert "node node3 is gone: left" in " ".join(nodes.said) or nodes.said
+    for life in lives[:2]:
+        nodes.leave(life)
+    nodes.run(200 * MS)
+    assert not nodes.world.lives
+
+
+def test_a_node_that_slept_ends_and_comes_back_as_another() -> None:
+    nodes = JoinedNodes(5)
+    lives = [nodes.begin() for _ in range(3)]
+    nodes.run(2 * SECOND)
+    nodes.pause(lives[0], SILENCE_NS)
+    nodes.run(SILENCE_NS - 100 * MS)
+    assert lives[0].address.peer not in nodes.known(lives[1])
+    nodes.run(SETTLE_NS)
+    assert nodes.fenced == [lives[0].name]
+    nodes.agree()
+    assert len(nodes.nodes) == 3
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_under_loss_and_cuts_nobody_dies_falsely_and_all_agree_in_the_end(seed: int) -> None:
+    nodes, dice = JoinedNodes(seed), Random(seed)
+    nodes.world.network.rates = Rates(
+        loss=0.01, repeat=0.01, garble=0.002, delay_ns_max=dice.choice((1, 5)) * MS
+    )
+    lives = [nodes.begin() for _ in range(dice.choice((2, 3, 5)))]
+    for _ in range(20):
+        nodes.run(dice.randrange(500) * MS)
+        stroke = dice.choice(("cut", "cut", "pause", "crash", "join", "leave", "sleep"))
+        living = list(nodes.nodes.values())
+        life = dice.choice(living)
+        if stroke == "cut":
+            nodes.world.network.cut()
+        elif stroke == "pause" and not life.paused:
+            nodes.world.pause(life, 40 * MS)
+        elif stroke == "join" and len(living) < 6:
+            lives.append(nodes.begin())
+        elif len(living) > 2 and not life.paused:
+            if stroke == "crash":
+                nodes.crash(life)
+            elif stroke == "leave":
+                nodes.leave(life)
+            elif stroke == "sleep":
+                nodes.pause(life, SILENCE_NS)
+        nodes.nobody_died_falsely()
+    nodes.world.network.heal()
+    nodes.run(SILENCE_NS + SETTLE_NS)
+    nodes.nobody_died_falsely()
+    nodes.agree()
+    for life in list(nodes.nodes.values()):
+        nodes.leave(life)
+    nodes.run(1 * SECOND)
+    assert not nodes.world.lives
