@@ -76,18 +76,16 @@ def init(
     """Start zgen in this process, as a driver.
 
     Args:
-        address: None or ``"local"`` starts a node for this program, which ends with it;
-            ``"auto"`` joins the one that ``zgen node start`` runs on this machine; a node's address
-            or folder joins that one; ``"tcp://HOST:PORT"`` joins a cluster by any member of it,
-            with a node of this program's own that has no CPUs. ``ZGEN_ADDRESS`` stands for None.
+        address: None or ``"local"`` starts a node for this program, which ends with it; ``"auto"``
+            joins the one that ``zgen node start`` runs on this machine; a node's address or folder
+            joins that one; ``"tcp://HOST:PORT"`` joins a cluster by any member, with a node of this
+            program's own that has no CPUs. ``ZGEN_ADDRESS`` stands for None.
         key: File with the cluster's key; by default the one that ``ZGEN_KEY`` names.
         num_cpus: CPUs of the started node; by default as many as this process may use.
         num_gpus: GPUs of the started node.
         resources: Its other resources, by name.
-        object_store_memory: Bytes that objects may take in its shared memory; by default 30 % of
-            the memory that it may use.
-        object_spilling_directory: Folder where objects go that find no room there; by default that
-            of temporary files.
+        object_store_memory: Bytes that objects may take in its shared memory; by default 30 %.
+        object_spilling_directory: Folder of objects that find no room there; by default `/tmp`.
         namespace: Where names of actors count; by default this program has one of its own.
         ignore_reinit_error: Return the running context instead of raising if zgen runs already.
         log_to_driver: Whether what workers print is shown here.
@@ -96,8 +94,7 @@ def init(
 
     Raises:
         RuntimeError: zgen runs in this process already.
-        NodeStartError: The node could not be started or joined; ``WrongKeyError``,
-            ``VersionMismatchError`` and ``HandshakeError`` say why a cluster did not let it in.
+        NodeStartError: The node could not be started or joined; ``HandshakeError`` is one.
         ValueError: An amount is out of range, the folder cannot be written to, or one of them is
             given for a node that is joined.
     """
@@ -115,11 +112,10 @@ def init(
         )
     address = None if address == "local" else given_address(address)
     amounts = {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})}
-    store = (object_store_memory, object_spilling_directory)
+    store = object_store_memory, object_spilling_directory
     settings = _settings(address, num_cpus, amounts, *store)
-    started = start.start_driver(
-        address, key=key, log_to_driver=log_to_driver, namespace=namespace, **settings
-    )
+    settings |= {"key": key, "log_to_driver": log_to_driver, "namespace": namespace}
+    started = start.start_driver(address, **settings)
     context = Context(started)
     started.rest()
     return context

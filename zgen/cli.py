@@ -1,4 +1,4 @@
-"""`zgen node start / stop / status`, `zgen keygen`, `zgen list`, `zgen memory`, `zgen clean`."""
+"""`zgen node start / stop / status`, `zgen keygen / status / list / memory / clean`."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from zgen.exceptions import ZgenError
 from zgen.io import folders, keys
@@ -23,10 +23,14 @@ from zgen.io.spawn import (
     started_nodes,
     stop_started,
 )
+from zgen.overview import nodes_text, overview, overview_text
 from zgen.state import check_bounds
 from zgen.state_answers import Answers, listing, summary
 from zgen.tables import listing_json, listing_text, summary_json, summary_text
 from zgen.wire.state import KINDS, OBJECTS
+
+#: What `zgen list` shows of the cluster itself.
+_NODES: Final = "nodes"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
 
     listed = commands.add_parser("list", help="show what the processes of this machine own")
-    listed.add_argument("what", choices=KINDS)
+    listed.add_argument("what", choices=(*KINDS, _NODES))
     listed.set_defaults(run=_list)
     memory = commands.add_parser("memory", help="show objects and why each is held, with totals")
     memory.set_defaults(run=_memory)
@@ -68,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
             "--timeout", type=float, default=5.0, metavar="S", help="seconds for each process"
         )
         asks.add_argument("--json", action="store_true", help="for programs")
+
+    whole = commands.add_parser("status", help="show the cluster: its nodes and what waits")
+    whole.add_argument("--address", metavar="NODE", help="whom to ask; default: all of this user")
+    whole.add_argument("--json", action="store_true", help="for programs")
+    whole.set_defaults(run=_overview)
 
     keygen = commands.add_parser("keygen", help="make the key that all nodes of a cluster share")
     keygen.add_argument("file", metavar="FILE", help="a new file")
@@ -264,8 +273,25 @@ def _status_text(state: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _overview(given: argparse.Namespace) -> int:
+    """Show the cluster of this machine's nodes; or only its nodes."""
+    found = [find_node(given.address)] if given.address else started_nodes(embedded=True)
+    if not found:
+        print("no node of this user runs here; start one with `zgen node start`", file=sys.stderr)
+        return 1
+    cluster = overview([query_node(node.address, node.folder) for node in found])
+    only_nodes = getattr(given, "what", None) == _NODES
+    if given.json:
+        print(json.dumps(cluster["nodes"] if only_nodes else cluster, indent=2))
+    else:
+        print(nodes_text(cluster["nodes"]) if only_nodes else overview_text(cluster))
+    return 0
+
+
 def _list(given: argparse.Namespace) -> int:
-    """Show what the processes of this machine's nodes own."""
+    """Show what the processes of this machine's nodes own, or the nodes of the cluster."""
+    if given.what == _NODES:
+        return _overview(given)
     nodes, failed = _asked(given.what, given)
     rows = listing(given.what, nodes, given.limit)
     if given.json:

@@ -14,6 +14,7 @@ import pytest
 import zgen
 from tests.integration import leaks
 from tests.integration.gates import LATE_S
+from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import wait_until
 from zgen.exceptions import (
     ActorDiedError,
@@ -69,7 +70,7 @@ def count(n: int, pause_s: float = 0.0) -> Iterator[tuple[int, str]]:
 
 
 @zgen.remote
-class Counter:
+class Counter(RemoteClass):
     def __init__(self) -> None:
         self.count = 0
 

@@ -1,4 +1,4 @@
-"""Nodes that run their own membership, on the simulated network: join, loss, pause, death, leave."""
+"""Nodes that run their own membership, on the simulated network: they join, die, leave."""
 
 from __future__ import annotations
 
@@ -110,6 +110,9 @@ class JoinedNodes:
         self.mortal[life.address.peer] = None
         self.nodes.pop(life.name, None)
 
+    def _begin_anew(self) -> None:
+        self.begin()
+
     def _perform(self, life: Life, effect: Effect) -> None:
         match effect:
             case CheckDial(endpoint):
@@ -128,7 +131,7 @@ class JoinedNodes:
                 self.fenced.append(life.name)
                 self._forget(life)
                 self.world.end(life, "declared dead")
-                self.world.at(10 * MS, self.begin)
+                self.world.at(10 * MS, self._begin_anew)
             case Report(_, text):
                 self.said.append(text)
             case _:

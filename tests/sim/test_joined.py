@@ -47,7 +47,7 @@ def test_a_node_that_leaves_is_gone_at_once_and_a_lone_one_does_not_wait() -> No
     nodes.leave(lives[2])
     nodes.run(100 * MS)
     nodes.agree()
-    assert "node node3 is gone: left" in " ".join(nodes.said) or nodes.said
+    assert any("is gone: left" in text for text in nodes.said)
     for life in lives[:2]:
         nodes.leave(life)
     nodes.run(200 * MS)
@@ -67,7 +67,7 @@ def test_a_node_that_slept_ends_and_comes_back_as_another() -> None:
     assert len(nodes.nodes) == 3
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(5))
 def test_under_loss_and_cuts_nobody_dies_falsely_and_all_agree_in_the_end(seed: int) -> None:
     nodes, dice = JoinedNodes(seed), Random(seed)
     nodes.world.network.rates = Rates(

@@ -158,8 +158,6 @@ class MemberNode:
 
     # -- what follows ------------------------------------------------------------------------------
     def _step_node(self, event: Event, now_ns: int, out: list[Effect]) -> None:
-        if self._over:
-            return
         for effect in self.node.step(event, now_ns):
             if type(effect) is PublishState:
                 self._publish(effect.payload, now_ns, out)

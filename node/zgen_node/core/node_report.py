@@ -52,6 +52,7 @@ def _node(state: NodeState) -> dict[str, Any]:
     return {
         "node": state.address.peer.hex(),
         "endpoint": state.address.endpoint,
+        "tcp": state.address.tcp,
         "total": _amounts(state.total),
         "free": _amounts(state.free),
         "labels": dict(state.labels),

@@ -1,0 +1,63 @@
+"""The nodes of a cluster and what waits there, as text and as JSON for `zgen status`."""
+
+from typing import Any
+
+
+def overview(states: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what some nodes say of the cluster: its nodes, their resources, and what waits.
+
+    Args:
+        states: Reports of nodes of this machine, as ``zgen.io.inquiry.query_node`` returns them.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for state in states:
+        for node in state["nodes"]:
+            # What a node says of itself is newer than what others have heard.
+            if node["node"] == state["node"] or node["node"] not in found:
+                found[node["node"]] = node
+    waiting = [
+        {"node": state["node"], "what": lease["what"], "waits_for": lease["waits_for"]}
+        for state in states
+        for lease in state["leases"]
+        if lease["waits_for"]
+    ]
+    nodes = list(found.values())
+    return {
+        "nodes": nodes,
+        "total": _sum([node["total"] for node in nodes]),
+        "free": _sum([node["free"] for node in nodes]),
+        "waiting": waiting,
+    }
+
+
+def nodes_text(nodes: list[dict[str, Any]]) -> str:
+    """Return a line for each node."""
+    lines = []
+    for node in nodes:
+        labels = ", ".join(f"{name}={value}" for name, value in node["labels"].items())
+        told = _amounts(node["free"], node["total"]) or "no resources, as of a driver"
+        more = [f"{node['queued']} waiting"] if node["queued"] else []
+        more += [labels] if labels else []
+        lines.append("  ".join([node["node"][:8], node["tcp"] or node["endpoint"], told, *more]))
+    return "\n".join(lines)
+
+
+def overview_text(found: dict[str, Any]) -> str:
+    """Return an overview for people."""
+    count = len(found["nodes"])
+    lines = [f"{count} node{'s' if count != 1 else ''}", nodes_text(found["nodes"])]
+    lines.append(f"together  {_amounts(found['free'], found['total']) or 'nothing'}")
+    lines += [f"waiting   {each['what']}: {each['waits_for']}" for each in found["waiting"][:20]]
+    return "\n".join(lines)
+
+
+def _amounts(free: dict[str, Any], total: dict[str, Any]) -> str:
+    return ", ".join(f"{free.get(name, 0)} of {total[name]} {name} free" for name in total)
+
+
+def _sum(several: list[dict[str, str]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for amounts in several:
+        for name, text in amounts.items():
+            total[name] = round(total.get(name, 0.0) + float(text), 4)
+    return {name: int(amount) if amount.is_integer() else amount for name, amount in total.items()}
