@@ -71,30 +71,15 @@ class MutantFinder(importlib.abc.MetaPathFinder):
 
 def runner(scenario: str) -> Callable[[int], str]:
     """Return what runs a seed of a scenario and tells what went wrong, or nothing."""
-    if scenario == "cluster":
-        from tests.sim.run import run_seed
+    from tests.sim.scenarios import SCENARIOS
 
-        return lambda seed: str(run_seed(seed).failure or "")
-    if scenario == "actors":
-        from tests.sim.actor_run import run_actors
-
-        return lambda seed: str(run_actors(seed).failure or "")
+    if scenario in SCENARIOS:
+        run = SCENARIOS[scenario]
+        return lambda seed: str(run(seed, None).failure or "")
     if scenario == "self-calls":
         from tests.sim.self_calls import run_self_calls
 
         return lambda seed: str(run_self_calls(seed).failure or "")
-    if scenario == "state":
-        from tests.sim.state_run import run_state
-
-        return lambda seed: str(run_state(seed).failure or "")
-    if scenario == "nodes":
-        from tests.sim.nodes_run import run_nodes
-
-        return lambda seed: str(run_nodes(seed).failure or "")
-    if scenario == "borrow":
-        from tests.sim.borrowing import run_borrowing
-
-        return run_borrowing
     if scenario == "session":
         from tests.sim.echo import run_echo
 

@@ -10,10 +10,10 @@ from zgen.exceptions import PendingCallsLimitExceeded
 from zgen.handles import ObjectRef
 from zgen.ids import ActorId, FunctionId, derive_task_id
 from zgen.io import methods, serializer
-from zgen.io.methods import MethodFacts
+from zgen.io.methods import MethodFacts, positional_counts
 from zgen.limits import RETURNS_COUNT_MAX
 from zgen.options import WINDOW, TaskOptions, check_options
-from zgen.remote_function import RemoteFunction, positional_counts
+from zgen.remote_function import RemoteFunction
 from zgen.runtime import process, start
 from zgen.slotted import slotted
 from zgen.wire.schema import to_array

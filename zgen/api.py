@@ -241,8 +241,7 @@ def wait(
     """Wait until ``num_returns`` of the references and generators are ready.
 
     A generator is ready if ``next`` would not block; that is also so when it is exhausted. Nothing
-    is
-    taken from it.
+    is taken from it.
 
     Args:
         refs: References and generators, without repetition.
@@ -258,23 +257,24 @@ def wait(
         ValueError: It has duplicates, or ``num_returns`` or ``timeout`` is out of range.
         StreamClosedError: zgen was shut down by another thread meanwhile.
     """
-    names = _check_wait(refs, num_returns, timeout)
-    if not names:
+    _check_wait(refs, num_returns, timeout)
+    if not refs:
         return [], []
     items = list(refs)
     runtime = start.ensure()
     runtime.enter()
     deadline_ns = _deadline_ns(timeout)
-    runtime.waits.ask(names)
+    runtime.waits.ask(item._id for item in items)  # noqa: SLF001  # a method call for each is dear
     ready = _ready_among(items, num_returns)
     while len(ready) < num_returns and timeout != 0:
         with runtime.loop.lock:
             ready = _ready_among(items, num_returns)
             if len(ready) == num_returns or runtime.closed:
                 break
-            pending = names.copy()
+            names = [item._id for item in items]  # noqa: SLF001  # as above
+            pending: dict[bytes, None] = dict.fromkeys(names)
             for index in ready:
-                del pending[_id_of(items[index])]
+                del pending[names[index]]
             waiter = CrowdWaiter(pending, len(items) - num_returns)
             runtime.waits.add_crowd(waiter)
         try:
@@ -287,20 +287,28 @@ def wait(
             break
     if runtime.closed and len(ready) < num_returns:
         raise StreamClosedError("", f"{runtime.closed} before {num_returns} were ready")
-    others = bytearray(b"\1") * len(items)
-    for index in ready:
-        others[index] = 0
-    return [items[index] for index in ready], list(compress(items, others))
+    return [items[index] for index in ready], _others(items, ready)
 
 
-#: A list that is waited for may have thousands of elements, so what has to be done for each of them
-#: is done by these, without a line of Python.
-_id_of: Final = attrgetter("_id")
+#: A list that is waited for may have thousands of elements: each is a turn of a short loop.
+_WAITABLE: Final = frozenset((ObjectRef, ObjectRefGenerator))
 _value_of_record: Final = attrgetter("record.value")
 #: Types of values that are neither errors nor in shared memory; a pending one is None.
 _PLAIN: Final = frozenset((bytes,))
 _PLAIN_OR_PENDING: Final = frozenset((bytes, type(None)))
-_WAITABLE: Final = frozenset((ObjectRef, ObjectRefGenerator))
+_CUT_COUNT_MAX: Final = 8  # so many are cut out of a list one by one faster than by a look at all
+
+
+def _others(items: list[W], ready: list[int]) -> list[W]:
+    """Return the items that are not at these positions, which rise."""
+    if len(ready) <= _CUT_COUNT_MAX:
+        for index in reversed(ready):
+            items = items[:index] + items[index + 1 :]
+        return items
+    others = bytearray(b"\1") * len(items)
+    for index in ready:
+        others[index] = 0
+    return list(compress(items, others))
 
 
 def _ready_among(items: Sequence[Waitable], count_max: int) -> list[int]:
@@ -310,41 +318,40 @@ def _ready_among(items: Sequence[Waitable], count_max: int) -> list[int]:
     have it no longer; each one does once for each time it advanced.
     """
     ready: list[int] = []
-    for index in compress(range(len(items)), map(_value_of_record, items)):  # no value is empty
-        item = items[index]
-        if isinstance(item, ObjectRef) or item.would_not_block():
+    for index, item in enumerate(items):
+        if item.record.value is not None and (
+            isinstance(item, ObjectRef) or item.would_not_block()
+        ):
             ready.append(index)
             if len(ready) == count_max:
                 break
     return ready
 
 
-def _check_wait(refs: Any, num_returns: int, timeout: float | None) -> dict[bytes, None]:
-    """Check the arguments of ``wait``; return the name of each element."""
+def _check_wait(refs: Any, num_returns: int, timeout: float | None) -> None:
+    """Check the arguments of ``wait``."""
     if isinstance(refs, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(
             f"zgen.wait() takes a list of references, got a single {type(refs).__name__}"
         )
     if not isinstance(refs, list):
         raise TypeError(f"zgen.wait() takes a list of references, got {type(refs).__name__}")
-    for kind in frozenset(map(type, refs)) - _WAITABLE:
+    for kind in {type(ref) for ref in refs} - _WAITABLE:
         if not issubclass(kind, (ObjectRef, ObjectRefGenerator)):
             raise TypeError(
                 f"zgen.wait() takes a list of references, an element is {kind.__name__}"
             )
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must be at least 0, got {timeout}")
-    names: dict[bytes, None] = dict.fromkeys(map(_id_of, refs))
     if not refs:
-        return names
-    if len(names) != len(refs):
+        return
+    if len({ref._id for ref in refs}) != len(refs):  # noqa: SLF001  # a method call is dear
         raise ValueError("zgen.wait() takes a list without duplicates")
     if not 0 < num_returns <= len(refs):
         raise ValueError(
             f"num_returns must be between 1 and {len(refs)}, the number of references, got "
             f"{num_returns}"
         )
-    return names
 
 
 def _await_all(

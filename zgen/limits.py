@@ -285,8 +285,10 @@ TRANSMITS_PER_DIGIT_COUNT: Final = 4
 PIGGYBACK_BYTES_MAX: Final = 1200
 #: Bytes that a member has gossiped about itself.
 MEMBER_PAYLOAD_BYTES_MAX: Final = 512
-#: Characters of an endpoint that a member may have.
-ENDPOINT_CHARS_MAX: Final = 255
+#: Members whose turn it is and who are asked already are passed over, so many a period.
+PROBES_SKIPPED_COUNT_MAX: Final = 8
+#: Bytes of an endpoint that a member may have.
+ENDPOINT_BYTES_MAX: Final = 255
 #: Two members compare what they know this often.
 REPAIR_PERIOD_NS: Final = 10 * SECOND
 #: Sums of a view that are compared, each over the members whose id begins alike.

@@ -1,7 +1,6 @@
 """`RemoteFunction`: what a call of it is made of."""
 
 import inspect
-import sys
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -21,6 +20,7 @@ from zgen.ids import (
     object_id,
 )
 from zgen.io import methods, serializer
+from zgen.io.methods import positional_counts
 from zgen.io.serializer import Large
 from zgen.io.task_context import TaskContext
 from zgen.options import TaskOptions, check_options, demand_of
@@ -244,25 +244,6 @@ def _put_large(
     if type(arguments) is Large:  # of many that are not large
         arguments = arguments.copied()
     return arguments, tuple(slots), puts
-
-
-def positional_counts(signature: inspect.Signature) -> tuple[int, int]:
-    """Return how many positional arguments fit without any other, at least and at most.
-
-    What lies outside may still fit, or says better why it does not, by ``Signature.bind``.
-    """
-    least = most = 0
-    for parameter in signature.parameters.values():
-        is_required = parameter.default is inspect.Parameter.empty
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            most = sys.maxsize
-        elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            if is_required:
-                return 0, -1
-        elif parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-            least += is_required
-            most += 1
-    return least, most
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:

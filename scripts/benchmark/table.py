@@ -91,6 +91,7 @@ LINES: Final[tuple[Line, ...]] = (
     Line("PA1", "pipelined", "... 5,000 made, then all got", "/s", "higher", "ray", 5, 17),
     _rate("PA2", "async actor, 5,000 calls made, then all got", 7, 20),
     Line("PA3", "ms", "create an actor and call it", "ms", "lower", "ray", 0.2, 0.05),
+    _rate("PW1", "`wait` over 1,000 streams of one async actor, items", 5, 15),
     Line("PO1", "put", "put a small value", "/s", "higher", "ray", 25, 80),
     Line("PO1", "get", "get a small value", "/s", "higher", "ray", 10, 30),
     Line("PO2", "fresh", "put 100 MB, fresh pages", "GB/s", "higher", "ray", 3, 5),
@@ -119,19 +120,21 @@ BUILT: Final[tuple[str, ...]] = (
     *("PS1", "PS2", "PS3", "PS4", "PS5", "PS6", "PS7", "PS8", "PS9", "PS10", "PS11"),
     *("PT1", "PT2"),
     *("PA1", "PA2", "PA3"),
+    "PW1",
     *("PO1", "PO2", "PO3", "PO4", "PO5"),
     *("PI1", "PI2", "PI3", "PI4", "PI5"),
     *("PF1", "PF2"),
 )
 
 #: Rows for which a bare program would show nothing, or no more than another one's.
-WITHOUT_FLOOR: Final[tuple[str, ...]] = ("PI4", "PI5", "PS9", "PA3", "PF2")
+WITHOUT_FLOOR: Final[tuple[str, ...]] = ("PI4", "PI5", "PS9", "PA3", "PW1", "PF2")
 
 #: What measures a row, by the first two letters of its id.
 FAMILIES: Final[dict[str, str]] = {
     "PS": "streams",
     "PT": "tasks",
     "PA": "actors",
+    "PW": "waits",
     "PO": "objects",
     "PI": "startup",
     "PF": "faults",

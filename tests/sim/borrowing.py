@@ -8,7 +8,7 @@ is bad and workers die, as owners, as borrowers and as those who pass on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -16,6 +16,7 @@ from random import Random
 from tests.sim.bodies import Body
 from tests.sim.cluster import Cluster, Settings, Worker
 from tests.sim.programs import Consumer, Ops, Plan
+from tests.sim.run import Outcome, checks_every, run_seed
 from zgen.core.cancel_words import CancelRequested
 from zgen.core.effects import StartTask
 from zgen.core.events import BodyBlocked, CountRef, TaskEnded, WantValues, Yielded
@@ -32,7 +33,7 @@ from zgen.ids import (
 )
 from zgen.limits import MS, SECOND
 from zgen.sim.faults import Faults, draw_hardship
-from zgen.sim.oracle import Kind, Marks, Oracle, SimulationFailure
+from zgen.sim.oracle import Oracle
 from zgen.sim.trace import Trace
 from zgen.wire.task import OUTCOME_VALUE, STREAMING
 from zgen.wire.value import Fault, FaultKind, NestedRef, Parcel, Value, refs_of
@@ -43,6 +44,8 @@ REST_NS = 30 * SECOND
 STROKES = {"cut": 80 * MS, "pause": 200 * MS, "blackout": 300 * MS, "worker": 60 * MS}
 #: A user that waits longer than this gives up: tasks may wait for each other here.
 PATIENCE_NS = 60 * MS
+#: What is counted beside what every scenario counts: values got, and why others were not.
+COUNTED = ("got", "owner died", "worker crashed")
 #: Items of every stream.
 ITEMS = 4
 #: What a body does that ends when it is cancelled, and one that cancels what it was given for good.
@@ -404,7 +407,7 @@ class Run:
         self.cluster = Cluster(seed, settings, trace)
         self.cluster.make_body = partial(BorrowBody, self)
         self.cluster.begin_program = self._begin_program
-        self.cluster.world.checks_every = 1 if seed % 3 == 0 else 4
+        self.cluster.world.checks_every = checks_every(seed)
         self.references = ReferencesHold(self.cluster)
         self.faults = Faults(self.cluster.world, hardship, {"worker": self._worker})
         self.drivers: dict[int, Driver] = {}
@@ -458,6 +461,15 @@ class Run:
         """Let others cancel by borrowed references what ends for that alone."""
         for driver in self.drivers.values() if self.cancels else ():
             driver.hand.give_stuck()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return {what: self.references.counts.get(what, 0) for what in COUNTED}
+
+    def look_back(self, marks: Mapping[str, int]) -> None:
+        """Nobody had a reference that its owner let go of before it knew."""
+        late = marks.get("borrow of what is gone", 0)
+        self.references.require(not late, f"{late} times a borrower came too late")
 
     @staticmethod
     def _got(hand: Hand) -> None:
@@ -517,25 +529,6 @@ class Run:
         return True
 
 
-def run_borrowing(
-    seed: int, trace: Trace | None = None, totals: dict[str, int] | None = None
-) -> str:
-    """Run one seed; return what went wrong, or nothing."""
-    run = Run(seed, trace)
-    try:
-        with Marks() as marks:
-            run.run()
-        # A borrow of what is gone: somebody had a reference, and the owner let go before it knew.
-        gone = marks.counts.get("borrow of what is gone", 0)
-        run.references.require(not gone, f"{gone} times a borrower came too late")
-    except SimulationFailure as failure:
-        return str(failure)
-    except (AssertionError, LookupError) as error:
-        return str(SimulationFailure(Kind.CORRECTNESS, f"the test's own: {error!r}"))
-    finally:
-        if totals is not None:
-            totals["tasks"] = totals.get("tasks", 0) + len(run.cluster.accounts)
-            totals["crashes"] = totals.get("crashes", 0) + run.cluster.world.crashes_count
-            for what, count in run.references.counts.items():
-                totals[what] = totals.get(what, 0) + count
-    return ""
+def run_borrowing(seed: int, trace: Trace | None = None) -> Outcome:
+    """Run one seed of this scenario."""
+    return run_seed(seed, trace, Run)

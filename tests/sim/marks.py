@@ -1,6 +1,9 @@
-"""Marks of rare branches that a hundred seeds must reach between them."""
+"""Marks of rare branches that some seeds must reach between them; see ``scenarios``."""
 
-REQUIRED = (
+from tests.sim.moments import DROPPED
+
+CLUSTER = (
+    *DROPPED,
     "early message kept",
     "repeated message dropped",
     "oldest resent after a timeout",
@@ -45,4 +48,30 @@ REQUIRED = (
     "worker died under a cancelled task",
     "worker died before it began a cancelled task",
     "worker killed that held a cancelled task",
+)
+
+ACTORS = (
+    "actor restarted",
+    "actor dropped before it was created",
+    "call sent again to the next life of its actor",
+    "kill of a dead actor ignored",
+    "worker died before it began to create its actor",
+    "last call in flight ended after its actor",
+    "worker left on its own",
+    "stream closed before its end",
+    "item of a closed stream dropped at the producer",
+    "replayed items dropped",
+)
+
+BORROWING = (
+    "borrow of a dead process ended",
+    "loan of what a dead owner had given up",
+    "watch of the dead answered at once",
+    "worker died under a task",
+    "late result of a freed reference dropped",
+    "stream closed before its end",
+    "stream pushed that nobody reads",
+    "end of a closed stream",
+    "item of a closed stream dropped at the producer",
+    "repeated word of a blocked worker ignored",
 )

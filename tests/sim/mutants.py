@@ -1,7 +1,7 @@
 """Fences, each with its removal and the seed that turns red without it; read by scripts/mutants.py.
 
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
-``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrow``
+``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrowing``
 tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/nodes_run.py.
 """
 
@@ -126,9 +126,9 @@ MUTANTS = (
     Mutant(
         "a hello for another life is refused",
         "P7",
-        SESSION,
-        " or hello.to_incarnation != me.address.incarnation",
-        "",
+        "zgen/core/identity.py",
+        "(hello.to, hello.to_incarnation) == (me.peer, me.incarnation)",
+        "hello.to == me.peer",
         "session",
         0,
     ),
@@ -140,7 +140,7 @@ MUTANTS = (
         "if not self.session.hold_down(peer, now_ns):",
         "if True:",
         "cluster",
-        25,
+        3,
     ),
     Mutant(
         "a quiet line means that nothing came between two looks",
@@ -149,7 +149,7 @@ MUTANTS = (
         "        line.closing_seen_ns = None\n        ready: list",
         "        ready: list",
         "cluster",
-        12,
+        18,
     ),
     Mutant(
         "the started mark tells what may not run again",
@@ -167,7 +167,7 @@ MUTANTS = (
         "begun = down.started if down.lease == lease else 0",
         "begun = held.pushes",
         "cluster",
-        0,
+        2,
     ),
     Mutant(
         "nothing starts that was pushed before its owner heard of a hand-back",
@@ -176,7 +176,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        169,
+        194,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -194,7 +194,7 @@ MUTANTS = (
         '        self.end_owner(worker.worker, f"worker died of {end}", now_ns, out)\n',
         "",
         "cluster",
-        1,
+        2,
     ),
     Mutant(
         "a node hears nothing of the dead",
@@ -240,7 +240,7 @@ MUTANTS = (
         "        if fresh < len(values):\n",
         "        if False:\n",
         "cluster",
-        1,
+        4,
     ),
     Mutant(
         "a task that may not run again ends its stream",
@@ -327,7 +327,7 @@ MUTANTS = (
         "and not (region.views or region.openers or region.pending)",
         "and not (region.openers or region.pending)",
         "cluster",
-        10,
+        11,
     ),
     Mutant(
         "what a waiting task needs is not let go",
@@ -354,7 +354,7 @@ MUTANTS = (
         "        if is_quiet:\n            self._release",
         "        if True:\n            self._release",
         "cluster",
-        70,
+        96,
     ),
     Mutant(
         "what is written when its owner dies goes back when it is written",
@@ -363,7 +363,7 @@ MUTANTS = (
         "            if region in self.writing:\n",
         "            if False:\n",
         "cluster",
-        18,
+        37,
     ),
     Mutant(
         "what is leased for the dead goes back",
@@ -373,7 +373,7 @@ MUTANTS = (
         "            self._return([leased.region for leased in regions], out)\n",
         "",
         "cluster",
-        12,
+        45,
     ),
     Mutant(
         "the region of a replayed item is released",
@@ -382,7 +382,7 @@ MUTANTS = (
         '            reached("replayed items dropped")\n            self._drop(values)\n',
         "",
         "cluster",
-        2,
+        8,
     ),
     Mutant(
         "a released region lies where it is while anybody holds it",
@@ -418,7 +418,7 @@ MUTANTS = (
         "        if region.holders:\n            reached",
         "        if False:\n            reached",
         "cluster",
-        20,
+        84,
     ),
     Mutant(
         "the disk forgets what is over",
@@ -437,15 +437,6 @@ MUTANTS = (
         "        if True:\n",
         "cluster",
         3,
-    ),
-    Mutant(
-        "a room that was made ahead is warm only when it has its pages",
-        "P3",
-        SLABS,
-        "            is_warm = is_populated is not False\n",
-        "            is_warm = True\n",
-        "cluster",
-        36,
     ),
     Mutant(
         "an orphan is freed only when its writer answers",

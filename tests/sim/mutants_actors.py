@@ -28,7 +28,7 @@ ACTORS = (
         "            elif not may_have_run:\n",
         "            elif True:\n",
         "actors",
-        0,
+        1,
     ),
     Mutant(
         "calls that are sent again keep their order",
@@ -37,7 +37,7 @@ ACTORS = (
         "        for call in reversed(calls):\n",
         "        for call in calls:\n",
         "actors",
-        1,
+        2,
     ),
     Mutant(
         "a call of an actor that keeps order waits for those before it",
@@ -46,7 +46,7 @@ ACTORS = (
         "next(iter(queue if target.in_order else ready))",
         "next(iter(ready))",
         "actors",
-        1,
+        2,
     ),
     Mutant(
         "where the next life is counts only after this one was decided on",
@@ -55,7 +55,7 @@ ACTORS = (
         "            target.next = said\n            return False\n",
         "            pass\n",
         "actors",
-        72,
+        76,
     ),
     Mutant(
         "who calls an actor watches its worker",
@@ -73,7 +73,7 @@ ACTORS = (
         "                self._watch(creator, out)\n",
         "                pass\n",
         "actors",
-        14,
+        5,
     ),
     Mutant(
         "the worker of an actor that nobody can call ends",
@@ -100,7 +100,7 @@ ACTORS = (
         "        if target.pending == 1 and handle_object(actor) in self._refs.records:\n",
         "        if False:\n",
         "actors",
-        0,
+        2,
     ),
     Mutant(
         "an actor runs as many calls at a time as it allows",
@@ -119,6 +119,15 @@ ACTORS = (
         "        if False:\n            self._fail_queue(",
         "actors",
         0,
+    ),
+    Mutant(
+        "an actor that holds a CPU gives it away while its calls wait",
+        "P2",
+        SUPERVISION,
+        "            holds = bool(entry.spec.shape)\n",
+        "            holds = False\n",
+        "actors",
+        14,
     ),
     Mutant(
         "a grant for an actor that is dead goes back",

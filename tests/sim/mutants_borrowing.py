@@ -16,7 +16,7 @@ BORROW = (
         "        table = self.lent.borrowers\n        if ref.owner.peer != self._me:\n",
         "        table = self.lent.borrowers\n        if ref.owner.peer == self._me:\n"
         "            return\n        if True:\n",
-        "borrow",
+        "borrowing",
         1,
     ),
     Mutant(
@@ -25,7 +25,7 @@ BORROW = (
         BORROWING,
         "            table = self.lent.loans\n",
         "            return\n",
-        "borrow",
+        "borrowing",
         59,
     ),
     Mutant(
@@ -34,7 +34,7 @@ BORROW = (
         LENT,
         "now_ns + BORROW_GRACE_NS",
         "now_ns",
-        "borrow",
+        "borrowing",
         307,
     ),
     Mutant(
@@ -43,7 +43,7 @@ BORROW = (
         EXCHANGE,
         "            self._settlement.settle(borrowing.owner_died(peer, fault), now_ns, out)\n",
         "            pass\n",
-        "borrow",
+        "borrowing",
         2,
     ),
     Mutant(
@@ -52,7 +52,7 @@ BORROW = (
         BORROWING,
         "            self.watch(address, out)\n            lender",
         "            lender",
-        "borrow",
+        "borrowing",
         25,
     ),
     Mutant(
@@ -61,8 +61,8 @@ BORROW = (
         "node/zgen_node/core/peers.py",
         "            out.append(Send(watcher, dead))\n",
         "            pass\n",
-        "borrow",
-        25,
+        "borrowing",
+        13,
     ),
     Mutant(
         "an answer holds what it refers to until it has left",
@@ -71,8 +71,8 @@ BORROW = (
         "        self.hold(value)\n"
         "        out.append(Send(borrower, _said(name, value), refs=refs_of(value), gives=True))\n",
         "        out.append(Send(borrower, _said(name, value), refs=refs_of(value)))\n",
-        "borrow",
-        306,
+        "borrowing",
+        188,
     ),
     Mutant(
         "a value that goes lets go of what it refers to",
@@ -80,7 +80,7 @@ BORROW = (
         BORROWING,
         "                    self._refs.unpin(ref.object)\n",
         "                    pass\n",
-        "borrow",
+        "borrowing",
         0,
     ),
     Mutant(
@@ -90,7 +90,7 @@ BORROW = (
         "                self.lent.uncount(self.lent.loans, peer, name, counts[name])\n"
         "                self._refs.unpin(name)\n",
         "                pass\n",
-        "borrow",
+        "borrowing",
         30,
     ),
 )

@@ -22,7 +22,7 @@ CANCEL = (
         "        waiting = queue.withdraw(sender, message.task, message.attempt)\n",
         "        waiting = None\n",
         "cluster",
-        27,
+        53,
     ),
     Mutant(
         "a cancelled task that is handed back waits for no other worker",
@@ -31,7 +31,7 @@ CANCEL = (
         "            if entry is not None and entry.cancel is not None:\n",
         "            if False:\n",
         "cluster",
-        27,
+        7,
     ),
     Mutant(
         "a cancelled task does not run again when its worker dies",
@@ -40,7 +40,7 @@ CANCEL = (
         '        if entry.cancel is not None:\n            reached("worker died under a',
         '        if False:\n            reached("worker died under a',
         "cluster",
-        5,
+        14,
     ),
     Mutant(
         "a cancelled task does not run when its worker dies before it",
@@ -49,7 +49,7 @@ CANCEL = (
         '        if entry.cancel is not None:\n            reached("worker died before',
         '        if False:\n            reached("worker died before',
         "cluster",
-        7,
+        42,
     ),
     Mutant(
         "a cancelled task does not run again for what it raised",
@@ -58,7 +58,7 @@ CANCEL = (
         "        if outcome == OUTCOME_RETRY and entry.cancel is not None:\n",
         "        if False:\n",
         "cluster",
-        76,
+        14,
     ),
     Mutant(
         "what a cancelled task has submitted is cancelled too",
@@ -76,7 +76,7 @@ CANCEL = (
         "            event = self.unwanted.as_cancelled(event)\n",
         "            pass\n",
         "cluster",
-        27,
+        4,
     ),
     Mutant(
         "what a cancelled stream yields is not counted",
@@ -85,7 +85,7 @@ CANCEL = (
         "            record.count -= record.cancelled\n",
         "            pass\n",
         "cluster",
-        7,
+        4,
     ),
     Mutant(
         "an error of a cancelled replay stands, wherever it was",
@@ -94,7 +94,7 @@ CANCEL = (
         " and not (is_cut and error is not None):\n",
         ":\n",
         "cluster",
-        135,
+        58,
     ),
     Mutant(
         "a call that is cancelled in its worker's queue never begins",
@@ -103,7 +103,7 @@ CANCEL = (
         "        waiting = queue.withdraw(sender, message.task, message.attempt)\n",
         "        waiting = None\n",
         "actors",
-        4,
+        16,
     ),
     Mutant(
         "calls that a cancelled one held back leave",
@@ -112,7 +112,7 @@ CANCEL = (
         "        if self.calls.targets[actor].queue:\n            self.pump(actor, now_ns, out)\n",
         "",
         "actors",
-        16,
+        318,
     ),
     Mutant(
         "a cancelled call is not sent to the next life of its actor",
@@ -139,7 +139,7 @@ CANCEL = (
         "        record.closed = record.cancelled = True\n",
         "        record.cancelled = True\n",
         "actors",
-        44,
+        4,
     ),
     Mutant(
         "who borrows a reference can cancel its task",
@@ -147,7 +147,7 @@ CANCEL = (
         CANCELLATION,
         "            out.append(Send(borrow.owner.peer, message))\n",
         "            pass\n",
-        "borrow",
+        "borrowing",
         3,
     ),
     Mutant(
@@ -156,7 +156,7 @@ CANCEL = (
         CANCELLATION,
         "        self.cancel(task, message.force, message.recursive, now_ns, out)\n",
         "",
-        "borrow",
+        "borrowing",
         3,
     ),
     Mutant(
@@ -166,6 +166,6 @@ CANCEL = (
         "                out.append(AbandonBody(running.task.task, running.task.attempt))\n",
         "                pass\n",
         "actors",
-        70,
+        163,
     ),
 )

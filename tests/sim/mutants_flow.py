@@ -16,7 +16,7 @@ FLOW = (
         "            record.limit = consumed + window\n",
         "            record.limit = consumed + window + 1\n",
         "cluster",
-        1,
+        4,
     ),
     Mutant(
         "what was handed over ahead does not open a window",
@@ -25,7 +25,7 @@ FLOW = (
         "            record.consumed = first + bool(unread)\n",
         "            record.consumed = first + min(count_max, len(unread))\n",
         "cluster",
-        13,
+        25,
     ),
     Mutant(
         "a producer hears of what was taken before its window is used up",
@@ -61,7 +61,7 @@ FLOW = (
         "        self.holds.free_of(owner, out)\n",
         "",
         "cluster",
-        163,
+        43,
     ),
     # -- gathering ---------------------------------------------------------------------------------
     Mutant(
@@ -80,7 +80,7 @@ FLOW = (
         "            self._streams.close(task)  # what",
         "            pass  # what",
         "cluster",
-        17,
+        53,
     ),
     Mutant(
         "what is gathered is kept by what refers to it",

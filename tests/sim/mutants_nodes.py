@@ -71,6 +71,6 @@ NODES = (
         "        self.spillback.refuse_hopeless(now_ns, out)\n",
         "        pass\n",
         "nodes",
-        11,
+        13,
     ),
 )

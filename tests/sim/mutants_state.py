@@ -15,7 +15,7 @@ STATE = (
         "                self._silent(question, peer, DIED)\n",
         "                continue\n",
         "state",
-        0,
+        1,
     ),
     Mutant(
         "a node waits no longer for an answer than it was told to",
@@ -33,7 +33,7 @@ STATE = (
         "        self._owed.pop(peer, None)\n",
         "",
         "state",
-        0,
+        1,
     ),
     Mutant(
         "an answer is whole with its last part",
@@ -51,6 +51,6 @@ STATE = (
         "            if question.asker == peer:\n",
         "            if False:\n",
         "state",
-        20,
+        17,
     ),
 )

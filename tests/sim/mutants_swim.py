@@ -35,7 +35,7 @@ SWIM = (
         "            elif doubt.incarnation >= self.me.incarnation:\n",
         "            elif False:\n",
         "swim",
-        5,
+        2,
     ),
     Mutant(
         "a suspicion does not outlive its refutation",
@@ -44,7 +44,7 @@ SWIM = (
         "suspicion.incarnation < said.incarnation:\n",
         "False:\n",
         "swim",
-        5,
+        2,
     ),
     Mutant(
         "a refused dial is a death only if another confirms it",

@@ -66,7 +66,7 @@ class NodesRun(Run):
         self.activities = random.choice((14, 20, 26)) // settings.drivers
         self.window_bytes = 64 << 20
         self.large = 0
-        self.windows = None
+        self.windows = self.gathers = None
         self.cluster = Nodes(seed, settings, trace)
         self.cluster.gossip_ns_max = random.choice((1, 20, 150)) * MS
         self.cluster.detect_ns_max = random.choice((5, 100, 400)) * MS

@@ -21,7 +21,7 @@ from tests.sim.programs import (
 )
 from zgen.core.deadlines import earliest
 from zgen.core.effects import CloseConnection, Effect, Report, StartTask, StreamAdvanced
-from zgen.core.events import Arrived, Dropped, Event
+from zgen.core.events import Arrived, Dropped, Event, TakeItems, Yielded
 from zgen.core.process import ProcessMachine
 from zgen.core.session import Session
 from zgen.core.task_table import Doing
@@ -265,6 +265,7 @@ class NothingLeaks(Oracle):
             )
 
     def at_rest(self) -> None:
+        self.cluster.world.check_all()
         for life in list(self.cluster.world.lives.values()):
             machine = life.machine
             if isinstance(machine, ProcessMachine):
@@ -452,9 +453,11 @@ class Promises(Oracle):
         self.hangs.require(self.cluster.node_deaths > 0, f"{user.life.name} lost a living node")
 
     def after_step(self, life: Life, event: Event, effects: list[Effect]) -> None:
-        user = self.cluster.user_of(life)
-        self.windows.after_step(life, event, effects)
-        if isinstance(event, Arrived):
+        kind = type(event)
+        if kind is TakeItems or kind is Yielded:
+            self.windows.after_step(life, event, effects)
+        elif kind is Arrived:
+            assert isinstance(event, Arrived)
             sender = self.cluster.world.network.dialler_of(event.connection)
             self.dead.arrived(life, sender, effects)
             known = event.connection in session_of(life)._connections
@@ -463,11 +466,15 @@ class Promises(Oracle):
         for effect in effects:
             if type(effect) is CloseConnection:
                 self.last_words.closed(life, effect.peer)
-        if life is self.cluster.node and isinstance(life.machine, NodeMachine):
+        if life is self.cluster.node:
+            assert isinstance(life.machine, NodeMachine)
             self.regions.after_node_step(life.machine)
+            return
+        user = self.cluster.user_of(life)
         if user is None or life.dead:
             return
-        if isinstance(event, Dropped):
+        if kind is Dropped:
+            assert isinstance(event, Dropped)
             self.leaks.dropped(user, event)
         if user.waiting_streams or user.waiting_objects:
             self.hangs.check(user, life)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.sim.moments import note_drop
 from tests.sim.store_user import StoreUser
 from zgen.core.actor_effects import NameAnswered
 from zgen.core.actor_events import CallActor, CreateActor, FindActor, KillActorNow, NameActor
@@ -426,6 +427,7 @@ class Consumer:
                     story.is_dropped = True
         for stream in streams:
             del self.handles[stream]
+        note_drop(self, names, streams)
         self.post(Dropped(tuple(names), streams))
 
     def drop_all(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from time import process_time
+from typing import Protocol
 
 from tests.sim.cluster import Cluster, Settings
+from tests.sim.fickle import Fickle
 from tests.sim.memory import Disk
 from tests.sim.programs import Consumer
 from tests.sim.windows import Windows
@@ -36,6 +39,18 @@ STROKES = {
 
 #: The same for those who write into shared memory just now, have views of it, or are written for.
 STORE_STROKES = {"writer": 150 * MS, "reader": 200 * MS, "owner": 300 * MS}
+
+
+#: Activities of fickle users, in every fourth seed.
+FICKLE_COUNT = 12
+
+
+def checks_every(seed: int) -> int:
+    """Return after how many steps of a process its invariants are checked, beside those at rest.
+
+    What is broken stays broken for some steps: looking less often buys more seeds.
+    """
+    return 1 if seed % 12 == 0 else 16
 
 
 def draw_disk(random: Random) -> Disk:
@@ -73,6 +88,27 @@ class Outcome:
     seconds: float = 0.0
 
 
+class Scenario(Protocol):
+    """What one seed runs.
+
+    Attributes:
+        cluster: Where it happens.
+        counts: Numbers of its own for the summary.
+    """
+
+    @property
+    def cluster(self) -> Cluster: ...
+
+    @property
+    def counts(self) -> Mapping[str, int]: ...
+
+    def run(self) -> None:
+        """Suffer, heal, end, rest; raise ``SimulationFailure`` if a promise was broken."""
+
+    def look_back(self, marks: Mapping[str, int]) -> None:
+        """Judge by the marks that were reached."""
+
+
 class Run:
     """A cluster under the hardship of one seed.
 
@@ -106,8 +142,7 @@ class Run:
         self.gathers = Random(f"gathers of {seed}") if seed % 12 == 5 else None
         self.cluster = Cluster(seed, settings, trace)
         self.cluster.cancels = Random(f"cancels {seed}").choice((0.0, 0.0, 0.05, 0.3))
-        # What is broken stays broken for some steps: looking less often buys more seeds.
-        self.cluster.world.checks_every = 1 if seed % 3 == 0 else 4
+        self.cluster.world.checks_every = checks_every(seed)
         self.cluster.begin_program = self._begin_program
         self.faults = Faults(
             self.cluster.world,
@@ -196,6 +231,17 @@ class Run:
             program = self.program_class(self.cluster, user, self.activities, self.large, windows)
             program.gathers = self.gathers
             self.programs.append(program)
+            if self.seed % 4 == 2:
+                dice = Random(f"fickle {self.seed} {len(self.programs)}")
+                count = FICKLE_COUNT // self.cluster.settings.drivers
+                program.fickle = Fickle(program, dice, count)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return {}
+
+    def look_back(self, marks: Mapping[str, int]) -> None:
+        """No mark is a failure here."""
 
     # -- strokes -----------------------------------------------------------------------------------
     def _worker(self) -> bool:
@@ -279,20 +325,23 @@ class Run:
             world.at(20 * MS, self._revive)
 
 
-def run_seed(seed: int, trace: Trace | None = None, kind: type[Run] = Run) -> Outcome:
-    """Run one seed and return what happened; only the test's own mistakes are raised."""
+def run_seed(
+    seed: int, trace: Trace | None = None, make: Callable[[int, Trace | None], Scenario] = Run
+) -> Outcome:
+    """Run one seed of a scenario and return what happened."""
     outcome = Outcome(seed)
     began = process_time()
     with Marks() as marks:
-        run = kind(seed, trace)
+        run = make(seed, trace)
         world = run.cluster.world
         try:
             run.run()
+            run.look_back(marks.counts)
         except SimulationFailure as failure:
             outcome.failure = failure
             outcome.lines = world.trace.lines()
-        except AssertionError as error:
-            outcome.failure = SimulationFailure(Kind.CORRECTNESS, f"the test's own: {error}")
+        except (AssertionError, LookupError) as error:
+            outcome.failure = SimulationFailure(Kind.CORRECTNESS, f"the test's own: {error!r}")
             outcome.lines = world.trace.lines()
     counts = world.network.counts
     outcome.digest = world.trace.digest()
@@ -321,6 +370,7 @@ def run_seed(seed: int, trace: Trace | None = None, kind: type[Run] = Run) -> Ou
         "cancelled": run.cluster.promises.cancels.ended,
         "far grants": getattr(getattr(run, "agree", None), "far_grants", 0),
         "refused from the dead": run.cluster.promises.dead.refused,
+        **run.counts,
     }
     outcome.seconds = process_time() - began
     return outcome

@@ -7,6 +7,7 @@ from functools import partial
 from random import Random
 
 from tests.sim.cluster import Cluster
+from tests.sim.fickle import Fickle
 from tests.sim.programs import Consumer, Plan
 from tests.sim.store_workloads import LargeValues
 from tests.sim.windows import Windows
@@ -89,6 +90,7 @@ class Program:
         #: References of finished activities that the user keeps for later arguments.
         self.kept: list[ObjectId] = []
         self.large = LargeValues(self, large)
+        self.fickle: Fickle | None = None
         user.later(0, self._begin_more)
 
     def undone(self) -> list[str]:
@@ -97,12 +99,18 @@ class Program:
             return []
         who = self.user.life.name
         return [f"{who}: {what}" for what in self.active.values()] + (
-            [f"{who}: {self.left} activities to begin"] if self.left or self.large.left else []
+            [f"{who}: {self.left} activities to begin"] if self._to_begin() else []
         )
+
+    def _to_begin(self) -> bool:
+        fickle = self.fickle is not None and self.fickle.left
+        return bool(self.left or self.large.left or fickle)
 
     def stop(self) -> None:
         """Begin nothing more."""
         self.left = self.large.left = 0
+        if self.fickle is not None:
+            self.fickle.left = 0
 
     def _begin_more(self) -> None:
         if self.left and len(self.active) < ACTIVE_COUNT_MAX:

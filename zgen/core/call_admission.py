@@ -13,10 +13,10 @@ from collections.abc import Iterable
 
 from zgen.core.admission import Waiting
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import ActorId, LeaseId, PeerId, StreamId, TaskId, short
+from zgen.ids import LeaseId, PeerId, StreamId, TaskId, short
 from zgen.limits import CROWD_COUNT, LINE_BUSY_NS, LINE_TICK_NS
 from zgen.slotted import slotted
-from zgen.wire.actor import ActorSettings, HostActor
+from zgen.wire.actor import HostActor
 from zgen.wire.task import PushTasks
 
 
@@ -45,18 +45,19 @@ class CallAdmission:
         life: Which life of it.
         creator: Who supervises it.
         lease: Lease that it lives under.
+        holds: Whether it holds resources of its node.
         is_async: Whether its calls run in an event loop, which can interrupt them.
         running: Calls that run. Added by ``start``; removed by ``end``.
         is_ending: Whether the process ends when nothing is left.
         is_leaving: Whether the actor asked for its end.
     """
 
-    def __init__(
-        self, actor: ActorId, life: int, creator: PeerId, lease: LeaseId, settings: ActorSettings
-    ) -> None:
+    def __init__(self, host: HostActor, creator: PeerId, lease: LeaseId) -> None:
         """Start with nothing to run."""
-        self.actor = actor
-        self.life = life
+        settings = host.settings
+        self.actor = host.actor
+        self.life = host.life
+        self.holds = host.holds
         self.creator = creator
         self.lease = lease
         self.is_async = settings.is_async
@@ -165,9 +166,9 @@ class CallAdmission:
             running.blocked = blocked
 
     def blocked_news(self) -> bool | None:
-        """Return whether all that runs waits for others, if that has changed; else None."""
+        """Return whether all that runs waits for others, if that is news to the node; else None."""
         is_blocked = 0 < len(self.running) == self.blocked_count
-        if is_blocked == self.is_blocked:
+        if is_blocked == self.is_blocked or not self.holds:
             return None
         self.is_blocked = is_blocked
         return is_blocked

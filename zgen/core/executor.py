@@ -358,7 +358,7 @@ class Executor:
         assert self.hosting is not None, "a creation task without its actor"
         creator, host = self.hosting
         self.hosting = None
-        self.calls = CallAdmission(host.actor, host.life, creator, created.lease, host.settings)
+        self.calls = CallAdmission(host, creator, created.lease)
 
     def _start_calls(self, calls: CallAdmission, now_ns: int, out: list[Effect]) -> None:
         for call in calls.start(now_ns):

@@ -173,7 +173,8 @@ class Supervision:
             entry = self._tasks.entries[task]
             worker = message.worker.peer
             record.life = entry.attempt
-            out.append(Send(worker, HostActor(actor, record.life, record.settings)))
+            holds = bool(entry.spec.shape)
+            out.append(Send(worker, HostActor(actor, record.life, record.settings, holds)))
             assignment = Assignment(message.lease, worker, 0, [task], 0)
             self._placement.push(assignment, now_ns, out)
         return True

@@ -5,6 +5,7 @@ hides a method of the same name.
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Any, Final
@@ -132,3 +133,22 @@ def bound_methods(instance: Any, cls: type) -> Iterator[tuple[str, Callable[...,
     for name, _ in members(cls):
         found = inspect.getattr_static(cls, name)
         yield name, found.__get__(instance, cls) if hasattr(found, "__get__") else found
+
+
+def positional_counts(signature: inspect.Signature) -> tuple[int, int]:
+    """Return how many positional arguments fit without any other, at least and at most.
+
+    What lies outside may still fit, or says better why it does not, by ``Signature.bind``.
+    """
+    least = most = 0
+    for parameter in signature.parameters.values():
+        is_required = parameter.default is inspect.Parameter.empty
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            most = sys.maxsize
+        elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            if is_required:
+                return 0, -1
+        elif parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+            least += is_required
+            most += 1
+    return least, most

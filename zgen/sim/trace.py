@@ -1,14 +1,15 @@
 """One line per event and effect; digest of a whole run; lines that people can read.
 
-Theory of operation. Every event and effect goes into the digest by its ``repr``, so that two runs
-with equal digests did the same things at the same times. Only the last ones are kept as objects,
-and they are made readable when somebody asks.
+Theory of operation. Every event and effect goes into the digest by the ``repr`` of its fields, so
+that two runs with equal digests did the same things at the same times. Only the last ones are kept
+as objects, and they are made readable when somebody asks.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, Final
 
 from zgen.core.effects import Transmit
@@ -49,8 +50,11 @@ class Trace:
             said = f"{what.connection}{what.frames[0] if what.frames else None}"
         elif kind is Transmit:
             said = f"{what.peer}{what.epoch}{what.frames}"
+        elif kind is str:
+            said = what
         else:
-            said = repr(what)
+            fields_of = _FIELDS_OF.get(kind) or _learn(kind)
+            said = f"{kind.__name__}{fields_of(what)}"
         self._unhashed.append(f"{now_ns}{who}{sign}{said}")
         if len(self._unhashed) >= _BATCH:
             self._fold()
@@ -110,6 +114,22 @@ class Trace:
     def _fold(self) -> None:
         self._hash.update("\n".join(self._unhashed).encode())
         self._unhashed.clear()
+
+
+#: Class of an event or effect -> what takes its fields. Added by ``_learn``; never removed.
+_FIELDS_OF: dict[type, Callable[[Any], Any]] = {}
+
+
+def _learn(kind: type) -> Callable[[Any], Any]:
+    """Return what takes the fields of such a thing; it is remembered."""
+    names = [field.name for field in fields(kind)] if is_dataclass(kind) else None
+    plain = repr if names is None else _no_fields
+    _FIELDS_OF[kind] = attrgetter(*names) if names else plain
+    return _FIELDS_OF[kind]
+
+
+def _no_fields(what: object) -> str:
+    return ""
 
 
 def difference(old: Iterable[str], new: Iterable[str]) -> str:

@@ -5,9 +5,9 @@ process; what an effect beyond connections and exits does is its process's own p
 
 Theory of operation. All that will happen lies in one heap of (time, tie-breaker, action). A
 process's events are stepped when they come, or wait in its inbox while it is paused. Its clock is
-the world's plus an offset of its own, so that no two agree. After every step the machine's
-invariants are checked, its effects are performed in order, a look at the empty inbox is told if it
-is wanted, and its next deadline is armed. One seed makes one history.
+the world's plus an offset of its own, so that no two agree. After every step,
+or every few, the machine's invariants are checked, its effects are performed in order, a look at
+the empty inbox is told if it is wanted, and its next deadline is armed. One seed makes one history.
 """
 
 import heapq
@@ -86,7 +86,8 @@ class World:
         oracles: Who looks at every step.
         mourners: Who is told of every death, with its reason.
         timer_late_ns_max: How late a timer may fire.
-        checks_every: After how many steps of a life its invariants are checked.
+        checks_every: After how many steps of a life its invariants are checked; they are at its end
+            too.
         acts_left: What may still happen before the run is called a livelock.
     """
 
@@ -152,9 +153,10 @@ class World:
             self.end(life, reason)
 
     def end(self, life: Life, reason: str) -> None:
-        """End a life and tell the mourners."""
+        """End a life, whose invariants hold to the last, and tell the mourners."""
         if life.dead:
             return
+        self._check(life, reason)
         life.dead = True
         life.inbox.clear()
         del self.lives[life.name]
@@ -162,6 +164,15 @@ class World:
         self.network.on_death(life)
         for mourner in self.mourners:
             mourner(life, reason)
+
+    def check_all(self) -> None:
+        """Check the invariants of everybody who lives.
+
+        Raises:
+            SimulationFailure: One does not hold.
+        """
+        for life in self.lives.values():
+            self._check(life, "at rest")
 
     def pause(self, life: Life, for_ns: int) -> None:
         """Let a process take nothing in and fire no timer for a while."""
@@ -228,6 +239,19 @@ class World:
             self._step(life, _TIMER)
         self._settle(life)
 
+    def _check(self, life: Life, when: object) -> None:
+        try:
+            life.machine.check()
+        except Exception as error:
+            raise self._failure(life, error, when) from error
+
+    @staticmethod
+    def _failure(life: Life, error: Exception, by: object) -> SimulationFailure:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{where.filename.rpartition('/')[2]}:{where.lineno} {where.line}"
+        story = f"{life.name}: {type(error).__name__}: {error}\n  at {place}\n  by {by}"
+        return SimulationFailure(Kind.CRASH, story)
+
     def _step(self, life: Life, event: Event) -> bool:
         """Step a machine and do what it asks for; return whether its life goes on."""
         note, now_ns = self.trace.note, self.now_ns
@@ -240,10 +264,7 @@ class World:
             if not is_quiet and life.steps % self.checks_every == 0:
                 machine.check()
         except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{where.filename.rpartition('/')[2]}:{where.lineno} {where.line}"
-            story = f"{life.name}: {type(error).__name__}: {error}\n  at {place}\n  by {event}"
-            raise SimulationFailure(Kind.CRASH, story) from error
+            raise self._failure(life, error, event) from error
         for effect in effects:
             note(now_ns, life.name, ">", effect)
             if type(effect) is Transmit:

@@ -40,11 +40,13 @@ class HostActor:
         actor: The actor.
         life: Which life of it, from 0.
         settings: How it runs its calls.
+        holds: Whether it holds resources of its node, to be given away while all its calls wait.
     """
 
     actor: ActorId
     life: int
     settings: ActorSettings
+    holds: bool = True
 
 
 @message(0x61)

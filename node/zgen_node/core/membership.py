@@ -21,7 +21,7 @@ from zgen.core.events import Leave, TimerDue
 from zgen.core.marks import reached
 from zgen.ids import PeerId, short
 from zgen.limits import (
-    ENDPOINT_CHARS_MAX,
+    ENDPOINT_BYTES_MAX,
     LEAVE_FANOUT_COUNT,
     LEAVE_REPEATS_COUNT,
     MEMBER_PAYLOAD_BYTES_MAX,
@@ -274,6 +274,6 @@ def _words_in(message: Any) -> tuple[MemberAlive, ...]:
 def _is_sound(words: tuple[MemberAlive, ...]) -> bool:
     """Return whether what members say of themselves is within bounds."""
     return all(
-        len(said.payload) <= MEMBER_PAYLOAD_BYTES_MAX and len(said.endpoint) <= ENDPOINT_CHARS_MAX
+        len(said.payload) <= MEMBER_PAYLOAD_BYTES_MAX and len(said.endpoint) <= ENDPOINT_BYTES_MAX
         for said in words
     )

@@ -11,7 +11,7 @@ reported as a broken link, by both ends, since the asked one learns who asked an
 
 from zgen.core.marks import reached
 from zgen.ids import PeerId
-from zgen.limits import INDIRECT_PROBES_COUNT, PROBE_TRIES_COUNT
+from zgen.limits import INDIRECT_PROBES_COUNT, PROBE_TRIES_COUNT, PROBES_SKIPPED_COUNT_MAX
 from zgen.wire.membership import (
     NOBODY,
     REFUSED,
@@ -32,9 +32,6 @@ from zgen_node.core.membership_words import (
     SendProbe,
 )
 
-#: Members whose turn it is and who are asked already are passed over, so many a period.
-_SKIPPED_COUNT_MAX = 8
-
 
 class Prober:
     """Who is pinged and what follows from it."""
@@ -51,7 +48,7 @@ class Prober:
         view = standing.view
         successor = view.successor()
         in_turn = view.next_in_turn()
-        for _ in range(_SKIPPED_COUNT_MAX):
+        for _ in range(PROBES_SKIPPED_COUNT_MAX):
             if in_turn is None or (in_turn != successor and not self._is_asked(in_turn)):
                 break
             in_turn = view.next_in_turn()

@@ -156,5 +156,11 @@ class ActorBench(OwnerBench):
         return ACTOR in self.owner.actors.supervision.table.actors
 
 
-def hosted(life: int = 0, settings: ActorSettings | None = None, worker: PeerId = WORKER) -> Send:
-    return Send(worker, HostActor(ACTOR, life, settings or ActorSettings()))
+def hosted(
+    life: int = 0,
+    settings: ActorSettings | None = None,
+    worker: PeerId = WORKER,
+    *,
+    holds: bool = True,
+) -> Send:
+    return Send(worker, HostActor(ACTOR, life, settings or ActorSettings(), holds))

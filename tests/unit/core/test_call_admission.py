@@ -10,14 +10,14 @@ from zgen.core.admission import Waiting
 from zgen.core.call_admission import CallAdmission
 from zgen.ids import ActorId, PeerId
 from zgen.limits import CROWD_COUNT, LINE_BUSY_NS, LINE_TICK_NS
-from zgen.wire.actor import ActorSettings
+from zgen.wire.actor import ActorSettings, HostActor
 from zgen.wire.task import PushedCall
 
 ACTOR = ActorId(task("actor"))
 
 
 def calls_of(settings: ActorSettings | None = None) -> CallAdmission:
-    return CallAdmission(ACTOR, 0, CREATOR, lease("l"), settings or ActorSettings())
+    return CallAdmission(HostActor(ACTOR, 0, settings or ActorSettings()), CREATOR, lease("l"))
 
 
 def call(

@@ -38,16 +38,18 @@ ASYNC = ActorSettings(max_concurrency=4, is_async=True)
 class Host(Worker):
     """A worker that is to be, or is, an actor's; its creator is ``ME``."""
 
-    def host(self, settings: ActorSettings | None = None, life: int = 0) -> Host:
-        self.hear(HostActor(ACTOR, life, settings or ActorSettings()))
+    def host(
+        self, settings: ActorSettings | None = None, life: int = 0, *, holds: bool = True
+    ) -> Host:
+        self.hear(HostActor(ACTOR, life, settings or ActorSettings(), holds))
         return self
 
     def begin(self) -> list[Effect]:
         call = PushedCall(ACTOR, "__init__")
         return self.hear(PushTasks(LIFE, 0, (pushed("actor"),), 0, (call,)))
 
-    def alive(self, settings: ActorSettings | None = None) -> Host:
-        self.host(settings).begin()
+    def alive(self, settings: ActorSettings | None = None, *, holds: bool = True) -> Host:
+        self.host(settings, holds=holds).begin()
         self.ended("actor", NONE)
         self.now_ns += LINE_BUSY_NS
         return self
@@ -148,6 +150,12 @@ def test_the_node_hears_when_all_that_runs_waits_and_when_it_goes_on() -> None:
     assert host.waits("b", False) == [Send(NODE, WorkerBlocked(LIFE, False))]
     host.executor.node = None
     assert host.waits("b") == []
+
+
+def test_an_actor_without_resources_has_none_to_give_away() -> None:
+    host = Host().alive(ActorSettings(max_concurrency=2), holds=False)
+    host.call("a", "b")
+    assert (host.waits("a"), host.waits("b"), host.waits("b", False)) == ([], [], [])
 
 
 def test_the_end_of_the_last_call_that_did_not_wait_is_told_and_what_follows_it() -> None:

@@ -96,6 +96,7 @@ def test_an_actor_that_wants_no_resources_takes_nothing_from_others() -> None:
     bench.grant()
     bench.done(outcome("f", b"value"))
     assert len(bench.create(shape=())) == 1
+    assert bench.grant_actor()[0] == hosted(holds=False), "nor has it any to give away"
 
 
 def test_an_actor_is_created_twice_by_nobody() -> None:

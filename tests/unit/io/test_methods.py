@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -142,3 +144,20 @@ def test_methods_of_one_class_have_names_of_their_own() -> None:
     named = [methods.method_id(cls, name) for cls in (one, other) for name in ("a", "b")]
     assert len(dict.fromkeys(named)) == 4
     assert all(len(name) == 16 for name in named)
+
+
+@pytest.mark.parametrize(
+    ("function", "counts"),
+    [
+        (lambda: None, (0, 0)),
+        (lambda a, b=1: None, (1, 2)),
+        (lambda a, /, b, *, c=1: None, (2, 2)),
+        (lambda a, *rest: None, (1, sys.maxsize)),
+        (lambda **named: None, (0, 0)),
+        (lambda a, *, c: None, (0, -1)),
+    ],
+)
+def test_so_many_positional_arguments_fit_without_a_closer_look(
+    function: Any, counts: tuple[int, int]
+) -> None:
+    assert methods.positional_counts(inspect.signature(function)) == counts

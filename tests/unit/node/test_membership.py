@@ -7,7 +7,7 @@ from tests.unit.node.members import Few, word
 from zgen.core.effects import Report
 from zgen.core.events import Leave, TimerDue
 from zgen.ids import PeerId
-from zgen.limits import ENDPOINT_CHARS_MAX, HEARD_COUNT_MAX, MS, SECOND
+from zgen.limits import ENDPOINT_BYTES_MAX, HEARD_COUNT_MAX, MS, SECOND
 from zgen.wire.membership import (
     ACTIVE,
     DEAD,
@@ -167,7 +167,7 @@ def test_older_words_of_a_member_change_nothing_and_newest_parts_are_kept() -> N
 
 def test_unsound_and_foreign_messages_are_counted_and_dropped() -> None:
     few = settled("ab")
-    big = MemberAlive(C, 0, "e" * (ENDPOINT_CHARS_MAX + 1), ACTIVE, 0, b"")
+    big = MemberAlive(C, 0, "e" * (ENDPOINT_BYTES_MAX + 1), ACTIVE, 0, b"")
     for _ in range(3):
         few.hear("a", Gossip(B, A, (big,), ()))
     few.hear("a", JoinRequest(big, "c", "3.11", "0.1"))

@@ -1,0 +1,30 @@
+"""The scenarios that ``scripts/sim.py`` runs, by name, and the marks that each must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tests.sim.actor_run import run_actors
+from tests.sim.borrowing import run_borrowing
+from tests.sim.marks import ACTORS, BORROWING, CLUSTER
+from tests.sim.nodes_run import run_nodes
+from tests.sim.run import Outcome, run_seed
+from tests.sim.state_run import run_state
+from zgen.sim.trace import Trace
+
+SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
+    "cluster": run_seed,
+    "actors": run_actors,
+    "borrowing": run_borrowing,
+    "nodes": run_nodes,
+    "state": run_state,
+}
+#: Scenario -> from how many seeds on it must have reached which marks between them.
+REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
+    "cluster": (100, CLUSTER),
+    "actors": (25, ACTORS),
+    "borrowing": (25, BORROWING),
+    "nodes": (25, ()),
+    "state": (10, ()),
+}
