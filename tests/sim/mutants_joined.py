@@ -32,6 +32,6 @@ JOINED = (
         "        out.extend([Transmit(name, epoch, frames) for frames in line.waiting])\n",
         "",
         "joined",
-        82,
+        97,
     ),
 )
