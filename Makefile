@@ -111,10 +111,10 @@ conformance: $(DEV) ## programs that must run on zgen as they run on Ray, which 
 	$(PYTEST) tests/conformance
 
 integration-1: $(DEV)
-	$(PYTEST) $(HALF)
+	$(PYTEST) $(HALF) -m 'not slow'
 
 integration-2: $(DEV)
-	$(PYTEST) $(OTHER_HALF) tests/conformance -m 'not ray'
+	$(PYTEST) $(OTHER_HALF) tests/conformance -m 'not ray and not slow'
 
 chaos-quick: $(DEV)
 	$(PYTEST) tests/chaos -m 'not slow'

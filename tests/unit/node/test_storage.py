@@ -24,6 +24,7 @@ from zgen.core.store_effects import (
     PunchRegion,
     SpillRegion,
 )
+from zgen.core.store_events import SlabPopulated
 from zgen.ids import PeerId, region_number
 from zgen.limits import DISK_AGAIN_NS, EVICT_AGAIN_NS, STORE_BYTES_MIN, STORE_FULL_NS
 from zgen.wire.lease import EndJob, NodeReport, ProcessDown, QueryNode
@@ -55,6 +56,13 @@ def test_a_writer_gets_a_region_of_a_slab_that_exists() -> None:
     assert leased.request == bench.request
     assert (region.region, region.place.room, region.place.is_warm) == (1, MB, False)
     assert bench.used_bytes == MB
+
+
+def test_a_large_room_that_was_made_ahead_is_warm_once_it_has_its_pages() -> None:
+    bench = StoreBench(store_bytes=64 * MB)
+    assert not bench.lease(size_bytes=9 * MB).place.is_warm
+    bench.step(SlabPopulated(2))
+    assert bench.lease(size_bytes=9 * MB).place.is_warm
 
 
 def test_what_would_have_to_go_to_another_node_is_refused() -> None:
