@@ -88,6 +88,10 @@ def runner(scenario: str) -> Callable[[int], str]:
         from tests.sim.swim_run import run_swim
 
         return run_swim
+    if scenario == "joined":
+        from tests.sim.joined import run_joined
+
+        return run_joined
     from tests.sim.late_reports import run_late
 
     return run_late

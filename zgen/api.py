@@ -89,8 +89,7 @@ def init(
         namespace: Where names of actors count; by default this program has one of its own.
         ignore_reinit_error: Return the running context instead of raising if zgen runs already.
         log_to_driver: Whether what workers print is shown here.
-        others: Options of Ray that have no meaning here (``include_dashboard``, ``logging_level``,
-            ``configure_logging``); anything else is an error.
+        others: Options of Ray without a meaning here, as ``include_dashboard``; else an error.
 
     Raises:
         RuntimeError: zgen runs in this process already.

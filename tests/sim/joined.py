@@ -11,6 +11,8 @@ from zgen.core.node_effects import CheckDial, ClusterJoined, NodeFenced, NotJoin
 from zgen.core.node_events import DialRefused, JoinCluster
 from zgen.ids import PeerId
 from zgen.limits import MS, SECOND, STORE_BYTES_MIN
+from zgen.sim.network import Rates
+from zgen.sim.oracle import SimulationFailure
 from zgen.sim.world import Life, World, sim_address
 from zgen_node.core.member_node import MemberNode
 from zgen_node.core.membership import Membership
@@ -21,6 +23,8 @@ from zgen_node.core.node import NodeMachine
 #: be known to all.
 SILENCE_NS = 3 * SECOND
 SETTLE_NS = 8 * SECOND
+#: Within this long a killed node is dead to all, where nothing is lost: its port refuses.
+KILLED_NS = 800 * MS
 
 
 class JoinedNodes:
@@ -75,6 +79,9 @@ class JoinedNodes:
         self.mortal[life.address.peer] = None
         self.world.pause(life, for_ns)
 
+    def sleep(self, life: Life) -> None:
+        self.pause(life, SILENCE_NS)
+
     def run(self, for_ns: int) -> None:
         self.world.run(self.world.now_ns + for_ns)
 
@@ -96,6 +103,12 @@ class JoinedNodes:
         for life in self.nodes.values():
             others = [each for each in ids if each != life.address.peer]
             assert self.known(life) == others, f"{life.name} does not agree"
+
+    def nobody_knows(self, dead: Life) -> None:
+        """Require that a dead node is dead to all that are awake."""
+        for life in self.nodes.values():
+            known = not life.paused and dead.address.peer in self.known(life)
+            assert not known, f"{life.name} believes that {dead.name} lives"
 
     def nobody_died_falsely(self) -> None:
         """Require that each who is dead to somebody gave a reason for it."""
@@ -136,3 +149,46 @@ class JoinedNodes:
                 self.said.append(text)
             case _:
                 raise AssertionError(f"{life.name} cannot do {effect}")
+
+
+def run_joined(seed: int) -> str:
+    """Run one seed; return what went wrong, or nothing."""
+    try:
+        _suffer(JoinedNodes(seed), Random(seed))
+    except (SimulationFailure, AssertionError) as failure:
+        return f"{type(failure).__name__}: {failure}"
+    return ""
+
+
+def _suffer(nodes: JoinedNodes, dice: Random) -> None:
+    """Have nodes come, go and suffer; then they rest, agree, and leave."""
+    network = nodes.world.network
+    loss = dice.choice((0.0, 0.01))
+    network.rates = Rates(loss, loss, 0.0, loss / 5, delay_ns_max=dice.choice((1, 5)) * MS)
+    for _ in range(dice.choice((2, 3, 5))):
+        nodes.begin()
+    for _ in range(20):
+        nodes.run(dice.randrange(500) * MS)
+        stroke = dice.choice(("cut", "cut", "pause", "crash", "join", "leave", "sleep"))
+        living = [life for life in nodes.nodes.values() if not life.paused]
+        life = dice.choice(living)
+        if stroke == "cut":
+            network.cut()
+        elif stroke == "pause":
+            nodes.world.pause(life, 40 * MS)
+        elif stroke == "join" and len(living) < 6:
+            nodes.begin()
+        elif len(living) > 2 and stroke in ("crash", "leave", "sleep"):
+            {"crash": nodes.crash, "leave": nodes.leave, "sleep": nodes.sleep}[stroke](life)
+            if stroke == "crash" and not loss:
+                nodes.run(KILLED_NS)
+                nodes.nobody_knows(life)
+        nodes.nobody_died_falsely()
+    network.heal()
+    nodes.run(SILENCE_NS + SETTLE_NS)
+    nodes.nobody_died_falsely()
+    nodes.agree()
+    for life in list(nodes.nodes.values()):
+        nodes.leave(life)
+    nodes.run(1 * SECOND)
+    assert not nodes.world.lives, "who left lives on"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 
-from tests.sim.joined import SETTLE_NS, SILENCE_NS, JoinedNodes
+from tests.sim.joined import SETTLE_NS, SILENCE_NS, JoinedNodes, run_joined
 from zgen.limits import MS, SECOND
-from zgen.sim.network import Rates
 
 
 def test_nodes_join_by_any_member_and_know_what_each_has() -> None:
@@ -69,35 +66,4 @@ def test_a_node_that_slept_ends_and_comes_back_as_another() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_under_loss_and_cuts_nobody_dies_falsely_and_all_agree_in_the_end(seed: int) -> None:
-    nodes, dice = JoinedNodes(seed), Random(seed)
-    nodes.world.network.rates = Rates(
-        loss=0.01, repeat=0.01, garble=0.002, delay_ns_max=dice.choice((1, 5)) * MS
-    )
-    lives = [nodes.begin() for _ in range(dice.choice((2, 3, 5)))]
-    for _ in range(20):
-        nodes.run(dice.randrange(500) * MS)
-        stroke = dice.choice(("cut", "cut", "pause", "crash", "join", "leave", "sleep"))
-        living = list(nodes.nodes.values())
-        life = dice.choice(living)
-        if stroke == "cut":
-            nodes.world.network.cut()
-        elif stroke == "pause" and not life.paused:
-            nodes.world.pause(life, 40 * MS)
-        elif stroke == "join" and len(living) < 6:
-            lives.append(nodes.begin())
-        elif len(living) > 2 and not life.paused:
-            if stroke == "crash":
-                nodes.crash(life)
-            elif stroke == "leave":
-                nodes.leave(life)
-            elif stroke == "sleep":
-                nodes.pause(life, SILENCE_NS)
-        nodes.nobody_died_falsely()
-    nodes.world.network.heal()
-    nodes.run(SILENCE_NS + SETTLE_NS)
-    nodes.nobody_died_falsely()
-    nodes.agree()
-    for life in list(nodes.nodes.values()):
-        nodes.leave(life)
-    nodes.run(1 * SECOND)
-    assert not nodes.world.lives
+    assert not run_joined(seed)
