@@ -2,7 +2,8 @@
 
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
 ``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrowing``
-tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/nodes_run.py.
+tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/nodes_run.py,
+``copies`` tests/sim/copies_run.py.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from tests.sim.mutant import Mutant
 from tests.sim.mutants_actors import ACTORS
 from tests.sim.mutants_borrowing import BORROW
 from tests.sim.mutants_cancel import CANCEL
+from tests.sim.mutants_copies import COPIES
 from tests.sim.mutants_flow import FLOW
 from tests.sim.mutants_nodes import NODES
 from tests.sim.mutants_state import STATE
@@ -455,4 +457,5 @@ MUTANTS = (
     *STATE,
     *SWIM,
     *NODES,
+    *COPIES,
 )

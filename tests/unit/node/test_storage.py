@@ -24,7 +24,7 @@ from zgen.core.store_effects import (
     PunchRegion,
     SpillRegion,
 )
-from zgen.ids import PeerId, region_number
+from zgen.ids import PeerId
 from zgen.limits import DISK_AGAIN_NS, EVICT_AGAIN_NS, STORE_BYTES_MIN, STORE_FULL_NS
 from zgen.wire.lease import EndJob, NodeReport, ProcessDown, QueryNode
 from zgen.wire.store import (
@@ -33,14 +33,12 @@ from zgen.wire.store import (
     REFUSED_TOO_LARGE,
     AskEvict,
     Evict,
-    HoldRegions,
     RegionsHeld,
     RegionsLeased,
     RegionsOrphaned,
     RegionsRefused,
     UnholdRegions,
 )
-from zgen_node.core.storage import FAR
 
 STRANGER = peer("stranger")
 
@@ -55,16 +53,6 @@ def test_a_writer_gets_a_region_of_a_slab_that_exists() -> None:
     assert leased.request == bench.request
     assert (region.region, region.place.room, region.place.is_warm) == (1, MB, False)
     assert bench.used_bytes == MB
-
-
-def test_what_would_have_to_go_to_another_node_is_refused() -> None:
-    bench = StoreBench()
-    bench.machine.storage.is_far = lambda peer: peer == STRANGER
-    (refused,) = told(bench.want(owner=STRANGER), RegionsRefused, WRITER)
-    assert refused.text == FAR
-    done = bench.say(READER, HoldRegions(7, (region_number(9, 1),)))
-    (answer,) = told(done, RegionsHeld, READER)
-    assert (answer.regions, answer.reason) == ((), FAR)
 
 
 def test_more_is_leased_ahead_while_half_of_the_store_is_free() -> None:
