@@ -96,6 +96,7 @@ sim: $(DEV) ## the simulator: SEEDS=100 seeds, a quarter of them with actors, an
 	$(PY) scripts/sim.py --scenario borrowing --seeds $(QUARTER) $(if $(SEED),--seed $(SEED))
 	$(PY) scripts/sim.py --scenario nodes --seeds $(QUARTER) $(if $(SEED),--seed $(SEED))
 	$(PY) scripts/sim.py --scenario state --seeds $(shell expr \( $(SEEDS) + 9 \) / 10) $(if $(SEED),--seed $(SEED))
+	$(PY) scripts/sim.py --scenario copies --seeds $(QUARTER) $(if $(SEED),--seed $(SEED))
 
 mutants-recorded: $(DEV)
 	$(PY) scripts/mutants.py

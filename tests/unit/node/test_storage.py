@@ -25,7 +25,7 @@ from zgen.core.store_effects import (
     SpillRegion,
 )
 from zgen.core.store_events import SlabPopulated
-from zgen.ids import PeerId, region_number
+from zgen.ids import PeerId
 from zgen.limits import DISK_AGAIN_NS, EVICT_AGAIN_NS, STORE_BYTES_MIN, STORE_FULL_NS
 from zgen.wire.lease import EndJob, NodeReport, ProcessDown, QueryNode
 from zgen.wire.store import (
@@ -34,14 +34,12 @@ from zgen.wire.store import (
     REFUSED_TOO_LARGE,
     AskEvict,
     Evict,
-    HoldRegions,
     RegionsHeld,
     RegionsLeased,
     RegionsOrphaned,
     RegionsRefused,
     UnholdRegions,
 )
-from zgen_node.core.storage import FAR
 
 STRANGER = peer("stranger")
 
@@ -63,16 +61,6 @@ def test_a_large_room_that_was_made_ahead_is_warm_once_it_has_its_pages() -> Non
     assert not bench.lease(size_bytes=9 * MB).place.is_warm
     bench.step(SlabPopulated(2))
     assert bench.lease(size_bytes=9 * MB).place.is_warm
-
-
-def test_what_would_have_to_go_to_another_node_is_refused() -> None:
-    bench = StoreBench()
-    bench.machine.storage.is_far = lambda peer: peer == STRANGER
-    (refused,) = told(bench.want(owner=STRANGER), RegionsRefused, WRITER)
-    assert refused.text == FAR
-    done = bench.say(READER, HoldRegions(7, (region_number(9, 1),)))
-    (answer,) = told(done, RegionsHeld, READER)
-    assert (answer.regions, answer.reason) == ((), FAR)
 
 
 def test_more_is_leased_ahead_while_half_of_the_store_is_free() -> None:
