@@ -96,6 +96,7 @@ sim: $(DEV) ## the simulator: SEEDS=100 seeds, a quarter of them with actors, an
 	$(PY) scripts/sim.py --scenario borrowing --seeds $(QUARTER) $(if $(SEED),--seed $(SEED))
 	$(PY) scripts/sim.py --scenario nodes --seeds $(QUARTER) $(if $(SEED),--seed $(SEED))
 	$(PY) scripts/sim.py --scenario state --seeds $(shell expr \( $(SEEDS) + 9 \) / 10) $(if $(SEED),--seed $(SEED))
+	$(PY) scripts/sim.py --scenario copies --seeds $(QUARTER) $(if $(SEED),--seed $(SEED))
 
 mutants-recorded: $(DEV)
 	$(PY) scripts/mutants.py
@@ -111,10 +112,10 @@ conformance: $(DEV) ## programs that must run on zgen as they run on Ray, which 
 	$(PYTEST) tests/conformance
 
 integration-1: $(DEV)
-	$(PYTEST) $(HALF)
+	$(PYTEST) $(HALF) -m 'not slow'
 
 integration-2: $(DEV)
-	$(PYTEST) $(OTHER_HALF) tests/conformance -m 'not ray'
+	$(PYTEST) $(OTHER_HALF) tests/conformance -m 'not ray and not slow'
 
 chaos-quick: $(DEV)
 	$(PYTEST) tests/chaos -m 'not slow'

@@ -292,8 +292,7 @@ def wait(
 #: A list that is waited for may have thousands of elements: each is a turn of a short loop.
 _WAITABLE: Final = frozenset((ObjectRef, ObjectRefGenerator))
 _value_of_record: Final = attrgetter("record.value")
-#: Types of values that are neither errors nor in shared memory; a pending one is None.
-_PLAIN: Final = frozenset((bytes,))
+_PLAIN: Final = frozenset((bytes,))  # types of values that are no errors and not in shared memory
 _PLAIN_OR_PENDING: Final = frozenset((bytes, type(None)))
 _CUT_COUNT_MAX: Final = 8  # so many are cut out of a list one by one faster than by a look at all
 

@@ -138,6 +138,13 @@ INLINE_BYTES_MAX: Final = 100 << 10
 #: Regions of at most this many bytes share a slab, which has this many bytes.
 SLAB_BYTES: Final = 32 << 20
 REGION_SHARED_BYTES_MAX: Final = 8 << 20
+#: Bytes of one part of a copy that goes from node to node, how many may be under way for one copy,
+#: and how often one is asked for that comes damaged.
+CHUNK_BYTES: Final = 1 << 20
+CHUNKS_COUNT_MAX: Final = 8
+CHUNK_TRIES_MAX: Final = 3
+#: Words of processes about regions of nodes that are not known yet, kept until these are.
+WORDS_EARLY_COUNT_MAX: Final = 10_000
 #: Regions that a writer may lease ahead of time, together with their bytes.
 REGIONS_AHEAD_COUNT_MAX: Final = 16
 REGIONS_AHEAD_BYTES_MAX: Final = 32 << 20

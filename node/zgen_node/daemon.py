@@ -37,8 +37,10 @@ from zgen.core.store_effects import (
     ForgetSpilled,
     PopulateSlab,
     PunchRegion,
+    ReadChunk,
     RestoreRegion,
     SpillRegion,
+    WriteChunk,
 )
 from zgen.exceptions import NodeStartError
 from zgen.ids import PeerId, short
@@ -51,6 +53,7 @@ from zgen.limits import DESCRIPTORS_COUNT_MAX, NODE_LOG_BYTES_MAX
 from zgen.wire.lease import Shape
 from zgen.wire.session import Address
 from zgen_node.core.resources import UNIT
+from zgen_node.io.chunks import read_chunk, write_chunk
 from zgen_node.io.config import DaemonConfig
 from zgen_node.io.disk import Disk
 from zgen_node.io.joining import Dials, machine_of
@@ -254,6 +257,10 @@ class Daemon:
                     self._slabs.close(slab)
                 case SpillRegion() | RestoreRegion() | ForgetSpilled():
                     self._disk.order(effect)
+                case ReadChunk():
+                    self._post(read_chunk(effect, self._slabs.copy_of))
+                case WriteChunk():
+                    self._post(write_chunk(effect, self._slabs.copy_of))
                 case _:
                     return False
         finally:

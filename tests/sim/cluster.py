@@ -191,16 +191,24 @@ class Cluster:
         address = sim_address(name, address.incarnation, node.address.peer)
         machine = ProcessMachine(Identity(address, PYTHON, RELEASE), executes=False)
         life = self.world.start(name, address, machine, self._perform_driver)
+        self.driver_begun(life, node)
         self.drivers[life.number] = user = Consumer(self, life)
         pid = self._next_pid()
         user.post(Join(node.address, self.job_of(life), pid))
         user.post(RegisterDriver(pid, (), "/", ()))
+
+    def driver_begun(self, life: Life, node: Life) -> None:
+        """Note whose driver a process is."""
 
     def job_of(self, life: Life) -> JobId:
         return JobId(self._hash(b"job", life))
 
     def root_task_of(self, life: Life) -> TaskId:
         return TaskId(self._hash(b"root", life))
+
+    def memory_of(self, life: Life) -> Memory:
+        """Return the shared memory that a process uses."""
+        return self.memory
 
     def living_workers(self) -> list[Worker]:
         return [worker for worker in self.workers.values() if not worker.life.dead]
@@ -244,7 +252,7 @@ class Cluster:
                 key = (effect.peer, effect.incarnation)
                 self._watched.setdefault(key, []).append((life, effect))
         else:
-            self.memory.perform(effect)
+            self.memory_of(life).perform(effect)
 
     def _perform_driver(self, life: Life, effect: Effect) -> None:
         user = self.drivers[life.number]
@@ -340,7 +348,7 @@ class Cluster:
         random = self.world.random
         delay_ns = random.randrange(self.settings.exit_ns_max)
         address = life.address
-        self.memory.forget(life)
+        self.memory_of(life).forget(life)
         for watcher, _ in self._watched.pop((address.peer, address.incarnation), ()):
             exited = ProcessExited(address.peer, address.incarnation, reason)
             self.world.post_later(watcher, exited, delay_ns)

@@ -1,5 +1,7 @@
 """Marks of rare branches that some seeds must reach between them; see ``scenarios``."""
 
+from typing import Final
+
 from tests.sim.moments import DROPPED
 
 CLUSTER = (
@@ -74,4 +76,13 @@ BORROWING = (
     "end of a closed stream",
     "item of a closed stream dropped at the producer",
     "repeated word of a blocked worker ignored",
+)
+
+#: Of 25 seeds of copies.
+COPIES: Final = (
+    "copy given up for room",
+    "value on another node owned",
+    "view of a region that was given up",
+    "damaged part asked for again",
+    "node gone from which something is copied",
 )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.sim.chunks import Chunks
 from zgen.core.effects import (
     Effect,
 )
@@ -21,8 +22,10 @@ from zgen.core.store_effects import (
     ForgetSpilled,
     PopulateSlab,
     PunchRegion,
+    ReadChunk,
     RestoreRegion,
     SpillRegion,
+    WriteChunk,
 )
 from zgen.core.store_events import (
     RegionRestored,
@@ -47,12 +50,14 @@ class Disk:
         full: It has no room for a region.
         broken: It cannot write a region for another reason.
         corrupt: It does not give back what it took.
+        damaged: A part that another node copies arrives damaged.
         order_ns_max: The longest that an order takes.
     """
 
     full: float = 0.0
     broken: float = 0.0
     corrupt: float = 0.0
+    damaged: float = 0.0
     order_ns_max: int = 2 * MS
 
 
@@ -146,6 +151,7 @@ class Memory(Oracle):
         self.counts = counts
         #: Slab and offset of what the disk writes to. Added by a restore; removed when it is done.
         self._restoring: dict[tuple[int, int], int] = {}
+        self.chunks = Chunks(self)
         self._used_bytes = 0
         self._disk_free_ns = 0
         self._acts: dict[type, Callable[[Any], None]] = {
@@ -156,31 +162,33 @@ class Memory(Oracle):
             SpillRegion: self._spill,
             RestoreRegion: self._restore,
             ForgetSpilled: self._forget_spilled,
+            ReadChunk: self.chunks.read,
+            WriteChunk: self.chunks.write,
         }
 
     # -- what processes do -------------------------------------------------------------------------
     def give(self, life: Life, owner: Life, region: int, place: Place, content: bytes) -> None:
         """A writer is given a region for a value of ``owner``."""
-        self._free_of_claims(place, f"region {region} given to {life.name}")
-        slab = self._slab(place.slab, f"region {region} given to {life.name}")
+        self.free_of_claims(place, f"region {region} given to {life.name}")
+        slab = self.slab_of(place.slab, f"region {region} given to {life.name}")
         area = slab.areas.get(place.offset)
         if place.is_warm:
             self.require(
                 area is not None and area.is_whole and area.room == place.room,
                 f"region {region} is called warm and has no pages: SIGBUS",
             )
-        self._count("regions given")
+        self.count("regions given")
         self.claims[life.number, region] = Claim(life, region, place, content, 0, owner)
 
     def begin_write(self, life: Life, region: int) -> None:
         """A writer begins to write what it said."""
         place = self.claims[life.number, region].place
-        self._touch(place).content = TORN
+        self.touch(place).content = TORN
 
     def end_write(self, life: Life, region: int) -> None:
         """A writer is through; its claim stays until it says what it wrote."""
         claim = self.claims[life.number, region]
-        area = self._slab(claim.place.slab, f"{life.name} writes region {region}").at(
+        area = self.slab_of(claim.place.slab, f"{life.name} writes region {region}").at(
             claim.place.offset, claim.place.room
         )
         self.require(area.content == TORN, f"region {region} was changed under its writer")
@@ -196,7 +204,7 @@ class Memory(Oracle):
         claim = self.claims.get(key)
         if claim is None or not claim.views:
             claim = self.claims[key] = Claim(life, region, place, content, 0)
-            self._count("views opened")
+            self.count("views opened")
         else:
             same = (claim.place.slab, claim.place.offset) == (place.slab, place.offset)
             self.require(same, f"{life.name} views region {region} at two places")
@@ -239,7 +247,7 @@ class Memory(Oracle):
 
     def free(self, region: int, place: Place) -> None:
         """The node counts the place of a region as free: whoever looks there finds poison."""
-        self._free_of_claims(place, f"region {region} freed")
+        self.free_of_claims(place, f"region {region} freed")
         slab = self.slabs.get(place.slab)
         key = (place.slab, place.offset)
         if slab is None or place.offset not in slab.areas or key in self._restoring:
@@ -255,14 +263,14 @@ class Memory(Oracle):
         self.slabs[effect.slab] = Slab(effect.slab, effect.size_bytes)
 
     def _close_slab(self, effect: CloseSlab) -> None:
-        slab = self._slab(effect.slab, "slab closed")
+        slab = self.slab_of(effect.slab, "slab closed")
         for claim in self.claims.values():
             self.require(claim.place.slab != slab.number, f"closed under {self._show(claim)}")
         self._used_bytes -= sum(area.room for area in slab.areas.values())
         del self.slabs[effect.slab]
 
     def _populate_slab(self, effect: PopulateSlab) -> None:
-        self._slab(effect.slab, "slab populated")
+        self.slab_of(effect.slab, "slab populated")
         took_ns = self.world.random.randrange(50 * US, self.disk.order_ns_max)
         self.world.at(took_ns, self._do, (self._populated, (effect,)))
 
@@ -271,16 +279,16 @@ class Memory(Oracle):
         if slab is not None:  # else what has pages went with the last descriptor
             place = Place(effect.slab, 0, effect.size_bytes, effect.size_bytes, False)
             is_empty = not slab.areas
-            area = self._touch(place)
+            area = self.touch(place)
             area.content, area.is_whole = POISON if is_empty else area.content, True
-        self._count("slabs populated")
+        self.count("slabs populated")
         self.world.post(self.node, SlabPopulated(effect.slab))
 
     def _punch(self, effect: PunchRegion) -> None:
-        slab = self._slab(effect.slab, "punched")
+        slab = self.slab_of(effect.slab, "punched")
         place = Place(effect.slab, effect.offset, effect.size_bytes, slab.size_bytes, False)
-        self._free_of_claims(place, f"slab {effect.slab} punched at {effect.offset}")
-        self._count("punched")
+        self.free_of_claims(place, f"slab {effect.slab} punched at {effect.offset}")
+        self.count("punched")
         for offset, area in list(slab.areas.items()):
             if overlap(place, effect.slab, offset, area.room):
                 whole = effect.offset <= offset and (
@@ -295,7 +303,7 @@ class Memory(Oracle):
         for claim in self.claims.values():
             writes = not claim.views and overlap(claim.place, place.slab, place.offset, place.room)
             self.require(not writes, f"region {effect.region} spilled under {self._show(claim)}")
-        slab = self._slab(place.slab, f"region {effect.region} spilled")
+        slab = self.slab_of(place.slab, f"region {effect.region} spilled")
         content = slab.at(place.offset, place.room).content
         self.require(
             content not in (b"", TORN, POISON),
@@ -312,13 +320,13 @@ class Memory(Oracle):
             failure = "input/output error"
         else:
             self.disk_content[effect.region] = content
-        self._count("spills failed" if failure else "spilled")
+        self.count("spills failed" if failure else "spilled")
         spilled = RegionSpilled(effect.region, failure, failure is NO_SPACE)
         self.world.post(self.node, spilled)
 
     def _restore(self, effect: RestoreRegion) -> None:
-        self._free_of_claims(effect.place, f"region {effect.region} restored")
-        self._touch(effect.place).content = TORN
+        self.free_of_claims(effect.place, f"region {effect.region} restored")
+        self.touch(effect.place).content = TORN
         self._restoring[effect.place.slab, effect.place.offset] = effect.region
         self._order(self._restored, (effect,))
 
@@ -331,12 +339,12 @@ class Memory(Oracle):
             failure = "checksum differs"
             self.lost[region] = None
         else:
-            slab = self._slab(place.slab, f"region {region} restored")
+            slab = self.slab_of(place.slab, f"region {region} restored")
             area = slab.at(place.offset, place.room)
             self.require(area.content == TORN, f"region {region}: changed while it was restored")
             area.content, area.is_whole = self.disk_content[region], True
         del self.disk_content[region]
-        self._count("restores failed" if failure else "restored")
+        self.count("restores failed" if failure else "restored")
         self.world.post(self.node, RegionRestored(region, failure))
 
     def _forget_spilled(self, effect: ForgetSpilled) -> None:
@@ -353,9 +361,9 @@ class Memory(Oracle):
             act(*arguments)
 
     # -- inside ------------------------------------------------------------------------------------
-    def _touch(self, place: Place) -> Area:
+    def touch(self, place: Place) -> Area:
         """Return the area of a place, whose pages begin to exist now if they did not."""
-        slab = self._slab(place.slab, f"touched at {place.offset}")
+        slab = self.slab_of(place.slab, f"touched at {place.offset}")
         self.require(place.offset + place.room <= slab.size_bytes, f"{place} is past its slab")
         for offset, area in slab.areas.items():
             if overlap(place, slab.number, offset, area.room):
@@ -369,19 +377,19 @@ class Memory(Oracle):
             )
         return slab.at(place.offset, place.room)
 
-    def _slab(self, number: int, what: str) -> Slab:
+    def slab_of(self, number: int, what: str) -> Slab:
         self.require(number in self.slabs, f"slab {number} is not there: {what}")
         return self.slabs[number]
 
     def _look(self, claim: Claim, when: str) -> None:
         if claim.place.slab not in self.slabs and self.node.dead:
             return  # its maps stay, and nobody writes there any more
-        slab = self._slab(claim.place.slab, self._show(claim))
+        slab = self.slab_of(claim.place.slab, self._show(claim))
         area = slab.areas.get(claim.place.offset)
         content = b"" if area is None else area.content
         self.require(content == claim.content, f"{self._show(claim)}, {when}, finds {content!r}")
 
-    def _free_of_claims(self, place: Place, what: str) -> None:
+    def free_of_claims(self, place: Place, what: str) -> None:
         for claim in self.claims.values():
             hit = overlap(claim.place, place.slab, place.offset, place.room)
             self.require(not hit, f"{what} under {self._show(claim)}")
@@ -390,5 +398,5 @@ class Memory(Oracle):
         kind = f"{claim.views} views" if claim.views else "the writing"
         return f"{kind} of region {claim.region} by {claim.life.name} ({claim.content!r})"
 
-    def _count(self, what: str) -> None:
+    def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1

@@ -3,7 +3,7 @@
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
 ``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrowing``
 tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/nodes_run.py,
-``joined`` tests/sim/joined.py.
+``copies`` tests/sim/copies_run.py, ``joined`` tests/sim/joined.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from tests.sim.mutant import Mutant
 from tests.sim.mutants_actors import ACTORS
 from tests.sim.mutants_borrowing import BORROW
 from tests.sim.mutants_cancel import CANCEL
+from tests.sim.mutants_copies import COPIES
 from tests.sim.mutants_flow import FLOW
 from tests.sim.mutants_joined import JOINED
 from tests.sim.mutants_nodes import NODES
@@ -458,4 +459,5 @@ MUTANTS = (
     *SWIM,
     *NODES,
     *JOINED,
+    *COPIES,
 )

@@ -6,6 +6,7 @@ from random import Random
 
 from tests.sim.cluster import Cluster, Settings, Worker
 from tests.sim.memory import Memory
+from tests.sim.oracles_copies import RegionsOfNode, StoreAnswersOfNodes
 from tests.sim.programs import Consumer
 from zgen.core.effects import Effect
 from zgen.core.node_effects import PublishState, SpawnWorker
@@ -27,6 +28,7 @@ class Nodes(Cluster):
         nodes: Node's name -> its life. Removed when somebody new takes its place.
         kinds: Node's name -> what it is made of.
         homes: Number of a driver's life -> its node.
+        memories: Number of a node's life -> its shared memory.
         lost: Names of nodes that were declared dead and have not noticed.
         places: Whether tasks may run in certain places only, drawn from ``place_dice``.
         gossip_ns_max: The longest that news of a node takes to another one.
@@ -37,6 +39,8 @@ class Nodes(Cluster):
         super().__init__(seed, settings, trace)
         self.nodes: dict[str, Life] = {}
         self.homes: dict[int, Life] = {}
+        self.memories: dict[int, Memory] = {}
+        self.promises.store = StoreAnswersOfNodes(self)
         self.lost: dict[str, None] = {}
         self.gossip_ns_max = 20 * MS
         self.detect_ns_max = 200 * MS
@@ -55,7 +59,6 @@ class Nodes(Cluster):
         """Start the nodes, and the drivers on the first of them."""
         for _ in range(count):
             self.join_node(self._nodes_begun)
-        self.memory = Memory(self.world, self.living()[0], 1 << 20, self.settings.disk, self.counts)
         for number in range(self.settings.drivers):
             self.begin_driver_at(self.living()[number % count])
 
@@ -66,8 +69,12 @@ class Nodes(Cluster):
         if kind % 2:
             total.append(("magic", 20_000))
         labels = (("zone", ZONES[kind % 2]),)
-        node = self.begin_node(f"node{self._nodes_begun}", tuple(total), labels)
+        node = self.begin_node(f"n{self._nodes_begun:03d}", tuple(total), labels)
         self.kinds[node.name] = kind
+        size_bytes, disk = self.settings.store_bytes, self.settings.disk
+        memory = Memory(self.world, node, size_bytes, disk, self.counts)
+        self.memories[node.number] = memory
+        self.world.oracles.append(RegionsOfNode(self, memory))
         machine = node.machine
         assert isinstance(machine, NodeMachine)
         machine.cluster.publishes = True
@@ -80,6 +87,11 @@ class Nodes(Cluster):
                 self._tell(other, node, MemberSaid(encode(their.cluster.state())[0]))
                 self._tell(node, other, said)
         return node
+
+    def memory_of(self, life: Life) -> Memory:
+        worker = self.workers.get(life.number)
+        node = worker.node if worker is not None else self.homes.get(life.number, life)
+        return self.memories[node.number]
 
     def living(self) -> list[Life]:
         """Return the nodes that live and that nobody has declared dead."""
@@ -108,8 +120,10 @@ class Nodes(Cluster):
         name = f"driver{self._drivers_begun}"
         self.begin_driver_of(node, name)
         life = self.world.lives[name]
-        self.homes[life.number] = node
         self._cut_off(life, node)
+
+    def driver_begun(self, life: Life, node: Life) -> None:
+        self.homes[life.number] = node
 
     def drivers_of(self, node: Life) -> list[Consumer]:
         return [user for user in self.drivers.values() if self.homes[user.life.number] is node]

@@ -18,6 +18,7 @@ from zgen_node.core.node import NodeMachine
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
+    from tests.sim.memory import Memory
     from tests.sim.programs import Consumer
     from tests.sim.store_user import Want
 
@@ -39,8 +40,8 @@ class StoreAnswers(Oracle):
     def refused(self, user: Consumer, effect: RegionRefused, size_bytes: int, want: Want) -> None:
         """Somebody is told that there is no room."""
         self.refusals += 1
-        memory, now_ns = self.cluster.memory, self.cluster.world.now_ns
-        if memory.node.dead or want.owns.dead:
+        memory, now_ns = self.cluster.memory_of(user.life), self.cluster.world.now_ns
+        if memory.node.dead or want.owns.dead or self.is_lost(user, want.owns):
             return
         story = f"{user.life.name} is refused {size_bytes} bytes: {effect}"
         if effect.reason == REFUSED_TOO_LARGE:
@@ -50,7 +51,8 @@ class StoreAnswers(Oracle):
         self.require(size_bytes <= memory.capacity_bytes, story)
         waited_ns = now_ns - want.asked_ns
         self.require(waited_ns >= STORE_FULL_NS, f"{story} after {waited_ns} ns")
-        self.require(bool(effect.holders), f"{story}: who holds it?")
+        spills = "spilling failed" not in effect.text  # else idle regions stay where they are
+        self.require(bool(effect.holders) or not spills, f"{story}: who holds it?")
 
     def lost(self, user: Consumer, name: ObjectId, fault: Fault, asked_ns: int) -> None:
         """Somebody is told that what he wants to read is gone."""
@@ -58,10 +60,20 @@ class StoreAnswers(Oracle):
         value = user.owner.refs.value_of(name)
         assert isinstance(value, Stored), f"{short(name)} is {value!r}"
         story = f"{user.life.name} cannot read {short(name)}, region {value.region}: {fault}"
-        self.require(fault.kind is FaultKind.OBJECT_LOST, story)
-        memory, now_ns = self.cluster.memory, self.cluster.world.now_ns
+        memory, now_ns = self.cluster.memory_of(user.life), self.cluster.world.now_ns
         late = now_ns - asked_ns >= STORE_FULL_NS
-        self.require(memory.node.dead or value.region in memory.lost or late, story)
+        is_full = late and fault.kind is FaultKind.STORE_FULL
+        self.require(fault.kind is FaultKind.OBJECT_LOST or is_full, story)
+        gone = memory.node.dead or value.region in memory.lost
+        self.require(gone or late or self.is_gone(user, value), story)
+
+    def is_lost(self, user: Consumer, owner: Life) -> bool:
+        """Return whether a writer's node may hold the owner for dead though it lives."""
+        return False
+
+    def is_gone(self, user: Consumer, value: Stored) -> bool:
+        """Return whether a value was lost with another node."""
+        return False
 
     def excused(self) -> bool:
         """Return whether anything in shared memory was lost so far."""
@@ -76,8 +88,18 @@ class RegionsKept(Oracle):
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        self.of: Memory | None = None
         #: Region -> its place; None while it is on disk. As of the node's last step.
         self._known: dict[int, Place | None] = {}
+
+    @property
+    def memory(self) -> Memory:
+        return self.of or self.cluster.memory
+
+    def _lives(self) -> list[Life]:
+        """Return the node and its processes."""
+        lives = self.cluster.world.lives.values()
+        return [life for life in lives if self.cluster.memory_of(life) is self.memory]
 
     def begin(self) -> None:
         """A node begins; its regions have numbers of their own."""
@@ -89,9 +111,9 @@ class RegionsKept(Oracle):
         known = self._known
         for number in [number for number in known if number not in regions]:
             place = known.pop(number)
-            self._unheld(number, "freed", lost=number in self.cluster.memory.lost)
+            self._unheld(number, "freed", lost=number in self.memory.lost)
             if place is not None:
-                self.cluster.memory.free(number, place)
+                self.memory.free(number, place)
         for number, region in regions.items():
             if number not in known or known[number] is not region.place:
                 if known.get(number) is not None:
@@ -103,11 +125,11 @@ class RegionsKept(Oracle):
         if place is not None and (place.slab, place.offset) == (before.slab, before.offset):
             return
         self._unheld(number, "moved", lost=False)
-        self.cluster.memory.free(number, before)
+        self.memory.free(number, before)
 
     def _unheld(self, number: int, what: str, *, lost: bool) -> None:
         """Require that no living process believes that it may look at a region."""
-        for life in self.cluster.world.lives.values():
+        for life in self._lives():
             if isinstance(life.machine, ProcessMachine) and not lost:
                 region = life.machine.store.regions.regions.get(number)
                 held = region is not None and region.place is not None
@@ -115,8 +137,8 @@ class RegionsKept(Oracle):
 
     def at_rest(self) -> None:
         """Nobody refers to anything any more."""
-        memory = self.cluster.memory
-        for life in self.cluster.world.lives.values():
+        memory = self.memory
+        for life in self._lives():
             if isinstance(life.machine, ProcessMachine):
                 self._process(life, life.machine)
                 self._answered(self.cluster.user_of(life))

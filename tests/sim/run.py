@@ -365,6 +365,7 @@ def run_seed(
         "views": run.cluster.counts.get("views opened", 0),
         "spilled": run.cluster.counts.get("spilled", 0),
         "restored": run.cluster.counts.get("restored", 0),
+        "copied": run.cluster.counts.get("copied", 0),
         "regions refused": run.cluster.promises.store.refusals,
         "regions lost": run.cluster.promises.store.losses,
         "cancelled": run.cluster.promises.cancels.ended,

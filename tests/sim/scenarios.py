@@ -7,7 +7,8 @@ from typing import Final
 
 from tests.sim.actor_run import run_actors
 from tests.sim.borrowing import run_borrowing
-from tests.sim.marks import ACTORS, BORROWING, CLUSTER
+from tests.sim.copies_run import run_copies
+from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES
 from tests.sim.nodes_run import run_nodes
 from tests.sim.run import Outcome, run_seed
 from tests.sim.state_run import run_state
@@ -18,6 +19,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "actors": run_actors,
     "borrowing": run_borrowing,
     "nodes": run_nodes,
+    "copies": run_copies,
     "state": run_state,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
@@ -26,5 +28,6 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "actors": (25, ACTORS),
     "borrowing": (25, BORROWING),
     "nodes": (25, ()),
+    "copies": (25, COPIES),
     "state": (10, ()),
 }

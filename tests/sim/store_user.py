@@ -89,7 +89,7 @@ class StoreUser:
 
     @property
     def memory(self) -> Memory:
-        return self.user.cluster.memory
+        return self.user.cluster.memory_of(self.user.life)
 
     @property
     def answers(self) -> StoreAnswers:

@@ -22,7 +22,10 @@ from zgen.ids import (
     hash_function,
     index_of,
     item_ids,
+    node_tag,
     object_id,
+    region_number,
+    region_tag,
     short,
     task_of,
 )
@@ -96,3 +99,11 @@ def test_what_a_later_attempt_puts_has_names_of_its_own() -> None:
     names = [derive_puts_id(task, attempt) for attempt in range(3)]
     assert names[0] == task
     assert len(set(names)) == 3
+
+
+def test_numbers_of_regions_begin_with_the_tag_of_their_node() -> None:
+    tag = node_tag(PeerId(b"\xff" * 16))
+    number = region_number(tag, 5)
+    assert region_tag(number) == tag == 0xFFFFFFFF
+    assert number < 1 << 63
+    assert region_number(0, 1) == 1

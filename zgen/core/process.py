@@ -293,9 +293,11 @@ class ProcessMachine:
             self.store.regions.drop_views(event.views)
 
     def _on_want_region(self, event: WantRegion, now_ns: int, out: list[Effect]) -> None:
-        me = self.session.identity.address.peer
-        is_known = event.owner == me or self.session.knows(event.owner)
-        self.store.want(event, is_known=is_known, now_ns=now_ns, out=out)
+        me = self.session.identity.address
+        owner = me if event.owner == me.peer else None
+        if owner is None and self.session.knows(event.owner):
+            owner = self.session.address_of(event.owner)
+        self.store.want(event, owner, now_ns, out)
 
     def _on_open_view(self, event: OpenView, now_ns: int, out: list[Effect]) -> None:
         record = self.owner.refs.records.get(event.object)

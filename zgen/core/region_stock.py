@@ -26,9 +26,10 @@ from zgen.core.store_effects import (
 from zgen.core.store_events import (
     WantRegion,
 )
-from zgen.ids import PeerId
+from zgen.ids import NO_PEER, PeerId
 from zgen.limits import REGIONS_AHEAD_BYTES_MAX, REGIONS_AHEAD_COUNT_MAX, REGIONS_AHEAD_NS
 from zgen.slotted import slotted
+from zgen.wire.session import Address
 from zgen.wire.store import (
     REFUSED_FULL,
     LeasedRegion,
@@ -48,12 +49,16 @@ class Ahead:
         depth: How many to lease together beyond the one that is needed.
         wanted_ns: When one was last wanted.
         asked: Whether regions that nobody waits for are asked for.
+        life: Life of the owner if it is of another node, or 0.
+        node: That node.
     """
 
     regions: deque[LeasedRegion] = field(default_factory=deque)
     depth: int = 0
     wanted_ns: int = -REGIONS_AHEAD_NS
     asked: bool = False
+    life: int = 0
+    node: PeerId = NO_PEER
 
 
 @slotted
@@ -97,14 +102,16 @@ class RegionStock:
         """Tell who wants to write that it cannot be."""
         out.append(RegionRefused(event.request, REFUSED_FULL, text, ()))
 
-    def want(self, event: WantRegion, now_ns: int, out: list[Effect]) -> None:
-        """Give a region to who wants to write, at once if one is in hand."""
+    def want(self, event: WantRegion, owner: Address, now_ns: int, out: list[Effect]) -> None:
+        """Give a region to who wants to write for ``owner``, at once if one is in hand."""
         if self.node is None:
             self.refuse(event, "the node is gone", out)
             return
         ahead = self.ahead.get(event.owner)
         if ahead is None:
             ahead = self.ahead[event.owner] = Ahead()
+            if owner.node not in (NO_PEER, self.node):
+                ahead.life, ahead.node = owner.incarnation, owner.node
         size_bytes = event.size_bytes
         depth_max = min(REGIONS_AHEAD_COUNT_MAX, REGIONS_AHEAD_BYTES_MAX // max(1, size_bytes))
         is_burst = now_ns - ahead.wanted_ns < REGIONS_AHEAD_NS
@@ -230,7 +237,16 @@ class RegionStock:
         self._requests += 1
         self._asked[self._requests] = Asked(like.owner, want, lacking > 0)
         count = lacking + (want is not None)
-        message = WantRegions(self._requests, like.owner, like.stream, like.size_bytes, count)
+        ahead = self.ahead[like.owner]
+        message = WantRegions(
+            self._requests,
+            like.owner,
+            like.stream,
+            like.size_bytes,
+            count,
+            ahead.life,
+            ahead.node,
+        )
         out.append(Send(self.node, message))
 
     def _give(self, want: WantRegion, leased: LeasedRegion, out: list[Effect]) -> None:

@@ -1,7 +1,8 @@
 """Owner and reader side of shared memory: which regions are needed here, and by how many views.
 
 Rules of this file: a region is held as long as this process may look at it, and released or let go
-as soon as it may not. What lies in a region, and who refers to it, is not known here.
+as soon as it may not. What lies in a region, and who refers to it, is not known here. Whether it
+lies on another node makes no difference but in one way: who learns of a value there has no hold.
 
 Theory of operation. An owner holds a region from the moment it learns of it. It gives the hold up
 when the node asks for room and nobody looks, and asks for it again when somebody wants to look. A
@@ -23,7 +24,7 @@ from zgen.core.store_effects import (
     ViewRefused,
 )
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import NO_PEER, PeerId, StreamId
+from zgen.ids import NO_PEER, PeerId, StreamId, node_tag, region_tag
 from zgen.slotted import slotted
 from zgen.wire.store import (
     RELEASED,
@@ -77,7 +78,8 @@ class RegionTable:
     """The regions of one process.
 
     Attributes:
-        node: The node where they lie; None before it is joined and after its death.
+        node: The node that is asked for them; None before it is joined and after its death.
+        home: The same, also after its death.
         changed: Whether ``flush`` may have something to say.
     """
 
@@ -85,12 +87,15 @@ class RegionTable:
         """Start without regions."""
         self.changed = False
         self.node: PeerId | None = None
+        self.home: PeerId | None = None
         #: Number -> region. Added by ``own`` and ``borrow``; removed when it is not needed.
         self.regions: dict[int, Region] = {}
         #: Regions whose hold is to be asked for, and those that are not needed any more, until
         #: ``flush``.
         self._wanted: list[int] = []
         self._needless: list[int] = []
+        #: Regions of other nodes that this process has come to own, until ``flush``.
+        self._far: list[int] = []
         self._requests = 0
 
     # -- owners ------------------------------------------------------------------------------------
@@ -102,7 +107,12 @@ class RegionTable:
         """
         if value.region in self.regions:
             raise RemoteProtocolError(f"a second value in region {value.region}")
-        place = value.place if value.node in (self.node, NO_PEER) else None
+        place: Place | None = value.place
+        if self.home is not None and value.node not in (self.home, NO_PEER):
+            reached("value on another node owned")
+            place = None
+            self._far.append(value.region)
+            self.changed = True
         self.regions[value.region] = Region(
             place, value.place.room, True, named=True, unread=unread
         )
@@ -256,6 +266,10 @@ class RegionTable:
     def flush(self, out: list[Effect]) -> None:
         """Tell the node what this step wants held, and what it lets go."""
         self.changed = False
+        if self._far:
+            if self.node is not None:
+                out.append(Send(self.node, Evict(tuple(self._far), False)))
+            self._far.clear()
         if self._wanted:
             wanted: list[int] = []
             for number in self._wanted:
@@ -269,7 +283,8 @@ class RegionTable:
             self._wanted.clear()
             if wanted and self.node is not None:
                 self._requests += 1
-                out.append(Send(self.node, HoldRegions(self._requests, tuple(wanted))))
+                rooms = self._rooms(wanted)
+                out.append(Send(self.node, HoldRegions(self._requests, tuple(wanted), rooms)))
         if self._needless:
             self._let_go(out)
 
@@ -291,6 +306,13 @@ class RegionTable:
         if not region.asked:
             region.asked = self.changed = True
             self._wanted.append(number)
+
+    def _rooms(self, wanted: list[int]) -> tuple[int, ...]:
+        """Return the bytes of regions if some lie on another node, which their own cannot know."""
+        home = self.home
+        if home is None or all(region_tag(number) == node_tag(home) for number in wanted):
+            return ()
+        return tuple([self.regions[number].room for number in wanted])
 
     def _look(self, number: int, region: Region) -> None:
         # What is asked for is let go when the answer is there, so that it never overtakes.

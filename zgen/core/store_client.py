@@ -20,6 +20,7 @@ from zgen.core.store_events import (
     WantRegion,
 )
 from zgen.ids import PeerId
+from zgen.wire.session import Address
 from zgen.wire.store import (
     AskEvict,
     RegionsHeld,
@@ -53,15 +54,17 @@ class StoreClient:
 
     def join(self, node: PeerId) -> None:
         """Use the shared memory of this node from now on."""
-        self.stock.node = self.regions.node = node
+        self.stock.node = self.regions.node = self.regions.home = node
 
     # -- events ------------------------------------------------------------------------------------
-    def want(self, event: WantRegion, *, is_known: bool, now_ns: int, out: list[Effect]) -> None:
+    def want(
+        self, event: WantRegion, owner: Address | None, now_ns: int, out: list[Effect]
+    ) -> None:
         """Give a region to who wants to write; one for an owner that is not known is refused."""
-        if not is_known:
+        if owner is None:
             self.stock.refuse(event, "the owner of the value is dead", out)
         else:
-            self.stock.want(event, now_ns, out)
+            self.stock.want(event, owner, now_ns, out)
 
     def open(self, event: OpenView, value: Value | None, out: list[Effect]) -> None:
         """Open a view of a value, which may have turned into something else meanwhile."""

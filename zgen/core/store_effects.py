@@ -159,6 +159,48 @@ class ForgetSpilled:
     region: int
 
 
+@slotted
+class ReadChunk:
+    """Read a part of a region that another node copies; ``ChunkRead`` follows.
+
+    Attributes:
+        node: Which node.
+        pull: Number of its copying.
+        region: The region.
+        place: Where it lies.
+        offset: Bytes from its start.
+        size_bytes: How many.
+    """
+
+    node: PeerId
+    pull: int
+    region: int
+    place: Place
+    offset: int
+    size_bytes: int
+
+
+@slotted
+class WriteChunk:
+    """Write a part of a copy to its place if it is undamaged; ``ChunkWritten`` follows.
+
+    Attributes:
+        pull: Number of the copying.
+        region: The region.
+        place: Where the copy goes.
+        offset: Bytes from its start.
+        checksum: crc32 of the part.
+        data: The part.
+    """
+
+    pull: int
+    region: int
+    place: Place
+    offset: int
+    checksum: int
+    data: bytes
+
+
 StoreEffect: TypeAlias = (
     RegionGiven
     | RegionRefused
@@ -171,4 +213,6 @@ StoreEffect: TypeAlias = (
     | SpillRegion
     | RestoreRegion
     | ForgetSpilled
+    | ReadChunk
+    | WriteChunk
 )

@@ -91,6 +91,53 @@ class SlabPopulated:
     slab: int
 
 
+@slotted
+class ChunkRead:
+    """A part of a region was read for another node, or could not be.
+
+    Attributes:
+        node: Which node.
+        pull: Number of its copying.
+        region: The region.
+        offset: Bytes from its start.
+        checksum: crc32 of the part.
+        data: The part.
+        failure: Why not, for people; empty if it was.
+    """
+
+    node: PeerId
+    pull: int
+    region: int
+    offset: int
+    checksum: int
+    data: bytes
+    failure: str
+
+
+@slotted
+class ChunkWritten:
+    """A part of a copy lies at its place, or does not.
+
+    Attributes:
+        pull: Number of the copying.
+        offset: Bytes from the start of the region.
+        failure: Why not, for people; empty if it does.
+        is_damaged: Whether that is for its checksum, so that it may be asked for again.
+    """
+
+    pull: int
+    offset: int
+    failure: str
+    is_damaged: bool
+
+
 StoreEvent: TypeAlias = (
-    WantRegion | RegionUnused | OpenView | RegionSpilled | RegionRestored | SlabPopulated
+    WantRegion
+    | RegionUnused
+    | OpenView
+    | RegionSpilled
+    | RegionRestored
+    | SlabPopulated
+    | ChunkRead
+    | ChunkWritten
 )

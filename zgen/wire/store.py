@@ -1,7 +1,7 @@
 """Shared memory of a node: regions leased to writers, held by readers, released by owners.
 
-A *region* is room for one value in the shared memory of one node. Its number is never used again
-by that node. Where it lies, its *place*, holds as long as anybody holds it; between holds the node
+A *region* is room for one value in the shared memory of one node. Its number is never used again,
+by no node. Where it lies, its *place*, holds as long as anybody holds it; between holds the node
 may move it to disk and back.
 
 Who has a region, in order of its life::
@@ -14,13 +14,16 @@ Who has a region, in order of its life::
     ReleaseRegions             the owner, or the writer that never reported it, is done with it
     RegionsOrphaned            one of the two died: the other releases what it does not need
 
+What lies on another node is asked for at one's own, which has it copied, and passes on what an
+owner says of it; see ``zgen.wire.transfer``.
+
 A region is free again when its owner and its writer are done with it and nobody holds it. A report
 says that the writer is done, so the release of an owner speaks for both.
 """
 
 from typing import Final
 
-from zgen.ids import PeerId, StreamId
+from zgen.ids import NO_PEER, PeerId, StreamId
 from zgen.wire.schema import message, record
 
 #: ``reason`` of ``RegionsRefused``: it is larger than the whole store.
@@ -92,6 +95,8 @@ class WantRegions:
         stream: Stream that they are items of, or zeroes.
         size_bytes: Bytes that each must have room for.
         count: How many are of use; at least one is needed.
+        owner_life: Life of the owner if it is of another node; its node may not have told of it.
+        owner_node: That node.
     """
 
     request: int
@@ -99,6 +104,8 @@ class WantRegions:
     stream: StreamId
     size_bytes: int
     count: int
+    owner_life: int = 0
+    owner_node: PeerId = NO_PEER
 
 
 @message(0x41)
@@ -151,10 +158,12 @@ class HoldRegions:
     Attributes:
         request: Number of the request, by the sender.
         regions: Their numbers.
+        rooms: Bytes of each, if any is a region of another node.
     """
 
     request: int
     regions: tuple[int, ...]
+    rooms: tuple[int, ...] = ()
 
 
 @message(0x45)

@@ -23,12 +23,14 @@ from zgen.wire.cluster import NodeState
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import EndJob, ProcessDown, Shape
 from zgen.wire.session import Address
+from zgen_node.core.copies import Copies
 from zgen_node.core.directory import Directory
 from zgen_node.core.far_monitors import FarMonitors
 from zgen_node.core.hosting import Hosting
 from zgen_node.core.peers import Peers
 from zgen_node.core.spillback import Spillback
 from zgen_node.core.staffing import Staffing
+from zgen_node.core.storage import Storage
 from zgen_node.core.view import View
 
 Labels = tuple[tuple[str, str], ...]
@@ -44,6 +46,7 @@ class Cluster:
         monitors: Watches over processes of other nodes.
         spillback: Requests of this node's processes.
         hosting: Requests of processes of other nodes.
+        copies: Their regions.
         publishes: Whether others are to know what is free here.
         handlers: What to do about the events that concern it.
         messages: What to do about each class of message.
@@ -55,6 +58,7 @@ class Cluster:
         peers: Peers,
         staffing: Staffing,
         directory: Directory,
+        storage: Storage,
         tell: Tell,
         labels: Labels = (),
     ) -> None:
@@ -64,6 +68,7 @@ class Cluster:
         self.spillback = Spillback(me.peer, labels, peers, staffing, self.view, self.monitors)
         self.publishes = False
         self.hosting = Hosting(me.peer, peers, staffing, self.monitors, self.spillback.here)
+        self.copies = Copies(me.peer, peers, storage, self.view, self.monitors)
         self._me = me
         self._peers = peers
         self._staffing = staffing
@@ -75,22 +80,29 @@ class Cluster:
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             MemberSaid: self._on_member_said,
             MemberGone: lambda e, now, out: self.on_gone(e.node, e.reason, now, out),
+            **self.copies.handlers,
         }
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             **self.monitors.messages,
             **self.spillback.messages,
             **self.hosting.messages,
+            **self.copies.messages,
         }
 
     @property
     def next_deadline_ns(self) -> int | None:
         """When ``on_timer`` is wanted."""
-        return earliest((self._deadlines, self.monitors.far.deadlines, self.spillback.deadlines))
+        far, early = self.monitors.far.deadlines, self.copies.early.deadlines
+        due_ns = earliest((self._deadlines, far, self.spillback.deadlines))
+        if early.next_ns is None or (due_ns is not None and due_ns <= early.next_ns):
+            return due_ns
+        return early.next_ns
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Do what is due."""
         self.monitors.on_timer(now_ns, out)
         self.spillback.on_timer(now_ns)
+        self.copies.on_timer(now_ns, out)
         if self._deadlines.pop_due(now_ns):
             self.publish(now_ns, out)
 
@@ -98,15 +110,12 @@ class Cluster:
         """Return whether membership tells of a peer's end."""
         return peer in self.view.members or self.monitors.is_awaited(peer)
 
-    def is_far(self, process: PeerId) -> bool:
-        """Return whether a process is one of another node."""
-        return self.monitors.far.get(process) is not None
-
     def on_end_job(self, peer: PeerId, said: EndJob, now_ns: int, out: list[Effect]) -> bool:
         """A node says that a job is over; return False if it is not one that it could have told."""
         job = self.hosting.on_end_job(peer, said, now_ns, out)
         if job is not None:
             self.spillback.on_job_over(job, out)
+            self.copies.on_owner_over(job.driver, now_ns, out)
         return job is not None
 
     def check(self) -> None:
@@ -115,6 +124,7 @@ class Cluster:
         self.monitors.check()
         self.spillback.check()
         self.hosting.check()
+        self.copies.check()
 
     # -- membership --------------------------------------------------------------------------------
     def _on_member_said(self, event: MemberSaid, now_ns: int, out: list[Effect]) -> None:
@@ -127,6 +137,7 @@ class Cluster:
             return
         if self.view.hear(state):
             self.monitors.on_up(state.address.peer, out)
+            self.copies.on_up(state.address.peer, now_ns, out)
         self.spillback.changed()
 
     def on_gone(self, node: PeerId, reason: str, now_ns: int, out: list[Effect]) -> None:
@@ -134,6 +145,7 @@ class Cluster:
         member = self.view.down(node)
         waiting = self.spillback.on_gone(node)
         self.monitors.on_gone(node, reason, now_ns, out)
+        self.copies.on_gone(node, now_ns, out)
         self._peers.session.forget(node, reason, out)
         if member is not None:
             self._peers.session.fence(node, member.state.address.incarnation)

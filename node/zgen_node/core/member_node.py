@@ -26,7 +26,7 @@ from zgen.core.marks import reached
 from zgen.core.node_effects import ClusterJoined, NodeFenced, NotJoined, PublishState
 from zgen.core.node_events import DialRefused, JoinCluster, MemberGone, MemberSaid
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import node_tag, short
+from zgen.ids import short
 from zgen.limits import LEAVE_PROBES_NS, MEMBER_PAYLOAD_BYTES_MAX
 from zgen.wire.codec import decode, encode, is_probe
 from zgen_node.core import membership_words as words
@@ -56,7 +56,6 @@ class MemberNode:
         self.lines = ProbeLines()
         self.counts: dict[str, int] = {}
         node.cluster.publishes = True
-        node.storage.rooms.objects.tag = node_tag(membership.standing.me.node)
         #: Until when the end of this node is held back, so that others hear of it.
         self._leaves_ns: int | None = None
         self._left = False

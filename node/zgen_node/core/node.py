@@ -100,10 +100,10 @@ class NodeMachine:
         self.storage = Storage(self._peers, self._staffing, store_bytes)
         self._directory = Directory(identity.address, self._peers, self._staffing)
         self.census = Census(identity.address.peer, self._peers, self._staffing, self.storage)
+        me = identity.address
         self.cluster = Cluster(
-            identity.address, self._peers, self._staffing, self._directory, self._down, labels
+            me, self._peers, self._staffing, self._directory, self.storage, self._down, labels
         )
-        self.storage.is_far = self.cluster.is_far
         self._output = Output(
             identity.address, self._peers, self._staffing, self.storage, self.cluster.states
         )
@@ -250,6 +250,7 @@ class NodeMachine:
         self.census.died(down.peer, out)
         self.storage.died(down.peer, now_ns, out)
         self.cluster.spillback.on_owner_gone(down.peer, out)
+        self.cluster.copies.early.drop(down.peer)
         told: list[Effect] = []
         at_once = self._peers.down(down, now_ns, told)
         if at_once:

@@ -10,6 +10,10 @@ Who gets a region in memory holds it; a region that is written, in memory and he
 *idle* and may be spilled. Only its owner can make it so, since only what was reported is given up:
 so nothing is spilled while it is being written.
 
+Copies. A region of another node of which a copy lies here, or is on its way, is owned and written
+by that node here, and "on disk" there. One that nobody holds is given up before anything is
+spilled. A region whose copies lie elsewhere knows where, so that they are told of its end.
+
 Deaths. What a dead process held goes at once. What it owned is released if no living writer is
 left; the writer is told. What it wrote stays with the owners, who are told when the line of the
 dead is quiet; until then ``told`` has it.
@@ -65,6 +69,8 @@ class Region:
         writer_done: Whether its writer released it, or its owner did after a report, or it is dead
             and nobody is left who would want it.
         writer_dead: Whether its writer is dead.
+        is_copy: Whether it is a copy of a region of another node, its owner.
+        copied_to: Nodes that asked for a copy of it.
     """
 
     region: int
@@ -78,6 +84,8 @@ class Region:
     owner_done: bool = False
     writer_done: bool = False
     writer_dead: bool = False
+    is_copy: bool = False
+    copied_to: dict[PeerId, None] = field(default_factory=dict)
 
     @property
     def state(self) -> RegionState:
@@ -108,9 +116,9 @@ class ObjectTable:
         spilled_count: How many those are.
     """
 
-    def __init__(self) -> None:
-        """Start without regions."""
-        self.tag = 0
+    def __init__(self, tag: int = 0) -> None:
+        """Start without regions; ``tag`` begins the numbers of those that are leased here."""
+        self.tag = tag
         self.spilled_bytes = 0
         self.spilled_count = 0
         self._region_count = 0
@@ -124,8 +132,12 @@ class ObjectTable:
         self._held: dict[PeerId, dict[int, None]] = {}
         #: Holder -> bytes of those.
         self._held_bytes: dict[PeerId, int] = {}
+        #: Holder -> how many copies are among them; without zeroes.
+        self._copies_held: dict[PeerId, int] = {}
         #: Regions that may be spilled, in the order in which they were given up.
         self._idle: OrderedDict[int, None] = OrderedDict()
+        #: Copies that may be given up, likewise.
+        self._idle_copies: OrderedDict[int, None] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many regions are not over."""
@@ -145,10 +157,28 @@ class ObjectTable:
             return self._regions[number]
         return None
 
+    def idle_copy(self) -> Region | None:
+        """Return the copy that is to be given up next, or None."""
+        for number in self._idle_copies:
+            return self._regions[number]
+        return None
+
+    def copies_of(self, node: PeerId) -> list[Region]:
+        """Return the copies of a node's regions, eldest first."""
+        owned = [self._regions[number] for number in self._owned.get(node, {})]
+        return [region for region in owned if region.is_copy]
+
     def owners(self) -> list[tuple[PeerId, int]]:
-        """Return the owners that hold anything, and how many bytes each holds."""
+        """Return the owners that hold anything, and how many bytes each holds.
+
+        Those who hold copies of what lies on other nodes may own that.
+        """
         sizes = self._held_bytes
-        return [(owner, sizes[owner]) for owner in self._owned if owner in sizes]
+        owners = [(owner, sizes[owner]) for owner in self._owned if owner in sizes]
+        if self._copies_held:
+            more = [peer for peer in self._copies_held if peer not in self._owned]
+            owners += [(peer, sizes[peer]) for peer in more]
+        return owners
 
     def holders(self, count: int) -> list[tuple[PeerId, int, int]]:
         """Return the largest holders, the largest first, with their bytes and regions."""
@@ -169,6 +199,15 @@ class ObjectTable:
         self._hold(region, owner)
         return region
 
+    def copy(self, number: int, node: PeerId, room_bytes: int) -> Region:
+        """Make a record of a region of another node, of which a copy is wanted here."""
+        life = Lifecycle(f"copy {number}", LEGAL, RegionState.SPILLED)
+        region = Region(number, node, node, room_bytes, None, life, is_written=True, is_copy=True)
+        self._regions[number] = region
+        self._owned.setdefault(node, {})[number] = None
+        self._count_spilled(region, 1)
+        return region
+
     # -- holds -------------------------------------------------------------------------------------
     def hold(self, region: Region, peer: PeerId) -> None:
         """Have a process hold a region that is in memory, once."""
@@ -186,6 +225,10 @@ class ObjectTable:
         self._held_bytes[peer] -= region.room_bytes
         if peer not in self._held:
             del self._held_bytes[peer]
+        if region.is_copy:
+            self._copies_held[peer] -= 1
+            if not self._copies_held[peer]:
+                del self._copies_held[peer]
         self._settle(region)
         return True
 
@@ -217,7 +260,7 @@ class ObjectTable:
         assert not region.holders, region.life.story()
         self._owner_done(region)
         self._writer_done(region)
-        self._idle.pop(region.region, None)
+        self._idle_of(region).pop(region.region, None)
         del self._regions[region.region]
 
     def died(self, peer: PeerId) -> tuple[list[Region], dict[PeerId, list[int]]]:
@@ -289,15 +332,17 @@ class ObjectTable:
             else:
                 alone = region.writer == region.owner
                 assert region.writer_done or alone or region.writer_dead, region.story()
-            assert (number in self._idle) is self._is_idle(region), region.story()
+            assert (number in self._idle_of(region)) is self._is_idle(region), region.story()
             for peer in region.holders:
                 assert region.state in (RegionState.MEMORY, RegionState.SPILLING), region.story()
                 assert number in self._held[peer], region.story()
                 held[peer] = held.get(peer, 0) + region.room_bytes
             held_count += len(region.holders)
-            if region.state is RegionState.SPILLED:
+            if region.state is RegionState.SPILLED and not region.is_copy:
                 spilled.append(region.room_bytes)
         assert held == self._held_bytes
+        copies = [region for region in self._regions.values() if region.is_copy]
+        assert sum(self._copies_held.values()) == sum(len(copy.holders) for copy in copies)
         assert (sum(spilled), len(spilled)) == (self.spilled_bytes, self.spilled_count)
         for index, count in (
             (self._owned, owned_count),
@@ -306,13 +351,16 @@ class ObjectTable:
         ):
             assert all(index.values()), "an empty row"
             assert sum(len(row) for row in index.values()) == count, "a row of nothing"
-        assert all(number in self._regions for number in self._idle)
+        for idle in (self._idle, self._idle_copies):
+            assert all(number in self._regions for number in idle)
 
     def _hold(self, region: Region, peer: PeerId) -> None:
         region.holders[peer] = None
         self._held.setdefault(peer, {})[region.region] = None
         self._held_bytes[peer] = self._held_bytes.get(peer, 0) + region.room_bytes
-        self._idle.pop(region.region, None)
+        if region.is_copy:
+            self._copies_held[peer] = self._copies_held.get(peer, 0) + 1
+        self._idle_of(region).pop(region.region, None)
 
     def _owner_done(self, region: Region) -> None:
         region.owner_done = True
@@ -328,14 +376,19 @@ class ObjectTable:
 
     def _settle(self, region: Region) -> None:
         """Note whether a region may be spilled."""
+        idle = self._idle_of(region)
         if self._is_idle(region):
-            self._idle.setdefault(region.region, None)
+            idle.setdefault(region.region, None)
         else:
-            self._idle.pop(region.region, None)
+            idle.pop(region.region, None)
+
+    def _idle_of(self, region: Region) -> OrderedDict[int, None]:
+        return self._idle_copies if region.is_copy else self._idle
 
     def _count_spilled(self, region: Region, by: int) -> None:
-        self.spilled_bytes += by * region.room_bytes
-        self.spilled_count += by
+        if not region.is_copy:
+            self.spilled_bytes += by * region.room_bytes
+            self.spilled_count += by
 
 
 def _discard(index: dict[PeerId, dict[int, None]], peer: PeerId, number: int) -> None:

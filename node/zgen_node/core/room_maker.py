@@ -8,7 +8,10 @@ what is to come back from disk first, then writers in order of arrival. The firs
 stops the look, so that large ones do not starve, unless it is held back. For it room is made: what
 is idle is spilled, no more than it lacks; if that is not enough, one owner is asked to give
 something up. A disk that fails is left alone for ``DISK_AGAIN_NS``, and nobody is asked meanwhile.
+Copies of what lies on other nodes are not spilled: idle ones go before anything else does.
 """
+
+from collections.abc import Callable
 
 from zgen.core.deadlines import earliest
 from zgen.core.effects import (
@@ -24,7 +27,7 @@ from zgen.core.store_effects import (
 from zgen.core.store_events import (
     RegionSpilled,
 )
-from zgen.ids import NO_STREAM
+from zgen.ids import NO_STREAM, PeerId
 from zgen.limits import (
     DISK_AGAIN_NS,
     EVICT_AGAIN_NS,
@@ -39,6 +42,9 @@ from zgen_node.core.object_table import ObjectTable, Region, RegionState
 from zgen_node.core.room_queue import Request, RoomQueue
 from zgen_node.core.slab_table import SlabTable
 
+#: Has a region of another node copied to its place.
+Pull = Callable[[Region, int, list[Effect]], None]
+
 
 class RoomMaker:
     """The memory of a node's object store and everybody who waits for some.
@@ -51,10 +57,21 @@ class RoomMaker:
         disk_failed: The last failure to spill, if none has worked since.
     """
 
-    def __init__(self, capacity_bytes: int) -> None:
-        """Start empty."""
+    def __init__(
+        self, capacity_bytes: int, tag: int, pull: Pull, is_here: Callable[[PeerId], bool]
+    ) -> None:
+        """Start empty.
+
+        Args:
+            capacity_bytes: Bytes of memory.
+            tag: Begins the numbers of regions.
+            pull: Has a region of another node copied to its place.
+            is_here: Whether an owner is of this node, and so can be asked.
+        """
         self.slabs = SlabTable(capacity_bytes)
-        self.objects = ObjectTable()
+        self.objects = ObjectTable(tag)
+        self._pull = pull
+        self._is_here = is_here
         self.queue = RoomQueue()
         self.evictions = Evictions()
         self.disk_failed: RegionSpilled | None = None
@@ -78,9 +95,11 @@ class RoomMaker:
 
     def place(self, now_ns: int, out: list[Effect]) -> None:
         """Meet what can be met now, and make room for the first that cannot."""
-        if not self._changed:
-            return
-        self._changed = False
+        while self._changed:  # again where a copy went for it
+            self._changed = False
+            self._look(now_ns, out)
+
+    def _look(self, now_ns: int, out: list[Effect]) -> None:
         for request in self.queue.restores():
             place = self.slabs.take(request.room_bytes, now_ns, out)
             if place is None:
@@ -91,7 +110,10 @@ class RoomMaker:
             region = self.objects.get(request.region)
             assert region is not None, f"region {request.region} is to come back, but unknown"
             self.objects.move(region, RegionState.RESTORING, place, "wanted", now_ns)
-            out.append(RestoreRegion(region.region, place))
+            if region.is_copy:
+                self._pull(region, now_ns, out)
+            else:
+                out.append(RestoreRegion(region.region, place))
         full: dict[int, None] = {}  # size classes without room, so that each is tried once
         for request in self.queue.wants():
             size = request.room_bytes
@@ -112,7 +134,8 @@ class RoomMaker:
         self.objects.end(region, "nobody needs it", now_ns)
         if region.place is None:
             self.queue.end_restore(region.region)
-            out.append(ForgetSpilled(region.region))
+            if not region.is_copy:
+                out.append(ForgetSpilled(region.region))
         else:
             self.free(region.place, region.is_written, now_ns, out)
         return True
@@ -203,6 +226,13 @@ class RoomMaker:
 
     def _make_room(self, request: Request, now_ns: int, out: list[Effect]) -> None:
         """Spill what is idle for a request that does not fit, or have something given up."""
+        if (copy := self.objects.idle_copy()) is not None:
+            reached("copy given up for room")
+            place = copy.place
+            assert place is not None, copy.life.story()
+            self.objects.end(copy, "room wanted", now_ns)
+            self.free(place, True, now_ns, out)
+            return
         if self._disk_again_ns is not None:
             return
         short_bytes = self.slabs.short_bytes(request.room_bytes)
@@ -217,7 +247,8 @@ class RoomMaker:
             short_bytes -= region.room_bytes
         if short_bytes <= 0:
             return
-        owner = self.evictions.next_owner(request.owner, self.objects.owners())
+        owners = [each for each in self.objects.owners() if self._is_here(each[0])]
+        owner = self.evictions.next_owner(request.owner, owners)
         if owner is not None:
             self.evictions.ask(owner, request.key, now_ns)
             size_bytes = max(short_bytes, self.slabs.capacity_bytes // EVICT_PARTS_COUNT)

@@ -8,6 +8,9 @@ one that is known too, and may hold what it has learned of. Only the owner or th
 may end it, and only its owner gives it up. A death acts on regions at once. The writer of what a
 dead owner leaves is told at once; owners are told of what a dead writer leaves when the DOWN is
 told, before it on the same line, so that all its reports have been taken in by then.
+
+What lies on another node is copied here for those who ask to hold it, and what owners say of it is
+passed on. Another node holds regions of this one as a reader does, while it copies them.
 """
 
 from collections.abc import Callable
@@ -26,7 +29,7 @@ from zgen.core.store_events import (
     RegionSpilled,
     SlabPopulated,
 )
-from zgen.ids import PeerId, region_tag, short
+from zgen.ids import PeerId, node_tag, short
 from zgen.limits import ARRAY_COUNT_MAX, HOLDERS_COUNT_MAX, SECOND, STORE_FULL_NS
 from zgen.wire.store import (
     REFUSED_DISK,
@@ -45,6 +48,8 @@ from zgen.wire.store import (
     UnholdRegions,
     WantRegions,
 )
+from zgen.wire.transfer import FarOrphaned
+from zgen_node.core.elsewhere import Elsewhere
 from zgen_node.core.hold_table import Hold, HoldTable
 from zgen_node.core.object_table import Region, RegionState
 from zgen_node.core.peers import Peers
@@ -56,14 +61,13 @@ from zgen_node.core.worker_pool import WorkerState
 STRANGER: Final = "this node knows no such process"
 OWNER_GONE: Final = "the owner of the value is gone"
 ORPHANED: Final = "its owner died"
-#: Of a value that lies on one node and is wanted on another one.
-FAR: Final = "values of more than 100 KiB do not go from one node to another yet"
 
 
 class Storage:
     """The object store of a node.
 
     Attributes:
+        elsewhere: Other nodes.
         rooms: Its memory and regions, and who waits for room.
         holds: Readers that wait for regions on disk.
         messages: What processes may say to it, and who takes it in.
@@ -72,14 +76,14 @@ class Storage:
 
     def __init__(self, peers: Peers, staffing: Staffing, capacity_bytes: int) -> None:
         """Start empty."""
-        self.rooms = RoomMaker(capacity_bytes)
+        self.elsewhere: Elsewhere  # set by what joins the store with other nodes
+        tag = node_tag(peers.session.identity.address.peer)
+        self.rooms = RoomMaker(capacity_bytes, tag, self._pull, self.is_known)
         self.holds = HoldTable()
         self._objects = self.rooms.objects
         self._queue = self.rooms.queue
         self._peers = peers
         self._staffing = staffing
-        #: Whether a process is one of another node.
-        self.is_far: Callable[[PeerId], bool] = lambda peer: False
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             WantRegions: self.on_want,
             ReleaseRegions: self.on_release,
@@ -110,13 +114,10 @@ class Storage:
         capacity_bytes = self.rooms.slabs.capacity_bytes
         room_bytes = self.rooms.slabs.room_bytes(said.size_bytes)
         reason, text = REFUSED_FULL, ""
-        if not self._is_known(peer):
+        if not self.is_known(peer):
             self._peers.refuse("room wanted by a stranger", short(peer), out)
             text = STRANGER
-        elif self.is_far(said.owner):
-            reached("room wanted for a value that goes to another node")
-            text = FAR
-        elif not self._is_known(said.owner):
+        elif not self.is_known(said.owner) and self.elsewhere.node_of(said.owner) is None:
             reached("room wanted for an owner that is gone")
             text = OWNER_GONE
         elif room_bytes is None:
@@ -127,6 +128,9 @@ class Storage:
             self.rooms.changed()
             return
         out.append(Send(peer, RegionsRefused(said.request, reason, text, ())))
+
+    def _pull(self, region: Region, now_ns: int, out: list[Effect]) -> None:
+        self.elsewhere.pull(region, now_ns, out)
 
     def on_release(
         self, peer: PeerId, said: ReleaseRegions, now_ns: int, out: list[Effect]
@@ -142,9 +146,10 @@ class Storage:
                 self._objects.release(region, said.unwritten)
                 self._finish(region, now_ns, out)
 
-    def on_evict(self, peer: PeerId, said: Evict, now_ns: int, out: list[Effect]) -> None:
-        """Take what an owner gives up."""
-        gave = False
+    def on_evict(
+        self, peer: PeerId, said: Evict, now_ns: int, out: list[Effect], *, gave: bool = False
+    ) -> None:
+        """Take what an owner gives up; ``gave`` if it gave up something else already."""
         for number in said.regions:
             region = self._objects.get(number)
             if region is None:
@@ -166,7 +171,8 @@ class Storage:
     def on_hold(self, peer: PeerId, said: HoldRegions, now_ns: int, out: list[Effect]) -> None:
         """Have a reader hold regions, at once or when all of them are back from disk."""
         numbers = tuple(dict.fromkeys(said.regions))
-        if not self._is_known(peer):
+        is_node = self.elsewhere.is_node(peer)
+        if not (self.is_known(peer) or is_node):
             self._peers.refuse("hold by a stranger", short(peer), out)
             out.append(Send(peer, RegionsHeld(said.request, (), numbers, STRANGER)))
             return
@@ -174,13 +180,15 @@ class Storage:
         reason = ""
         for number in numbers:
             region = self._objects.get(number)
-            if region is None or (region.owner_done and peer not in region.holders):
-                gone = region is None or region.is_released
-                reason = RELEASED if gone else ORPHANED
-                if region is None and region_tag(number) != self._objects.tag:
-                    reached("value of another node wanted here")
-                    reason = FAR
-            elif region.state in (RegionState.MEMORY, RegionState.SPILLING):
+            if region is None or (is_node and region.is_copy):
+                reason = self.elsewhere.why_lost(number)
+                continue
+            if region.owner_done and peer not in region.holders:
+                reason = RELEASED if region.is_released else ORPHANED
+                continue
+            if is_node:
+                region.copied_to[peer] = None
+            if region.state in (RegionState.MEMORY, RegionState.SPILLING):
                 self._objects.hold(region, peer)
             else:
                 missing[number] = None
@@ -208,17 +216,22 @@ class Storage:
         self.rooms.spilled(region, event, now_ns, out)
         self._finish(region, now_ns, out)
 
-    def on_restored(self, event: RegionRestored, now_ns: int, out: list[Effect]) -> None:
-        """Give a region that is back to those who wait for it."""
+    def on_restored(
+        self, event: RegionRestored, now_ns: int, out: list[Effect], *, is_full: bool = False
+    ) -> None:
+        """Give a region that is back to those who wait; ``is_full`` if there was no room for it."""
         region = self._objects.get(event.region)
         assert region is not None, f"region {event.region} restored, but unknown"
         place = region.place
         assert place is not None, region.life.story()
         if event.failure:
-            out.append(ForgetSpilled(event.region))
+            story = event.failure
+            if not region.is_copy:
+                story = f"it cannot be read from disk: {story}"
+                out.append(ForgetSpilled(event.region))
             self._objects.end(region, event.failure, now_ns)
             self.rooms.free(place, False, now_ns, out)
-            self._lose(event.region, f"it cannot be read from disk: {event.failure}", out)
+            self._lose(event.region, story, out, is_full=is_full)
             return
         warm = Place(place.slab, place.offset, place.room, place.slab_bytes, True)
         self._objects.move(region, RegionState.MEMORY, warm, "back from disk", now_ns)
@@ -238,7 +251,7 @@ class Storage:
         """Do what is due, and refuse what waited for long enough."""
         for request in self.rooms.on_timer(now_ns, out):
             if request in self._queue:
-                self._give_up(request, out)
+                self._give_up(request, now_ns, out)
                 self.rooms.changed()
                 self.rooms.place(now_ns, out)
 
@@ -252,15 +265,16 @@ class Storage:
                 out.append(Send(request.writer, refused))
         for number in self.holds.died(peer):
             self._queue.end_restore(number)
+            self._unwanted(number, now_ns)
         touched, orphans = self._objects.died(peer)
         for region in touched:
             self._finish(region, now_ns, out)
-        _orphan(peer, orphans, out)
+        self._orphan(peer, orphans, out)
         self.rooms.changed()
 
     def told(self, peer: PeerId, out: list[Effect]) -> None:
         """Tell owners what a dead writer left, just before they are told of its DOWN."""
-        _orphan(peer, self._objects.told(peer), out)
+        self._orphan(peer, self._objects.told(peer), out)
 
     def check(self) -> None:
         """Assert every invariant, of each table and between them."""
@@ -273,7 +287,24 @@ class Storage:
             if region.state is RegionState.SPILLED:
                 assert self._queue.has_restore(region.region) is waited_for, region.life.story()
 
+    def drop(self, region: Region, reason: str, now_ns: int, out: list[Effect]) -> None:
+        """Forget a copy that waits for room and will not come."""
+        self._queue.end_restore(region.region)
+        self._objects.end(region, reason, now_ns)
+        self._lose(region.region, reason, out)
+
+    def _unwanted(self, number: int, now_ns: int) -> None:
+        """Forget a copy that is not here, as nobody waits for it any more."""
+        region = self._objects.get(number)
+        if region is not None and region.is_copy and region.state is RegionState.SPILLED:
+            self._objects.end(region, "nobody waits for it", now_ns)
+
     def _finish(self, region: Region, now_ns: int, out: list[Effect]) -> None:
+        if region.is_released:
+            over = ReleaseRegions((region.region,))
+            nodes = [node for node in region.copied_to if self.elsewhere.is_node(node)]
+            region.copied_to.clear()
+            out.extend(Send(node, over) for node in nodes)
         if self.rooms.finish(region, now_ns, out):
             self._lose(region.region, RELEASED, out)
 
@@ -299,7 +330,7 @@ class Storage:
             answer = RegionsHeld(hold.request, tuple(held), tuple(lost), hold.reason, hold.is_full)
         out.append(Send(hold.peer, answer))
 
-    def _give_up(self, request: Request, out: list[Effect]) -> None:
+    def _give_up(self, request: Request, now_ns: int, out: list[Effect]) -> None:
         """Refuse a request that nothing was freed for."""
         self._queue.end(request)
         slabs, failed = self.rooms.slabs, self.rooms.disk_failed
@@ -310,33 +341,40 @@ class Storage:
         if failed is not None:
             text += f"; spilling failed: {failed.failure}"
         if request.region is not None:
-            text = f"no room to bring a value back from disk: {text}"
+            text = f"no room to bring a value back: {text}"
             self._lose(request.region, text, out, is_full=True)
+            self._unwanted(request.region, now_ns)
             return
         reason = REFUSED_DISK if failed is not None and failed.is_disk_full else REFUSED_FULL
         rows = self._objects.holders(HOLDERS_COUNT_MAX)
         holders = tuple(Holder(self._name(peer), size, count) for peer, size, count in rows)
         out.append(Send(request.writer, RegionsRefused(request.request, reason, text, holders)))
 
-    def _is_known(self, peer: PeerId) -> bool:
-        """Return whether ``peer`` is a worker or a driver whose death this node will learn of."""
+    def is_known(self, peer: PeerId) -> bool:
+        """Return whether ``peer`` is a worker or driver of this node that lives."""
         worker = self._staffing.pool.get(peer)
         if worker is not None:
             return worker.state is not WorkerState.DEAD
-        return self._staffing.jobs.of_driver(peer) is not None
+        job = self._staffing.jobs.of_driver(peer)
+        return job is not None and job.far_driver is None
 
     def _name(self, peer: PeerId) -> str:
         worker = self._staffing.pool.get(peer)
         if worker is not None:
             return f"worker pid={worker.pid}"
         job = self._staffing.jobs.of_driver(peer)
-        assert job is not None, f"{short(peer)} holds regions, but is dead"
+        if job is None or job.far_driver is not None:
+            where = "node" if self.elsewhere.is_node(peer) else "process of another node"
+            return f"{where} {short(peer)}"
         return f"driver pid={job.pid}"
 
-
-def _orphan(dead: PeerId, orphans: dict[PeerId, list[int]], out: list[Effect]) -> None:
-    """Tell the other side of the regions that a dead process leaves."""
-    for peer, numbers in orphans.items():
-        for start in range(0, len(numbers), ARRAY_COUNT_MAX):
-            part = tuple(numbers[start : start + ARRAY_COUNT_MAX])
-            out.append(Send(peer, RegionsOrphaned(dead, part)))
+    def _orphan(self, dead: PeerId, orphans: dict[PeerId, list[int]], out: list[Effect]) -> None:
+        """Tell the other side of the regions that a dead process leaves."""
+        for peer, numbers in orphans.items():
+            node = self.elsewhere.node_of(peer)
+            for start in range(0, len(numbers), ARRAY_COUNT_MAX):
+                part = tuple(numbers[start : start + ARRAY_COUNT_MAX])
+                if node is None:
+                    out.append(Send(peer, RegionsOrphaned(dead, part)))
+                else:
+                    out.append(Send(node, FarOrphaned(peer, dead, part)))

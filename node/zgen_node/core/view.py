@@ -9,7 +9,7 @@ left is remembered for a while, so that nobody waits for it.
 """
 
 from zgen.core.marks import reached
-from zgen.ids import PeerId, short
+from zgen.ids import PeerId, node_tag, short
 from zgen.limits import NODES_GONE_COUNT_MAX
 from zgen.slotted import slotted
 from zgen.wire.cluster import NodeState
@@ -35,12 +35,14 @@ class View:
     """The other live nodes of the cluster.
 
     Attributes:
-        members: Node -> what is known of it. Added by ``up``; removed by ``down``.
+        members: Node -> what is known of it. Added by ``hear``; removed by ``down``.
+        tags: What begins the numbers of a node's regions -> the node, of members.
     """
 
     def __init__(self) -> None:
         """Start alone."""
         self.members: dict[PeerId, Member] = {}
+        self.tags: dict[int, PeerId] = {}
         #: Nodes that are gone; the oldest go beyond the bound.
         self._gone: dict[PeerId, None] = {}
 
@@ -51,6 +53,7 @@ class View:
             reached("word of a node that is gone")
             return False
         is_new = node not in self.members
+        self.tags[node_tag(node)] = node
         self.members[node] = Member(state, dict(state.free), state.queued_count)
         return is_new
 
@@ -59,11 +62,17 @@ class View:
         self._gone[node] = None
         if len(self._gone) > NODES_GONE_COUNT_MAX:
             del self._gone[next(iter(self._gone))]
+        if self.tags.get(node_tag(node)) == node:
+            del self.tags[node_tag(node)]
         return self.members.pop(node, None)
 
     def is_gone(self, node: PeerId) -> bool:
         """Return whether a node is known to be gone."""
         return node in self._gone
+
+    def may_come(self, tag: int) -> bool:
+        """Return whether the node with a tag is none that is known, or was."""
+        return tag not in self.tags and all(node_tag(node) != tag for node in self._gone)
 
     def take(self, node: PeerId, shape: Shape, *, queued: bool) -> None:
         """Count off what was sent to a node."""
@@ -88,4 +97,7 @@ class View:
         """Assert that nobody is here and gone."""
         for node in self.members:
             assert node not in self._gone, short(node)
+        for tag, node in self.tags.items():
+            assert node_tag(node) == tag
+            assert node in self.members, short(node)
         assert len(self._gone) <= NODES_GONE_COUNT_MAX

@@ -498,7 +498,7 @@ def test_values_in_shared_memory_are_held_by_who_looks_and_go_with_their_owner()
     bench.step(WantValues((X,)))
     bench.say(DRIVER, is_(X, stored))
     assert record(bench, Y).pins == 2
-    assert bench.step(OpenView(1, X)) == [Send(NODE, HoldRegions(1, (7,)))]
+    assert bench.step(OpenView(1, X)) == [Send(NODE, HoldRegions(1, (7,), (64,)))]
     held = bench.say(NODE, RegionsHeld(1, (LeasedRegion(7, PLACE),), (), ""))
     assert held == [ViewOpened(1, stored, PLACE)]
     assert bench.step(Dropped((), (), (7,))) == [Send(NODE, UnholdRegions((7,)))]

@@ -17,6 +17,7 @@ from zgen.core.store_events import (
 )
 from zgen.ids import PeerId, StreamId
 from zgen.limits import MS, REGIONS_AHEAD_COUNT_MAX, REGIONS_AHEAD_NS
+from zgen.wire.session import Address
 from zgen.wire.store import (
     REFUSED_DISK,
     REFUSED_FULL,
@@ -60,7 +61,9 @@ class Writer:
 
     def want(self, size_bytes: int = MB, owner: PeerId = ME) -> list[Effect]:
         self.wants += 1
-        return self.do("want", WantRegion(self.wants, owner, S, size_bytes), self.now_ns)
+        return self.do(
+            "want", WantRegion(self.wants, owner, S, size_bytes), Address(owner, 1, ""), self.now_ns
+        )
 
     def lease(self, request: int, *regions: LeasedRegion) -> list[Effect]:
         return self.do("on_leased", RegionsLeased(request, regions))
@@ -216,3 +219,12 @@ def test_without_a_node_there_are_no_regions() -> None:
     assert writer.do("leave_node") == [gone]
     assert writer.want() == [RegionRefused(4, REFUSED_FULL, "the node is gone", ())]
     assert writer.do("unused", 1) == []
+
+
+def test_the_node_hears_where_an_owner_of_another_node_is() -> None:
+    writer = Writer()
+    far = Address(OTHER_WORKER, 3, "", PeerId(b"far".ljust(16)))
+    writer.wants += 1
+    (sent,) = writer.do("want", WantRegion(1, OTHER_WORKER, S, MB), far, writer.now_ns)
+    assert isinstance(sent, Send)
+    assert (sent.message.owner_life, sent.message.owner_node) == (3, far.node)

@@ -15,7 +15,7 @@ from zgen.core.store_effects import (
     ViewRefused,
 )
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import StreamId
+from zgen.ids import PeerId, StreamId, node_tag, region_number
 from zgen.wire.store import (
     RELEASED,
     Evict,
@@ -280,3 +280,36 @@ def test_a_hold_that_was_wanted_when_the_node_died_is_not_asked_for() -> None:
     process = Process()
     process.table.borrow(stored(7))
     assert process.do("leave_node") == []
+
+
+# -- other nodes -----------------------------------------------------------------------------------
+def on_node(node: bytes, number: int = 7) -> Stored:
+    return Stored(PeerId(node), number, place(number), b"pickle", (9,))
+
+
+def test_what_lies_on_another_node_is_owned_without_a_hold_and_its_node_hears_so() -> None:
+    process = Process()
+    process.table.home = NODE
+    assert process.do("own", on_node(b"far".ljust(16))) == [Send(NODE, Evict((7,), False))]
+    asked = HoldRegions(1, (7,), (ROOM,))
+    assert process.do("open", 1, on_node(b"far".ljust(16))) == [Send(NODE, asked)]
+    assert process.do("on_held", held(7)) == [
+        ViewOpened(1, on_node(b"far".ljust(16)), place(7, ROOM))
+    ]
+
+
+def test_rooms_are_said_only_if_something_lies_elsewhere() -> None:
+    process = Process()
+    process.table.home = NODE
+    number = region_number(node_tag(NODE), 7)
+    asked = HoldRegions(1, (number,))
+    assert process.do("open", 1, stored(number)) == [Send(NODE, asked)]
+
+
+def test_what_lies_on_another_node_is_lost_when_the_own_one_is() -> None:
+    process = Process()
+    process.table.home = NODE
+    process.do("leave_node")
+    assert process.do("own", on_node(b"far".ljust(16))) == []
+    (refused,) = process.do("open", 1, on_node(b"far".ljust(16)))
+    assert refused == ViewRefused(1, lost("its node died"))

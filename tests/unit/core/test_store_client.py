@@ -273,7 +273,7 @@ def test_a_view_of_what_was_given_up_waits_for_the_node() -> None:
     asked_for(bench, NOWHERE)
     (taken,) = those(bench.step(TakeItems(S, 1)), ItemsTaken)
     assert isinstance(taken, ItemsTaken)
-    assert bench.step(OpenView(1, taken.objects[0])) == [Send(NODE, HoldRegions(1, (7,)))]
+    assert bench.step(OpenView(1, taken.objects[0])) == [Send(NODE, HoldRegions(1, (7,), (ROOM,)))]
     assert bench.say(NODE, held(1, 7)) == [ViewOpened(1, stored(7), place(7))]
 
 
@@ -321,7 +321,7 @@ def started(bench_effects: list[Effect]) -> StartTask:
 def test_a_task_starts_when_its_arguments_are_held_and_lets_go_with_the_last_view() -> None:
     bench = worker_bench()
     push = PushTasks(L, 0, (reading("a", 7), reading("b", 7), pushed("c")))
-    assert bench.say(DRIVER, push) == [Send(NODE, HoldRegions(1, (7,)))]
+    assert bench.say(DRIVER, push) == [Send(NODE, HoldRegions(1, (7,), (ROOM,)))]
     start = started(bench.say(NODE, held(1, 7)))
     assert (start.owner, start.slots) == (DRIVER, (stored(7), b"small"))
     start = started(bench.step(TaskEnded(task("a"), 0, OUTCOME_VALUE, (b"v",))))

@@ -54,7 +54,8 @@ def cpu(count: float) -> Shape:
 
 
 ONE = cpu(1)
-NODE = peer("node")
+#: Its regions are numbered from 1.
+NODE = PeerId(bytes(4) + b"node".ljust(12, b"."))
 JOB = job("job")
 DRIVER = peer("driver")
 #: What a driver says of its job.

@@ -24,7 +24,8 @@ from zgen.core.store_effects import (
     PunchRegion,
     SpillRegion,
 )
-from zgen.ids import PeerId, region_number
+from zgen.core.store_events import SlabPopulated
+from zgen.ids import PeerId
 from zgen.limits import DISK_AGAIN_NS, EVICT_AGAIN_NS, STORE_BYTES_MIN, STORE_FULL_NS
 from zgen.wire.lease import EndJob, NodeReport, ProcessDown, QueryNode
 from zgen.wire.store import (
@@ -33,14 +34,12 @@ from zgen.wire.store import (
     REFUSED_TOO_LARGE,
     AskEvict,
     Evict,
-    HoldRegions,
     RegionsHeld,
     RegionsLeased,
     RegionsOrphaned,
     RegionsRefused,
     UnholdRegions,
 )
-from zgen_node.core.storage import FAR
 
 STRANGER = peer("stranger")
 
@@ -57,14 +56,11 @@ def test_a_writer_gets_a_region_of_a_slab_that_exists() -> None:
     assert bench.used_bytes == MB
 
 
-def test_what_would_have_to_go_to_another_node_is_refused() -> None:
-    bench = StoreBench()
-    bench.machine.storage.is_far = lambda peer: peer == STRANGER
-    (refused,) = told(bench.want(owner=STRANGER), RegionsRefused, WRITER)
-    assert refused.text == FAR
-    done = bench.say(READER, HoldRegions(7, (region_number(9, 1),)))
-    (answer,) = told(done, RegionsHeld, READER)
-    assert (answer.regions, answer.reason) == ((), FAR)
+def test_a_large_room_that_was_made_ahead_is_warm_once_it_has_its_pages() -> None:
+    bench = StoreBench(store_bytes=64 * MB)
+    assert not bench.lease(size_bytes=9 * MB).place.is_warm
+    bench.step(SlabPopulated(2))
+    assert bench.lease(size_bytes=9 * MB).place.is_warm
 
 
 def test_more_is_leased_ahead_while_half_of_the_store_is_free() -> None:

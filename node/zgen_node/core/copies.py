@@ -1,0 +1,348 @@
+"""Regions between nodes: copies of those of other nodes, and what is said of them.
+
+Rules of this file: joins the store with the view of other nodes. What a region is, and how room is
+made for a copy, is the store's; which parts are under way is the table's of pulls.
+
+Theory of operation. Processes speak of any region to their own node. What they say of regions of
+other nodes is parted from the rest: an owner's word goes to the region's node, by its number; who
+asks to hold one gets a copy, which is made once however many ask. The copying node holds the region
+at its own node meanwhile, so that it stays where it is, and asks for it part by part. A copy lives
+until nobody holds it and room is wanted, or until its region is no more, of which its node is told.
+When a node is gone, copies of its regions stay for those who hold them.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from zgen.core.effects import Effect, Send
+from zgen.core.marks import reached
+from zgen.core.store_effects import ReadChunk, WriteChunk
+from zgen.core.store_events import ChunkRead, ChunkWritten, RegionRestored
+from zgen.ids import NO_PEER, PeerId, node_tag, region_tag, short
+from zgen.limits import CHUNK_BYTES
+from zgen.wire.schema import Buffers
+from zgen.wire.session import Address
+from zgen.wire.store import (
+    RELEASED,
+    Evict,
+    HoldRegions,
+    RegionsHeld,
+    RegionsOrphaned,
+    ReleaseRegions,
+    UnholdRegions,
+    WantRegions,
+)
+from zgen.wire.transfer import AskChunk, Chunk, FarEvict, FarOrphaned, FarRelease
+from zgen_node.core.early_words import EarlyWords
+from zgen_node.core.far_monitors import FarMonitors
+from zgen_node.core.object_table import Region, RegionState
+from zgen_node.core.peers import Peers
+from zgen_node.core.pulls import Pull, Pulls
+from zgen_node.core.storage import Storage
+from zgen_node.core.view import View
+
+NODE_GONE: Final = "its node is gone"
+
+
+class Copies:
+    """What a node has of other nodes' regions.
+
+    Attributes:
+        pulls: Copies under way.
+        early: What processes said of regions of nodes that are not known yet.
+        messages: What to do about each class of message.
+        handlers: What to do about the events that concern it.
+    """
+
+    def __init__(
+        self, me: PeerId, peers: Peers, storage: Storage, view: View, monitors: FarMonitors
+    ) -> None:
+        """Start without copies."""
+        self.pulls = Pulls()
+        self.early = EarlyWords()
+        self._me = me
+        self._tag = node_tag(me)
+        self._peers = peers
+        self._storage = storage
+        self._objects = storage.rooms.objects
+        self._view = view
+        self._monitors = monitors
+        #: Tags of nodes that are not waited for any more, while what waited is heard.
+        self._late: dict[int, None] = {}
+        storage.elsewhere = self
+        self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
+            WantRegions: self._on_want,
+            HoldRegions: self._on_hold,
+            ReleaseRegions: self._on_release,
+            Evict: self._on_evict,
+            RegionsHeld: self._on_held,
+            FarRelease: self._on_far_release,
+            FarEvict: self._on_far_evict,
+            FarOrphaned: self._on_far_orphaned,
+            AskChunk: self._on_ask_chunk,
+            Chunk: self._on_chunk,
+        }
+        self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
+            ChunkRead: self._on_chunk_read,
+            ChunkWritten: self._on_chunk_written,
+        }
+
+    def check(self) -> None:
+        """Assert that each copy on its way is copied, and from a member."""
+        self.pulls.check()
+        self.early.check()
+        pulled = dict.fromkeys(pull.region for pull in self.pulls.all())
+        for region in self._objects.all():
+            tag = region_tag(region.region)
+            assert region.is_copy is (tag != self._tag), region.story()
+            coming = region.is_copy and region.state is RegionState.RESTORING
+            assert coming is (region.region in pulled), region.story()
+            assert not coming or region.owner in self._view.members, region.story()
+
+    # -- what the store asks -----------------------------------------------------------------------
+    def is_node(self, peer: PeerId) -> bool:
+        """Return whether a peer is another node."""
+        return self._monitors.is_node(peer)
+
+    def node_of(self, process: PeerId) -> PeerId | None:
+        """Return the node of a process of another node whose end will be told here, or None."""
+        far = self._monitors.far.get(process)
+        return None if far is None else far.node
+
+    def why_lost(self, region: int) -> str:
+        """Return why there is no such region."""
+        tag = region_tag(region)
+        return RELEASED if tag == self._tag or tag in self._view.tags else NODE_GONE
+
+    def pull(self, region: Region, now_ns: int, out: list[Effect]) -> None:
+        """Copy a region of another node to its place: have that node hold it first."""
+        assert region.place is not None, region.story()
+        pull = self.pulls.begin(region.region, region.owner, region.place)
+        self._send(pull.node, HoldRegions(pull.pull, (pull.region,)), out)
+
+    # -- members -----------------------------------------------------------------------------------
+    def on_up(self, node: PeerId, now_ns: int, out: list[Effect]) -> None:
+        """A node became a member: hear what was said of its regions before."""
+        self._say_again(node_tag(node), now_ns, out)
+
+    def on_gone(self, node: PeerId, now_ns: int, out: list[Effect]) -> None:
+        """A node is gone: with it what it held here, and what is not copied yet."""
+        for pull in self.pulls.of_node(node):
+            reached("node gone from which something is copied")
+            self._end(pull, NODE_GONE, now_ns, out)
+        for region in self._objects.copies_of(node):
+            if region.state is RegionState.SPILLED:
+                self._storage.drop(region, NODE_GONE, now_ns, out)
+        self._storage.died(node, now_ns, out)
+        self._say_again(node_tag(node), now_ns, out)
+
+    def on_owner_over(self, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
+        """A driver of another node is done with everything here."""
+        self._storage.died(owner, now_ns, out)
+
+    def on_timer(self, now_ns: int, out: list[Effect]) -> None:
+        """Wait no longer for nodes that did not become known."""
+        for tag in self.early.deadlines.pop_due(now_ns):
+            reached("region of a node that never became known")
+            self._say_again(tag, now_ns, out)
+
+    # -- processes of this node --------------------------------------------------------------------
+    def _on_want(self, peer: PeerId, said: WantRegions, now_ns: int, out: list[Effect]) -> None:
+        if said.owner_node not in (NO_PEER, self._me) and self.node_of(said.owner) is None:
+            reached("room for an owner that its node has not told of")
+            owner = Address(said.owner, said.owner_life, "", said.owner_node)
+            self._monitors.watch(owner, now_ns, out)
+        self._storage.on_want(peer, said, now_ns, out)
+
+    def _on_hold(self, peer: PeerId, said: HoldRegions, now_ns: int, out: list[Effect]) -> None:
+        if said.rooms and self._storage.is_known(peer):
+            if self._waits(peer, said, now_ns):
+                return
+            for number, room in zip(said.regions, said.rooms, strict=False):
+                node = self._view.tags.get(region_tag(number))
+                if node is not None and self._objects.get(number) is None:
+                    room_bytes = self._storage.rooms.slabs.room_bytes(room)
+                    if room_bytes is not None:
+                        self._objects.copy(number, node, room_bytes)
+        self._storage.on_hold(peer, said, now_ns, out)
+
+    def _on_release(
+        self, peer: PeerId, said: ReleaseRegions, now_ns: int, out: list[Effect]
+    ) -> None:
+        far = self._far(said.regions)
+        if not far or self.is_node(peer):
+            self._storage.on_release(peer, said, now_ns, out)
+            return
+        if self._waits(peer, said, now_ns):
+            return
+        here = tuple([number for number in said.regions if region_tag(number) == self._tag])
+        held = tuple([number for number in far if self._is_held(peer, number)])
+        self._storage.on_unhold(peer, UnholdRegions(held), now_ns, out)
+        for node, numbers in self._by_node(far):
+            self._send(node, FarRelease(peer, numbers, said.unwritten), out)
+        if here:
+            self._storage.on_release(peer, ReleaseRegions(here, said.unwritten), now_ns, out)
+
+    def _on_evict(self, peer: PeerId, said: Evict, now_ns: int, out: list[Effect]) -> None:
+        far = self._far(said.regions)
+        if not far:
+            self._storage.on_evict(peer, said, now_ns, out)
+            return
+        if self._waits(peer, said, now_ns):
+            return
+        here = tuple([number for number in said.regions if region_tag(number) == self._tag])
+        held = tuple([number for number in far if self._is_held(peer, number)])
+        learned = [number for number in far if not self._is_held(peer, number)]
+        self._storage.on_unhold(peer, UnholdRegions(held), now_ns, out)
+        for node, numbers in self._by_node(learned):
+            self._send(node, FarEvict(peer, numbers), out)
+        if held or here:
+            self._storage.on_evict(peer, Evict(here, said.waits), now_ns, out, gave=bool(held))
+
+    # -- words of other nodes ----------------------------------------------------------------------
+    def _on_far_release(
+        self, peer: PeerId, said: FarRelease, now_ns: int, out: list[Effect]
+    ) -> None:
+        if self._speaks_for(peer, said.process, out):
+            words = ReleaseRegions(said.regions, said.unwritten)
+            self._storage.on_release(said.process, words, now_ns, out)
+
+    def _on_far_evict(self, peer: PeerId, said: FarEvict, now_ns: int, out: list[Effect]) -> None:
+        if self._speaks_for(peer, said.process, out):
+            self._storage.on_evict(said.process, Evict(said.regions, False), now_ns, out)
+
+    def _on_far_orphaned(
+        self, peer: PeerId, said: FarOrphaned, now_ns: int, out: list[Effect]
+    ) -> None:
+        if not self.is_node(peer):
+            self._peers.refuse("regions of a process that is no node", short(peer), out)
+        elif self._storage.is_known(said.process):
+            out.append(Send(said.process, RegionsOrphaned(said.dead, said.regions)))
+
+    # -- copying: the node of the region -----------------------------------------------------------
+    def _on_ask_chunk(self, peer: PeerId, said: AskChunk, now_ns: int, out: list[Effect]) -> None:
+        region = self._objects.get(said.region)
+        if region is None or peer not in region.holders or region.place is None:
+            self._peers.refuse("part of a region that is not held", short(peer), out)
+        elif not (0 < said.size_bytes <= CHUNK_BYTES) or not (
+            0 <= said.offset <= region.room_bytes - said.size_bytes
+        ):
+            self._peers.refuse("part that a region has not", short(peer), out)
+        else:
+            part = (said.offset, said.size_bytes)
+            out.append(ReadChunk(peer, said.pull, said.region, region.place, *part))
+
+    def _on_chunk_read(self, event: ChunkRead, now_ns: int, out: list[Effect]) -> None:
+        if not self.is_node(event.node):
+            reached("part read for a node that is gone")
+            return
+        buffers = Buffers(() if event.failure else (event.data,))
+        said = Chunk(event.pull, event.region, event.offset, event.checksum, event.failure, buffers)
+        self._send(event.node, said, out)
+
+    # -- copying: the node of the copy -------------------------------------------------------------
+    def _on_held(self, peer: PeerId, said: RegionsHeld, now_ns: int, out: list[Effect]) -> None:
+        pull = self.pulls.get(said.request)
+        if pull is None or pull.node != peer or pull.size_bytes:
+            self._peers.refuse("regions held that nobody copies", short(peer), out)
+            return
+        leased = [each for each in said.regions if each.region == pull.region]
+        if not leased:
+            self._end(pull, said.reason or RELEASED, now_ns, out, is_full=said.is_full)
+            return
+        size_bytes = leased[0].place.room
+        if not 0 < size_bytes <= pull.place.room:
+            self._give_up(pull, f"its node says that it has {size_bytes} bytes", now_ns, out)
+            return
+        pull.size_bytes = size_bytes
+        self._ask(pull, out)
+
+    def _on_chunk(self, peer: PeerId, said: Chunk, now_ns: int, out: list[Effect]) -> None:
+        pull = self.pulls.get(said.pull)
+        if pull is None or pull.node != peer or said.offset not in pull.under_way:
+            self._peers.refuse("part that nobody asked for", short(peer), out)
+        elif said.failure:
+            self._give_up(pull, f"its node cannot read it: {said.failure}", now_ns, out)
+        elif [len(part) for part in said.buffers] != [pull.part_bytes(said.offset)]:
+            self._give_up(pull, "its node sent another part", now_ns, out)
+        else:
+            what = (said.pull, said.region, pull.place, said.offset, said.checksum)
+            out.append(WriteChunk(*what, said.buffers[0]))
+
+    def _on_chunk_written(self, event: ChunkWritten, now_ns: int, out: list[Effect]) -> None:
+        pull = self.pulls.get(event.pull)
+        if pull is None:
+            reached("part written of a copy that was given up")
+        elif not event.failure:
+            self.pulls.written(pull, event.offset)
+            self._ask(pull, out)
+            if pull.is_done:
+                self._give_up(pull, "", now_ns, out)
+        elif event.is_damaged and self.pulls.again(pull, event.offset):
+            reached("damaged part asked for again")
+            self._ask_part(pull, event.offset, out)
+        else:
+            self._give_up(pull, event.failure, now_ns, out)
+
+    # -- inside ------------------------------------------------------------------------------------
+    def _ask(self, pull: Pull, out: list[Effect]) -> None:
+        for offset in self.pulls.next_parts(pull):
+            self._ask_part(pull, offset, out)
+
+    def _ask_part(self, pull: Pull, offset: int, out: list[Effect]) -> None:
+        part = AskChunk(pull.pull, pull.region, offset, pull.part_bytes(offset))
+        self._send(pull.node, part, out)
+
+    def _give_up(self, pull: Pull, failure: str, now_ns: int, out: list[Effect]) -> None:
+        """End a copying, done or failed: its region need not stay where it is any more."""
+        self._send(pull.node, UnholdRegions((pull.region,)), out)
+        self._end(pull, failure, now_ns, out)
+
+    def _end(
+        self, pull: Pull, failure: str, now_ns: int, out: list[Effect], *, is_full: bool = False
+    ) -> None:
+        self.pulls.end(pull)
+        event = RegionRestored(pull.region, failure)
+        self._storage.on_restored(event, now_ns, out, is_full=is_full)
+
+    def _send(self, node: PeerId, message: Any, out: list[Effect]) -> None:
+        self._monitors.dial(node, out)
+        out.append(Send(node, message))
+
+    def _far(self, numbers: tuple[int, ...]) -> list[int]:
+        return [number for number in numbers if region_tag(number) != self._tag]
+
+    def _is_held(self, peer: PeerId, number: int) -> bool:
+        region = self._objects.get(number)
+        return region is not None and peer in region.holders
+
+    def _by_node(self, numbers: list[int]) -> list[tuple[PeerId, tuple[int, ...]]]:
+        """Return regions by their nodes; those of nodes that are gone are left out."""
+        parts: dict[PeerId, list[int]] = {}
+        for number in numbers:
+            node = self._view.tags.get(region_tag(number))
+            if node is not None:
+                parts.setdefault(node, []).append(number)
+        return [(node, tuple(part)) for node, part in parts.items()]
+
+    def _waits(self, peer: PeerId, said: Any, now_ns: int) -> bool:
+        """Return whether a word waits for a node that is not known yet."""
+        for number in self._far(said.regions):
+            tag = region_tag(number)
+            if self._view.may_come(tag) and tag not in self._late:
+                return self.early.keep(tag, peer, said, now_ns)
+        return False
+
+    def _say_again(self, tag: int, now_ns: int, out: list[Effect]) -> None:
+        """Hear what was kept until a node is known; it may wait for another one next."""
+        self._late[tag] = None
+        for peer, said in self.early.take(tag):
+            self.messages[type(said)](peer, said, now_ns, out)
+        del self._late[tag]
+
+    def _speaks_for(self, peer: PeerId, process: PeerId, out: list[Effect]) -> bool:
+        """Return whether a process is of the node that says something for it."""
+        if self.is_node(peer) and self.node_of(process) == peer:
+            return True
+        self._peers.refuse("word for a process of another node", short(peer), out)
+        return False

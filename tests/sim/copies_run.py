@@ -1,0 +1,45 @@
+"""Several nodes and large values: what one node writes, others read, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tests.sim.nodes_run import NodesRun
+from tests.sim.oracles_copies import RegionsOfNode
+from tests.sim.run import Outcome, draw_disk, run_seed
+from zgen.limits import CHUNK_BYTES, MS
+from zgen.sim.trace import Trace
+from zgen_node.core import copies, pulls
+
+
+class CopiesRun(NodesRun):
+    """Nodes whose drivers use large values, under the hardship of one seed."""
+
+    def __init__(self, seed: int, trace: Trace | None = None) -> None:
+        super().__init__(seed, trace)
+        random = Random(f"copies {seed}")
+        settings = self.cluster.settings
+        settings.store_bytes = random.choice((1, 1, 2, 64)) << 20
+        settings.disk = draw_disk(random)
+        settings.disk.damaged = random.choice((0.0, 0.02, 0.1))
+        if random.random() < 0.2:
+            settings.kill_ns_max, settings.write_ns_max = 150 * MS, 60 * MS
+        self.large = random.choice((3, 5, 8)) // settings.drivers
+        self.chunk_bytes = random.choice((20_000, 60_000, CHUNK_BYTES))
+
+    def run(self) -> None:
+        """Suffer, heal, end, rest."""
+        before = CHUNK_BYTES
+        vars(pulls)["CHUNK_BYTES"] = vars(copies)["CHUNK_BYTES"] = self.chunk_bytes
+        try:
+            super().run()
+        finally:
+            vars(pulls)["CHUNK_BYTES"] = vars(copies)["CHUNK_BYTES"] = before
+        for oracle in self.cluster.world.oracles:
+            if isinstance(oracle, RegionsOfNode) and not oracle.memory.node.dead:
+                oracle.at_rest()
+
+
+def run_copies(seed: int, trace: Trace | None = None) -> Outcome:
+    """Run one seed of this scenario."""
+    return run_seed(seed, trace, CopiesRun)

@@ -1,0 +1,449 @@
+"""Regions between nodes: copies, their ends, and words of owners that go by their own node."""
+
+from __future__ import annotations
+
+from tests.unit.node.clusters import EAST, FAR_DRIVER, WEST, Among, far, messages, state
+from tests.unit.node.fakes import DRIVER, job, peer
+from tests.unit.node.store_bench import MB, WRITER, of, told
+from zgen.core.effects import Effect
+from zgen.core.store_effects import ReadChunk, RestoreRegion, SpillRegion, WriteChunk
+from zgen.core.store_events import ChunkRead, ChunkWritten, RegionSpilled
+from zgen.ids import NO_STREAM, PeerId, node_tag, region_number
+from zgen.limits import CHUNK_BYTES, CHUNK_TRIES_MAX, NODE_UNKNOWN_NS, STORE_FULL_NS
+from zgen.wire.cluster import ShareJob
+from zgen.wire.lease import EndJob
+from zgen.wire.object import WatchProcess
+from zgen.wire.schema import Buffers
+from zgen.wire.store import (
+    AskEvict,
+    Evict,
+    HoldRegions,
+    LeasedRegion,
+    Place,
+    RegionsHeld,
+    RegionsLeased,
+    RegionsOrphaned,
+    RegionsRefused,
+    ReleaseRegions,
+    UnholdRegions,
+    WantRegions,
+)
+from zgen.wire.transfer import AskChunk, Chunk, FarEvict, FarOrphaned, FarRelease
+
+FAR = region_number(node_tag(EAST), 7)
+FAR_TOO = region_number(node_tag(EAST), 8)
+WESTERN = region_number(node_tag(WEST), 1)
+THERE = Place(4, MB, MB, 8 * MB, True)
+READER = peer("reader")
+
+
+class Reading(Among):
+    """A node with room for four megabytes, its driver, and another node with a region."""
+
+    def __init__(self, *, knows: bool = True) -> None:
+        super().__init__(cpus=2, prestart=True, store_bytes=4 * MB)
+        self.drive()
+        self.start(WRITER, 101)
+        if knows:
+            self.member()
+        self.request = 0
+
+    def hold(self, *regions: int, by: PeerId = DRIVER, room: int = MB) -> list[Effect]:
+        self.request += 1
+        return self.say(by, HoldRegions(self.request, regions, (room,) * len(regions)))
+
+    def held_there(self, pull: int = 1, region: int = FAR, place: Place = THERE) -> list[Effect]:
+        return self.say(EAST, RegionsHeld(pull, (LeasedRegion(region, place),), (), ""))
+
+    def chunk(self, pull: int = 1, offset: int = 0, data: bytes = bytes(MB)) -> list[Effect]:
+        return self.say(EAST, Chunk(pull, FAR, offset, 5, "", Buffers((data,))))
+
+    def copied(self, *, by: PeerId = DRIVER) -> list[Effect]:
+        """Let a copy of ``FAR`` be made and held."""
+        self.hold(FAR, by=by)
+        self.held_there()
+        self.chunk()
+        return self.step(ChunkWritten(1, 0, "", False))
+
+    def want(self, writer: PeerId = WRITER, owner: PeerId = DRIVER) -> list[Effect]:
+        self.request += 1
+        return self.say(writer, WantRegions(self.request, owner, NO_STREAM, MB, 1))
+
+    def leased(self, owner: PeerId = DRIVER) -> int:
+        (leased,) = told(self.want(owner=owner), RegionsLeased)
+        return leased.regions[0].region
+
+    def regions(self) -> list[int]:
+        return [region.region for region in self.machine.storage.rooms.objects.all()]
+
+    def guest(self) -> None:
+        """Let the driver of another node have a worker here."""
+        self.shared()
+
+
+# -- copies ----------------------------------------------------------------------------------------
+def test_a_copy_is_made_part_by_part_and_given_to_who_asked() -> None:
+    bench = Reading()
+    assert messages(bench.hold(FAR), EAST) == [HoldRegions(1, (FAR,))]
+    assert messages(bench.held_there(), EAST) == [AskChunk(1, FAR, 0, CHUNK_BYTES)]
+    (write,) = of(bench.chunk(), WriteChunk)
+    assert (write.pull, write.region, write.offset, write.checksum) == (1, FAR, 0, 5)
+    done = bench.step(ChunkWritten(1, 0, "", False))
+    assert messages(done, EAST) == [UnholdRegions((FAR,))]
+    (held,) = told(done, RegionsHeld, DRIVER)
+    (leased,) = held.regions
+    assert (leased.region, leased.place.room, leased.place.is_warm) == (FAR, MB, True)
+
+
+def test_it_is_made_once_however_many_ask() -> None:
+    bench = Reading()
+    bench.hold(FAR)
+    assert bench.hold(FAR, by=WRITER) == []
+    bench.held_there()
+    bench.chunk()
+    done = bench.step(ChunkWritten(1, 0, "", False))
+    assert len(told(done, RegionsHeld)) == 2
+    assert len(told(bench.hold(FAR), RegionsHeld, DRIVER)) == 1
+
+
+def test_what_came_damaged_is_asked_for_again_and_then_lost() -> None:
+    bench = Reading()
+    bench.hold(FAR)
+    bench.held_there()
+    for _ in range(CHUNK_TRIES_MAX - 1):
+        done = bench.step(ChunkWritten(1, 0, "damaged", True))
+        assert messages(done, EAST) == [AskChunk(1, FAR, 0, CHUNK_BYTES)]
+    done = bench.step(ChunkWritten(1, 0, "damaged", True))
+    assert told(done, RegionsHeld, DRIVER)[0].reason == "damaged"
+    assert messages(done, EAST) == [UnholdRegions((FAR,))]
+    assert bench.regions() == []
+    assert bench.step(ChunkWritten(1, 0, "", False)) == []
+
+
+def test_what_cannot_be_copied_is_lost_with_its_reason() -> None:
+    bench = Reading()
+    bench.hold(FAR)
+    done = bench.say(EAST, RegionsHeld(1, (), (FAR,), "its owner released it", False))
+    assert told(done, RegionsHeld, DRIVER)[0].reason == "its owner released it"
+    bench.hold(FAR)
+    done = bench.say(EAST, RegionsHeld(2, (), (FAR,), "no room", True))
+    assert told(done, RegionsHeld, DRIVER)[0].is_full
+    bench.hold(FAR)
+    done = bench.held_there(3, place=Place(4, 0, 9 * MB, 9 * MB, True))
+    assert "9437184 bytes" in told(done, RegionsHeld, DRIVER)[0].reason
+    bench.hold(FAR)
+    bench.held_there(4)
+    done = bench.say(EAST, Chunk(4, FAR, 0, 0, "no memory", Buffers(())))
+    assert told(done, RegionsHeld, DRIVER)[0].reason == "its node cannot read it: no memory"
+    bench.hold(FAR)
+    bench.held_there(5)
+    done = bench.chunk(5, data=b"short")
+    assert told(done, RegionsHeld, DRIVER)[0].reason == "its node sent another part"
+    bench.hold(FAR)
+    bench.held_there(6)
+    done = bench.step(ChunkWritten(6, 0, "no memory", False))
+    assert told(done, RegionsHeld, DRIVER)[0].reason == "no memory"
+
+
+def test_what_nobody_asked_for_is_refused() -> None:
+    bench = Reading()
+    bench.hold(FAR)
+    bench.chunk()
+    bench.held_there()
+    bench.held_there()
+    bench.held_there(9)
+    assert bench.counts["part that nobody asked for"] == 1
+    assert bench.counts["regions held that nobody copies"] == 2
+
+
+def test_what_is_larger_than_the_store_is_lost() -> None:
+    bench = Reading()
+    (held,) = told(bench.hold(FAR, room=5 * MB), RegionsHeld, DRIVER)
+    assert held.lost == (FAR,)
+
+
+def test_another_copy_is_asked_for_while_one_is_held() -> None:
+    bench = Reading()
+    bench.copied()
+    bench.hold(FAR_TOO)
+    bench.held_there(2, FAR_TOO)
+    bench.step(ChunkWritten(2, 0, "", False))
+    bench.say(DRIVER, UnholdRegions((FAR,)))
+    assert bench.regions() == [FAR, FAR_TOO]
+
+
+def test_a_large_copy_is_asked_for_in_parts() -> None:
+    bench = Reading()
+    bench.hold(FAR, room=2 * MB)
+    bench.held_there(place=Place(4, 0, 2 * MB, 2 * MB, True))
+    assert bench.step(ChunkWritten(1, 0, "", False)) == []
+    done = bench.step(ChunkWritten(1, CHUNK_BYTES, "", False))
+    assert told(done, RegionsHeld, DRIVER) != []
+
+
+def test_strangers_get_no_copies() -> None:
+    bench = Reading()
+    bench.join(READER)
+    (held,) = told(bench.hold(FAR, by=READER), RegionsHeld, READER)
+    assert (held.lost, bench.regions()) == ((FAR,), [])
+
+
+def test_a_copy_goes_when_its_region_does() -> None:
+    bench = Reading()
+    bench.copied()
+    bench.say(EAST, ReleaseRegions((FAR,)))
+    assert bench.regions() == [FAR], "the driver looks at it"
+    assert told(bench.hold(FAR, by=WRITER), RegionsHeld)[0].lost == (FAR,)
+    bench.say(DRIVER, UnholdRegions((FAR,)))
+    assert bench.regions() == []
+
+
+def test_a_copy_that_nobody_holds_goes_before_anything_is_spilled() -> None:
+    bench = Reading()
+    bench.copied()
+    mine = [bench.leased() for _ in range(3)]
+    bench.say(DRIVER, UnholdRegions((FAR,)))
+    bench.say(DRIVER, Evict((mine[0],), False))
+    done = bench.want()
+    assert told(done, RegionsLeased, WRITER) != []
+    assert of(done, SpillRegion) == []
+    assert FAR not in bench.regions()
+
+
+def test_who_holds_copies_is_asked_for_them() -> None:
+    bench = Reading()
+    bench.copied()
+    for _ in range(3):
+        bench.leased(owner=WRITER)
+    done = bench.want(owner=WRITER)
+    assert told(done, AskEvict, WRITER) != []
+    done = bench.say(WRITER, Evict((), False))
+    assert told(done, AskEvict, DRIVER) != []
+    done = bench.say(DRIVER, Evict((FAR,), False))
+    assert told(done, RegionsLeased, WRITER) != []
+    assert messages(done, EAST) == []
+
+
+def test_a_copy_that_finds_no_room_is_an_error_in_the_end() -> None:
+    bench = Reading()
+    for _ in range(4):
+        bench.leased()
+    assert bench.hold(FAR) != [], "the owner is asked"
+    done = bench.advance(STORE_FULL_NS + 1)
+    (held,) = told(done, RegionsHeld, DRIVER)
+    assert (held.lost, held.is_full) == ((FAR,), True)
+    assert FAR not in bench.regions()
+
+
+def test_a_copy_that_waits_for_room_goes_with_who_wants_it_and_with_its_region() -> None:
+    bench = Reading()
+    for _ in range(4):
+        bench.leased()
+    bench.hold(FAR, by=WRITER)
+    bench.die(WRITER, 101)
+    assert FAR not in bench.regions()
+    bench.hold(FAR)
+    done = bench.say(EAST, ReleaseRegions((FAR,)))
+    assert told(done, RegionsHeld, DRIVER)[0].lost == (FAR,)
+
+
+# -- the node of the region ------------------------------------------------------------------------
+def test_another_node_holds_a_region_while_it_copies_it_and_hears_of_its_end() -> None:
+    bench = Reading()
+    mine = bench.leased()
+    (held,) = told(bench.say(EAST, HoldRegions(3, (mine,))), RegionsHeld, EAST)
+    place = held.regions[0].place
+    (read,) = of(bench.say(EAST, AskChunk(3, mine, 0, 10)), ReadChunk)
+    assert read == ReadChunk(EAST, 3, mine, place, 0, 10)
+    (chunk,) = messages(bench.step(ChunkRead(EAST, 3, mine, 0, 5, b"0123456789", "")), EAST)
+    assert chunk == Chunk(3, mine, 0, 5, "", Buffers((b"0123456789",)))
+    (chunk,) = messages(bench.step(ChunkRead(EAST, 3, mine, 0, 0, b"", "no memory")), EAST)
+    assert chunk == Chunk(3, mine, 0, 0, "no memory", Buffers(()))
+    done = bench.say(DRIVER, ReleaseRegions((mine,)))
+    assert messages(done, EAST) == [ReleaseRegions((mine,))]
+    assert bench.regions() == [mine], "it is copied still"
+    bench.say(EAST, UnholdRegions((mine,)))
+    assert bench.regions() == []
+    (held,) = told(bench.say(EAST, HoldRegions(4, (mine, FAR_TOO))), RegionsHeld, EAST)
+    assert held.reason == "its owner released it"
+
+
+def test_parts_are_given_to_holders_and_within_the_region() -> None:
+    bench = Reading()
+    mine = bench.leased()
+    bench.say(EAST, AskChunk(3, mine, 0, 10), AskChunk(3, mine + 1, 0, 10))
+    assert bench.counts["part of a region that is not held"] == 2
+    bench.say(EAST, HoldRegions(3, (mine,)))
+    wrong = [(0, 0), (0, CHUNK_BYTES + 1), (MB - 5, 10), (-1, 10)]
+    for offset, size_bytes in wrong:
+        done = bench.say(EAST, AskChunk(3, mine, offset, size_bytes))
+        assert of(done, ReadChunk) == []
+    assert bench.counts["part that a region has not"] == len(wrong)
+
+
+def test_a_node_that_is_gone_holds_nothing_and_is_told_nothing() -> None:
+    bench = Reading()
+    mine = bench.leased()
+    bench.say(EAST, HoldRegions(3, (mine,)))
+    bench.gone()
+    assert bench.step(ChunkRead(EAST, 3, mine, 0, 5, b"0123456789", "")) == []
+    assert bench.say(DRIVER, ReleaseRegions((mine,))) == []
+    assert bench.regions() == []
+
+
+def test_what_is_on_disk_is_brought_back_for_another_node() -> None:
+    bench = Reading()
+    mine = [bench.leased() for _ in range(4)]
+    bench.say(DRIVER, Evict((mine[0],), False))
+    bench.want()
+    bench.step(RegionSpilled(mine[0], "", False))
+    bench.say(DRIVER, ReleaseRegions((mine[1],)))
+    done = bench.say(EAST, HoldRegions(3, (mine[0],)))
+    assert [effect.region for effect in of(done, RestoreRegion)] == [mine[0]]
+
+
+def test_no_copy_is_copied() -> None:
+    bench = Reading()
+    bench.member(state(WEST))
+    bench.copied()
+    (held,) = told(bench.say(WEST, HoldRegions(3, (FAR,))), RegionsHeld, WEST)
+    assert held.lost == (FAR,)
+
+
+# -- words of owners -------------------------------------------------------------------------------
+def test_what_an_owner_says_of_far_regions_goes_to_their_node() -> None:
+    bench = Reading()
+    bench.member(state(WEST))
+    mine = bench.leased()
+    done = bench.say(DRIVER, Evict((FAR, WESTERN), False))
+    assert messages(done, EAST) == [FarEvict(DRIVER, (FAR,))]
+    assert messages(done, WEST) == [FarEvict(DRIVER, (WESTERN,))]
+    bench.copied()
+    done = bench.say(DRIVER, ReleaseRegions((FAR, FAR_TOO, mine), True))
+    assert messages(done, EAST) == [FarRelease(DRIVER, (FAR, FAR_TOO), True)]
+    assert bench.regions() == [FAR], "its node says when it is over"
+    bench.say(DRIVER, ReleaseRegions((WESTERN,)), UnholdRegions((FAR,)))
+
+
+def test_a_far_owner_gives_up_and_releases_what_was_written_for_it() -> None:
+    bench = Reading()
+    bench.guest()
+    mine = bench.leased(owner=FAR_DRIVER)
+    bench.say(EAST, FarEvict(FAR_DRIVER, (mine,)))
+    region = bench.machine.storage.rooms.objects.get(mine)
+    assert region is not None
+    assert not region.holders
+    bench.say(EAST, FarRelease(FAR_DRIVER, (mine,), False))
+    assert bench.regions() == []
+
+
+def test_nobody_speaks_for_processes_of_other_nodes() -> None:
+    bench = Reading()
+    bench.member(state(WEST))
+    bench.guest()
+    mine = bench.leased(owner=FAR_DRIVER)
+    bench.say(WEST, FarRelease(FAR_DRIVER, (mine,), False), FarEvict(FAR_DRIVER, (mine,)))
+    bench.say(DRIVER, FarRelease(FAR_DRIVER, (mine,), False))
+    assert bench.counts["word for a process of another node"] == 3
+    assert bench.regions() == [mine]
+
+
+def test_a_far_owner_is_not_asked_for_room() -> None:
+    bench = Reading()
+    bench.guest()
+    for _ in range(4):
+        bench.leased(owner=FAR_DRIVER)
+    assert told(bench.want(owner=FAR_DRIVER), AskEvict) == []
+    (refused,) = told(bench.advance(STORE_FULL_NS + 1), RegionsRefused)
+    assert refused.holders[0].name.startswith("process of another node")
+
+
+def test_the_refusal_names_nodes_that_copy() -> None:
+    bench = Reading()
+    for _ in range(4):
+        mine = bench.leased()
+        bench.say(EAST, HoldRegions(3, (mine,)))
+        bench.say(DRIVER, Evict((mine,), False))
+    bench.want()
+    (refused,) = told(bench.advance(STORE_FULL_NS + 1), RegionsRefused)
+    assert refused.holders[0].name.startswith("node")
+
+
+def test_an_owner_whose_node_has_not_told_of_it_is_watched() -> None:
+    bench = Reading()
+    said = WantRegions(1, FAR_DRIVER, NO_STREAM, MB, 1, 1, EAST)
+    done = bench.say(WRITER, said)
+    assert messages(done, EAST) == [WatchProcess(FAR_DRIVER, 1, EAST)]
+    assert told(done, RegionsLeased, WRITER) != []
+    bench.gone()
+    done = bench.say(WRITER, WantRegions(2, peer("later"), NO_STREAM, MB, 1, 1, EAST))
+    assert told(done, RegionsRefused)[0].text == "the owner of the value is gone"
+
+
+def test_what_a_dead_writer_left_is_told_to_a_far_owner_by_its_node() -> None:
+    bench = Reading()
+    bench.guest()
+    mine = bench.leased(owner=FAR_DRIVER)
+    done = bench.die(WRITER, 101) + bench.quiet()
+    assert FarOrphaned(FAR_DRIVER, WRITER, (mine,)) in messages(done, EAST)
+    there = Reading()
+    done = there.say(EAST, FarOrphaned(DRIVER, peer("dead"), (FAR,)))
+    assert messages(done, DRIVER) == [RegionsOrphaned(peer("dead"), (FAR,))]
+    assert there.say(EAST, FarOrphaned(peer("nobody"), peer("dead"), (FAR,))) == []
+    there.say(WRITER, FarOrphaned(DRIVER, peer("dead"), (FAR,)))
+    assert there.counts["regions of a process that is no node"] == 1
+
+
+def test_what_a_far_driver_owns_goes_with_its_job() -> None:
+    bench = Reading()
+    theirs = job("theirs")
+    bench.say(EAST, ShareJob(theirs, far(FAR_DRIVER), ("lib",), "folder", ()))
+    mine = bench.leased(owner=FAR_DRIVER)
+    bench.say(WRITER, ReleaseRegions((mine,)))
+    mine = bench.leased(owner=FAR_DRIVER)
+    bench.say(EAST, EndJob(theirs))
+    done = bench.say(WRITER, ReleaseRegions((mine,)))
+    assert done == []
+    assert bench.regions() == []
+
+
+# -- members ---------------------------------------------------------------------------------------
+def test_what_is_not_copied_yet_is_lost_with_its_node_and_what_is_stays() -> None:
+    bench = Reading()
+    bench.copied()
+    bench.hold(FAR_TOO)
+    for _ in range(2):
+        bench.leased()
+    bench.hold(region_number(node_tag(EAST), 9))
+    done = bench.gone()
+    lost = told(done, RegionsHeld, DRIVER)
+    assert [each.reason for each in lost] == ["its node is gone"] * 2
+    assert FAR in bench.regions()
+    assert told(bench.hold(FAR_TOO), RegionsHeld, DRIVER)[0].reason == "its node is gone"
+    assert bench.say(DRIVER, ReleaseRegions((FAR,))) == []
+    assert FAR not in bench.regions()
+
+
+def test_words_about_a_node_that_is_not_known_wait_for_it() -> None:
+    bench = Reading(knows=False)
+    assert bench.say(DRIVER, Evict((FAR,), False)) == []
+    assert bench.hold(FAR) == []
+    assert bench.say(DRIVER, ReleaseRegions((FAR_TOO,))) == []
+    bench.hold(FAR_TOO, by=WRITER)
+    bench.die(WRITER, 101)
+    done = bench.member()
+    assert messages(done, EAST) == [
+        FarEvict(DRIVER, (FAR,)),
+        FarRelease(DRIVER, (FAR_TOO,), False),
+        HoldRegions(1, (FAR,)),
+    ]
+
+
+def test_a_node_that_nobody_knows_is_not_waited_for_for_ever() -> None:
+    bench = Reading(knows=False)
+    bench.hold(FAR)
+    bench.hold(WESTERN)
+    assert bench.due_ns is not None
+    done = bench.advance(NODE_UNKNOWN_NS + 1)
+    lost = told(done, RegionsHeld, DRIVER)
+    assert [each.reason for each in lost] == ["its node is gone"] * 2
