@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.integration import leaks
 from tests.integration.gates import LATE_S
 from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import wait_until
+from zgen import cli
 from zgen.exceptions import (
     ActorDiedError,
     HandshakeError,
@@ -83,6 +85,16 @@ def test_the_driver_knows_every_node_and_has_none_of_their_cpus(cluster: Cluster
     assert sorted(each["NodeID"] for each in others) == sorted(n.node_id for n in cluster.nodes)
     assert zgen.cluster_resources() == {"CPU": 2.0, "far": 4.0}
     assert {"zone": "east"} in [each["Labels"] for each in others]
+
+
+def test_the_command_line_lists_the_nodes(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["list", "nodes", "--json"]) == 0
+    listed = {node["node"] for node in json.loads(capsys.readouterr().out)}
+    assert listed == {node["NodeID"] for node in zgen.nodes()}
+    assert cli.main(["status"]) == 0
+    assert capsys.readouterr().out.startswith("3 nodes\n")
 
 
 def test_tasks_spread_over_both_nodes(cluster: Cluster) -> None:
