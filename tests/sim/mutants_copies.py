@@ -35,7 +35,7 @@ COPIES = (
         "            self._end(pull, NODE_GONE, now_ns, out)\n",
         "            pass\n",
         "copies",
-        3,
+        16,
     ),
     Mutant(
         "a copy is given when all its parts are here",
@@ -71,7 +71,7 @@ COPIES = (
         "                return self.early.keep(tag, peer, said, now_ns)\n",
         "                return False\n",
         "copies",
-        23,
+        74,
     ),
     Mutant(
         "a region that another node copies is held for it",
