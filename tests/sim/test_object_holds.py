@@ -12,7 +12,7 @@ from zgen.core.object_holds import pins_of
 from zgen.core.process import ProcessMachine
 
 #: Looking at every step would take a minute.
-EVERY = 4
+EVERY = 2
 
 
 @pytest.mark.parametrize(("run", "seed"), [(run_seed, 5), (run_seed, 4), (run_actors, 2)])
