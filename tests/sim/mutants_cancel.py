@@ -139,7 +139,7 @@ CANCEL = (
         "        record.closed = record.cancelled = True\n",
         "        record.cancelled = True\n",
         "actors",
-        4,
+        34,
     ),
     Mutant(
         "who borrows a reference can cancel its task",
