@@ -142,7 +142,7 @@ REGION_SHARED_BYTES_MAX: Final = 8 << 20
 #: and how often one is asked for that comes damaged.
 CHUNK_BYTES: Final = 1 << 20
 CHUNKS_COUNT_MAX: Final = 8
-CHUNK_TRIES_MAX: Final = 3
+CHUNK_TRIES_COUNT_MAX: Final = 3
 #: Words of processes about regions of nodes that are not known yet, kept until these are.
 WORDS_EARLY_COUNT_MAX: Final = 10_000
 #: Regions that a writer may lease ahead of time, together with their bytes.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import field
 
 from zgen.ids import PeerId
-from zgen.limits import CHUNK_BYTES, CHUNK_TRIES_MAX, CHUNKS_COUNT_MAX
+from zgen.limits import CHUNK_BYTES, CHUNK_TRIES_COUNT_MAX, CHUNKS_COUNT_MAX
 from zgen.slotted import slotted
 from zgen.wire.store import Place
 
@@ -98,7 +98,7 @@ class Pulls:
     def again(self, pull: Pull, offset: int) -> bool:
         """Return whether a part that came damaged is to be asked for once more."""
         pull.under_way[offset] += 1
-        return pull.under_way[offset] <= CHUNK_TRIES_MAX
+        return pull.under_way[offset] <= CHUNK_TRIES_COUNT_MAX
 
     def end(self, pull: Pull) -> None:
         """Forget one that is done or failed."""

@@ -9,7 +9,7 @@ from zgen.core.effects import Effect
 from zgen.core.store_effects import ReadChunk, RestoreRegion, SpillRegion, WriteChunk
 from zgen.core.store_events import ChunkRead, ChunkWritten, RegionSpilled
 from zgen.ids import NO_STREAM, PeerId, node_tag, region_number
-from zgen.limits import CHUNK_BYTES, CHUNK_TRIES_MAX, NODE_UNKNOWN_NS, STORE_FULL_NS
+from zgen.limits import CHUNK_BYTES, CHUNK_TRIES_COUNT_MAX, NODE_UNKNOWN_NS, STORE_FULL_NS
 from zgen.wire.cluster import ShareJob
 from zgen.wire.lease import EndJob
 from zgen.wire.object import WatchProcess
@@ -110,7 +110,7 @@ def test_what_came_damaged_is_asked_for_again_and_then_lost() -> None:
     bench = Reading()
     bench.hold(FAR)
     bench.held_there()
-    for _ in range(CHUNK_TRIES_MAX - 1):
+    for _ in range(CHUNK_TRIES_COUNT_MAX - 1):
         done = bench.step(ChunkWritten(1, 0, "damaged", True))
         assert messages(done, EAST) == [AskChunk(1, FAR, 0, CHUNK_BYTES)]
     done = bench.step(ChunkWritten(1, 0, "damaged", True))

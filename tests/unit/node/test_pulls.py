@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.node.clusters import EAST, WEST
-from zgen.limits import CHUNK_BYTES, CHUNK_TRIES_MAX, CHUNKS_COUNT_MAX
+from zgen.limits import CHUNK_BYTES, CHUNK_TRIES_COUNT_MAX, CHUNKS_COUNT_MAX
 from zgen.wire.store import Place
 from zgen_node.core.pulls import Pull, Pulls
 
@@ -52,8 +52,8 @@ def test_it_is_done_when_all_parts_are_here() -> None:
 def test_a_damaged_part_is_asked_for_a_few_times() -> None:
     pulls, pull = begun()
     (first, *_) = pulls.next_parts(pull)
-    again = [pulls.again(pull, first) for _ in range(CHUNK_TRIES_MAX)]
-    assert again == [True] * (CHUNK_TRIES_MAX - 1) + [False]
+    again = [pulls.again(pull, first) for _ in range(CHUNK_TRIES_COUNT_MAX)]
+    assert again == [True] * (CHUNK_TRIES_COUNT_MAX - 1) + [False]
 
 
 def test_a_second_copying_of_a_region_has_another_number() -> None:
