@@ -21,7 +21,7 @@ MADE := $(VENV)/.made-$(VERSION)
 RUNTIME := $(VENV)/.runtime-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 
-STEPS := lint+layers types+unit sim-tests sim mutants-recorded integration-1+integration-2 chaos-quick docs wheel
+STEPS := lint+layers types+unit sim-tests+docs sim mutants-recorded integration-1+integration-2 chaos-quick+wheel
 # Two halves of the integration tests, that wait more than they compute, side by side.
 HALF := $(wildcard tests/integration/test_[a-m]*.py)
 OTHER_HALF := $(filter-out $(HALF),$(wildcard tests/integration/test_*.py))

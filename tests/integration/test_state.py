@@ -129,9 +129,9 @@ def test_a_worker_that_is_stopped_is_named_and_holds_up_nobody() -> None:
     os.kill(pid, signal.SIGSTOP)
     try:
         found = state.list_objects(timeout=0.2)
-        assert [(worker.pid, worker.silence) for worker in found.silent] == [
-            (pid, "no answer within 0.2 s")
-        ]
+        silent = {worker.pid: worker.silence for worker in found.silent}
+        assert silent.pop(pid) == "no answer within 0.2 s"
+        assert not silent or list(silent.values()) == ["it is starting"]  # one in its place
         assert found.is_partial
         assert ref.hex() in [row.object_id for row in found]
     finally:
