@@ -6,6 +6,8 @@ from scripts.benchmark.floor.caller import Caller
 from scripts.benchmark.rows.actors import PIPELINED
 
 Figures = dict[str, float]
+#: Questions on their way at a time: more than the queues of both sockets hold would wait for ever.
+_UNANSWERED_MAX = 500
 
 
 def pa1() -> Figures:
@@ -40,6 +42,8 @@ def _rate(caller: Caller) -> float:
 def _ask(caller: Caller, count: int) -> None:
     for number in range(count):
         caller.send(0, ("task", number))
+        while number - len(caller.done) >= _UNANSWERED_MAX:  # both ends' queues are bounded
+            caller.receive()
     while len(caller.done) < count:
         caller.receive()
     caller.done.clear()
