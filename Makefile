@@ -2,14 +2,12 @@
 #
 #   PYTHON=python3.12   interpreter for the virtual environment
 #   VENV=.venv          where it lies
-#   SEEDS=100 SEED=n    how many seeds `make sim` runs, or from which one
+#   SEEDS=1000 SEED=n   how many seeds `make sim` runs, of all scenarios together, or from which one
 #   VS=ray              what `make bench` measures beside zgen
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
-SEEDS ?= 100
-QUARTER = $(shell expr \( $(SEEDS) + 3 \) / 4)
 
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints-dev.txt
@@ -90,13 +88,8 @@ unit: $(DEV) ## unit, model and project tests; branch coverage of the pure floor
 sim-tests: $(DEV) ## what the simulator is made of: sessions, damage, determinism, transcripts
 	$(PYTEST) tests/sim
 
-sim: $(DEV) ## the simulator: SEEDS=100 seeds, a quarter of them with actors, another with borrowing
-	$(PY) scripts/sim.py --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
-	$(PY) scripts/sim.py --scenario actors --seeds $(QUARTER) $(if $(SEED),--seed $(SEED))
-	$(PY) scripts/sim.py --scenario borrowing --seeds $(QUARTER) $(if $(SEED),--seed $(SEED))
-	$(PY) scripts/sim.py --scenario nodes --seeds $(QUARTER) $(if $(SEED),--seed $(SEED))
-	$(PY) scripts/sim.py --scenario state --seeds $(shell expr \( $(SEEDS) + 9 \) / 10) $(if $(SEED),--seed $(SEED))
-	$(PY) scripts/sim.py --scenario copies --seeds $(QUARTER) $(if $(SEED),--seed $(SEED))
+sim: $(DEV) ## the simulator: each scenario its share of SEEDS seeds, or of some 200
+	$(PY) scripts/sim.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED))
 
 mutants-recorded: $(DEV)
 	$(PY) scripts/mutants.py

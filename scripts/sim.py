@@ -1,12 +1,12 @@
 """Run the simulated cluster under many seeds; see tests/sim/run.py for what one seed does.
 
-    python scripts/sim.py --seeds 100                  seeds 0 to 99
-    python scripts/sim.py --seed 4711 --seeds 1        that seed alone
-    python scripts/sim.py --seed 4711 --trace          its whole trace
-    python scripts/sim.py --scenario borrowing         of another scenario
+    python scripts/sim.py --seeds 1000                 1,000 seeds, each scenario its share of them
+    python scripts/sim.py --scenario borrowing         seeds 0 to 99 of one scenario
+    python scripts/sim.py --scenario actors --seed 4711 --seeds 1    that seed alone
+    python scripts/sim.py --scenario actors --seed 4711 --trace      its whole trace
 
 Prints each failure with what repeats it and the last lines of its trace, then totals over all
-seeds.
+seeds of each scenario.
 Exits 1 if a seed failed, or if a mark that must be reached was not.
 """
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "node")]
 
 from tests.sim.run import Outcome  # noqa: E402  # the paths above come first
-from tests.sim.scenarios import REQUIRED, SCENARIOS  # noqa: E402
+from tests.sim.scenarios import REQUIRED, SCENARIOS, SHARES  # noqa: E402
 from zgen.sim.trace import Trace  # noqa: E402
 
 TRACE_LINES_SHOWN = 40
@@ -56,6 +56,14 @@ def run_seeds(
         return
     with ProcessPoolExecutor(processes, initializer=look_for_garbage_seldom) as pool:
         yield from pool.map(run, seeds, chunksize=max(1, min(8, count // (4 * processes))))
+
+
+def share_out(count: int | None) -> dict[str, int]:
+    """Return how many seeds of each scenario ``count`` of them are, or what is run by default."""
+    if count is None:
+        return dict(SHARES)
+    parts = sum(SHARES.values())
+    return {scenario: -(-count * part // parts) for scenario, part in SHARES.items()}
 
 
 def show_failure(outcome: Outcome, scenario: str) -> None:
@@ -90,38 +98,54 @@ def missing_marks(scenario: str, outcomes: list[Outcome]) -> list[str]:
     return [mark for mark in marks if mark not in reached] if len(outcomes) >= seeds_min else []
 
 
-def main() -> int:
-    """Parse the arguments, run the seeds, print; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=100, help="how many")
-    parser.add_argument("--seed", type=int, default=0, help="the first one")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="cluster")
-    parser.add_argument("--trace", action="store_true", help="print the whole trace of one seed")
-    parser.add_argument("--digests", action="store_true", help="print each seed's digest")
-    arguments = parser.parse_args()
-    if arguments.trace:
-        trace = Trace(kept_max=None)
-        outcome = SCENARIOS[arguments.scenario](arguments.seed, trace)
-        print("\n".join(trace.lines()))
-        print(outcome.failure or "green", outcome.digest)
-        return 1 if outcome.failure else 0
+def run_scenario(scenario: str, first: int, count: int, processes: int) -> bool:
+    """Run seeds of one scenario and print how they went; return whether all is well."""
     began = monotonic()
     outcomes: list[Outcome] = []
-    scenario = arguments.scenario
-    for outcome in run_seeds(arguments.seed, arguments.seeds, arguments.processes, scenario):
+    for outcome in run_seeds(first, count, processes, scenario):
         outcomes.append(outcome)
         if outcome.failure:
             show_failure(outcome, scenario)
-        if arguments.digests:
-            print(outcome.seed, outcome.digest)
-    if arguments.digests:
-        return 0
+    print(f"\n== {scenario}", end="")
     show_totals(outcomes, monotonic() - began)
     missing = missing_marks(scenario, outcomes)
     for mark in missing:
         print(f"mark never reached: {mark}")
-    return 1 if missing or any(outcome.failure for outcome in outcomes) else 0
+    return not missing and not any(outcome.failure for outcome in outcomes)
+
+
+def main() -> int:
+    """Parse the arguments, run the seeds, print; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, help="how many, of all scenarios together or of one")
+    parser.add_argument("--seed", type=int, default=0, help="the first one")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--scenario", choices=("all", *SCENARIOS), default="all")
+    parser.add_argument("--trace", action="store_true", help="print the whole trace of one seed")
+    parser.add_argument("--digests", action="store_true", help="print each seed's digest")
+    arguments = parser.parse_args()
+    one = "cluster" if arguments.scenario == "all" else arguments.scenario
+    if arguments.trace:
+        trace = Trace(kept_max=None)
+        outcome = SCENARIOS[one](arguments.seed, trace)
+        print("\n".join(trace.lines()))
+        print(outcome.failure or "green", outcome.digest)
+        return 1 if outcome.failure else 0
+    if arguments.digests:
+        for outcome in run_seeds(arguments.seed, arguments.seeds or 100, 1, one):
+            print(outcome.seed, outcome.digest)
+        return 0
+    if arguments.scenario == "all":
+        counts = share_out(arguments.seeds)
+    else:
+        counts = {one: arguments.seeds or 100}
+    began = monotonic()
+    well = [
+        run_scenario(scenario, arguments.seed, count, arguments.processes)
+        for scenario, count in counts.items()
+    ]
+    print(f"\n{sum(counts.values())} seeds in all, {monotonic() - began:.1f} s")
+    return 0 if all(well) else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The scenarios that ``scripts/sim.py`` runs, by name, and the marks that each must reach."""
+"""The scenarios that ``scripts/sim.py`` runs, by name: shares of its seeds, and marks to reach."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "nodes": run_nodes,
     "copies": run_copies,
     "state": run_state,
+}
+#: Scenario -> how many of its seeds ``make sim`` runs; of another number of seeds, its part.
+SHARES: Final[dict[str, int]] = {
+    "cluster": 100,
+    "actors": 25,
+    "borrowing": 25,
+    "nodes": 25,
+    "copies": 25,
+    "state": 10,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
