@@ -22,10 +22,12 @@ class Setting:
     Attributes:
         seed: What its dice follow from.
         quick: Whether it makes fewer faults; its figures then mean less.
+        long: Whether it lasts as long as its bar says, where that is very long.
     """
 
     seed: int
     quick: bool
+    long: bool = False
 
     def dice(self) -> random.Random:
         """Return fresh dice."""
