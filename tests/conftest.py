@@ -13,13 +13,19 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.integration import leaks
+from zgen.testing import leaks, plugin
 
 hypothesis.settings.register_profile("zgen", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("zgen")
 
 #: Tests below these folders run against the machine: they are marked and checked for leaks.
 REAL = ("integration", "conformance", "chaos")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have zgen's own fixtures also where zgen is not installed, or was before it had them."""
+    if not config.pluginmanager.has_plugin("zgen"):
+        config.pluginmanager.register(plugin, "zgen")
 
 
 def _kind(request: pytest.FixtureRequest) -> str:
@@ -63,7 +69,7 @@ def no_leaks(request: pytest.FixtureRequest, own_runtime_folder: Path) -> Iterat
     left = leaks.left_behind(before)
     if left:
         leaks.end_processes(before)
-        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+        pytest.fail(leaks.told(left), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,7 @@
     │   └── HandshakeError            a process at an address will not talk to this one
     │       ├── WrongKeyError
     │       └── VersionMismatchError
+    ├── NamespaceError                zgen.testing has no network whose links could be cut
     ├── NestedRefError                what cannot lie inside a value; also a TypeError
     └── InternalError                 an invariant broke
 
@@ -667,6 +668,27 @@ class WrongKeyError(HandshakeError):
 
 class VersionMismatchError(HandshakeError):
     """The two ends of a connection run another zgen, Python or protocol."""
+
+
+class NamespaceError(ZgenError):
+    """A ``zgen.testing.Cluster`` has no network of its own, so that no link can be cut.
+
+    Attributes:
+        reason: What is missing.
+    """
+
+    def __init__(self, reason: str) -> None:
+        """Say what is missing."""
+        super().__init__()
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Return the sentence, with what to do."""
+        return (
+            f"no network namespaces: {self.reason}\n"
+            "use Cluster(namespaces=True) as root on Linux with iproute2; without it, pause_node "
+            "and remove_node are what can be done to a node"
+        )
 
 
 class NestedRefError(ZgenError, TypeError):

@@ -233,6 +233,8 @@ ZYGOTE_ORDERS_OPEN_MAX: Final = 8
 ZYGOTE_FAILURES_MAX: Final = 3
 #: Descriptors that a node's processes may have open, where the machine allows as many.
 DESCRIPTORS_COUNT_MAX: Final = 65_536
+#: Descriptors that a node keeps for itself, and for who asks it: it starts no workers with them.
+DESCRIPTORS_SPARE_COUNT: Final = 16
 #: Bytes of a node's log file; past it the file starts anew.
 NODE_LOG_BYTES_MAX: Final = 8 << 20
 

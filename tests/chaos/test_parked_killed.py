@@ -12,9 +12,9 @@ import pytest
 
 import zgen
 from tests.chaos.hangman import mark, marks
-from tests.integration import leaks
 from tests.integration.watching import is_alive, wait_until
 from zgen.exceptions import StreamClosedError, WorkerCrashedError
+from zgen.testing import leaks
 
 pytestmark = pytest.mark.chaos
 

@@ -9,12 +9,12 @@ from typing import Any, Final
 import pytest
 
 import zgen
-from tests.integration.conftest import held
 from tests.integration.memories import daemon, own_bytes, wait_for_no_regions
 from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import wait_until
 from zgen.runtime import process
 from zgen.runtime.process import Runtime
+from zgen.testing.plugin import held
 
 pytestmark = pytest.mark.chaos
 

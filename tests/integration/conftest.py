@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import zgen
-from tests.integration import leaks
 from tests.integration.gates import Gate
 from tests.integration.watching import wait_until
 from zgen.limits import BORROW_GRACE_NS, SECOND
 from zgen.runtime import process
 from zgen.runtime.process import Runtime
+from zgen.testing import leaks
+from zgen.testing.plugin import held
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def shared_node(own_runtime_folder: Path) -> Iterator[Runtime]:
     left = leaks.left_behind(before)
     if left:
         leaks.end_processes(before)
-        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+        pytest.fail(leaks.told(left), pytrace=False)
 
 
 @pytest.fixture
@@ -49,18 +50,6 @@ def runtime(shared_node: Runtime) -> Iterator[Runtime]:
         shared_node.machine.check()
     assert shared_node.waits.is_idle()
     assert shared_node.loop.rescues == 0
-
-
-def held(runtime: Runtime) -> list[bytes]:
-    """Return the names of the tasks, objects, streams and actors that the driver keeps."""
-    owner = runtime.machine.owner
-    with runtime.loop.lock:
-        return [
-            *owner.tasks.entries,
-            *owner.refs.records,
-            *owner.streams.streams,
-            *owner.actors.supervision.table.actors,
-        ]
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import zgen
-from tests.integration import leaks
 from zgen.core.effects import Effect
 from zgen.core.events import Event
 from zgen.runtime import process, start
+from zgen.testing import leaks
 
 
 @zgen.remote

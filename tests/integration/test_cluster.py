@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import zgen
-from tests.integration import leaks
 from tests.integration.gates import LATE_S
 from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import wait_until
@@ -25,7 +24,7 @@ from zgen.exceptions import (
     WrongKeyError,
 )
 from zgen.io import keys
-from zgen.testing import Cluster
+from zgen.testing import Cluster, leaks
 
 #: What a mistaken program is told, it is told within this time.
 TOLD_WITHIN_S = 3.0
@@ -44,7 +43,7 @@ def cluster(own_runtime_folder: Path) -> Iterator[Cluster]:
     left = leaks.left_behind(before)
     if left:
         leaks.end_processes(before)
-        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+        pytest.fail(leaks.told(left), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

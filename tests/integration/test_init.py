@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 import zgen
-from tests.integration import leaks
 from tests.integration.gates import Gate, seconds_since
 from tests.integration.scripts import run, start, succeeded, type_in
 from tests.integration.watching import wait_until
@@ -26,6 +25,7 @@ from zgen.exceptions import (
     ZgenError,
 )
 from zgen.runtime import process
+from zgen.testing import leaks
 
 
 @zgen.remote

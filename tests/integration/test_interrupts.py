@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import pytest
 
-from tests.integration import leaks
 from tests.integration.gates import LATE_S
 from tests.integration.replay import Replay, steps_of
 from tests.integration.scripts import run, succeeded
 from zgen.io.mailbox import Mailbox
+from zgen.testing import leaks
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import leaks
+from zgen.testing import leaks
 
 SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 #: Starts a sleeper, prints its pid and ends: the sleeper is nobody's child any more.
@@ -96,9 +96,10 @@ def test_a_descriptor_is_found(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_session_folder_is_found() -> None:
-    folder = leaks.runtime_folder() / "zgen-left"
+    folder = leaks.runtime_folder() / "node-0123abcd"
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
     with expected(str(folder)):
-        folder.mkdir(parents=True)
+        folder.mkdir()
     folder.rmdir()
 
 
@@ -110,6 +111,9 @@ def test_every_run_has_a_runtime_folder_of_its_own(own_runtime_folder: Path) -> 
 LEAKY = """
 import os, threading, time
 import pytest
+from zgen.testing import leaks
+
+leaks.PATIENCE_S = 0.1
 
 {mark}
 def test_leaks() -> None:
@@ -129,17 +133,21 @@ def test_a_leak_fails_the_real_tests_and_only_those(
     folder: str, mark: str, status: int, tmp_path: Path
 ) -> None:
     root = Path(__file__).parents[2]
-    for name in ("conftest.py", "integration/leaks.py"):
-        copy = tmp_path / "tests" / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes((root / "tests" / name).read_bytes())
+    copy = tmp_path / "tests" / "conftest.py"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes((root / "tests" / "conftest.py").read_bytes())
     (tmp_path / "pyproject.toml").write_bytes((root / "pyproject.toml").read_bytes())
     leaky = tmp_path / "tests" / folder / "test_leaky.py"
     leaky.parent.mkdir(exist_ok=True)
     leaky.write_text(LEAKY.format(mark=mark))
-    module = tmp_path / "tests/integration/leaks.py"
-    module.write_text(module.read_text().replace("PATIENCE_S: Final = 5.0", "PATIENCE_S = 0.1"))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(leaky)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "node")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == status, run.stdout + run.stderr
     assert ("left behind" in run.stdout) == (status == 1)

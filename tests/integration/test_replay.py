@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import zgen
-from tests.integration import leaks
 from tests.integration.programs import PROGRAMS, STORE_BYTES
 from tests.integration.replay import Replay, steps_of
+from zgen.testing import leaks
 
 pytestmark = pytest.mark.integration
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import zgen
-from tests.integration.conftest import held
 from tests.integration.gates import LATE_S, Gate, seconds_since
 from tests.integration.watching import wait_until
 from zgen.exceptions import GetTimeoutError
 from zgen.runtime.process import Runtime
+from zgen.testing.plugin import held
 
 pytestmark = pytest.mark.usefixtures("runtime")
 

@@ -174,9 +174,15 @@ def end_marked(folder: str) -> None:
             _kill_marked(pid, folder)
 
 
-def signal_marked(folder: str, number: int) -> None:
-    """Send a signal to every process that carries the mark of ``folder``, those it starts too."""
-    told: dict[int, None] = {}
+def signal_marked(folder: str, number: int, spared: int = 0) -> None:
+    """Send a signal to every process that carries the mark of ``folder``, those it starts too.
+
+    Args:
+        folder: Session folder of a node.
+        number: The signal.
+        spared: Process id of one that is left alone; 0 for none.
+    """
+    told: dict[int, None] = {spared: None}
     while fresh := [pid for pid in _marked(folder) if pid not in told]:
         for pid in fresh:
             told[pid] = None

@@ -179,6 +179,10 @@ class MemberNode:
                 case words.MemberDown(node, reason):
                     out.append(Report("warning", f"node {short(node)} is gone: {reason}"))
                     self._step_node(MemberGone(node, reason), now_ns, out)
+                case words.MemberSuspected(node):
+                    out.append(Report("info", f"node {short(node)} is not heard of"))
+                case words.MemberTrusted(node):
+                    out.append(Report("info", f"node {short(node)} is heard of again"))
                 case words.LinkBroken(node):
                     out.append(Report("warning", f"node {short(node)} lives, but not for this one"))
                 case words.Joined(count):
@@ -193,7 +197,7 @@ class MemberNode:
                 case Report():
                     out.append(effect)
                 case _:
-                    pass  # suspicions, and who is not listed any more, mean nothing to a node
+                    pass  # who is not listed any more means nothing to a node
 
     def _refuse(self, reason: str, detail: str, out: list[Effect]) -> None:
         """Count what a member may not say, and report it the 1st, 2nd, 4th, 8th ... time."""

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import resource
 import select
 import signal
 from contextlib import suppress
@@ -73,6 +74,15 @@ def _allocate(descriptor: int, mode: int, offset: int, size_bytes: int) -> None:
         number = ctypes.get_errno()
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))
+
+
+def descriptors_left() -> int:
+    """Return how many more descriptors this process may open."""
+    try:
+        open_count = len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return 0
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - open_count
 
 
 def is_dead(pidfd: int) -> bool:

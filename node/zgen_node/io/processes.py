@@ -26,13 +26,20 @@ from zgen.core.node_effects import JobKnown, UnwatchProcess, WatchProcess
 from zgen.ids import ID_BYTES, JobId, LeaseId, PeerId
 from zgen.io.clock import now_ns
 from zgen.io.folders import socket_path, unlink_quietly
-from zgen.limits import KILL_NS_MAX, ZYGOTE_FAILURES_MAX, ZYGOTE_ORDERS_OPEN_MAX
+from zgen.limits import (
+    DESCRIPTORS_SPARE_COUNT,
+    KILL_NS_MAX,
+    ZYGOTE_FAILURES_MAX,
+    ZYGOTE_ORDERS_OPEN_MAX,
+)
 from zgen.slotted import slotted
 from zgen_node.io import linux
 from zgen_node.io.zygote_link import ZygoteLink
 
 #: A lease id and the count of pushes that were started under it.
 STARTED_BYTES: Final = ID_BYTES + 8
+#: Descriptors that a worker takes once it runs: its pidfd, and connections both ways.
+_LATER_COUNT: Final = 4
 
 
 class Watcher(Protocol):
@@ -166,6 +173,10 @@ class Processes:
         if job not in self._jobs:
             self._report_exit(name, 0, -1, 0, "its job is over", None)
             return
+        under_way = len(self._waiting) + len(self._open)
+        if linux.descriptors_left() < DESCRIPTORS_SPARE_COUNT + under_way * _LATER_COUNT:
+            self._report_exit(name, 0, -1, 0, "no descriptors are left for a worker", None)
+            return
         opened: list[int] = []
         try:
             for _ in range(2):
@@ -257,7 +268,7 @@ class Processes:
                 self.ready = True
                 self._failures = 0
             case {"started": name, "pid": pid}:
-                self._on_started(PeerId(bytes.fromhex(name)), pid, descriptors[0])
+                self._on_started(PeerId(bytes.fromhex(name)), pid, descriptors)
             case {"failed": name, "error": error}:
                 failed = PeerId(bytes.fromhex(name))
                 self._open.pop(failed)
@@ -269,15 +280,20 @@ class Processes:
                 raise AssertionError(f"the zygote said {answer}")
         self._order()
 
-    def _on_started(self, name: PeerId, pid: int, pidfd: int) -> None:
+    def _on_started(self, name: PeerId, pid: int, descriptors: list[int]) -> None:
         worker = self._workers[name]
         self._open.pop(name)
-        worker.pid, worker.pidfd = pid, pidfd
+        worker.pid = pid
         _close_all(worker.write_fds)
         worker.write_fds = ()
         self._post(WorkerSpawned(name, pid))
+        if not descriptors:  # none was left for its pidfd, so it could never be killed
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            return
+        worker.pidfd = descriptors[0]
         if worker.kill_wanted:
-            _kill(pidfd)
+            _kill(worker.pidfd)
 
     def _on_zygote_dead(self) -> None:
         link = self._link

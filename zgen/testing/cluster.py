@@ -1,14 +1,16 @@
 """`Cluster Node`: several nodes on this machine, to test programs and their failures with."""
 
+import fcntl
 import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final
 
-from zgen.exceptions import GetTimeoutError, NodeStartError
+from zgen.exceptions import GetTimeoutError, NamespaceError, NodeStartError
 from zgen.io import clock, folders, keys, spawn
 from zgen.io.exposure import check_opening
 from zgen.io.inquiry import query_node
@@ -16,17 +18,28 @@ from zgen.io.joining import opening_to_join
 from zgen.io.waiter import Waiter
 from zgen.limits import SECOND
 from zgen.options import check_amount
+from zgen.testing.network import Machine, Network
 
-_LOOPBACK: Final = "tcp://127.0.0.1:*"
+_LOOPBACK: Final = "127.0.0.1"
 _LOOK_S: Final = 0.02
+_FOLDER_PREFIX: Final = "zgen-cluster-"
+
+
+class Here:
+    """The machine of this program and of its own node; for ``Cluster.partition``."""
+
+    def __repr__(self) -> str:
+        """Show what it is."""
+        return "Here()"
 
 
 class Node:
     """One node of a ``Cluster``."""
 
-    def __init__(self, process: spawn.NodeProcess) -> None:
+    def __init__(self, process: spawn.NodeProcess, machine: Machine | None) -> None:
         """Made by ``Cluster.add_node``."""
         self._process = process
+        self._machine = machine
         self._facts = process.facts
 
     @property
@@ -57,26 +70,35 @@ class Node:
 
 
 class Cluster:
-    """Several nodes on loopback of this machine, with a key and a fast membership.
+    """Several nodes on this machine, with a key and a fast membership.
 
     All that a node starts ends with it, and all nodes end with this process. Programs join with
-    ``zgen.init(address=cluster.address, key=cluster.key)``.
+    ``zgen.init(address=cluster.address, key=cluster.key)``. The nodes are on loopback, or each in
+    a network namespace of its own, where links between them can be cut.
 
     Attributes:
         key: File with the key of the cluster.
         nodes: Its nodes that were not removed.
+        here: The machine of this program, for ``partition``.
     """
 
-    def __init__(self, *, profile: str = "fast") -> None:
+    def __init__(self, *, profile: str = "fast", namespaces: bool = False) -> None:
         """Start without nodes; ``add_node`` next.
 
         Args:
             profile: How soon a node that says nothing is dead: ``fast`` (about 2 s) or ``lan``
                 (about 10 s). One that was killed is noticed sooner.
+            namespaces: Give each node a network namespace, so that ``partition`` works. Takes root
+                and iproute2.
+
+        Raises:
+            NamespaceError: There are none here.
         """
-        self._folder = tempfile.mkdtemp(prefix="zgen-cluster-")
         self._profile = profile
+        self._network = Network() if namespaces else None
+        self._folder, self._lock_fd = _own_folder()
         self.key: Final = os.path.join(self._folder, "key")
+        self.here: Final = Here()
         keys.generate().write(self.key)
         self.nodes: list[Node] = []
 
@@ -116,22 +138,30 @@ class Cluster:
         amounts = {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})}
         for name, amount in [("num_cpus", num_cpus), *amounts.items()]:
             check_amount(name, amount)
-        if self.nodes:
-            seeds = ",".join(node.address for node in self.nodes)
-            opening = opening_to_join(seeds, self.key, listen=_LOOPBACK, profile=self._profile)
+        given = {"resources": amounts, "object_store_memory": object_store_memory}
+        named = tuple(sorted((labels or {}).items()))
+        if self._network is None:
+            process = self._start(_LOOPBACK, named, num_cpus, **given)
+            node = Node(process, None)
         else:
-            opening = replace(
-                check_opening(_LOOPBACK, None, self.key, False), profile=self._profile
-            )
-        process = spawn.start_node(
-            num_cpus,
-            amounts,
-            object_store_memory=object_store_memory,
-            opening=replace(opening, comes_back=True, labels=tuple(sorted((labels or {}).items()))),
-        )
-        node = Node(process)
+            machine = self._network.add()
+            process = machine.call(lambda: self._start(machine.host, named, num_cpus, **given))
+            node = Node(process, machine)
         self.nodes.append(node)
         return node
+
+    def _start(
+        self, host: str, labels: tuple[tuple[str, str], ...], num_cpus: float, **given: Any
+    ) -> spawn.NodeProcess:
+        """Start a node that listens at ``host``, in the network of the calling thread."""
+        listen = f"tcp://{host}:*"
+        if self.nodes:
+            seeds = ",".join(node.address for node in self.nodes)
+            opening = opening_to_join(seeds, self.key, listen=listen, profile=self._profile)
+        else:
+            opening = replace(check_opening(listen, None, self.key, False), profile=self._profile)
+        opening = replace(opening, comes_back=True, labels=labels)
+        return spawn.start_node(num_cpus, opening=opening, **given)
 
     def remove_node(self, node: Node, allow_graceful: bool = False) -> None:
         """End a node and wait until nothing of it runs.
@@ -148,8 +178,12 @@ class Cluster:
         node._process.stop()  # noqa: SLF001  # of the same module
 
     def pause_node(self, node: Node) -> None:
-        """Stop all processes of a node, as a machine does that sleeps; the others may bury it."""
-        folders.signal_marked(node.folder, signal.SIGSTOP)
+        """Stop the processes of a node, as a machine does that sleeps; the others may bury it.
+
+        Its supervisor, which talks to nobody, goes on, and ends it with this program.
+        """
+        facts = node._now()  # noqa: SLF001  # of the same module
+        folders.signal_marked(facts.folder, signal.SIGSTOP, spared=facts.supervisor)
 
     def resume_node(self, node: Node) -> None:
         """Let a paused node go on.
@@ -157,6 +191,44 @@ class Cluster:
         If it was declared dead meanwhile, it ends all its work and comes back under another id.
         """
         folders.signal_marked(node.folder, signal.SIGCONT)
+
+    def partition(self, *sides: Iterable[Node | Here], one_way: bool = False) -> None:
+        """Cut sides off from each other: what they send to each other vanishes until ``heal``.
+
+        Who is on no side still reaches all; so does this program, unless ``here`` is on a side.
+        A single side is cut off from all others, ``here`` too. Cuts add up.
+
+        Args:
+            sides: Nodes, and perhaps ``here``.
+            one_way: Only what the first side sends to the others vanishes; what they send arrives.
+
+        Raises:
+            NamespaceError: The nodes have no network namespaces; the message says what to do.
+            ValueError: There is no side, or one node is on two.
+        """
+        if self._network is None:
+            raise NamespaceError("this cluster was made without")
+        parts = [[self._machine(each) for each in side] for side in sides]
+        named = [machine for part in parts for machine in part]
+        if not named or len(named) != len(dict.fromkeys(named)):
+            raise ValueError("expected sides that have no node in common")
+        if len(parts) == 1:
+            every = [self._network.here, *self._network.machines]
+            parts.append([machine for machine in every if machine not in named])
+        for i, part in enumerate(parts):
+            others = [machine for other in parts if other is not part for machine in other]
+            for source in part if i == 0 or not one_way else []:
+                for target in others:
+                    self._network.cut(source, target)
+
+    def heal(self) -> None:
+        """Mend all that ``partition`` cut; harmless without.
+
+        Of nodes that declared each other dead meanwhile the larger side stays; those of the other
+        end their work and come back under other ids.
+        """
+        if self._network is not None:
+            self._network.heal()
 
     def wait_for_nodes(self, timeout: float = 30.0) -> None:
         """Wait until every node of this cluster knows all of them, and none that was removed.
@@ -173,12 +245,19 @@ class Cluster:
             Waiter().park(_LOOK_S)
 
     def shutdown(self) -> None:
-        """End all nodes, paused ones too, and remove the key; harmless twice."""
+        """End all nodes, paused ones too, and remove key and network; harmless twice."""
+        if self._lock_fd < 0:
+            return
+        self.heal()
         for node in self.nodes:
             folders.signal_marked(node.folder, signal.SIGCONT)
         while self.nodes:
             self.remove_node(self.nodes[-1], allow_graceful=True)
+        if self._network is not None:
+            self._network.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lock_fd)
+        self._lock_fd = -1
 
     def __enter__(self) -> "Cluster":
         """Return itself."""
@@ -192,6 +271,14 @@ class Cluster:
     ) -> None:
         """Shut it down."""
         self.shutdown()
+
+    def _machine(self, place: Node | Here) -> Machine:
+        machine = place._machine if isinstance(place, Node) else None  # noqa: SLF001  # as above
+        if machine is None and self._network is not None and isinstance(place, Here):
+            machine = self._network.here
+        if machine is None:
+            raise ValueError(f"{place} is not of this cluster")
+        return machine
 
     def _agrees(self) -> bool:
         facts = [node._now() for node in self.nodes]  # noqa: SLF001  # of the same module
@@ -211,3 +298,37 @@ class Cluster:
 def _is_hosting(node: dict[str, Any], hosts: set[str]) -> bool:
     """Return whether a node is one of the cluster's; those of drivers have nothing to give."""
     return node["node"] in hosts or bool(node["total"])
+
+
+def _own_folder() -> tuple[str, int]:
+    """Make a folder for a key; return it and a descriptor whose lock says that it is in use.
+
+    Those of killed programs are removed.
+    """
+    parent = tempfile.gettempdir()
+    for name in os.listdir(parent):
+        path = os.path.join(parent, name)
+        if name.startswith(_FOLDER_PREFIX) and (found := _locked(path)) is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(found)
+    folder = tempfile.mkdtemp(prefix=_FOLDER_PREFIX)
+    lock = _locked(folder)
+    if lock is None:
+        return _own_folder()  # somebody took it for one of a killed program
+    return folder, lock
+
+
+def _locked(folder: str) -> int | None:
+    """Return a descriptor that holds the lock of a folder of this user, or None."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        if os.fstat(descriptor).st_uid == os.getuid():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None

@@ -1,39 +1,39 @@
-"""What a test may not leave behind: processes, threads, descriptors, session folders, segments.
+"""What this process and all that it started hold on the machine, and what of it is left.
 
-``Snapshot.take`` before and after a test; ``left_behind`` says what the second has and the first
-has not. Processes are known by a mark in the environment that every descendant inherits, so that
-those of another run on the same machine are told apart from orphans of our own.
+Counted are processes, whoever is their parent by now, threads and descriptors of this process
+(sockets, memfds and namespaces are descriptors), and session folders. A run of tests has an entry
+in the environment that every descendant inherits, so that those of another run on the same machine
+are told apart from orphans of our own.
 """
-
-from __future__ import annotations
 
 import gc
 import os
 import signal
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-#: In the environment of every process that the tests start; the value names one run of pytest.
+from zgen.io import clock, folders
+from zgen.limits import SECOND
+from zgen.slotted import slotted
+
+#: In the environment of every process that the tests start; the value names one run.
 MARK: Final = "ZGEN_TEST_RUN"
 
 #: How long what a test started may take to end by itself, in seconds.
 PATIENCE_S: Final = 5.0
+_LOOK_S: Final = 0.02
 
 #: Opened once by the interpreter or its libraries and kept for good.
 LAZY_TARGETS: Final = ("/dev/null", "/dev/urandom", "/dev/random", "/dev/tty")
+_NODE_MARK: Final = f"{folders.MARK}=".encode()
 
 
 def runtime_folder() -> Path:
     """Return the folder that holds the session folders of this user's nodes."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    if base:
-        return Path(base) / "zgen"
-    return Path(tempfile.gettempdir()) / f"zgen-{os.getuid()}"
+    return Path(folders.runtime_folder())
 
 
 def _read(path: str) -> bytes:
@@ -91,14 +91,22 @@ def _descriptors() -> Iterator[tuple[tuple[int, str], str]]:
 
 
 def _files() -> Iterator[tuple[str, str]]:
-    folder = runtime_folder()
-    for path in (*folder.glob("zgen-*"), *Path("/dev/shm").glob("zgen-*")):
-        mine = path.parent == folder or os.environ.get(MARK, "-") in path.name
-        if mine:
-            yield str(path), f"file {path}"
+    """Yield session folders of this run's nodes, and of nobody's."""
+    found = list(runtime_folder().glob(f"{folders.NODE_PREFIX}*"))
+    mark = f"{MARK}={os.environ.get(MARK, '')}".encode()
+    ours: dict[bytes, bool] = {}
+    for pid in (name for name in os.listdir("/proc") if found and name.isdigit()):
+        environment = _read(f"/proc/{pid}/environ").split(b"\0")
+        for entry in environment:
+            if entry.startswith(_NODE_MARK):
+                folder = entry.removeprefix(_NODE_MARK)
+                ours[folder] = ours.get(folder, False) or mark in environment
+    for path in found:
+        if ours.get(os.fsencode(path), True):
+            yield str(path), f"session folder {path}"
 
 
-@dataclass(frozen=True)
+@slotted
 class Snapshot:
     """What this run of the tests holds on the machine at one moment; keys to descriptions."""
 
@@ -108,7 +116,7 @@ class Snapshot:
     files: dict[str, str]
 
     @classmethod
-    def take(cls) -> Snapshot:
+    def take(cls) -> "Snapshot":
         """Look at /proc and at the runtime folder now."""
         return cls(
             processes=dict(_processes()),
@@ -117,7 +125,7 @@ class Snapshot:
             files=dict(_files()),
         )
 
-    def since(self, before: Snapshot) -> list[str]:
+    def since(self, before: "Snapshot") -> list[str]:
         """Return descriptions of what is here and was not ``before``."""
         return [
             *(text for key, text in self.processes.items() if key not in before.processes),
@@ -127,25 +135,33 @@ class Snapshot:
         ]
 
 
-def left_behind(before: Snapshot, patience_s: float = PATIENCE_S) -> list[str]:
-    """Return what was not there ``before`` and is still there after at most ``patience_s``."""
-    deadline = time.monotonic() + patience_s
+def left_behind(before: Snapshot, patience_s: float | None = None) -> list[str]:
+    """Return what was not there ``before`` and is still there after a while.
+
+    Args:
+        before: A look at the time before.
+        patience_s: How long it may take to go, in seconds; by default ``PATIENCE_S``.
+    """
+    deadline_ns = clock.now_ns() + round(
+        (PATIENCE_S if patience_s is None else patience_s) * SECOND
+    )
     while True:
         left = Snapshot.take().since(before)
-        if not left:
-            return []
-        if time.monotonic() >= deadline:
+        if not left or clock.now_ns() >= deadline_ns:
             return left
         gc.collect()  # what only a cycle keeps is not a leak
-        time.sleep(0.02)
+        threading.Event().wait(_LOOK_S)
 
 
 def end_processes(before: Snapshot) -> None:
     """Kill what a failed test left running, so that the next one starts from the same place."""
     for pid in dict(_processes()):
         if pid not in before.processes:
-            try:
+            with suppress(ProcessLookupError, ChildProcessError):  # or its parent reaps it
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-            except (ProcessLookupError, ChildProcessError):
-                pass  # it ended by itself, or its parent reaps it
+
+
+def told(left: list[str]) -> str:
+    """Return a sentence about what was left behind."""
+    return "left behind:\n  " + "\n  ".join(left)

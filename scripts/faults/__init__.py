@@ -1,0 +1,1 @@
+"""Faults made on purpose, in full, against real processes: the RF rows of docs/reliability.md."""
