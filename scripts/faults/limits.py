@@ -60,6 +60,7 @@ def _crowd(setting: Setting, node: subprocess.Popen[str]) -> Outcome:
     made(may == (FILES_MAX, FILES_MAX), f"the daemon may open {FILES_MAX} files: {may}")
     outcomes: Counter[str] = Counter()
     queries: Counter[str] = Counter()
+    after = 0
     with zgen.init(address="auto", log_to_driver=False):
         before = len(zgen.get([pid.remote(0.05) for _ in range(20)], timeout=30))
         for _ in range(1 if setting.quick else 5):
