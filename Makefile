@@ -27,7 +27,7 @@ OTHER_HALF := $(filter-out $(HALF),$(wildcard tests/integration/test_*.py))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test dev hooks fmt lint types layers unit sim-tests sim integration integration-1 \
-	integration-2 conformance chaos chaos-quick bench docs wheel mutants mutants-recorded clean
+	integration-2 conformance chaos chaos-quick faults bench docs wheel mutants mutants-recorded clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,6 +123,9 @@ docs: $(DEV) ## links of every document, and its Python blocks executed
 
 wheel: $(DEV) ## sdist, wheel from it, clean environment, import from /
 	$(PY) scripts/wheel_check.py
+
+faults: $(DEV) ## faults made on purpose, with figures; half an hour, as root for those of links
+	$(PY) -m scripts.faults
 
 bench: $(DEV) ## the benchmark; VS=ray measures Ray beside it in a venv of its own
 	$(PY) scripts/bench.py $(if $(VS),--vs $(VS))

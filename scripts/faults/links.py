@@ -85,7 +85,11 @@ def rf6(setting: Setting) -> Outcome:
         f"of tasks answered; streams stood still for {middle(stalls):.1f} s (p50), "
         f"{max(stalls):.1f} s at most"
     )
-    figures = {"deaths_count": deaths, "run_again_count": again, "stall_s_max": max(stalls)}
+    figures = {
+        "deaths_count": deaths,
+        "run_again_count": again,
+        "stall_s_max": max(stalls),
+    }
     return Outcome(good, told, figures)
 
 
@@ -177,7 +181,11 @@ def rf10(setting: Setting) -> Outcome:
         f"{'right' if right else 'WRONG'}; the next item after {middle(gaps) * 1000:.0f} ms (p50), "
         f"{high(gaps) * 1000:.0f} ms (p99)"
     )
-    figures = {"resets_count": reset, "run_again_count": again, "resume_s_p50": middle(gaps)}
+    figures = {
+        "resets_count": reset,
+        "run_again_count": again,
+        "resume_s_p50": middle(gaps),
+    }
     return Outcome(good, told, {**figures, "resume_s_p99": high(gaps)})
 
 

@@ -36,5 +36,11 @@ def test_the_licence_travels_along(wheel: Path) -> None:
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
+def test_pytest_finds_the_plugin(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (place,) = [name for name in archive.namelist() if name.endswith("/entry_points.txt")]
+        assert "[pytest11]\nzgen = zgen.testing.plugin\n" in archive.read(place).decode()
+
+
 def test_the_folder_node_is_no_package() -> None:
     assert not (ROOT / "node" / "__init__.py").exists()
