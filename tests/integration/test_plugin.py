@@ -99,15 +99,7 @@ def test_never_shuts_down(zgen_leak_check):
 def test_clean(zgen_leak_check):
     zgen.shutdown()
     kept.clear()
-""")
-    assert "3 passed, 2 errors" in said, said
-    assert "descriptor " in said
-    assert "time.sleep(60)" in said
-    assert "session folder " in said
 
-
-def test_a_cluster_ends_with_its_test(run: Run) -> None:
-    said = run("""
 def test_cluster(zgen_cluster):
     node = zgen_cluster.add_node(resources={"here": 1})
     zgen.init(address=zgen_cluster.address, key=zgen_cluster.key)
@@ -115,8 +107,14 @@ def test_cluster(zgen_cluster):
         lambda: zgen.get_runtime_context().get_node_id()
     )
     assert zgen.get(there.remote(), timeout=20) == node.node_id
+
+def test_nothing_of_the_cluster_is_left(zgen_leak_check):
+    assert not zgen.is_initialized()
 """)
-    assert "1 passed" in said, said
+    assert "5 passed, 2 errors" in said, said
+    assert "descriptor " in said
+    assert "time.sleep(60)" in said
+    assert "session folder " in said
 
 
 def test_the_plugin_costs_nothing_until_it_is_used() -> None:

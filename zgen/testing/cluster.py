@@ -95,12 +95,17 @@ class Cluster:
             NamespaceError: There are none here.
         """
         self._profile = profile
-        self._network = Network() if namespaces else None
-        self._folder, self._lock_fd = _own_folder()
-        self.key: Final = os.path.join(self._folder, "key")
         self.here: Final = Here()
-        keys.generate().write(self.key)
         self.nodes: list[Node] = []
+        self._network = Network() if namespaces else None
+        try:
+            self._folder, self._lock_fd = _own_folder()
+            self.key: Final = os.path.join(self._folder, "key")
+            keys.generate().write(self.key)
+        except BaseException:
+            if self._network is not None:
+                self._network.close()
+            raise
 
     @property
     def address(self) -> str:

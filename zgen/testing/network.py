@@ -78,8 +78,7 @@ class Network:
         Raises:
             NamespaceError: This system, or this user, cannot.
         """
-        if shutil.which("ip") is None:
-            raise NamespaceError("the command `ip` is missing; install iproute2")
+        _command()
         self._fds: list[int] = []
         self._cuts: dict[tuple[Machine, Machine], None] = {}
         self.machines: list[Machine] = []
@@ -90,6 +89,9 @@ class Network:
             self._net, name = _free_net()
             self.here: Final = Machine(home, f"{self._net}.254", name)
             self._connect(self.here, "here")
+        except OSError as error:
+            self._close_fds()
+            raise NamespaceError(str(error)) from error
         except BaseException:
             self._close_fds()
             raise
@@ -182,10 +184,18 @@ def _in_thread(function: Callable[[], T]) -> T:
     return results[0]
 
 
+def _command() -> str:
+    """Return the path of ``ip``, which lies where not everybody's shell looks."""
+    found = shutil.which("ip", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if found is None:
+        raise NamespaceError("the command `ip` is missing; install iproute2")
+    return found
+
+
 def _ip(*commands: str) -> None:
     """Run commands of ``ip`` in the namespace of this thread."""
     done = subprocess.run(
-        ["ip", "-batch", "-"],
+        [_command(), "-batch", "-"],
         input="\n".join(commands) + "\n",
         capture_output=True,
         text=True,
