@@ -150,7 +150,7 @@ def test_what_this_node_can_meet_queues_here() -> None:
     assert [one.lease for one in bench.machine.leases.queued()] == [lease("b")]
 
 
-def test_what_is_said_of_a_request_is_passed_on_and_a_refusal_ends_it() -> None:
+def test_what_is_said_of_a_request_is_passed_on_and_the_refusal_of_the_last_node_ends_it() -> None:
     bench = beside()
     bench.forwarded()
     for word in (LeaseWaiting(lease("a"), True, "busy"), LeaseWanted(lease("a"))):
@@ -159,6 +159,54 @@ def test_what_is_said_of_a_request_is_passed_on_and_a_refusal_ends_it() -> None:
     assert messages(bench.say(EAST, refused), DRIVER) == [refused]
     for late in (refused, LeaseWaiting(lease("a"), True, "busy")):
         assert messages(bench.say(EAST, late)) == []
+
+
+def test_what_one_node_refuses_goes_to_another_one_and_not_to_it_again() -> None:
+    bench = beside()
+    bench.member(state(WEST))
+    bench.forwarded()
+    refused = bench.say(EAST, LeaseRefused(lease("a"), "no workers"))
+    assert kinds(messages(refused, WEST)) == ["ShareJob", "ForwardLease"]
+    back = bench.say(WEST, LeaseBack(lease("a"), (), 0))
+    assert messages(back) == []  # it waits for the other one, though this one has room
+    again = bench.member(state(WEST, version=1))
+    assert kinds(messages(again, WEST)) == ["ForwardLease"]
+    said = messages(bench.say(WEST, LeaseRefused(lease("a"), "no room")), DRIVER)
+    assert said == [LeaseRefused(lease("a"), "no workers; no room")]
+
+
+def test_a_request_is_refused_when_who_did_not_refuse_it_is_gone() -> None:
+    bench = beside()
+    bench.member(state(WEST))
+    bench.forwarded()
+    bench.say(EAST, LeaseRefused(lease("a"), "no workers"))
+    said = messages(bench.gone(WEST), DRIVER)
+    assert said == [LeaseRefused(lease("a"), "no workers")]
+
+
+def test_a_node_that_refused_is_told_the_job_anew_with_the_next_request() -> None:
+    bench = beside()
+    bench.forwarded()
+    bench.say(EAST, LeaseRefused(lease("a"), "what job?"))
+    assert kinds(messages(bench.forwarded("b"), EAST)) == ["ShareJob", "ForwardLease"]
+
+
+def test_what_one_request_waits_for_since_a_node_refused_it_holds_back_no_other() -> None:
+    bench = beside()
+    bench.member(state(WEST, free=()))
+    bench.forwarded()
+    bench.say(EAST, LeaseRefused(lease("a"), "no"))
+    assert kinds(messages(bench.forwarded("b"), EAST)) == ["ShareJob", "ForwardLease"]
+
+
+def test_a_refusal_of_what_is_granted_or_of_an_ended_job_changes_nothing() -> None:
+    bench = beside()
+    bench.forwarded()
+    bench.granted()
+    assert messages(bench.say(EAST, LeaseRefused(lease("a"), "no"))) == []
+    bench.forwarded("b")
+    bench.say(DRIVER, EndJob(JOB))
+    assert messages(bench.say(EAST, LeaseRefused(lease("b"), "no"))) == []
 
 
 def test_when_a_node_is_gone_what_it_had_not_granted_queues_here_again() -> None:
