@@ -46,6 +46,8 @@ class MemoryWatch:
         self._threshold_ppm = threshold_ppm
         #: The worker that was ended last.
         self._victim: PeerId | None = None
+        #: Whether the next answer measures workers; there may be none left of them by then.
+        self._measures = False
 
     def changed(self, now_ns: int) -> None:
         """A lease was granted or ended: look soon, unless that is due anyway."""
@@ -58,6 +60,7 @@ class MemoryWatch:
             out.append(ReadMemory(()))
 
     def _on_read(self, event: MemoryRead, now_ns: int, out: list[Effect]) -> None:
+        measures, self._measures = self._measures, False
         limit_bytes = event.total_bytes * self._threshold_ppm // WHOLE_PPM
         spare_bytes = limit_bytes - event.used_bytes
         if spare_bytes >= 0:
@@ -70,9 +73,10 @@ class MemoryWatch:
         if last is not None and last.state is not WorkerState.DEAD:
             reached("memory still full while a worker dies for it")
             return
-        if not event.workers:
+        if not measures:
             asked = [(worker.worker, worker.pid) for worker in self._by_turn()]
             if asked:
+                self._measures = True
                 out.append(ReadMemory(tuple(asked)))
             return
         measured = dict(event.workers)

@@ -75,7 +75,7 @@ class NodeMachine:
         storage: Objects in shared memory.
         census: Questions about what processes own.
         cluster: Other nodes.
-        memory: Whom to end when memory runs out.
+        memory: Whom to end when more of it is in use than ``memory_ppm`` millionths, if not 0.
     """
 
     def __init__(
@@ -87,10 +87,7 @@ class NodeMachine:
         labels: tuple[tuple[str, str], ...] = (),
         memory_ppm: int = 0,
     ) -> None:
-        """Start with these free and sorted; with ``prestart``, jobs get workers before they ask.
-
-        Workers end where more than ``memory_ppm`` millionths of the memory are in use; 0 for never.
-        """
+        """Start with these free and sorted; with ``prestart``, jobs get workers before they ask."""
         self.next_deadline_ns: int | None = None
         self.lines_closing = False
         self._peers = Peers(identity)
@@ -102,13 +99,9 @@ class NodeMachine:
         self.storage = Storage(self._peers, self._staffing, store_bytes)
         self._directory = Directory(identity.address, self._peers, self._staffing)
         self.census = Census(identity.address.peer, self._peers, self._staffing, self.storage)
-        me = identity.address
-        self.cluster = Cluster(
-            me, self._peers, self._staffing, self._directory, self.storage, self._down, labels
-        )
-        self._output = Output(
-            identity.address, self._peers, self._staffing, self.storage, self.cluster.states
-        )
+        me, staff, store = identity.address, self._staffing, self.storage
+        self.cluster = Cluster(me, self._peers, staff, self._directory, store, self._down, labels)
+        self._output = Output(me, self._peers, staff, store, self.cluster.states)
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
         workers = WorkerWords(self._peers, self._staffing)

@@ -34,7 +34,11 @@ def serving(*retriable: bool) -> Bench:
 
 
 def read(bench: Bench, used: int, *measured: tuple[PeerId, int]) -> list[Effect]:
-    return bench.step(MemoryRead(used, TOTAL, measured))
+    """Let somebody look, who measures workers if that is wanted."""
+    done = bench.step(MemoryRead(used, TOTAL, ()))
+    if measured and looks(done):
+        done += bench.step(MemoryRead(used, TOTAL, measured))
+    return done
 
 
 def looks(done: list[Effect]) -> list[tuple[PeerId, ...]]:
@@ -80,9 +84,9 @@ def test_the_next_look_is_as_soon_as_what_is_free_could_be_filled() -> None:
 
 def test_the_youngest_ends_of_those_whose_work_may_run_again() -> None:
     bench = serving(True, False, True, False)
-    assert looks(read(bench, LIMIT + 1)) == [(worker(3), worker(1), worker(4), worker(2))]
     everybody = [(worker(index), 10 * index) for index in (1, 2, 3, 4)]
     done = read(bench, LIMIT + 1, *everybody)
+    assert looks(done) == [(worker(3), worker(1), worker(4), worker(2))]
     assert killed(done) == [worker(3)]
     (said,) = [e.text for e in done if isinstance(e, Report)]
     assert "pid=103" in said
@@ -120,3 +124,11 @@ def test_what_may_not_run_again_ends_last_and_with_nobody_left_nothing_happens()
 def test_who_died_before_he_was_measured_is_passed_over() -> None:
     bench = serving(True, True)
     assert killed(read(bench, LIMIT + 1, (worker(1), 10))) == [worker(1)]
+
+
+def test_when_nobody_is_left_to_be_measured_the_next_look_comes_in_its_time() -> None:
+    bench = serving(True)
+    assert looks(read(bench, LIMIT + 1)) == [(worker(1),)]
+    assert bench.step(MemoryRead(LIMIT + 1, TOTAL, ())) == []
+    assert looks(bench.advance(MEMORY_LOOK_NS_MIN - 1)) == []
+    assert looks(bench.advance(1)) == [()]

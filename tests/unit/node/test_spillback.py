@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.node.clusters import (
     EAST,
+    FAR_DRIVER,
     FAR_WORKER,
     FIRST,
     WEST,
@@ -310,6 +311,21 @@ def test_a_request_of_a_job_that_is_over_does_not_queue_again() -> None:
     forwards = bench.machine.cluster.spillback.forwards
     assert [one.node for one in forwards.all()] == [EAST]
     bench.gone()
+    assert len(forwards) == 0
+    assert bench.machine.leases.get(lease("n")) is None
+
+
+def test_a_refusal_after_the_driver_of_another_node_died_brings_nothing_back() -> None:
+    bench = Among(cpus=1)
+    bench.member(state(free=()))
+    bench.member(state(WEST))
+    bench.shared()
+    bench.start(FIRST)
+    bench.say(FIRST, RequestLease(lease("n"), JOB, cpu(2), "nested"))
+    forwards = bench.machine.cluster.spillback.forwards
+    assert [one.node for one in forwards.all()] == [WEST]
+    bench.say(EAST, ProcessDown(FAR_DRIVER, 1, 9, -1, 9, "", NO_LEASE, 0))
+    assert messages(bench.say(WEST, LeaseRefused(lease("n"), "no"))) == []
     assert len(forwards) == 0
     assert bench.machine.leases.get(lease("n")) is None
 
