@@ -30,6 +30,7 @@ SHARES: Final[dict[str, int]] = {
     "actors": 25,
     "borrowing": 25,
     "nodes": 25,
+    "survival": 25,
     "copies": 25,
     "state": 10,
 }
