@@ -3,6 +3,7 @@
 #   PYTHON=python3.12   interpreter for the virtual environment
 #   VENV=.venv          where it lies
 #   SEEDS=1000 SEED=n   how many seeds `make sim` runs, of all scenarios together, or from which one
+#   NODES=3             `make demo` runs on so many nodes and kills the first one
 #   VS=ray              what `make bench` measures beside zgen
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -32,8 +33,8 @@ OTHER_HALF := $(filter-out $(HALF),$(wildcard tests/integration/test_*.py))
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## set up what is missing, then show the main job with workers killed under it
-	$(PY) scripts/demo.py
+demo: $(RUNTIME) ## set up what is missing, then show the main job with workers killed under it, or NODES=3
+	$(PY) scripts/demo.py $(if $(NODES),--nodes $(NODES))
 
 test: $(DEV) ## set up what is missing, then all that CI runs, each step with its seconds
 	@MAKE='$(MAKE)' $(PY) scripts/run_steps.py $(STEPS)

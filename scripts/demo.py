@@ -1,9 +1,11 @@
 """The main job: generators stream parsed source files while their workers are killed.
 
 Four remote generators read the Python standard library's own source files and yield a record for
-each. Twice, in the middle of a stream, the demo kills the worker that runs it with SIGKILL. Then
-the same records are computed here, one after the other, and compared: nothing may be lost,
-repeated, out of order or different. The exit status tells; `make demo` runs this.
+each. Twice, in the middle of a stream, the demo kills the worker that runs it with SIGKILL; with
+``--nodes`` they run on several nodes instead, and in the middle it kills all processes of the first
+one, by which this program joined. Then the same records are computed here, one after the other, and
+compared: nothing may be lost, repeated, out of order or different. The exit status tells;
+`make demo` and `make demo NODES=3` run this.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import collections
+import contextlib
 import io
 import os
 import signal
@@ -26,12 +29,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import zgen
+from zgen.testing import Cluster
 
 #: A stream has at most this many files, so that a kill makes seconds run again, not minutes.
 STREAM_FILES_MAX: Final = 200
 
 #: Streams to kill, and the share of its files after which that happens.
 KILLS: Final = {0: 0.35, 2: 0.70}
+
+#: The share of all files after which the first node is killed.
+NODE_KILL: Final = 0.35
 
 #: Nothing arriving for this long means that the demo has failed.
 PATIENCE_S: Final = 60.0
@@ -71,17 +78,20 @@ def analyse(path: str, name: str) -> Record:
 
 
 @zgen.remote
-def parse(stream: int, root: str, names: list[str], ledger: str) -> Iterator[tuple[int, Record]]:
-    """Yield a record for each file, with the process that computed it.
+def parse(
+    stream: int, root: str, names: list[str], ledger: str
+) -> Iterator[tuple[int, str, Record]]:
+    """Yield a record for each file, with the process and the node that computed it.
 
     Each computation is also noted in a ledger on disk, which no retry can make undone: it shows
     what was run a second time, of which the caller sees nothing.
     """
+    node = zgen.get_runtime_context().get_node_id()
     with open(ledger, "ab", buffering=0) as notes:
         for index, name in enumerate(names):
             record = analyse(os.path.join(root, name), name)
             notes.write(f"{stream} {index} {os.getpid()}\n".encode())
-            yield os.getpid(), record
+            yield os.getpid(), node, record
 
 
 @dataclass(slots=True)
@@ -109,12 +119,18 @@ class Run:
 
     Attributes:
         names: the files of each stream.
+        cluster: the nodes, if the first of them is to be killed rather than two workers.
         records: what each stream has given, in the order of arrival.
+        places: stream -> process and node of its last item.
         kills: the kills so far.
+        died: what was killed, in words.
     """
 
     names: list[list[str]]
+    cluster: Cluster | None = None
     records: list[list[Record]] = field(init=False)
+    places: dict[int, tuple[int, str]] = field(default_factory=dict)
+    died: list[str] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
     began_s: float = field(default_factory=time.monotonic)
     first_item_s: float = 0.0
@@ -127,11 +143,12 @@ class Run:
         """Count the items of all streams."""
         return sum(map(len, self.records))
 
-    def take(self, stream: int, pid: int, record: Record, line: Progress) -> None:
-        """Enter one item; kill its worker if that is due, and see whether work resumed."""
+    def take(self, stream: int, pid: int, node: str, record: Record, line: Progress) -> None:
+        """Enter one item; kill somebody if that is due, and see whether work resumed."""
         now_s = time.monotonic()
         self.first_item_s = self.first_item_s or now_s - self.began_s
         self.records[stream].append(record)
+        self.places[stream] = pid, node
         count, total = len(self.records[stream]), len(self.names[stream])
         for kill in self.kills:
             if kill.stream == stream and kill.pid != pid and not kill.resumed_after_s:
@@ -140,11 +157,44 @@ class Run:
                     f"  stream {stream} goes on with item {count} of {total} from worker {pid}, "
                     f"{kill.resumed_after_s:.2f} s after the kill"
                 )
-        due = stream in KILLS and count >= KILLS[stream] * total
-        if due and not any(kill.stream == stream for kill in self.kills):
-            os.kill(pid, signal.SIGKILL)
-            self.kills.append(Kill(stream, pid, count, time.monotonic()))
-            line.say(f"  SIGKILL to worker {pid} after item {count} of {total} of stream {stream}")
+        if self.cluster is not None:
+            self._kill_first_node(self.cluster, line)
+        elif stream in KILLS and count >= KILLS[stream] * total:
+            self._kill_worker(stream, pid, line)
+
+    def _kill_worker(self, stream: int, pid: int, line: Progress) -> None:
+        if any(kill.stream == stream for kill in self.kills):
+            return
+        count, total = len(self.records[stream]), len(self.names[stream])
+        os.kill(pid, signal.SIGKILL)
+        self.kills.append(Kill(stream, pid, count, time.monotonic()))
+        self.died.append(f"worker {pid}")
+        line.say(f"  SIGKILL to worker {pid} after item {count} of {total} of stream {stream}")
+
+    def _kill_first_node(self, cluster: Cluster, line: Progress) -> None:
+        """Kill the node that the program joined by, once it is in the midst of some stream."""
+        if self.died or self.arrived() < NODE_KILL * sum(map(len, self.names)):
+            return
+        first = cluster.nodes[0]
+        hit = [
+            stream
+            for stream, (_, node) in self.places.items()
+            if node == first.node_id and len(self.records[stream]) < len(self.names[stream])
+        ]
+        if not hit:
+            return
+        began_s = time.monotonic()
+        who = f"node {first.node_id[:8]} at {first.address}"
+        cluster.remove_node(first)
+        for stream in sorted(hit):
+            pid = self.places[stream][0]
+            self.kills.append(Kill(stream, pid, len(self.records[stream]), began_s))
+        self.died.append(who)
+        streams = ", ".join(str(stream) for stream in sorted(hit))
+        line.say(
+            f"  SIGKILL to all processes of {who}, the first one and the one that this program "
+            f"joined by; it ran streams {streams}"
+        )
 
 
 class Progress:
@@ -197,8 +247,9 @@ def stream_all(run: Run, root: Path, ledger: str) -> None:
     """Open all streams at once and take items as they come, whichever stream they are of."""
     line = Progress("streams", sum(map(len, run.names)))
     run.began_s = time.monotonic()
+    spread = parse.options(scheduling_strategy="SPREAD")
     opened = [
-        (parse.remote(stream, str(root), names, ledger), stream)
+        (spread.remote(stream, str(root), names, ledger), stream)
         for stream, names in enumerate(run.names)
     ]
     while opened:
@@ -211,8 +262,8 @@ def stream_all(run: Run, root: Path, ledger: str) -> None:
             ref = next(items)
         except StopIteration:
             continue
-        pid, record = zgen.get(ref)
-        run.take(stream, pid, record, line)
+        pid, node, record = zgen.get(ref)
+        run.take(stream, pid, node, record, line)
         line.show(run.arrived())
         opened.append((items, stream))  # at the end, so that every stream has its turn
     run.ended_s = time.monotonic()
@@ -265,13 +316,15 @@ def judge(run: Run, expected: list[list[Record]], executions: list[tuple[int, in
         f"equal: {'yes' if equal else 'NO'}, lost: {lost}, repeated: {repeated}, "
         f"kills: {hits}, items re-executed: {again}"
     )
-    if hits != len(KILLS):
-        print(f"only {hits} of {len(KILLS)} kills hit a worker at work and made it run again")
-    return equal and lost == 0 and repeated == 0 and hits == len(KILLS) and again > 0
+    enough = hits > 0 if run.cluster is not None else hits == len(KILLS)
+    if not enough:
+        print(f"only {hits} kills hit a worker at work and made it run again")
+    return equal and lost == 0 and repeated == 0 and enough and again > 0
 
 
 def summarise(run: Run) -> None:
     """Print what the streams amounted to."""
+    print(f"died: {', '.join(run.died) or 'nobody'}")
     records = [record for records in run.records for record in records]
     elapsed_s = run.ended_s - run.began_s
     print(
@@ -286,23 +339,43 @@ def summarise(run: Run) -> None:
     )
 
 
+@contextlib.contextmanager
+def joined(streams: int, nodes: int) -> Iterator[Cluster | None]:
+    """Start zgen here, or on so many nodes that all streams find room when one of them is gone."""
+    if nodes < 2:
+        zgen.init(num_cpus=streams)
+        try:
+            yield None
+        finally:
+            zgen.shutdown()
+        return
+    with Cluster() as cluster:
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=-(-streams // (nodes - 1)))
+        cluster.wait_for_nodes()
+        zgen.init(address=cluster.address, key=cluster.key)
+        try:
+            yield cluster
+        finally:
+            zgen.shutdown()
+
+
 def main() -> int:
     """Run the demo and tell by the exit status whether all was well."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--files", type=int, default=600, help="how many files to parse")
-    wanted = parser.parse_args().files
+    parser.add_argument("--nodes", type=int, default=1, help="how many nodes to run on")
+    wanted = parser.parse_args()
     root = Path(sysconfig.get_path("stdlib"))
-    names = choose_files(root, wanted)
+    names = choose_files(root, wanted.files)
     streams = max(len(KILLS) + 2, -(-len(names) // STREAM_FILES_MAX))
     run = Run(share_out(names, streams))
-    print(f"{len(names)} files of {root}, {streams} streams, {len(KILLS)} workers to be killed")
+    whom = f"{len(KILLS)} workers" if wanted.nodes < 2 else f"the first of {wanted.nodes} nodes"
+    print(f"{len(names)} files of {root}, {streams} streams, {whom} to be killed")
     with tempfile.TemporaryDirectory(prefix="zgen-demo-") as folder:
         ledger = os.path.join(folder, "ledger.txt")
-        zgen.init(num_cpus=streams)
-        try:
+        with joined(streams, wanted.nodes) as run.cluster:
             stream_all(run, root, ledger)
-        finally:
-            zgen.shutdown()
         executions = read_ledger(ledger)
     summarise(run)
     expected = compute_serially(run.names, root)

@@ -220,6 +220,7 @@ class WorkerCrashedError(SystemFailure):
         signal: The signal that ended it, or None.
         log_tail: Its last lines of output.
         attempts: How many times the task was started.
+        history: How the attempts before the last one ended, the last ones if they are many.
     """
 
     def __init__(
@@ -231,6 +232,7 @@ class WorkerCrashedError(SystemFailure):
         log_tail: str = "",
         attempts: int = 1,
         may_have_run: bool = True,
+        history: tuple[str, ...] = (),
     ) -> None:
         """Describe the death of the worker that ran ``task_name``."""
         super().__init__()
@@ -241,11 +243,13 @@ class WorkerCrashedError(SystemFailure):
         self.log_tail = log_tail
         self.attempts = attempts
         self.may_have_run = may_have_run
+        self.history = history
 
     def __str__(self) -> str:
-        """Say how the worker ended, what it printed last, and what to do next."""
+        """Say how the worker ended, what it printed last, what was before, and what to do next."""
         end = f"signal {self.signal}" if self.signal is not None else f"exit code {self.exit_code}"
         tail = f"\nlast lines of the worker:\n{self.log_tail}" if self.log_tail else ""
+        tail = _history_text(self.history) + tail
         if not self.may_have_run:
             return (
                 f"worker pid={self.pid} died of {end} before it began {self.task_name}(), and so "
@@ -259,24 +263,54 @@ class WorkerCrashedError(SystemFailure):
         )
 
 
+def _history_text(history: tuple[str, ...]) -> str:
+    return "".join(["\nbefore that:", *[f"\n  {line}" for line in history]]) if history else ""
+
+
 class NodeDiedError(SystemFailure):
-    """The node daemon that served this process is gone; what this process owns can still be read.
+    """A node died: that of this process, or the one where a task ran and no retry was left.
+
+    What this process owns can still be read if it was its own.
 
     Attributes:
-        node_id: Hex id of the node.
+        node_id: Hex id of the node, if it is known.
         reason: What is known of its end.
+        task_name: Name of the remote function that ran there; empty for the node of this process.
+        pid: Process id of the worker there, or 0.
+        attempts: How many times the task was started.
+        history: How the attempts before the last one ended, the last ones if they are many.
     """
 
-    def __init__(self, node_id: str = "", reason: str = "", may_have_run: bool = True) -> None:
-        """Name the dead node."""
+    def __init__(
+        self,
+        node_id: str = "",
+        reason: str = "",
+        may_have_run: bool = True,
+        task_name: str = "",
+        pid: int = 0,
+        attempts: int = 1,
+        history: tuple[str, ...] = (),
+    ) -> None:
+        """Name the dead node, and what ran there."""
         super().__init__()
         self.node_id = node_id
         self.reason = reason
         self.may_have_run = may_have_run
+        self.task_name = task_name
+        self.pid = pid
+        self.attempts = attempts
+        self.history = history
 
     def __str__(self) -> str:
-        """Say which node died and what to do next."""
+        """Say which node died, what ran there, and what to do next."""
         reason = self.reason or "no reason known"
+        if self.task_name:
+            times = "once" if self.attempts == 1 else f"{self.attempts} times"
+            return (
+                f"the node of worker pid={self.pid} died ({reason}) while that ran "
+                f"{self.task_name}(), which was started {times}; raise max_retries if the task may "
+                f"be repeated{_history_text(self.history)}"
+            )
         node = f"node {self.node_id[:8]}" if self.node_id else "the node"
         return f"{node} died ({reason}); shut zgen down and initialise it again"
 
@@ -286,19 +320,40 @@ class OutOfMemoryError(SystemFailure):
 
     Attributes:
         rss_bytes: Resident memory of the worker when it was ended.
-        limit_bytes: The node's limit.
+        limit_bytes: How much memory may be in use on its node, by whomever.
+        task_name: Name of the remote function.
+        pid: Process id of the worker.
+        attempts: How many times the task was started.
+        history: How the attempts before the last one ended, the last ones if they are many.
     """
 
-    def __init__(self, rss_bytes: int = 0, limit_bytes: int = 0) -> None:
-        """Give both sizes."""
+    def __init__(
+        self,
+        rss_bytes: int = 0,
+        limit_bytes: int = 0,
+        task_name: str = "",
+        pid: int = 0,
+        attempts: int = 1,
+        history: tuple[str, ...] = (),
+    ) -> None:
+        """Give both sizes, and whose worker it was."""
         super().__init__()
         self.rss_bytes = rss_bytes
         self.limit_bytes = limit_bytes
+        self.task_name = task_name
+        self.pid = pid
+        self.attempts = attempts
+        self.history = history
 
     def __str__(self) -> str:
-        """Give both sizes and what to do next."""
-        sizes = f"{self.rss_bytes} bytes, the node's limit is {self.limit_bytes}"
-        return f"worker ended at {sizes}; lower the parallelism"
+        """Give both sizes, what was before, and what to do next."""
+        times = "once" if self.attempts == 1 else f"{self.attempts} times"
+        return (
+            f"memory ran out on the node, whose limit is {self.limit_bytes} bytes; worker "
+            f"pid={self.pid} was ended for it at {self.rss_bytes} bytes while it ran "
+            f"{self.task_name}(), which was started {times}; let less run at a time (num_cpus, "
+            f"memory) or raise max_retries{_history_text(self.history)}"
+        )
 
 
 class ActorError(SystemFailure):

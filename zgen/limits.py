@@ -93,6 +93,10 @@ CROWD_COUNT: Final = 32
 MAX_RETRIES_DEFAULT: Final = 3
 RETRY_DELAY_FIRST_NS: Final = 50 * MS
 RETRY_DELAY_NS_MAX: Final = 1 * SECOND
+#: Attempts of a task that its error tells of.
+HISTORY_COUNT_MAX: Final = 16
+#: A task that is run again for ever says so when it has failed so often, and at each doubling.
+RETRIES_TOLD_COUNT: Final = 4
 #: Workers in a row that may die before they begin a task, at no cost to it; then it fails.
 WORKERS_LOST_COUNT_MAX: Final = 16
 #: Items of one stream, as in Ray.
@@ -217,6 +221,16 @@ WORKER_IDLE_NS: Final = 10 * SECOND
 WORKER_START_NS: Final = 60 * SECOND
 #: Failed starts in a row after which the waiting leases are refused with the worker's last lines.
 WORKER_START_FAILURES_MAX: Final = 3
+
+# -- memory of a node ------------------------------------------------------------------------------
+#: Part of a node's memory that may be in use before workers end for it, in millionths.
+MEMORY_PPM_DEFAULT: Final = 950_000
+#: It is looked at as soon as what is free may have been filled at this rate, and this often.
+MEMORY_FILL_BYTES_PER_MS: Final = 4 << 20
+MEMORY_LOOK_NS_MIN: Final = 50 * MS
+MEMORY_LOOK_NS_MAX: Final = 1 * SECOND
+#: A task whose worker ended for memory runs again after at least this long.
+MEMORY_RETRY_NS: Final = 1 * SECOND
 
 # -- processes of a node ---------------------------------------------------------------------------
 #: A node that is not ready this long after its start is ended.

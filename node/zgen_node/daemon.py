@@ -26,6 +26,7 @@ from zgen.core.node_effects import (
     KillWorker,
     NodeFenced,
     NotJoined,
+    ReadMemory,
     SpawnWorker,
     UnwatchProcess,
     WatchProcess,
@@ -57,7 +58,7 @@ from zgen_node.io.chunks import read_chunk, write_chunk
 from zgen_node.io.config import DaemonConfig
 from zgen_node.io.disk import Disk
 from zgen_node.io.joining import Dials, machine_of
-from zgen_node.io.memory import default_store_bytes
+from zgen_node.io.memory import default_store_bytes, read_memory
 from zgen_node.io.pages import Pages
 from zgen_node.io.processes import Processes
 from zgen_node.io.rejoining import note_rejoin
@@ -294,6 +295,8 @@ class Daemon:
                 self._post(LinesFlushed(peer, query))
             case CheckDial(endpoint):
                 self._dials.check(endpoint)
+            case ReadMemory(measured):
+                self._post(read_memory(measured))
             case ClusterJoined(count):
                 self._joined = True
                 _log("info", f"one of {count} nodes")

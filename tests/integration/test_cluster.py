@@ -20,7 +20,7 @@ from zgen import cli
 from zgen.exceptions import (
     ActorDiedError,
     HandshakeError,
-    WorkerCrashedError,
+    NodeDiedError,
     WrongKeyError,
 )
 from zgen.io import keys
@@ -167,7 +167,7 @@ def test_work_that_nobody_can_do_starts_when_a_node_that_can_joins_and_ends_with
 
     began = time.monotonic()
     cluster.remove_node(node)
-    with pytest.raises(WorkerCrashedError, match="its node is gone"):
+    with pytest.raises(NodeDiedError, match="its node is gone"):
         get(list(only_there))
     with pytest.raises(ActorDiedError):
         get(counter.add.remote())

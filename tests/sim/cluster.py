@@ -98,6 +98,7 @@ class Settings:
         store_bytes: Shared memory of the node.
         disk: How bad its disk is.
         write_ns_max: The longest that writing into memory takes.
+        memory_ppm: Part of a node's memory that may be in use, in millionths; 0 for any.
     """
 
     cpus: int = 20_000
@@ -110,6 +111,7 @@ class Settings:
     store_bytes: int = 1 << 30
     disk: Disk = field(default_factory=Disk)
     write_ns_max: int = 400 * US
+    memory_ppm: int = 0
 
 
 class Cluster:
@@ -127,6 +129,7 @@ class Cluster:
             what nobody can know of.
         spawn_failures: Workers that died before they ran anything; the node may call that a failed
             start.
+        memory_deaths: Workers that their node ended because memory ran out.
         worker_deaths: When each worker died that did not say goodbye.
         begin_program: Called with the consumer of each driver whose job is ready.
         cancels: Chance that a task is cancelled some time after it was submitted.
@@ -149,6 +152,7 @@ class Cluster:
         self.node_deaths = 0
         self.lost_count = 0
         self.spawn_failures = 0
+        self.memory_deaths = 0
         self.worker_deaths: dict[PeerId, int] = {}
         self.workers: dict[int, Worker] = {}
         self.drivers: dict[int, Consumer] = {}
@@ -177,7 +181,8 @@ class Cluster:
         address = self._next_life(name)
         address = sim_address(name, address.incarnation, address.peer)
         identity, settings = Identity(address, PYTHON, RELEASE), self.settings
-        machine = NodeMachine(identity, total, settings.prestart, settings.store_bytes, labels)
+        more = (settings.prestart, settings.store_bytes, labels, settings.memory_ppm)
+        machine = NodeMachine(identity, total, *more)
         return self.world.start(name, address, machine, self._perform_node)
 
     def begin_driver(self, name: str) -> None:

@@ -86,3 +86,12 @@ COPIES: Final = (
     "damaged part asked for again",
     "node gone from which something is copied",
 )
+
+#: Rare branches of work over nodes some of which start no workers or run out of memory.
+SURVIVAL = (
+    "worker ended for memory",
+    "last resort for memory",
+    "memory still full while a worker dies for it",
+    "request refused by every node that could meet it",
+    "requests refused after failed starts",
+)

@@ -3,7 +3,8 @@
 A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` tests/sim/echo.py,
 ``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrowing``
 tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/nodes_run.py,
-``copies`` tests/sim/copies_run.py, ``joined`` tests/sim/joined.py.
+``copies`` tests/sim/copies_run.py, ``joined`` tests/sim/joined.py, ``survival``
+tests/sim/survival_run.py.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tests.sim.mutants_flow import FLOW
 from tests.sim.mutants_joined import JOINED
 from tests.sim.mutants_nodes import NODES
 from tests.sim.mutants_state import STATE
+from tests.sim.mutants_survival import SURVIVAL
 from tests.sim.mutants_swim import SWIM
 
 LINE = "zgen/core/line.py"
@@ -459,5 +461,6 @@ MUTANTS = (
     *SWIM,
     *NODES,
     *JOINED,
+    *SURVIVAL,
     *COPIES,
 )

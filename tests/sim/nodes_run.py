@@ -46,6 +46,7 @@ class NodesRun(Run):
     """Nodes under the hardship of one seed."""
 
     cluster: Nodes
+    make_cluster: type[Nodes] = Nodes
 
     def __init__(self, seed: int, trace: Trace | None = None) -> None:
         self.seed = seed
@@ -67,7 +68,7 @@ class NodesRun(Run):
         self.window_bytes = 64 << 20
         self.large = 0
         self.windows = self.gathers = None
-        self.cluster = Nodes(seed, settings, trace)
+        self.cluster = self.make_cluster(seed, settings, trace)
         self.cluster.gossip_ns_max = random.choice((1, 20, 150)) * MS
         self.cluster.detect_ns_max = random.choice((5, 100, 400)) * MS
         self.cluster.places = random.random() < 0.5

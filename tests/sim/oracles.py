@@ -147,6 +147,10 @@ def item_size(account: Account, index: int) -> int:
     return 0
 
 
+#: What a task ends with whose worker died under it.
+DEATHS_UNDER = (FaultKind.WORKER_CRASHED, FaultKind.NODE_DIED, FaultKind.OUT_OF_MEMORY)
+
+
 class ErrorsNameTheirCause(Oracle):
     """P5: an error is the one that the world knows the cause of, and no budget is cut short."""
 
@@ -181,11 +185,18 @@ class ErrorsNameTheirCause(Oracle):
             cancels.got(task, account, value)
         elif value.kind is FaultKind.WORKER_CRASHED and cancels.is_forced(task):
             return
-        elif value.kind is FaultKind.WORKER_CRASHED:
+        elif value.kind is FaultKind.NODE_DIED and not value.name:
+            self.require(self.cluster.node_deaths > 0, f"{story}, but the node lives")
+        elif value.kind in DEATHS_UNDER:
             few = starts < 1 + plan.retries and self.cluster.lost_count
             self.require(bool(few) or starts == 1 + plan.retries, f"{story} of {1 + plan.retries}")
-        elif value.kind is FaultKind.NODE_DIED:
-            self.require(self.cluster.node_deaths > 0, f"{story}, but the node lives")
+            self.require(len(value.history) == value.attempts - 1, f"{story}: its history lacks")
+            caused = {
+                FaultKind.WORKER_CRASHED: True,
+                FaultKind.NODE_DIED: self.cluster.node_deaths > 0,
+                FaultKind.OUT_OF_MEMORY: self.cluster.memory_deaths > 0,
+            }
+            self.require(caused[value.kind], f"{story}: nothing of the kind happened")
         elif value.kind is FaultKind.REFUSED:
             no_start = self.cluster.spawn_failures > 0 or self.cluster.is_gone(plan.place)
             self.require(no_start, f"{story}, but workers start")

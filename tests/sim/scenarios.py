@@ -8,10 +8,11 @@ from typing import Final
 from tests.sim.actor_run import run_actors
 from tests.sim.borrowing import run_borrowing
 from tests.sim.copies_run import run_copies
-from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES
+from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, SURVIVAL
 from tests.sim.nodes_run import run_nodes
 from tests.sim.run import Outcome, run_seed
 from tests.sim.state_run import run_state
+from tests.sim.survival_run import run_survival
 from zgen.sim.trace import Trace
 
 SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
@@ -19,6 +20,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "actors": run_actors,
     "borrowing": run_borrowing,
     "nodes": run_nodes,
+    "survival": run_survival,
     "copies": run_copies,
     "state": run_state,
 }
@@ -28,6 +30,7 @@ SHARES: Final[dict[str, int]] = {
     "actors": 25,
     "borrowing": 25,
     "nodes": 25,
+    "survival": 25,
     "copies": 25,
     "state": 10,
 }
@@ -37,6 +40,7 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "actors": (25, ACTORS),
     "borrowing": (25, BORROWING),
     "nodes": (25, ()),
+    "survival": (25, SURVIVAL),
     "copies": (25, COPIES),
     "state": (10, ()),
 }

@@ -222,7 +222,24 @@ def test_every_error_survives_a_pickle_and_a_copy_with_what_was_set_on_it(
             ["node 01234567 died", "killed", "initialise it again"],
         ),
         (NodeDiedError("0123456789"), ["no reason known", "shut zgen down"]),
-        (OutOfMemoryError(10, 5), ["10 bytes", "5", "lower the parallelism"]),
+        (
+            NodeDiedError("", "killed", True, "work", 42, 2, ("attempt 0: it raised",)),
+            [
+                "pid=42 died (killed)",
+                "work()",
+                "2 times",
+                "max_retries",
+                "\n  attempt 0: it raised",
+            ],
+        ),
+        (
+            OutOfMemoryError(10, 5, "work", 42, 2, ("attempt 0: it raised",)),
+            ["10 bytes", "5", "pid=42", "work()", "2 times", "attempt 0: it raised"],
+        ),
+        (
+            WorkerCrashedError("work", 42, 1, attempts=2, history=("attempt 0: it raised",)),
+            ["2 times", "before that:\n  attempt 0: it raised"],
+        ),
         (
             ActorDiedError("a1" * 8, "Counter", "it was killed", False, log_tail="bye"),
             ["Counter a1a1a1a1 is dead: it was killed", "did not run", "worker:\nbye"],

@@ -15,7 +15,7 @@ from zgen.ids import ITEM_INDEX_FIRST, PUT_INDEX_FIRST
 
 EVERY = {name: value for name, value in vars(limits).items() if name.isupper()}
 #: What the last words of a name may be: a unit, or one with a qualifier behind it.
-UNITS = ("NS", "BYTES", "CHARS", "COUNT", "LINES", "DEPTH", "PERCENT")
+UNITS = ("NS", "BYTES", "CHARS", "COUNT", "LINES", "DEPTH", "PERCENT", "PPM")
 #: Names that say what they count.
 COUNTED = ("RETRIES", "REQUESTS", "REDIALS", "PASSED", "STARTING", "FAILURES", "ORDERS", "UNACKED")
 #: Times that are compared and never waited for, so they may lie below a millisecond.

@@ -3,6 +3,7 @@
 from zgen.ids import ActorId
 from zgen.slotted import slotted
 from zgen.wire.actor import ActorLost
+from zgen.wire.lease import ProcessDown, memory_text
 from zgen.wire.schema import Buffers
 from zgen.wire.value import Fault, FaultKind, Parcel, Value, pack, unpack
 
@@ -64,6 +65,14 @@ class Verdict:
             entries,
             Buffers(tuple(buffers)),
         )
+
+
+def verdict_of_death(life: int, pid: int, end: ProcessDown | str) -> Verdict:
+    """Return what the end of its worker means to a life: what its node says, or a reason."""
+    if isinstance(end, str):
+        return Verdict(life, False, end, pid)
+    reason = memory_text(end) or end.log_tail
+    return Verdict(life, False, reason, pid, end.exit_code, end.signal)
 
 
 def verdict_of(said: ActorLost) -> Verdict:

@@ -367,6 +367,9 @@ def _said(name: ObjectId, value: Value) -> ObjectIs:
                 entry.may_have_run,
                 entry.actor,
                 entry.init_failed,
+                entry.history,
+                entry.rss_bytes,
+                entry.limit_bytes,
             )
         )
         entry = entry.cause

@@ -166,6 +166,7 @@ class LeaseClient:
         now_ns: int,
         out: list[Effect],
         locality: Locality = (),
+        retriable: bool = True,
     ) -> list[Assignment]:
         """Give waiting tasks to workers in hand, and ask ``node`` for more if some are left."""
         pool = self.pools[shape]
@@ -187,7 +188,7 @@ class LeaseClient:
                 break
             assignments.append(self._fill(pool, best, min(room, self._fair_share(pool))))
             pool.pushed_ns = now_ns
-        self._ask(pool, shape, node, job, what, locality, out)
+        self._ask(pool, shape, node, job, what, locality, retriable, out)
         return assignments
 
     def on_granted(
@@ -336,6 +337,7 @@ class LeaseClient:
         job: JobId,
         what: str,
         locality: Locality,
+        retriable: bool,
         out: list[Effect],
     ) -> None:
         wanted = min(len(pool.queue), LEASE_REQUESTS_OPEN_MAX)
@@ -345,7 +347,7 @@ class LeaseClient:
             pool.open[lease] = None
             self._asked[lease] = shape
             plain, strategy = shape_of(shape), strategy_of(shape)
-            asked = RequestLease(lease, job, plain, what, strategy, locality)
+            asked = RequestLease(lease, job, plain, what, strategy, locality, retriable)
             out.append(Send(node, asked))
         if not pool.queue and pool.open:
             reached("open requests withdrawn")

@@ -160,6 +160,17 @@ class NodeFenced:
     endpoints: tuple[str, ...]
 
 
+@slotted
+class ReadMemory:
+    """Find out how much memory is in use; ``MemoryRead`` follows.
+
+    Attributes:
+        workers: Workers that are to be measured, and their process ids.
+    """
+
+    workers: tuple[tuple[PeerId, int], ...]
+
+
 NodeEffect: TypeAlias = (
     SpawnWorker
     | KillWorker
@@ -173,4 +184,5 @@ NodeEffect: TypeAlias = (
     | ClusterJoined
     | NotJoined
     | NodeFenced
+    | ReadMemory
 )

@@ -52,4 +52,19 @@ class DialRefused:
     endpoint: str
 
 
-NodeEvent: TypeAlias = MemberSaid | MemberGone | JoinCluster | DialRefused
+@slotted
+class MemoryRead:
+    """How much memory is in use, as ``ReadMemory`` asked.
+
+    Attributes:
+        used_bytes: How much.
+        total_bytes: How much there is.
+        workers: Memory of each worker that it was asked of and that lives.
+    """
+
+    used_bytes: int
+    total_bytes: int
+    workers: tuple[tuple[PeerId, int], ...]
+
+
+NodeEvent: TypeAlias = MemberSaid | MemberGone | JoinCluster | DialRefused | MemoryRead

@@ -36,6 +36,9 @@ from zgen.wire.value import Parcel, Stored, Value, unpack
 #: Types of the entries of most outcomes.
 _ONE_PLAIN: Final = [bytes]
 
+#: How an attempt ended that ``retry_exceptions`` lets run again, for people.
+RAISED_STORY: Final = "it raised"
+
 
 class Outcomes:
     """How the executions of one owner's tasks ended, as their workers say it."""
@@ -88,7 +91,7 @@ class Outcomes:
         retry = message.outcome == OUTCOME_RETRY
         if fault is not None:
             self._settlement.fail(stream, fault, now_ns, "cancelled", out)
-        elif not (retry and self._settlement.retry(stream, "it raised", now_ns)):
+        elif not (retry and self._settlement.retry(stream, RAISED_STORY, now_ns)):
             completion = self._streams.finish(
                 stream, message.count, error, entry.cancel is not None
             )
@@ -173,7 +176,7 @@ class Outcomes:
             self._dropped.extend([value for value in values if type(value) is Stored])
             return self._settlement.end(task, [fault], now_ns)
         retry = outcome.outcome == OUTCOME_RETRY
-        if retry and self._settlement.retry(task, "it raised", now_ns):
+        if retry and self._settlement.retry(task, RAISED_STORY, now_ns):
             return []
         return self._settlement.end(task, values, now_ns)
 

@@ -191,12 +191,15 @@ class Placement:
         if shape in self.deadlines:
             self.deadlines.clear(shape)
         queue = self.leases.pools[shape].queue
-        what, locality = "", _NOWHERE
+        what, locality, retriable = "", _NOWHERE, True
         if queue:
             spec = self._tasks.entries[queue[0]].spec
             what, locality = spec.name, self._locality(spec.slots) if spec.slots else _NOWHERE
-        job = self._job
-        for assignment in self.leases.assign(shape, self.node, job, what, now_ns, out, locality):
+            retriable = spec.retries_max != 0
+        job, node = self._job, self.node
+        for assignment in self.leases.assign(
+            shape, node, job, what, now_ns, out, locality, retriable
+        ):
             self.push(assignment, now_ns, out)
 
     def _locality(self, slots: tuple[ObjectId, ...]) -> Locality:

@@ -227,7 +227,8 @@ class ProcessMachine:
         elif kind is ProcessDown:
             if sender != self.node:
                 raise RemoteProtocolError("a DOWN by a stranger")
-            self._on_down(message.peer, message, f"process {message.pid} died", now_ns, out)
+            reason = f"process {message.pid} died" if message.pid else message.log_tail
+            self._on_down(message.peer, message, reason, now_ns, out)
         else:
             raise RemoteProtocolError(f"{kind.__name__} is not for this process")
 

@@ -192,6 +192,9 @@ def _value_of(values: list[Value], faults: tuple[FaultSaid, ...]) -> Value:
             value,
             said.actor,
             said.init_failed,
+            said.history,
+            said.rss_bytes,
+            said.limit_bytes,
         )
     assert value is not None
     return value

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from zgen.core.borrowing import Borrowing
 from zgen.core.deadlines import Deadlines
-from zgen.core.effects import Effect, ObjectsReady, StreamAdvanced
+from zgen.core.effects import Effect, ObjectsReady, Report, StreamAdvanced
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
@@ -24,7 +24,8 @@ from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.ids import COMPLETION_INDEX, FIRST_RESULT, ObjectId, TaskId, object_id
-from zgen.wire.lease import ProcessDown
+from zgen.limits import MEMORY_RETRY_NS, RETRIES_TOLD_COUNT
+from zgen.wire.lease import ProcessDown, memory_text
 from zgen.wire.task import DYNAMIC
 from zgen.wire.value import Fault, FaultKind, Parcel, Value, is_error
 
@@ -35,6 +36,19 @@ Result = tuple[ObjectId, Value]
 def cancelled(spec: TaskSpec, *, may_have_run: bool = True) -> Fault:
     """Return what a cancelled task ends with."""
     return Fault(FaultKind.CANCELLED, spec.name, spec.task.hex(), may_have_run=may_have_run)
+
+
+def _story_of(down: ProcessDown | str, pid: int) -> str:
+    """Say how a worker died, for the history of a task."""
+    if isinstance(down, str):
+        end = f"is gone: {down}"
+    elif down.limit_bytes:
+        end = f"died, since {memory_text(down)}"
+    elif down.started < 0:
+        end = f"is gone: {down.log_tail}"
+    else:
+        end = f"died of signal {down.signal}" if down.signal else f"exited with {down.exit_code}"
+    return f"worker pid={pid} {end}"
 
 
 class Settlement:
@@ -61,11 +75,12 @@ class Settlement:
         self._borrowing = borrowing
         self._askers = borrowing.askers
 
-    def retry(self, task: TaskId, cause: str, now_ns: int) -> bool:
-        """Begin another attempt if the budget allows one."""
+    def retry(self, task: TaskId, cause: str, now_ns: int, pause_ns: int = 0) -> bool:
+        """Begin another attempt if the budget allows one, not before ``pause_ns`` are over."""
         due_ns = self._tasks.retry(task, now_ns, cause)
         if due_ns is None:
             return False
+        due_ns = max(due_ns, now_ns + pause_ns)
         self._streams.begin_attempt(task, self._tasks.entries[task].attempt)
         self.deadlines.set(task, due_ns)
         return True
@@ -97,7 +112,10 @@ class Settlement:
             fault = self._death_under(entry, pid, down) if force else cancelled(entry.spec)
             self.fail(task, fault, now_ns, "its worker died", out)
             return
-        if self.retry(task, "its worker died", now_ns):
+        for_memory = not isinstance(down, str) and down.limit_bytes > 0
+        pause_ns = MEMORY_RETRY_NS if for_memory else 0
+        if self.retry(task, _story_of(down, pid), now_ns, pause_ns):
+            self._warn(entry, out)
             return
         self.fail(task, self._death_under(entry, pid, down), now_ns, "its worker died", out)
 
@@ -185,11 +203,28 @@ class Settlement:
 
     @staticmethod
     def _death_under(entry: TaskEntry, pid: int, down: ProcessDown | str) -> Fault:
-        name, attempts = entry.spec.name, entry.started
+        fault = Fault(FaultKind.NODE_DIED, entry.spec.name, "", pid, attempts=entry.started)
+        fault.history = entry.history
         if isinstance(down, str):
-            return Fault(FaultKind.NODE_DIED, name, down, attempts=attempts)
-        end = (down.exit_code, down.signal)
-        return Fault(FaultKind.WORKER_CRASHED, name, down.log_tail, pid, *end, attempts)
+            fault.reason = down
+            return fault
+        fault.reason = down.log_tail
+        if down.started < 0:
+            reached("node died under a task")
+            return fault
+        fault.kind = FaultKind.OUT_OF_MEMORY if down.limit_bytes else FaultKind.WORKER_CRASHED
+        fault.exit_code, fault.signal = down.exit_code, down.signal
+        fault.rss_bytes, fault.limit_bytes = down.rss_bytes, down.limit_bytes
+        return fault
+
+    @staticmethod
+    def _warn(entry: TaskEntry, out: list[Effect]) -> None:
+        """Say so where a task without a bound on its retries fails again and again."""
+        count = entry.started
+        if entry.retries_left < 0 and count >= RETRIES_TOLD_COUNT and not count & (count - 1):
+            reached("endless retries reported")
+            text = f"{entry.spec.name}() failed {count} times and is tried again for ever"
+            out.append(Report("warning", f"{text}; the last time {entry.history[-1]}"))
 
     def _abandon_for_argument(
         self, task: TaskId, error: Value, now_ns: int, out: list[Effect]

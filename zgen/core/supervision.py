@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from zgen.core.actor_events import CreateActor
 from zgen.core.actor_table import Actor, ActorTable, Standing
-from zgen.core.actor_verdict import Verdict
+from zgen.core.actor_verdict import Verdict, verdict_of_death
 from zgen.core.calling import Calling
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, PushToken, Send
@@ -315,7 +315,8 @@ class Supervision:
         lease, node = self.table.ask(actor), self._placement.node
         assert node is not None, f"actor {short(actor)} is created without a node"
         shape, strategy = shape_of(spec.shape), strategy_of(spec.shape)
-        asked = RequestLease(lease, self._placement.job, shape, spec.name, strategy)
+        job, retriable = self._placement.job, spec.retries_max != 0
+        asked = RequestLease(lease, job, shape, spec.name, strategy, (), retriable)
         out.append(Send(node, asked))
         if shape:
             # The node asks nobody to return what serves the same owner and shape: it knows of
@@ -327,10 +328,7 @@ class Supervision:
     ) -> None:
         """A life of an actor is over that had begun."""
         pid, task = record.pid, TaskId(actor)
-        if isinstance(end, str):
-            verdict = Verdict(record.life, False, end, pid)
-        else:
-            verdict = Verdict(record.life, False, end.log_tail, pid, end.exit_code, end.signal)
+        verdict = verdict_of_death(record.life, pid, end)
         if self._settlement.retry(task, "its worker died", now_ns):
             reached("actor restarted")
             if record.standing.state is not Standing.RESTARTING:

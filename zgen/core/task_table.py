@@ -18,7 +18,12 @@ from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.core.task_spec import TaskSpec
 from zgen.ids import LeaseId, ObjectId, PeerId, TaskId, short
-from zgen.limits import RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX, WORKERS_LOST_COUNT_MAX
+from zgen.limits import (
+    HISTORY_COUNT_MAX,
+    RETRY_DELAY_FIRST_NS,
+    RETRY_DELAY_NS_MAX,
+    WORKERS_LOST_COUNT_MAX,
+)
 from zgen.slotted import slotted
 
 
@@ -57,6 +62,7 @@ class TaskEntry:
         missing: Arguments without a value yet. Added at submission; removed as they settle.
         lease: Lease that it was pushed under, while it is pushed.
         worker: Whom it was pushed to, while it is pushed.
+        history: How its earlier attempts ended, for people; the last ones.
         cancel: What its worker was asked for, by force and recursively, once the pushed task was
             cancelled: it runs never again; else None.
     """
@@ -71,6 +77,7 @@ class TaskEntry:
     lease: LeaseId | None = None
     worker: PeerId | None = None
     cancel: tuple[bool, bool] | None = None
+    history: tuple[str, ...] = ()
 
 
 class TaskTable:
@@ -143,7 +150,7 @@ class TaskTable:
     def retry(self, task: TaskId, now_ns: int, cause: str) -> int | None:
         """An attempt failed; return when the next one is due, or None without a budget."""
         entry = self.entries[task]
-        if not _begin_attempt(entry):
+        if not _begin_attempt(entry, cause):
             return None
         entry.doing.move(Doing.WAITING_RETRY, now_ns, cause)
         return now_ns + backoff_ns(entry.attempt, RETRY_DELAY_FIRST_NS, RETRY_DELAY_NS_MAX, task)
@@ -151,7 +158,7 @@ class TaskTable:
     def retry_at_once(self, task: TaskId, now_ns: int, cause: str) -> bool:
         """An attempt failed; return whether the next one is due now, or False without a budget."""
         entry = self.entries[task]
-        if not _begin_attempt(entry):
+        if not _begin_attempt(entry, cause):
             return False
         entry.doing.move(Doing.WAITING_LEASE, now_ns, cause)
         return True
@@ -190,12 +197,13 @@ class TaskTable:
         return f"task {short(task)}: {entry.doing.state}\n{entry.doing.story()}"
 
 
-def _begin_attempt(entry: TaskEntry) -> bool:
+def _begin_attempt(entry: TaskEntry, cause: str) -> bool:
     """Count an attempt that failed; return whether the budget allows another one."""
     entry.started += 1
     entry.lost = 0
     if entry.retries_left == 0:
         return False
+    entry.history = (*entry.history, f"attempt {entry.attempt}: {cause}")[-HISTORY_COUNT_MAX:]
     if entry.retries_left > 0:
         entry.retries_left -= 1
     entry.attempt += 1  # before anything is submitted: the fence

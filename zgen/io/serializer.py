@@ -15,26 +15,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 from zgen.exceptions import (
-    ActorDiedError,
-    ActorUnavailableError,
     GetTimeoutError,
-    NodeDiedError,
-    ObjectLostError,
-    ObjectStoreFullError,
-    OwnerDiedError,
-    ReplayMismatchError,
-    StreamClosedError,
-    SystemFailure,
-    TaskCancelledError,
     TaskError,
-    WorkerCrashedError,
     ZgenError,
 )
 from zgen.ids import short
+from zgen.io.faults import error_of_fault
 from zgen.io.nested_refs import collecting
 from zgen.limits import INLINE_BYTES_MAX
 from zgen.slotted import slotted
-from zgen.wire.value import NONE, Fault, FaultKind, NestedRef, Parcel, Value
+from zgen.wire.value import NONE, Fault, NestedRef, Parcel, Value
 
 _PLAIN: Final = frozenset({int, float, str, bytes, bool, complex})
 #: Elements of a container that are looked at one by one; a larger one costs less than it does in
@@ -231,7 +221,8 @@ def deserialize_parts(data: bytes, parts: Sequence[memoryview]) -> Any:
 def error_of(value: Value) -> BaseException:
     """Return the exception that an error value stands for."""
     if isinstance(value, Fault):
-        return _error_of_fault(value)
+        cause = None if value.cause is None else error_of(value.cause)
+        return error_of_fault(value, cause)
     assert isinstance(value, Parcel), value
     error = pickle.loads(value.data, buffers=value.buffers)
     return error.as_instance_of_cause() if isinstance(error, TaskError) else error
@@ -332,60 +323,6 @@ def _text_of(error: BaseException) -> str:
         return str(error)
     except Exception:
         return "an error without a text"
-
-
-def _error_of_fault(fault: Fault) -> BaseException:
-    if fault.kind is FaultKind.WORKER_CRASHED:
-        signal = fault.signal or None
-        code = None if signal is not None else fault.exit_code
-        return WorkerCrashedError(
-            fault.name, fault.pid, code, signal, fault.reason, fault.attempts, fault.may_have_run
-        )
-    if fault.kind is FaultKind.NODE_DIED:
-        return NodeDiedError("", fault.reason, fault.may_have_run)
-    if fault.kind is FaultKind.REPLAY_MISMATCH:
-        return ReplayMismatchError(fault.name, fault.expected, fault.got)
-    if fault.kind is FaultKind.REFUSED:
-        refusal = SystemFailure(f"{fault.name}() was refused: {fault.reason}")
-        refusal.may_have_run = False
-        return refusal
-    if fault.kind is FaultKind.OBJECT_LOST:
-        return ObjectLostError(fault.name, fault.reason)
-    if fault.kind is FaultKind.STORE_FULL:
-        return ObjectStoreFullError(fault.reason)
-    if fault.kind is FaultKind.CANCELLED:
-        task = fault.reason
-        stopped = TaskCancelledError(task, f"{fault.name}(), task {task[:8]}, was cancelled")
-        stopped.may_have_run = fault.may_have_run
-        return stopped
-    if fault.kind is FaultKind.OWNER_DIED:
-        return OwnerDiedError(fault.name, fault.reason)
-    if fault.kind is FaultKind.SHUT_DOWN:
-        return StreamClosedError(fault.name, "zgen was shut down before this was ready")
-    if fault.kind is FaultKind.ACTOR_DIED:
-        return _actor_died(fault)
-    if fault.kind is FaultKind.ACTOR_UNAVAILABLE:
-        name = fault.name.rpartition(".")[0]
-        return ActorUnavailableError(fault.actor.hex(), name, fault.reason, fault.may_have_run)
-    assert fault.cause is not None, fault
-    cause = error_of(fault.cause)
-    refused = TaskError(cause, fault.name, f"an argument of {fault.name}() is an error:\n{cause}")
-    refused.may_have_run = fault.may_have_run
-    return refused.as_instance_of_cause()
-
-
-def _actor_died(fault: Fault) -> ActorDiedError:
-    ended = fault.signal != 0 or fault.exit_code > 0
-    return ActorDiedError(
-        fault.actor.hex(),
-        fault.name.rpartition(".")[0],
-        fault.reason,
-        fault.may_have_run,
-        cause=None if fault.cause is None else error_of(fault.cause),
-        pid=fault.pid,
-        exit_code=fault.exit_code if ended and not fault.signal else None,
-        signal=fault.signal or None,
-    )
 
 
 def timed_out(what: str, timeout_s: float) -> GetTimeoutError:

@@ -351,7 +351,7 @@ def _await_ready(
             _await(pidfd, deadline_ns)
             raise NodeStartError(f"the node ended before it was ready\n{_log_tail(folder, log_fd)}")
         line += more
-    said = json.loads(line)
+    said = json.loads(line.splitlines()[0])
     if "error" in said:
         raise NodeStartError(f"{said['error']}\n{_log_tail('', log_fd)}".rstrip())
     return _facts_of({**said, "folder": folder})

@@ -88,6 +88,7 @@ class RequestLease:
         what: Name of the work, for people.
         strategy: Where it may run.
         locality: Nodes that have its arguments, and how many bytes of them.
+        retriable: Whether the work that it was asked for may run again.
     """
 
     lease: LeaseId
@@ -96,6 +97,7 @@ class RequestLease:
     what: str
     strategy: Strategy = ANYWHERE
     locality: tuple[tuple[PeerId, int], ...] = ()
+    retriable: bool = True
 
 
 @message(0x13)
@@ -202,6 +204,8 @@ class ProcessDown:
         log_tail: Its last lines of output.
         lease: Lease under which it last started work; zeroes if none.
         started: Pushes that it had started under that lease; -1 if nobody can know.
+        rss_bytes: Its memory, if its node ended it because that ran out; else 0.
+        limit_bytes: What the node may use, in that case.
     """
 
     peer: PeerId
@@ -212,6 +216,16 @@ class ProcessDown:
     log_tail: str
     lease: LeaseId
     started: int
+    rss_bytes: int = 0
+    limit_bytes: int = 0
+
+
+def memory_text(down: ProcessDown) -> str:
+    """Say that a worker was ended because memory ran out, if it was; else nothing."""
+    if not down.limit_bytes:
+        return ""
+    sizes = f"it was ended at {down.rss_bytes} bytes, the limit there is {down.limit_bytes}"
+    return f"memory ran out on its node; {sizes}"
 
 
 @message(0x1B)

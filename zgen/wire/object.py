@@ -99,6 +99,9 @@ class FaultSaid:
     may_have_run: bool
     actor: ActorId = NO_ACTOR
     init_failed: bool = False
+    history: tuple[str, ...] = ()
+    rss_bytes: int = 0
+    limit_bytes: int = 0
 
 
 @message(0x54)

@@ -91,6 +91,7 @@ class FaultKind(Enum):
     """Which error of ``zgen.exceptions`` a fault becomes."""
 
     WORKER_CRASHED = "worker crashed"
+    OUT_OF_MEMORY = "out of memory"
     NODE_DIED = "node died"
     REPLAY_MISMATCH = "replay mismatch"
     REFUSED = "refused"
@@ -123,6 +124,9 @@ class Fault:
         cause: Error of the argument that failed, or of the actor's ``__init__``.
         actor: The actor that died.
         init_failed: Whether its ``__init__`` raised.
+        history: How earlier attempts ended, for people.
+        rss_bytes: Memory of the worker, if it was ended because that ran out.
+        limit_bytes: What its node may use, in that case.
     """
 
     kind: FaultKind
@@ -138,6 +142,9 @@ class Fault:
     cause: "Value | None" = None
     actor: ActorId = NO_ACTOR
     init_failed: bool = False
+    history: tuple[str, ...] = ()
+    rss_bytes: int = 0
+    limit_bytes: int = 0
 
 
 Value: TypeAlias = bytes | Parcel | Stored | Fault

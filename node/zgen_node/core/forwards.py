@@ -9,6 +9,8 @@ node is gone. What the other node says of a request counts only while it is note
 node: a line between two nodes keeps its order, so nothing said of an earlier forward can follow.
 """
 
+from dataclasses import field
+
 from zgen.ids import LeaseId, PeerId, short
 from zgen.slotted import slotted
 from zgen.wire.lease import RequestLease
@@ -24,6 +26,7 @@ class Forward:
         node: Where it is.
         backs: How often it came back before.
         worker: The worker that serves it there; None until it is granted.
+        refusals: Nodes that will not meet it, and why.
     """
 
     asked: RequestLease
@@ -31,6 +34,7 @@ class Forward:
     node: PeerId
     backs: int
     worker: PeerId | None = None
+    refusals: dict[PeerId, str] = field(default_factory=dict)
 
 
 class Forwards:

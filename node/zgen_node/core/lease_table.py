@@ -73,6 +73,8 @@ class Lease:
         notice_ns: Wait before its next notice.
         passed_count: Younger requests that overtook it while it was the eldest of a resource.
         worker: The worker that serves it; None before it is granted.
+        refusals: Other nodes that will not meet it, and why; None if there are none.
+        granted_ns: When it was granted.
     """
 
     lease: LeaseId
@@ -89,6 +91,8 @@ class Lease:
     notice_ns: int = LEASE_WAIT_NOTICE_NS
     passed_count: int = 0
     worker: PeerId | None = None
+    refusals: dict[PeerId, str] | None = None
+    granted_ns: int = 0
 
     @property
     def state(self) -> LeaseState:
@@ -224,7 +228,7 @@ class LeaseTable:
         """Have a reserved request served by ``worker``."""
         del self._reserved[lease.lease]
         self.deadlines.clear(lease.lease)
-        lease.worker = worker
+        lease.worker, lease.granted_ns = worker, now_ns
         lease.life.move(LeaseState.GRANTED, now_ns, f"worker {short(worker)}")
 
     def set_blocked(self, lease: Lease, blocked: bool, now_ns: int) -> bool:

@@ -29,11 +29,7 @@ from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
 from zgen.core.node_effects import JobKnown, UnwatchProcess, WatchProcess
 from zgen.ids import ID_BYTES, LeaseId, PeerId, short
-from zgen.limits import (
-    LEASES_COUNT_MAX,
-    PRESTART_COUNT_MAX,
-    STORE_BYTES_MIN,
-)
+from zgen.limits import LEASES_COUNT_MAX, PRESTART_COUNT_MAX, STORE_BYTES_MIN
 from zgen.wire.lease import (
     EndJob,
     JobRegistered,
@@ -51,6 +47,7 @@ from zgen_node.core.cluster import Cluster
 from zgen_node.core.directory import Directory
 from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease
+from zgen_node.core.memory_watch import MemoryWatch
 from zgen_node.core.output import Output
 from zgen_node.core.peers import Peers
 from zgen_node.core.resources import CPU, UNIT, amount_of, shape_fault
@@ -78,6 +75,7 @@ class NodeMachine:
         storage: Objects in shared memory.
         census: Questions about what processes own.
         cluster: Other nodes.
+        memory: Whom to end when more of it is in use than ``memory_ppm`` millionths, if not 0.
     """
 
     def __init__(
@@ -87,6 +85,7 @@ class NodeMachine:
         prestart: bool = True,
         store_bytes: int = STORE_BYTES_MIN,
         labels: tuple[tuple[str, str], ...] = (),
+        memory_ppm: int = 0,
     ) -> None:
         """Start with these free and sorted; with ``prestart``, jobs get workers before they ask."""
         self.next_deadline_ns: int | None = None
@@ -100,16 +99,13 @@ class NodeMachine:
         self.storage = Storage(self._peers, self._staffing, store_bytes)
         self._directory = Directory(identity.address, self._peers, self._staffing)
         self.census = Census(identity.address.peer, self._peers, self._staffing, self.storage)
-        me = identity.address
-        self.cluster = Cluster(
-            me, self._peers, self._staffing, self._directory, self.storage, self._down, labels
-        )
-        self._output = Output(
-            identity.address, self._peers, self._staffing, self.storage, self.cluster.states
-        )
+        me, staff, store = identity.address, self._staffing, self.storage
+        self.cluster = Cluster(me, self._peers, staff, self._directory, store, self._down, labels)
+        self._output = Output(me, self._peers, staff, store, self.cluster.states)
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
         workers = WorkerWords(self._peers, self._staffing)
+        self.memory = MemoryWatch(self._staffing, memory_ppm)
         self._leaving = False
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             Arrived: self._on_arrived,
@@ -126,6 +122,7 @@ class NodeMachine:
             **self._output.handlers,
             **workers.handlers,
             **self.cluster.handlers,
+            **self.memory.handlers,
         }
         self._messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             RegisterJob: self._on_register_job,
@@ -154,6 +151,7 @@ class NodeMachine:
             if placed is not None:
                 self.leases.ask_back(asked)  # after the grants: none returns what it has not got
                 self.cluster.publish(now_ns, asked)
+                self.memory.changed(now_ns)
             self.storage.rooms.place(now_ns, asked)
         out = self._peers.send(asked, now_ns)
         self.next_deadline_ns = min(
@@ -166,6 +164,7 @@ class NodeMachine:
                     self.storage.rooms.next_deadline_ns,
                     self.census.deadlines.next_ns,
                     self.cluster.next_deadline_ns,
+                    self.memory.deadlines.next_ns,
                 )
                 if next_ns is not None
             ),
@@ -235,6 +234,7 @@ class NodeMachine:
         self.storage.on_timer(now_ns, out)
         self.census.on_timer(now_ns, out)
         self.cluster.on_timer(now_ns, out)
+        self.memory.on_timer(now_ns, out)
 
     def _on_inbox_drained(self, event: InboxDrained, now_ns: int, out: list[Effect]) -> None:
         for peer in self.session.on_drained(now_ns):
@@ -380,6 +380,8 @@ class NodeMachine:
             event.log_tail,
             event.lease,
             event.started,
+            worker.rss_bytes,
+            worker.limit_bytes,
         )
         if self._down(down, now_ns, out):
             self.pool.bury(worker.worker)

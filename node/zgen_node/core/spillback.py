@@ -168,12 +168,14 @@ class Spillback:
             if lease.via != lease.owner or kind in stuck:
                 continue
             nodes = nodes or self._candidates()
-            chosen = scheduler.choose(nodes, *kind, dict(asked.locality))
+            able = _without(nodes, lease)
+            chosen = scheduler.choose(able, *kind, dict(asked.locality))
             queued = lease.backs >= LEASE_BACKS_COUNT_MAX
             if chosen is None:
-                queued, chosen = True, self._shortest_queue(lease, nodes, now_ns)
+                queued, chosen = True, self._shortest_queue(lease, able, now_ns)
             if chosen is None:
-                stuck[kind] = None
+                if able is nodes:
+                    stuck[kind] = None
                 continue
             self._choices += 1
             chosen.chosen = self._chosen[chosen.node] = self._choices
@@ -211,7 +213,8 @@ class Spillback:
             share = ShareJob(job.job, driver, known.sys_path, known.cwd, known.environment)
             out.append(Send(node, share))
         self._leases.end(lease, f"forwarded to {short(node)}", now_ns)
-        self.forwards.add(Forward(asked, lease.owner, node, lease.backs))
+        refusals = lease.refusals or {}
+        self.forwards.add(Forward(asked, lease.owner, node, lease.backs, refusals=refusals))
         self._view.take(node, asked.shape, queued=queued)
         out.append(Send(node, ForwardLease(asked, owner, queued)))
 
@@ -230,6 +233,7 @@ class Spillback:
             reached("request of a job that is over came back")
             return
         lease = self._queue(forward.owner, forward.asked, now_ns, backs)
+        lease.refusals = forward.refusals or None
         if self._refuse_if_hopeless(lease, now_ns, out):
             return
         if not lease.feasible and not self._could_go(lease):
@@ -238,11 +242,15 @@ class Spillback:
 
     def _refuse_if_hopeless(self, lease: Lease, now_ns: int, out: list[Effect]) -> bool:
         kind, node, soft, _, _ = lease.asked.strategy
-        if kind != ON_NODE or soft or not self._view.is_gone(node):
+        if kind == ON_NODE and not soft and self._view.is_gone(node):
+            reached("request for a node that is gone refused")
+            reason = f"it may run on node {node.hex()} alone, which is gone"
+        elif lease.refusals and not self._could_go(lease):
+            reached("request refused by every node that could meet it")
+            reason = "; ".join(lease.refusals.values())
+        else:
             return False
-        reached("request for a node that is gone refused")
-        self._leases.end(lease, "its node is gone", now_ns)
-        reason = f"it may run on node {node.hex()} alone, which is gone"
+        self._leases.end(lease, reason, now_ns)
         out.append(Send(lease.via, LeaseRefused(lease.lease, reason)))
         return True
 
@@ -275,10 +283,17 @@ class Spillback:
         out.append(Send(forward.owner, said))
 
     def _on_refused(self, peer: PeerId, said: LeaseRefused, now_ns: int, out: list[Effect]) -> None:
+        """Another node will not meet a request: try elsewhere, as long as there is a node left."""
         forward = self.forwards.at(said.lease, peer)
-        if forward is not None:
-            self.forwards.end(said.lease)
-            out.append(Send(forward.owner, said))
+        if forward is None or forward.worker is not None:
+            reached("refusal by another node that concerns nobody any more")
+            return
+        self.forwards.end(said.lease)
+        forward.refusals[peer] = said.reason
+        job = self._staffing.jobs.get(forward.asked.job)
+        if job is not None:
+            job.shared.pop(peer, None)  # it may be that it has forgotten the job
+        self.queue_again(forward, forward.backs, now_ns, out)
 
     def _on_passed_on(
         self, peer: PeerId, said: LeaseWaiting | LeaseWanted, now_ns: int, out: list[Effect]
@@ -321,14 +336,22 @@ class Spillback:
 
     def _could_go(self, lease: Lease) -> bool:
         asked = lease.asked
-        return bool(scheduler.feasible(self._candidates(), asked.shape, asked.strategy))
+        nodes = _without(self._candidates(), lease)
+        return bool(scheduler.feasible(nodes, asked.shape, asked.strategy))
 
     def _elsewhere(self, lease: Lease) -> tuple[bool, str] | None:
         """Say what a request waits for that this node cannot meet."""
         kind = (lease.asked.shape, lease.asked.strategy)
-        nodes = self._candidates()
+        nodes = _without(self._candidates(), lease)
         if scheduler.feasible(nodes, *kind):
             return True, scheduler.busy_text(nodes, *kind)
         if len(nodes) == 1 and scheduler.allowed(nodes, lease.asked.strategy):
             return None
         return False, scheduler.infeasible_text(nodes, *kind)
+
+
+def _without(nodes: list[Candidate], lease: Lease) -> list[Candidate]:
+    """Return those of ``nodes`` that have not refused a request."""
+    if lease.refusals is None:
+        return nodes
+    return [each for each in nodes if each.node not in lease.refusals]

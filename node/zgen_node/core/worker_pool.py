@@ -62,6 +62,8 @@ class Worker:
         ending: Why it is to end; empty if it is not.
         start_timed_out: Whether it is to end because it was not ready in time.
         is_lender: Whether others refer to objects that it owns.
+        rss_bytes: Its memory when it was to end for that, else 0.
+        limit_bytes: What its node may use, in that case.
     """
 
     worker: PeerId
@@ -74,6 +76,8 @@ class Worker:
     ending: str = ""
     start_timed_out: bool = False
     is_lender: bool = False
+    rss_bytes: int = 0
+    limit_bytes: int = 0
 
     @property
     def state(self) -> WorkerState:
@@ -87,12 +91,14 @@ class WorkerPool:
     Attributes:
         deadlines: When a start is late or an idle worker is old.
         spawn_count: Workers spawned so far.
+        leased_count: Workers that serve a lease.
     """
 
     def __init__(self, node: PeerId) -> None:
         """Start without workers; ``node`` stands in their names."""
         self.deadlines: Deadlines[tuple[PeerId, WorkerDue]] = Deadlines()
         self.spawn_count = 0
+        self.leased_count = 0
         self._node = node
         #: Name -> record. Added by ``spawn``; removed by ``bury``.
         self._workers: dict[PeerId, Worker] = {}
@@ -187,12 +193,14 @@ class WorkerPool:
         self._unrest(worker)
         worker.life.move(WorkerState.LEASED, now_ns, f"lease {short(lease)}")
         worker.lease = lease
+        self.leased_count += 1
 
     def release(
         self, worker: Worker, reusable: bool, cause: str, now_ns: int, out: list[Effect]
     ) -> None:
         """Take a worker back from its lease, to serve the next one or, if not reusable, to end."""
         worker.lease = None
+        self.leased_count -= 1
         if not reusable or worker.ending:
             self.kill(worker, cause, out)
             return
@@ -216,6 +224,7 @@ class WorkerPool:
             self._unrest(worker)
         self.deadlines.clear((worker.worker, WorkerDue.START))
         worker.life.move(WorkerState.DEAD, now_ns, worker.ending or "exited")
+        self.leased_count -= worker.lease is not None
         worker.lease = None
         self._living_count -= 1
         return was_starting and (not worker.ending or worker.start_timed_out)
@@ -256,6 +265,8 @@ class WorkerPool:
             assert ((name, WorkerDue.START) in self.deadlines) is waits, worker.life.story()
             assert resting or (name, WorkerDue.IDLE) not in self.deadlines, worker.life.story()
         assert living == self._living_count <= WORKERS_COUNT_MAX
+        leased = sum(1 for worker in self._workers.values() if worker.lease is not None)
+        assert leased == self.leased_count
         assert all(self._idle.values()), "an empty row of idle workers"
 
     def _rest(self, worker: Worker, now_ns: int) -> None:

@@ -1,7 +1,13 @@
 """What a node is started with: one JSON object on the supervisor's command line."""
 
 import json
+import os
 from typing import Any, Final
+
+from zgen.limits import MEMORY_PPM_DEFAULT
+
+#: Says what part of the memory may be in use before workers end for it: 0.95 is 95 %, 0 for any.
+THRESHOLD_VARIABLE: Final = "ZGEN_MEMORY_THRESHOLD"
 
 #: Descriptors that the starter hands to the supervisor.
 READY_FD: Final = 3
@@ -31,6 +37,8 @@ class DaemonConfig:
         join: Endpoints of members of the cluster to join; none for the first of a new one.
         comes_back: Whether another node takes its place if its cluster declares it dead.
         profile: How fast its membership is: ``lan`` or ``fast``.
+        memory_ppm: Part of the memory that may be in use before workers end for it, in millionths;
+            0 for any. From the environment: ``ZGEN_MEMORY_THRESHOLD``, 0.95 by default.
     """
 
     __slots__ = (
@@ -44,6 +52,7 @@ class DaemonConfig:
         "labels",
         "listen",
         "log_to_file",
+        "memory_ppm",
         "peer",
         "prestart",
         "profile",
@@ -72,8 +81,26 @@ class DaemonConfig:
         self.join: tuple[str, ...] = tuple(given.get("join", ()))
         self.comes_back: bool = given.get("comes_back", False)
         self.profile: str = given.get("profile", "lan")
+        self.memory_ppm = _memory_ppm(os.environ.get(THRESHOLD_VARIABLE, ""))
 
     @classmethod
     def parse(cls, text: str) -> "DaemonConfig":
         """Read a command line argument."""
         return cls(json.loads(text))
+
+
+def _memory_ppm(said: str) -> int:
+    """Return a threshold in millionths.
+
+    Raises:
+        ValueError: It is no number between 0 and 1.
+    """
+    if not said:
+        return MEMORY_PPM_DEFAULT
+    try:
+        part = float(said)
+    except ValueError:
+        part = -1.0
+    if not 0 <= part <= 1:
+        raise ValueError(f"{THRESHOLD_VARIABLE}={said} is no number between 0 and 1")
+    return round(part * 1_000_000)

@@ -39,8 +39,10 @@ def machine_of(
         NodeStartError: It has more resources and labels than others can be told.
     """
     labels = tuple(sorted(config.labels.items()))
-    node = NodeMachine(identity, total, config.prestart, store_bytes, labels)
-    made_by = f"NodeMachine({identity!r}, {total!r}, {config.prestart}, {store_bytes}, {labels!r})"
+    ppm = config.memory_ppm
+    node = NodeMachine(identity, total, config.prestart, store_bytes, labels, ppm)
+    how = f"{identity!r}, {total!r}, {config.prestart}, {store_bytes}, {labels!r}, {ppm}"
+    made_by = f"NodeMachine({how})"
     if not identity.address.tcp:
         return node, made_by
     size_bytes = len(encode(node.cluster.state())[0]) + _GROWTH_BYTES

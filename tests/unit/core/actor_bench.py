@@ -26,9 +26,9 @@ def lease_of(number: int = 0) -> LeaseId:
     return derive_actor_lease(ACTOR, number)
 
 
-def wanted(number: int = 0) -> Send:
+def wanted(number: int = 0, *, retriable: bool = False) -> Send:
     """Return the request of the actor's ``number``-th try."""
-    return Send(NODE, RequestLease(lease_of(number), JOB, ONE, "actor"))
+    return Send(NODE, RequestLease(lease_of(number), JOB, ONE, "actor", retriable=retriable))
 
 
 def returned(number: int = 0) -> Send:

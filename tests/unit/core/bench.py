@@ -39,8 +39,11 @@ def asked(number: int = 1) -> LeaseId:
     return derive_lease_id(ME, number)
 
 
-def request(number: int = 1, what: str = "a", shape: Shape = ONE) -> Send:
-    return Send(NODE, RequestLease(asked(number), JOB, shape, what))
+def request(
+    number: int = 1, what: str = "a", shape: Shape = ONE, *, retriable: bool = False
+) -> Send:
+    asked_for = RequestLease(asked(number), JOB, shape, what, retriable=retriable)
+    return Send(NODE, asked_for)
 
 
 def outcome(

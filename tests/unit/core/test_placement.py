@@ -253,5 +253,5 @@ def test_a_request_says_where_it_may_be_met_and_where_the_arguments_are() -> Non
     strategy: Strategy = ("SPREAD", NO_PEER, False, (), ())
     wanted = spec("a", slots=(x, y))
     wanted.shape = PlacedShape(ONE, strategy)
-    asked_for = RequestLease(asked(), JOB, ONE, "a", strategy, ((NODE, 10),))
+    asked_for = RequestLease(asked(), JOB, ONE, "a", strategy, ((NODE, 10),), False)
     assert bench.submit(wanted) == [Send(NODE, asked_for)]

@@ -144,7 +144,9 @@ def test_a_worker_tells_its_node_that_it_is_ready() -> None:
 def test_a_call_asks_for_a_worker_dials_it_and_pushes_when_it_is_reached() -> None:
     bench = ProcessBench()
     bench.step(DefineTaskFunction(FUNCTION, PAYLOAD))
-    assert bench.step(SubmitTask(spec("a"))) == [Send(NODE, RequestLease(asked(), JOB, ONE, "a"))]
+    assert bench.step(SubmitTask(spec("a"))) == [
+        Send(NODE, RequestLease(asked(), JOB, ONE, "a", retriable=False))
+    ]
     assert bench.say(NODE, GRANT) == [OpenConnection(WORKER, "ipc://worker", 1)]
     assert bench.meet("worker") == [
         Send(WORKER, DefineFunction(FUNCTION, PAYLOAD)),
@@ -279,7 +281,9 @@ def test_a_driver_runs_nothing() -> None:
 
 def test_a_worker_owns_what_it_submits() -> None:
     bench = worker_with("a")
-    assert bench.step(SubmitTask(spec("b"))) == [Send(NODE, RequestLease(asked(), JOB, ONE, "b"))]
+    assert bench.step(SubmitTask(spec("b"))) == [
+        Send(NODE, RequestLease(asked(), JOB, ONE, "b", retriable=False))
+    ]
 
 
 # -- deaths --------------------------------------------------------------------------------------
@@ -350,7 +354,7 @@ def test_what_certainly_never_left_runs_elsewhere_at_no_cost() -> None:
     bench.say(NODE, GRANT)
     bench.step(ProcessExited(WORKER, 1, "killed"))
     done = bench.quiet()
-    assert Send(NODE, RequestLease(asked(2), JOB, ONE, "a")) in done
+    assert Send(NODE, RequestLease(asked(2), JOB, ONE, "a", retriable=False)) in done
     assert state(bench, "a") is Doing.WAITING_LEASE
     assert bench.process.owner.tasks.entries[task("a")].attempt == 0
 

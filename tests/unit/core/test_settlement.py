@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.core.bench import (
@@ -28,10 +30,16 @@ from tests.unit.core.names import (
     those,
 )
 from zgen.core.deadlines import earliest
-from zgen.core.effects import ObjectsReady, Send, StreamAdvanced
+from zgen.core.effects import ObjectsReady, Report, Send, StreamAdvanced
 from zgen.core.task_table import Doing
 from zgen.ids import COMPLETION_INDEX
-from zgen.limits import RETRY_DELAY_FIRST_NS, WORKERS_LOST_COUNT_MAX
+from zgen.limits import (
+    HISTORY_COUNT_MAX,
+    MEMORY_RETRY_NS,
+    RETRY_DELAY_FIRST_NS,
+    RETRY_DELAY_NS_MAX,
+    WORKERS_LOST_COUNT_MAX,
+)
 from zgen.wire.lease import LeaseRefused, ProcessDown, ReturnLease
 from zgen.wire.task import OUTCOME_RETRY
 from zgen.wire.value import Fault, FaultKind
@@ -190,7 +198,9 @@ def test_a_crash_without_a_retry_left_says_how_the_worker_died() -> None:
 def test_a_crash_that_no_node_told_of_has_a_reason_for_people() -> None:
     bench = OwnerBench().running(spec("a"))
     bench.down(WORKER)
-    assert bench.value(result("a")) == Fault(FaultKind.NODE_DIED, "a", "it is gone", attempts=1)
+    assert bench.value(result("a")) == Fault(
+        FaultKind.NODE_DIED, "a", "it is gone", PID, attempts=1
+    )
 
 
 def test_a_crash_of_a_stream_comes_after_what_was_reported() -> None:
@@ -243,7 +253,7 @@ def test_a_task_fails_when_too_many_workers_in_a_row_die_before_they_begin_it(kn
     if known:
         fault = Fault(FaultKind.WORKER_CRASHED, "a", "last words", PID, -1, 9, attempts=0)
     else:
-        fault = Fault(FaultKind.NODE_DIED, "a", "it is gone", attempts=0)
+        fault = Fault(FaultKind.NODE_DIED, "a", "it is gone", PID, attempts=0)
     fault.may_have_run = False
     assert bench.value(result("a")) == fault
 
@@ -263,6 +273,7 @@ def test_a_start_begins_the_count_of_lost_workers_anew_and_is_remembered() -> No
         bench.grant(number)
         bench.down(WORKER, killed(number, started=0))
     fault = Fault(FaultKind.WORKER_CRASHED, "s", "last words", PID, -1, 9, attempts=1)
+    fault.history = (f"attempt 0: worker pid={PID} died of signal 9",)
     assert list(bench.owner.streams.streams[task("s")].unread) == [fault]
 
 
@@ -276,6 +287,68 @@ def test_where_nobody_knows_what_had_begun_what_certainly_never_left_had_not(
         unsent += [(asked(), first_unsent), (asked(), 7)]
     bench.down(WORKER, None, unsent)
     assert [bench.attempt(name) for name in "abc"] == [1] * begun + [0] * (3 - begun)
+
+
+def test_the_last_error_tells_how_the_attempts_before_it_ended() -> None:
+    bench = OwnerBench().running(spec("a", retries=4))
+    bench.done(retriable("a"))
+    bench.advance(0)
+    ends = (
+        killed(1, started=2),
+        replace(killed(2, started=-1), log_tail="its node is gone"),
+        None,
+        replace(killed(4), signal=0, exit_code=3),
+    )
+    for number, down in enumerate(ends, 1):
+        bench.down(WORKER, down)
+        bench.advance(RETRY_DELAY_NS_MAX)
+        bench.grant(number + 1)
+    value = bench.value(result("a"))
+    assert isinstance(value, Fault)
+    assert (value.attempts, value.exit_code) == (5, 3)
+    assert value.history == (
+        "attempt 0: it raised",
+        f"attempt 1: worker pid={PID} died of signal 9",
+        f"attempt 2: worker pid={PID} is gone: its node is gone",
+        f"attempt 3: worker pid={PID} is gone: it is gone",
+    )
+
+
+def test_a_task_whose_node_died_says_so() -> None:
+    bench = OwnerBench().running(spec("a"))
+    bench.down(WORKER, replace(killed(started=-1), log_tail="its node is gone"))
+    fault = Fault(FaultKind.NODE_DIED, "a", "its node is gone", PID, attempts=1)
+    assert bench.value(result("a")) == fault
+
+
+def test_a_task_that_was_ended_for_memory_waits_before_it_takes_memory_again_and_says_so() -> None:
+    bench = OwnerBench().running(spec("a", retries=1))
+    bench.down(WORKER, replace(killed(), rss_bytes=70, limit_bytes=90))
+    assert bench.advance(MEMORY_RETRY_NS - 1) == []
+    assert bench.advance(1) == [request(2, retriable=True)]
+    bench.grant(2)
+    bench.down(WORKER, replace(killed(2), rss_bytes=71, limit_bytes=90))
+    value = bench.value(result("a"))
+    assert isinstance(value, Fault)
+    assert value.kind is FaultKind.OUT_OF_MEMORY
+    assert (value.rss_bytes, value.limit_bytes, value.attempts) == (71, 90, 2)
+    assert "70 bytes, the limit there is 90" in value.history[0]
+
+
+def test_endless_retries_are_reported_less_and_less_often_and_wait_longer() -> None:
+    bench = OwnerBench()
+    bench.submit(spec("a", retries=-1))
+    told: list[int] = []
+    began_ns = bench.now_ns
+    for number in range(1, 33):
+        bench.grant(number)
+        done = bench.down(WORKER, killed(number))
+        told += [number for effect in done if isinstance(effect, Report)]
+        while bench.state("a") is Doing.WAITING_RETRY:
+            bench.advance(RETRY_DELAY_FIRST_NS // 2)
+    assert told == [4, 8, 16, 32]
+    assert bench.now_ns - began_ns > 25 * RETRY_DELAY_NS_MAX // 2
+    assert len(bench.owner.tasks.entries[task("a")].history) == HISTORY_COUNT_MAX
 
 
 def test_the_death_of_a_worker_without_a_lease_changes_nothing() -> None:

@@ -193,7 +193,7 @@ def test_an_actor_is_restarted_as_often_as_it_may_and_watchers_hear_each_change(
     assert bench.hear(CALLER, WatchActor(ACTOR)) == [Send(CALLER, at())]
     done = bench.down(said=down())
     assert done == [returned(), Send(CALLER, lost(reason="last words"))]
-    assert bench.advance(SECOND) == [wanted(1)]
+    assert bench.advance(SECOND) == [wanted(1, retriable=True)]
     bench.grant_actor(1, "other worker")
     assert bench.created(attempt=1, worker=OTHER_WORKER) == [
         Send(CALLER, at(1, "other worker")),
@@ -286,7 +286,7 @@ def test_killing_with_a_restart_is_a_crash_like_any_other() -> None:
     bench.created()
     assert bench.hear(CALLER, KillActor(ACTOR, False)) == [returned()]
     bench.down(said=down())
-    assert bench.advance(SECOND) == [wanted(1)]
+    assert bench.advance(SECOND) == [wanted(1, retriable=True)]
 
 
 def test_killing_an_actor_of_another_process_is_asked_of_its_creator() -> None:

@@ -78,11 +78,12 @@ class Bench:
         prestart: bool = False,
         more: Shape = (),
         store_bytes: int = STORE_BYTES_MIN,
+        memory_ppm: int = 0,
     ) -> None:
         address = Address(NODE, 1, "ipc://node")
         total = tuple(sorted((*cpu(cpus), *more)))
         identity = Identity(address, PYTHON, RELEASE)
-        self.machine = NodeMachine(identity, total, prestart, store_bytes)
+        self.machine = NodeMachine(identity, total, prestart, store_bytes, (), memory_ppm)
         self.now_ns = 1_000
         self.addresses: dict[PeerId, Address] = {}
         self._sent: dict[PeerId, int] = {}

@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.node.clusters import (
     EAST,
+    FAR_DRIVER,
     FAR_WORKER,
     FIRST,
     WEST,
@@ -150,7 +151,7 @@ def test_what_this_node_can_meet_queues_here() -> None:
     assert [one.lease for one in bench.machine.leases.queued()] == [lease("b")]
 
 
-def test_what_is_said_of_a_request_is_passed_on_and_a_refusal_ends_it() -> None:
+def test_what_is_said_of_a_request_is_passed_on_and_the_refusal_of_the_last_node_ends_it() -> None:
     bench = beside()
     bench.forwarded()
     for word in (LeaseWaiting(lease("a"), True, "busy"), LeaseWanted(lease("a"))):
@@ -159,6 +160,54 @@ def test_what_is_said_of_a_request_is_passed_on_and_a_refusal_ends_it() -> None:
     assert messages(bench.say(EAST, refused), DRIVER) == [refused]
     for late in (refused, LeaseWaiting(lease("a"), True, "busy")):
         assert messages(bench.say(EAST, late)) == []
+
+
+def test_what_one_node_refuses_goes_to_another_one_and_not_to_it_again() -> None:
+    bench = beside()
+    bench.member(state(WEST))
+    bench.forwarded()
+    refused = bench.say(EAST, LeaseRefused(lease("a"), "no workers"))
+    assert kinds(messages(refused, WEST)) == ["ShareJob", "ForwardLease"]
+    back = bench.say(WEST, LeaseBack(lease("a"), (), 0))
+    assert messages(back) == []  # it waits for the other one, though this one has room
+    again = bench.member(state(WEST, version=1))
+    assert kinds(messages(again, WEST)) == ["ForwardLease"]
+    said = messages(bench.say(WEST, LeaseRefused(lease("a"), "no room")), DRIVER)
+    assert said == [LeaseRefused(lease("a"), "no workers; no room")]
+
+
+def test_a_request_is_refused_when_who_did_not_refuse_it_is_gone() -> None:
+    bench = beside()
+    bench.member(state(WEST))
+    bench.forwarded()
+    bench.say(EAST, LeaseRefused(lease("a"), "no workers"))
+    said = messages(bench.gone(WEST), DRIVER)
+    assert said == [LeaseRefused(lease("a"), "no workers")]
+
+
+def test_a_node_that_refused_is_told_the_job_anew_with_the_next_request() -> None:
+    bench = beside()
+    bench.forwarded()
+    bench.say(EAST, LeaseRefused(lease("a"), "what job?"))
+    assert kinds(messages(bench.forwarded("b"), EAST)) == ["ShareJob", "ForwardLease"]
+
+
+def test_what_one_request_waits_for_since_a_node_refused_it_holds_back_no_other() -> None:
+    bench = beside()
+    bench.member(state(WEST, free=()))
+    bench.forwarded()
+    bench.say(EAST, LeaseRefused(lease("a"), "no"))
+    assert kinds(messages(bench.forwarded("b"), EAST)) == ["ShareJob", "ForwardLease"]
+
+
+def test_a_refusal_of_what_is_granted_or_of_an_ended_job_changes_nothing() -> None:
+    bench = beside()
+    bench.forwarded()
+    bench.granted()
+    assert messages(bench.say(EAST, LeaseRefused(lease("a"), "no"))) == []
+    bench.forwarded("b")
+    bench.say(DRIVER, EndJob(JOB))
+    assert messages(bench.say(EAST, LeaseRefused(lease("b"), "no"))) == []
 
 
 def test_when_a_node_is_gone_what_it_had_not_granted_queues_here_again() -> None:
@@ -262,6 +311,21 @@ def test_a_request_of_a_job_that_is_over_does_not_queue_again() -> None:
     forwards = bench.machine.cluster.spillback.forwards
     assert [one.node for one in forwards.all()] == [EAST]
     bench.gone()
+    assert len(forwards) == 0
+    assert bench.machine.leases.get(lease("n")) is None
+
+
+def test_a_refusal_after_the_driver_of_another_node_died_brings_nothing_back() -> None:
+    bench = Among(cpus=1)
+    bench.member(state(free=()))
+    bench.member(state(WEST))
+    bench.shared()
+    bench.start(FIRST)
+    bench.say(FIRST, RequestLease(lease("n"), JOB, cpu(2), "nested"))
+    forwards = bench.machine.cluster.spillback.forwards
+    assert [one.node for one in forwards.all()] == [WEST]
+    bench.say(EAST, ProcessDown(FAR_DRIVER, 1, 9, -1, 9, "", NO_LEASE, 0))
+    assert messages(bench.say(WEST, LeaseRefused(lease("n"), "no"))) == []
     assert len(forwards) == 0
     assert bench.machine.leases.get(lease("n")) is None
 

@@ -16,13 +16,13 @@ LEASE, JOB, PEER = LeaseId(b"l" * 16), JobId(b"j" * 16), PeerId(b"w" * 16)
 def test_a_request_carries_its_shape_as_pairs() -> None:
     request = RequestLease(LEASE, JOB, (("CPU", 10_000), ("GPU", 1)), "work")
     body = (
-        b"\x97\x12\xc4\x10"
+        b"\x98\x12\xc4\x10"
         + LEASE
         + b"\xc4\x10"
         + JOB
         + b"\x92\x92\xa3CPU\xcd\x27\x10\x92\xa3GPU\x01\xa4work"
         + (b"\x95\xa0\xc4\x10" + bytes(16) + b"\xc2\x90\x90")
-        + b"\x90"
+        + b"\x90\xc3"
     )
     assert encode(request) == [body]
     assert decode([body]) == request
@@ -46,7 +46,7 @@ def test_a_grant_says_where_the_worker_is_reached() -> None:
 def test_a_death_by_signal_has_a_negative_exit_code() -> None:
     down = ProcessDown(PEER, 1, 42, -1, 9, "last\nwords", LEASE, 3)
     assert decode(encode(down)) == down
-    assert encode(down)[0].startswith(b"\x99\x1a\xc4\x10")
+    assert encode(down)[0].startswith(b"\x9b\x1a\xc4\x10")
 
 
 def test_a_return_and_output_keep_their_flags() -> None:
