@@ -26,6 +26,7 @@ PURE: Final = (
     "zgen/wire/",
     "zgen/ids.py",
     "zgen/limits.py",
+    "node/zgen_node/limits.py",
     "zgen/exceptions.py",
     "node/zgen_node/core/",
 )

@@ -16,7 +16,7 @@ import numpy as np
 
 from zgen.core.events import TimerDue
 from zgen.ids import PeerId
-from zgen.limits import MEMBERS_FULL_COUNT_MAX, MEMBERS_PARTIAL_COUNT, MS
+from zgen.limits import MS
 from zgen.wire.codec import HEADER_BYTES, decode, encode
 from zgen.wire.membership import WELCOME, JoinAnswer, Ping
 from zgen_node.core.membership import Membership
@@ -33,6 +33,7 @@ from zgen_node.core.membership_words import (
     ProbeReceived,
     SendProbe,
 )
+from zgen_node.limits import MEMBERS_FULL_COUNT_MAX, MEMBERS_PARTIAL_COUNT
 
 #: A dial of a port that nobody listens at is refused after this long.
 REFUSED_NS = 1 * MS

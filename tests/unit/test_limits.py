@@ -10,10 +10,16 @@ import pytest
 
 import zgen.core
 import zgen_node.core
+import zgen_node.limits
 from zgen import limits
 from zgen.ids import ITEM_INDEX_FIRST, PUT_INDEX_FIRST
 
-EVERY = {name: value for name, value in vars(limits).items() if name.isupper()}
+EVERY = {
+    name: value
+    for module in (limits, zgen_node.limits)
+    for name, value in vars(module).items()
+    if name.isupper()
+}
 #: What the last words of a name may be: a unit, or one with a qualifier behind it.
 UNITS = ("NS", "BYTES", "CHARS", "COUNT", "LINES", "DEPTH", "PERCENT", "PPM")
 #: Names that say what they count.

@@ -27,12 +27,13 @@ from zgen.core.node_effects import ClusterJoined, NodeFenced, NotJoined, Publish
 from zgen.core.node_events import DialRefused, JoinCluster, MemberGone, MemberSaid
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import short
-from zgen.limits import LEAVE_PROBES_NS, MEMBER_PAYLOAD_BYTES_MAX
+from zgen.limits import MEMBER_PAYLOAD_BYTES_MAX
 from zgen.wire.codec import decode, encode, is_probe
 from zgen_node.core import membership_words as words
 from zgen_node.core.membership import Membership
 from zgen_node.core.node import NodeMachine
 from zgen_node.core.probe_lines import ProbeLines, is_probe_line
+from zgen_node.limits import LEAVE_PROBES_NS
 
 
 class MemberNode:

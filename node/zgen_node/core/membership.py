@@ -20,14 +20,7 @@ from zgen.core.effects import Report
 from zgen.core.events import Leave, TimerDue
 from zgen.core.marks import reached
 from zgen.ids import PeerId, short
-from zgen.limits import (
-    ENDPOINT_BYTES_MAX,
-    LEAVE_FANOUT_COUNT,
-    LEAVE_REPEATS_COUNT,
-    MEMBER_PAYLOAD_BYTES_MAX,
-    MEMBERS_FULL_COUNT_MAX,
-    MEMBERS_PARTIAL_COUNT,
-)
+from zgen.limits import MEMBER_PAYLOAD_BYTES_MAX
 from zgen.wire.membership import (
     DRAINING,
     LEFT,
@@ -60,6 +53,13 @@ from zgen_node.core.membership_words import (
     SendProbe,
     UnwatchMember,
     WatchMember,
+)
+from zgen_node.limits import (
+    ENDPOINT_BYTES_MAX,
+    LEAVE_FANOUT_COUNT,
+    LEAVE_REPEATS_COUNT,
+    MEMBERS_FULL_COUNT_MAX,
+    MEMBERS_PARTIAL_COUNT,
 )
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from zgen.ids import PeerId
-from zgen.limits import CONFIRMATIONS_COUNT_MAX
 from zgen.slotted import slotted
 from zgen_node.core.membership_profile import Profile
+from zgen_node.limits import CONFIRMATIONS_COUNT_MAX
 
 #: Possible confirmations -> thousandths of the way from the longer timeout to the shorter one, by
 #: confirmations heard: log(1 + heard) / log(1 + possible).

@@ -5,8 +5,9 @@ elsewhere.
 """
 
 from zgen.ids import PeerId
-from zgen.limits import FENCED_COUNT_MAX, GRAVES_COUNT_MAX
+from zgen.limits import FENCED_COUNT_MAX
 from zgen.wire.membership import MemberDead
+from zgen_node.limits import GRAVES_COUNT_MAX
 
 
 class Graves:

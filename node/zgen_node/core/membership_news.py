@@ -7,9 +7,9 @@ newer word on a member takes the place of the older one of its kind.
 from typing import TypeAlias
 
 from zgen.ids import PeerId
-from zgen.limits import PIGGYBACK_BYTES_MAX, TRANSMITS_PER_DIGIT_COUNT
 from zgen.slotted import slotted
 from zgen.wire.membership import MemberAlive, MemberDoubt
+from zgen_node.limits import PIGGYBACK_BYTES_MAX, TRANSMITS_PER_DIGIT_COUNT
 
 Word: TypeAlias = MemberAlive | MemberDoubt
 Words: TypeAlias = tuple[tuple[MemberAlive, ...], tuple[MemberDoubt, ...]]

@@ -11,7 +11,6 @@ reported as a broken link, by both ends, since the asked one learns who asked an
 
 from zgen.core.marks import reached
 from zgen.ids import PeerId
-from zgen.limits import INDIRECT_PROBES_COUNT, PROBE_TRIES_COUNT, PROBES_SKIPPED_COUNT_MAX
 from zgen.wire.membership import (
     NOBODY,
     REFUSED,
@@ -31,6 +30,7 @@ from zgen_node.core.membership_words import (
     PeerRefused,
     SendProbe,
 )
+from zgen_node.limits import INDIRECT_PROBES_COUNT, PROBE_TRIES_COUNT, PROBES_SKIPPED_COUNT_MAX
 
 
 class Prober:

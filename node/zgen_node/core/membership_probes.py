@@ -5,8 +5,8 @@ decided elsewhere.
 """
 
 from zgen.ids import PeerId
-from zgen.limits import LINKS_STRAINED_COUNT_MAX, RELAYS_COUNT_MAX
 from zgen.slotted import slotted
+from zgen_node.limits import LINKS_STRAINED_COUNT_MAX, RELAYS_COUNT_MAX
 
 
 @slotted

@@ -3,7 +3,8 @@
 from dataclasses import fields
 
 from zgen.ids import PeerId
-from zgen.limits import (
+from zgen.slotted import slotted
+from zgen_node.limits import (
     GOSSIP_DELAY_NS,
     GOSSIP_PERIOD_NS,
     GRAVE_FRESH_NS,
@@ -17,7 +18,6 @@ from zgen.limits import (
     SUSPICION_NS_MAX,
     SUSPICION_NS_MIN,
 )
-from zgen.slotted import slotted
 
 
 @slotted

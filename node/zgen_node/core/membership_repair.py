@@ -14,7 +14,6 @@ from zgen.core.backoff import backoff_ns
 from zgen.core.effects import Report
 from zgen.core.marks import reached
 from zgen.ids import PeerId, short
-from zgen.limits import GRAVES_TRIED_COUNT, SAMPLE_COUNT
 from zgen.wire.membership import (
     DEAD,
     DECLARED_DEAD,
@@ -42,6 +41,7 @@ from zgen_node.core.membership_words import (
     MembershipEffect,
     SendProbe,
 )
+from zgen_node.limits import GRAVES_TRIED_COUNT, SAMPLE_COUNT
 
 
 class Repair:

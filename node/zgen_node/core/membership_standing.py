@@ -15,13 +15,6 @@ from typing import Any
 from zgen.core.deadlines import Deadlines
 from zgen.core.marks import reached
 from zgen.ids import PeerId
-from zgen.limits import (
-    GOSSIP_FANOUT_COUNT,
-    HEALTH_COUNT_MAX,
-    HEARD_COUNT_MAX,
-    MEMBERS_FULL_COUNT_MAX,
-    MEMBERS_PARTIAL_COUNT,
-)
 from zgen.wire.membership import (
     ACTIVE,
     DEAD,
@@ -49,6 +42,13 @@ from zgen_node.core.membership_words import (
     MemberUnlisted,
     MemberUp,
     SendProbe,
+)
+from zgen_node.limits import (
+    GOSSIP_FANOUT_COUNT,
+    HEALTH_COUNT_MAX,
+    HEARD_COUNT_MAX,
+    MEMBERS_FULL_COUNT_MAX,
+    MEMBERS_PARTIAL_COUNT,
 )
 
 NO_WORDS: Words = ((), ())

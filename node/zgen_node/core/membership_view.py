@@ -15,15 +15,15 @@ from hashlib import blake2b
 from typing import Final
 
 from zgen.ids import PeerId, short
-from zgen.limits import (
-    MEMBERS_FULL_COUNT_MAX,
-    MEMBERS_PARTIAL_COUNT,
-    MEMBERS_WATCHED_COUNT_MAX,
-    SUMS_COUNT,
-)
+from zgen.limits import SUMS_COUNT
 from zgen.slotted import slotted
 from zgen.wire.membership import MemberAlive
 from zgen_node.core.membership_dice import Dice, scattered
+from zgen_node.limits import (
+    MEMBERS_FULL_COUNT_MAX,
+    MEMBERS_PARTIAL_COUNT,
+    MEMBERS_WATCHED_COUNT_MAX,
+)
 
 _SCORES: Final = 1 << 64
 SUM_BYTES: Final = 4

@@ -16,9 +16,9 @@ from zgen.core.effects import CloseConnection, Effect, OpenConnection, Transmit
 from zgen.core.marks import reached
 from zgen.core.node_effects import CheckDial
 from zgen.ids import ID_BYTES, PeerId
-from zgen.limits import PROBE_LINE_IDLE_NS, PROBE_LINES_COUNT_MAX, PROBES_WAITING_COUNT_MAX
 from zgen.slotted import slotted
 from zgen.wire.codec import FLAG_BODY, FLAG_PROBE, encode, encode_header
+from zgen_node.limits import PROBE_LINE_IDLE_NS, PROBE_LINES_COUNT_MAX, PROBES_WAITING_COUNT_MAX
 
 #: Longer than the id of any process.
 _PREFIX: Final = b"probes of "

@@ -13,17 +13,7 @@ from zgen.core.identity import Identity
 from zgen.core.node_effects import CheckDial, ClusterJoined, NodeFenced, NotJoined
 from zgen.core.node_events import DialRefused, JoinCluster
 from zgen.ids import PeerId
-from zgen.limits import (
-    LEAVE_PROBES_NS,
-    LINK_BROKEN_NS,
-    MS,
-    PROBE_LINE_IDLE_NS,
-    PROBE_LINES_COUNT_MAX,
-    PROBES_WAITING_COUNT_MAX,
-    PUBLISH_NS,
-    SECOND,
-    STORE_BYTES_MIN,
-)
+from zgen.limits import MS, PUBLISH_NS, SECOND, STORE_BYTES_MIN
 from zgen.wire.cluster import NodeState
 from zgen.wire.codec import FLAG_BODY, FLAG_PROBE, FLAG_UNSEQUENCED, decode, encode, encode_header
 from zgen.wire.membership import (
@@ -46,6 +36,13 @@ from zgen_node.core.membership import Membership
 from zgen_node.core.membership_profile import Candidate, lan
 from zgen_node.core.node import NodeMachine
 from zgen_node.core.probe_lines import ProbeLines, is_probe_line, name_of
+from zgen_node.limits import (
+    LEAVE_PROBES_NS,
+    LINK_BROKEN_NS,
+    PROBE_LINE_IDLE_NS,
+    PROBE_LINES_COUNT_MAX,
+    PROBES_WAITING_COUNT_MAX,
+)
 
 ME = peer("me")
 THERE = "tcp://there"

@@ -7,7 +7,7 @@ from tests.unit.node.members import Few, word
 from zgen.core.effects import Report
 from zgen.core.events import Leave, TimerDue
 from zgen.ids import PeerId
-from zgen.limits import ENDPOINT_BYTES_MAX, HEARD_COUNT_MAX, MS, SECOND
+from zgen.limits import MS, SECOND
 from zgen.wire.membership import (
     ACTIVE,
     DEAD,
@@ -55,6 +55,7 @@ from zgen_node.core.membership_words import (
     UnwatchMember,
     WatchMember,
 )
+from zgen_node.limits import ENDPOINT_BYTES_MAX, HEARD_COUNT_MAX
 
 A, B, C, X = peer("a"), peer("b"), peer("c"), peer("x")
 

@@ -7,15 +7,7 @@ import pytest
 from tests.unit.node.fakes import peer
 from tests.unit.node.members import word
 from zgen.ids import PeerId
-from zgen.limits import (
-    FENCED_COUNT_MAX,
-    GRAVES_COUNT_MAX,
-    LINKS_STRAINED_COUNT_MAX,
-    MEMBERS_WATCHED_COUNT_MAX,
-    PIGGYBACK_BYTES_MAX,
-    RELAYS_COUNT_MAX,
-    SECOND,
-)
+from zgen.limits import FENCED_COUNT_MAX, SECOND
 from zgen.wire.codec import encode
 from zgen.wire.membership import DEAD, SUSPECT, Gossip, MemberAlive, MemberDead, MemberDoubt
 from zgen_node.core.membership_dice import Dice
@@ -25,6 +17,13 @@ from zgen_node.core.membership_news import News, size_of
 from zgen_node.core.membership_probes import Probes, Relay
 from zgen_node.core.membership_profile import fast, lan
 from zgen_node.core.membership_view import View, bucket_of, buckets_that_differ, score_of
+from zgen_node.limits import (
+    GRAVES_COUNT_MAX,
+    LINKS_STRAINED_COUNT_MAX,
+    MEMBERS_WATCHED_COUNT_MAX,
+    PIGGYBACK_BYTES_MAX,
+    RELAYS_COUNT_MAX,
+)
 
 ME = PeerId(b"\x80" * 16)
 
