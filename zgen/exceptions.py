@@ -732,7 +732,7 @@ class NamespaceError(ZgenError):
         reason: What is missing.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str = "") -> None:
         """Say what is missing."""
         super().__init__()
         self.reason = reason

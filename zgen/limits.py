@@ -47,6 +47,9 @@ OUTBOX_COUNT_MAX: Final = 65_536
 KEY_BYTES: Final = 32
 #: A handshake that takes longer than this is given up, and its descriptor closed.
 HANDSHAKE_NS_MAX: Final = 3 * SECOND
+#: A dial without any answer is given up, and the next one made: long after a cut the system would
+#: repeat its own only every so often. No machine is farther away than this.
+CONNECT_NS_MAX: Final = 1500 * MS
 #: An idle connection is tried this often, and is lost when nothing comes for the second time.
 HEARTBEAT_NS: Final = 1 * SECOND
 HEARTBEAT_NS_MAX: Final = 3 * SECOND

@@ -185,8 +185,10 @@ class Consumer:
         return self.error is None and [i for i, _, _ in self.items] == list(range(count))
 
     def stall_s(self, since: float = 0.0) -> float:
-        """Return the longest time between two items, of those read from ``since`` on."""
+        """Return the longest time without an item after ``since``, or between two of them."""
         times = [at for _, _, at in self.items if at >= since]
+        if since and times:
+            times.insert(0, since)
         return max((b - a for a, b in pairwise(times)), default=0.0)
 
     def _run(self, stream: Any) -> None:

@@ -16,6 +16,7 @@ from zgen.testing import Cluster, Node
 from zgen.testing.network import Machine
 
 BLACKOUT_S: Final = 5.0
+ITEMS_COUNT: Final = 400
 #: How long a link is cut one way, in seconds; both ends are alive all the time.
 ONE_WAY_S: Final = 25.0
 CUT_EVERY_S: Final = 0.5
@@ -58,10 +59,12 @@ def rf6(setting: Setting) -> Outcome:
         for number in range(times):
             path = Path(folder) / f"runs{number}"
             consumers = [
-                Consumer(_at(ticks, i).remote(str(path), f"stream{i}", 300, 0.05)) for i in range(4)
+                Consumer(_at(ticks, i).remote(str(path), f"stream{i}", ITEMS_COUNT, 0.05))
+                for i in range(4)
             ]
-            tasks = [_at(slow, i).remote(str(path), f"task{i}", 8.0) for i in range(4)]
+            tasks = [_at(slow, i).remote(str(path), f"task{i}", 12.0) for i in range(4)]
             wait_until(lambda p=path: len(noted(p)) == 8, 30, "all of it runs")  # type: ignore[misc]
+            made(all(len(each.items) < ITEMS_COUNT // 2 for each in consumers), "streams go on")
             with Logs(nodes.nodes) as logs:
                 began = time.monotonic()
                 first, second, *others = nodes.nodes
@@ -73,8 +76,9 @@ def rf6(setting: Setting) -> Outcome:
                 answered += zgen.get(tasks, timeout=60) == [f"task{i}" for i in range(4)]
                 made(logs.count("is not heard of") > 0, "somebody was suspected")
                 deaths += logs.count("is gone")
-            whole += sum(consumer.is_whole(300) for consumer in consumers)
+            whole += sum(consumer.is_whole(ITEMS_COUNT) for consumer in consumers)
             stalls += [consumer.stall_s(began) for consumer in consumers[:2]]
+            made(min(stalls) > 1, "the streams of the cut nodes stood still")
             runs += len(noted(path))
         same = [node.node_id for node in nodes.nodes] == before
     again = runs - 8 * times

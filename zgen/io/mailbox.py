@@ -27,7 +27,7 @@ from zgen.io.exposure import Exposure
 from zgen.io.security import Lock
 from zgen.io.sockets import descriptor, new_socket, read_monitor, send, split, watch_monitor
 from zgen.io.tcp_inbox import TakePart, TcpInbox, refusal_of
-from zgen.limits import BACKLOG_COUNT, OUTBOX_COUNT_MAX, SOCKETS_COUNT_MAX
+from zgen.limits import BACKLOG_COUNT, CONNECT_NS_MAX, MS, OUTBOX_COUNT_MAX, SOCKETS_COUNT_MAX
 from zgen.slotted import slotted
 
 _MONITORED: Final = (
@@ -147,6 +147,7 @@ class Mailbox:
             far = endpoint.startswith(_TCP)
             if far:
                 outbox.setsockopt(zmq.TCP_KEEPALIVE, 1)
+                outbox.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_NS_MAX // MS)
                 outbox.setsockopt(zmq.IPV6, int("[" in endpoint))
                 if self._lock is not None:
                     self._lock.open(outbox)

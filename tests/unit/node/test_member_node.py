@@ -19,6 +19,7 @@ from zgen.wire.codec import FLAG_BODY, FLAG_PROBE, FLAG_UNSEQUENCED, decode, enc
 from zgen.wire.membership import (
     DEAD,
     OTHER_RELEASE,
+    SUSPECT,
     WELCOME,
     Fence,
     Gossip,
@@ -160,6 +161,17 @@ def test_a_member_that_dies_is_gone_for_the_node() -> None:
     done = hands.hear(Gossip(peer("there"), ME, (), (doubt,)))
     assert [type(each) for each in done] == [Report]
     assert list(hands.machine.node.cluster.view.members) == [peer("there")]
+
+
+def test_who_is_not_heard_of_and_who_is_again_is_reported() -> None:
+    hands = Hands().with_there()
+    hands.hear(JoinRequest(word("third", payload=payload("third")), "zgen", PYTHON, RELEASE))
+    doubt = MemberDoubt(peer("third"), 1, SUSPECT, peer("there"))
+    said = hands.hear(Gossip(peer("there"), ME, (), (doubt,)))
+    alive = word("third", incarnation=2, payload=payload("third"))
+    said += hands.hear(Gossip(peer("there"), ME, (alive,), ()))
+    texts = [each.text for each in said if isinstance(each, Report)]
+    assert [text.partition(" is ")[2] for text in texts] == ["not heard of", "heard of again"]
 
 
 def test_a_refused_dial_of_the_only_other_member_is_its_death() -> None:
