@@ -60,12 +60,13 @@ def rf1(setting: Setting) -> Outcome:
         Logs(nodes.nodes) as logs,
     ):
         path = Path(folder) / "runs"
+        task = square.options(max_retries=20)  # a task may be hit more often than by chance
         refs: list[Any] = []
         open_refs: list[Any] = []
         killed: list[tuple[int, int, float]] = []
         while len(refs) < tasks:
             more = min(4 - len(open_refs), tasks - len(refs))  # what queues would be late for that
-            fresh = [square.remote(str(path), len(refs) + each) for each in range(more)]
+            fresh = [task.remote(str(path), len(refs) + each) for each in range(more)]
             refs += fresh
             open_refs = zgen.wait([*open_refs, *fresh], timeout=PATIENCE_S)[1]
             open_runs = _open_runs(path, {pid for _, pid, _ in killed})
