@@ -138,11 +138,21 @@ INLINE_BYTES_MAX: Final = 100 << 10
 #: Regions of at most this many bytes share a slab, which has this many bytes.
 SLAB_BYTES: Final = 32 << 20
 REGION_SHARED_BYTES_MAX: Final = 8 << 20
-#: Bytes of one part of a copy that goes from node to node, how many may be under way for one copy,
-#: and how often one is asked for that comes damaged.
-CHUNK_BYTES: Final = 1 << 20
-CHUNKS_COUNT_MAX: Final = 8
+#: Bytes of one part of a copy that goes from node to node, in frames of ``TCP_PART_BYTES_MAX``, and
+#: how often one is asked for that comes damaged.
+CHUNK_BYTES: Final = 4 << 20
 CHUNK_TRIES_COUNT_MAX: Final = 3
+#: Parts under way for one copy from one node, of those asked for at once, and for all copies of one
+#: node.
+CHUNKS_COUNT_MAX: Final = 4
+CHUNKS_ASKED_COUNT_MAX: Final = 2
+CHUNKS_OF_NODE_COUNT_MAX: Final = 16
+#: Parts that do not come within this time are asked for again, of another node if there is one.
+CHUNKS_STALLED_NS: Final = 2 * SECOND
+#: Nodes with a copy that one is told of who wants another.
+COPIES_TOLD_COUNT_MAX: Final = 3
+#: A connection for parts is closed when none was sent for this long.
+TRANSFER_LINE_IDLE_NS: Final = 30 * SECOND
 #: Words of processes about regions of nodes that are not known yet, kept until these are.
 WORDS_EARLY_COUNT_MAX: Final = 10_000
 #: Regions that a writer may lease ahead of time, together with their bytes.

@@ -32,15 +32,17 @@ from zgen.core.node_effects import (
 )
 from zgen.core.node_events import JoinCluster
 from zgen.core.store_effects import (
+    CloseCopy,
     CloseSlab,
     CreateSlab,
+    ForgetLine,
     ForgetSpilled,
+    OpenCopy,
     PopulateSlab,
     PunchRegion,
-    ReadChunk,
     RestoreRegion,
+    SendChunks,
     SpillRegion,
-    WriteChunk,
 )
 from zgen.exceptions import NodeStartError
 from zgen.ids import PeerId, short
@@ -53,7 +55,6 @@ from zgen.limits import DESCRIPTORS_COUNT_MAX, NODE_LOG_BYTES_MAX
 from zgen.wire.lease import Shape
 from zgen.wire.session import Address
 from zgen_node.core.resources import UNIT
-from zgen_node.io.chunks import read_chunk, write_chunk
 from zgen_node.io.config import DaemonConfig
 from zgen_node.io.disk import Disk
 from zgen_node.io.joining import Dials, machine_of
@@ -62,6 +63,7 @@ from zgen_node.io.pages import Pages
 from zgen_node.io.processes import Processes
 from zgen_node.io.rejoining import note_rejoin
 from zgen_node.io.slabs import Slabs
+from zgen_node.io.transfer import Transfer
 from zgen_node.io.zygote_link import ZygoteLink, start_zygote
 from zgen_node.logs import Logs
 
@@ -148,6 +150,8 @@ class Daemon:
         self._slabs = Slabs(config.folder, self._loop, _log)
         self._pages = Pages(self._loop, self._post, self._slabs.copy_of)
         self._disk = Disk(config.spill_folder, self._loop, self._post, self._slabs.copy_of)
+        self._transfer = Transfer(self._exposure, self._loop, self._post, self._slabs.copy_of)
+        mailbox.take_parts(self._transfer.take)
 
     def serve(self, link: ZygoteLink) -> None:
         """Run until the node is to end."""
@@ -164,6 +168,7 @@ class Daemon:
         """Leave nothing behind; the supervisor removes the folder, unless it is dead."""
         self._processes.end_all()
         self._disk.end()
+        self._transfer.end()
         self._pages.end()
         self._slabs.end()
         self._dials.end()
@@ -254,13 +259,12 @@ class Daemon:
                 case PunchRegion(slab, offset, size_bytes):
                     self._slabs.punch(slab, offset, size_bytes)
                 case CloseSlab(slab):
+                    self._transfer.close_slab(slab)
                     self._slabs.close(slab)
                 case SpillRegion() | RestoreRegion() | ForgetSpilled():
                     self._disk.order(effect)
-                case ReadChunk():
-                    self._post(read_chunk(effect, self._slabs.copy_of))
-                case WriteChunk():
-                    self._post(write_chunk(effect, self._slabs.copy_of))
+                case SendChunks() | OpenCopy() | CloseCopy() | ForgetLine():
+                    self._transfer.order(effect)
                 case _:
                     return False
         finally:

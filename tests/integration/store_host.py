@@ -16,43 +16,55 @@ from zgen.core.events import Event
 from zgen.core.identity import Identity
 from zgen.core.node_events import MemberSaid
 from zgen.core.store_effects import (
+    CloseCopy,
     CloseSlab,
     CreateSlab,
+    ForgetLine,
+    OpenCopy,
     PopulateSlab,
     PunchRegion,
-    ReadChunk,
-    WriteChunk,
+    SendChunks,
 )
 from zgen.ids import PeerId
+from zgen.io.exposure import Exposure
 from zgen.io.folders import endpoint_of
+from zgen.io.keys import ClusterKey
 from zgen.io.loop import Loop
 from zgen.io.mailbox import Mailbox
 from zgen.io.release import PYTHON, RELEASE
+from zgen.limits import KEY_BYTES
 from zgen.wire.codec import encode
 from zgen.wire.session import Address
 from zgen_node.core.node import NodeMachine
-from zgen_node.io.chunks import read_chunk, write_chunk
 from zgen_node.io.slabs import Slabs
+from zgen_node.io.transfer import Transfer
+
+KEY = bytes(range(KEY_BYTES))
 
 
 class StoreHost:
     """The parts of a node that copying needs."""
 
     def __init__(self, folder: str, peer: bytes, store_bytes: int) -> None:
-        address = Address(PeerId(peer), 1, endpoint_of(folder, peer), PeerId(peer))
+        exposure = Exposure("127.0.0.1", "*", "127.0.0.1", peer[:8], ClusterKey(KEY))
+        mailbox = Mailbox(endpoint_of(folder, peer), exposure)
+        address = Address(PeerId(peer), 1, mailbox.endpoint, PeerId(peer))
+        address = exposure.told(address, mailbox.tcp_port)
         self.machine = NodeMachine(Identity(address, PYTHON, RELEASE), (), False, store_bytes)
-        mailbox = Mailbox(address.endpoint)
         self.loop = Loop(self.machine, mailbox, self._perform, self._perform_inside)
         self.slabs = Slabs(folder, self.loop, partial(print, file=sys.stderr))
         self.found: deque[Event] = deque()
         self.found_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self.loop.watch(self.found_fd, self._step_found)
         self.loop.watch(0, self._on_members)
+        self.transfer = Transfer(exposure, self.loop, self._find, self.slabs.copy_of)
+        mailbox.take_parts(self.transfer.take)
         self.over = False
         print(encode(self.machine.cluster.state())[0].hex(), flush=True)
 
     def run(self) -> None:
         self.loop.run(lambda: self.over)
+        self.transfer.end()
         self.slabs.end()
         self.loop.close()
 
@@ -79,10 +91,8 @@ class StoreHost:
                 self.slabs.punch(slab, offset, size_bytes)
             case CloseSlab(slab):
                 self.slabs.close(slab)
-            case ReadChunk():
-                self._find(read_chunk(effect, self.slabs.copy_of))
-            case WriteChunk():
-                self._find(write_chunk(effect, self.slabs.copy_of))
+            case SendChunks() | OpenCopy() | CloseCopy() | ForgetLine():
+                self.transfer.order(effect)
             case PopulateSlab():
                 pass
             case _:

@@ -28,7 +28,7 @@ ONLY_IN = {
         "zgen/io/security.py",
         "zgen/io/sockets.py",
         "zgen/io/tcp_inbox.py",
-        "node/zgen_node/io/transfer.py",
+        "node/zgen_node/io/part_lines.py",
     ],
     "time": ["zgen/io/clock.py"],
     "node": [],

@@ -6,7 +6,7 @@ from random import Random
 
 from tests.sim.nodes_run import NodesRun
 from tests.sim.oracles_copies import RegionsOfNode
-from tests.sim.run import Outcome, draw_disk, run_seed
+from tests.sim.run import SAFETY_NS, Outcome, draw_disk, run_seed
 from zgen.limits import CHUNK_BYTES, MS
 from zgen.sim.trace import Trace
 from zgen_node.core import copies, pulls
@@ -25,12 +25,18 @@ class CopiesRun(NodesRun):
         if random.random() < 0.2:
             settings.kill_ns_max, settings.write_ns_max = 150 * MS, 60 * MS
         self.large = random.choice((3, 5, 8)) // settings.drivers
+        lines = Random(f"parts {seed}")
+        settings.disk.part_lost = lines.choice((0.0, 0.0, 0.02, 0.2))
+        settings.disk.unsent = lines.choice((0.0, 0.0, 0.0, 0.05))
+        settings.disk.part_ns_max = lines.choice((1, 1, 20, 60)) * MS
         self.chunk_bytes = random.choice((20_000, 60_000, CHUNK_BYTES))
 
     def run(self) -> None:
         """Suffer, heal, end, rest."""
         before = CHUNK_BYTES
         vars(pulls)["CHUNK_BYTES"] = vars(copies)["CHUNK_BYTES"] = self.chunk_bytes
+        disk = self.cluster.settings.disk
+        self.cluster.world.at(SAFETY_NS, setattr, (disk, "part_lost", 0.0))
         try:
             super().run()
         finally:

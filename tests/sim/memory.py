@@ -17,15 +17,17 @@ from zgen.core.effects import (
     Effect,
 )
 from zgen.core.store_effects import (
+    CloseCopy,
     CloseSlab,
     CreateSlab,
+    ForgetLine,
     ForgetSpilled,
+    OpenCopy,
     PopulateSlab,
     PunchRegion,
-    ReadChunk,
     RestoreRegion,
+    SendChunks,
     SpillRegion,
-    WriteChunk,
 )
 from zgen.core.store_events import (
     RegionRestored,
@@ -51,6 +53,9 @@ class Disk:
         broken: It cannot write a region for another reason.
         corrupt: It does not give back what it took.
         damaged: A part that another node copies arrives damaged.
+        part_lost: It does not arrive; as often it arrives twice.
+        unsent: A stretch of parts cannot be sent.
+        part_ns_max: The longest that a part takes to leave.
         order_ns_max: The longest that an order takes.
     """
 
@@ -58,6 +63,9 @@ class Disk:
     broken: float = 0.0
     corrupt: float = 0.0
     damaged: float = 0.0
+    part_lost: float = 0.0
+    unsent: float = 0.0
+    part_ns_max: int = 1 * MS
     order_ns_max: int = 2 * MS
 
 
@@ -162,8 +170,10 @@ class Memory(Oracle):
             SpillRegion: self._spill,
             RestoreRegion: self._restore,
             ForgetSpilled: self._forget_spilled,
-            ReadChunk: self.chunks.read,
-            WriteChunk: self.chunks.write,
+            SendChunks: self.chunks.send,
+            ForgetLine: self.chunks.forget,
+            OpenCopy: self.chunks.open,
+            CloseCopy: self.chunks.close,
         }
 
     # -- what processes do -------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from tests.sim.programs import Consumer
 from zgen.core.effects import Effect
 from zgen.core.node_effects import PublishState, SpawnWorker
 from zgen.core.node_events import MemberGone, MemberSaid
+from zgen.ids import PeerId
 from zgen.limits import MS
 from zgen.sim.trace import Trace
 from zgen.sim.world import Life
@@ -29,6 +30,7 @@ class Nodes(Cluster):
         kinds: Node's name -> what it is made of.
         homes: Number of a driver's life -> its node.
         memories: Number of a node's life -> its shared memory.
+        chunk_lines: Node -> likewise, for parts that go from node to node.
         lost: Names of nodes that were declared dead and have not noticed.
         places: Whether tasks may run in certain places only, drawn from ``place_dice``.
         gossip_ns_max: The longest that news of a node takes to another one.
@@ -40,6 +42,7 @@ class Nodes(Cluster):
         self.nodes: dict[str, Life] = {}
         self.homes: dict[int, Life] = {}
         self.memories: dict[int, Memory] = {}
+        self.chunk_lines: dict[PeerId, Memory] = {}
         self.promises.store = StoreAnswersOfNodes(self)
         self.lost: dict[str, None] = {}
         self.gossip_ns_max = 20 * MS
@@ -74,6 +77,8 @@ class Nodes(Cluster):
         size_bytes, disk = self.settings.store_bytes, self.settings.disk
         memory = Memory(self.world, node, size_bytes, disk, self.counts)
         self.memories[node.number] = memory
+        self.chunk_lines[node.address.peer] = memory
+        memory.chunks.others = self.chunk_lines
         self.world.oracles.append(RegionsOfNode(self, memory))
         machine = node.machine
         assert isinstance(machine, NodeMachine)

@@ -160,45 +160,68 @@ class ForgetSpilled:
 
 
 @slotted
-class ReadChunk:
-    """Read a part of a region that another node copies; ``ChunkRead`` follows.
+class SendChunks:
+    """Send a stretch of a region to a node that copies it; ``ChunksUnsent`` follows if that fails.
 
     Attributes:
         node: Which node.
+        endpoint: Its inbox for other machines.
         pull: Number of its copying.
         region: The region.
         place: Where it lies.
         offset: Bytes from its start.
         size_bytes: How many.
+        is_checked: Whether each part needs a checksum, unless its connection vouches for it: not
+            where it stays on this machine.
     """
 
     node: PeerId
+    endpoint: str
     pull: int
     region: int
     place: Place
     offset: int
     size_bytes: int
+    is_checked: bool
 
 
 @slotted
-class WriteChunk:
-    """Write a part of a copy to its place if it is undamaged; ``ChunkWritten`` follows.
+class ForgetLine:
+    """Send nothing more to a node.
+
+    Attributes:
+        node: Which node.
+    """
+
+    node: PeerId
+
+
+@slotted
+class OpenCopy:
+    """Write parts of a copy to its place as they come; ``ChunkWritten`` follows for each.
 
     Attributes:
         pull: Number of the copying.
         region: The region.
-        place: Where the copy goes.
-        offset: Bytes from its start.
-        checksum: crc32 of the part.
-        data: The part.
+        place: Where the copy goes; nobody looks there meanwhile.
+        size_bytes: Its bytes.
     """
 
     pull: int
     region: int
     place: Place
-    offset: int
-    checksum: int
-    data: bytes
+    size_bytes: int
+
+
+@slotted
+class CloseCopy:
+    """Write nothing more of a copy.
+
+    Attributes:
+        pull: Number of the copying.
+    """
+
+    pull: int
 
 
 StoreEffect: TypeAlias = (
@@ -213,6 +236,8 @@ StoreEffect: TypeAlias = (
     | SpillRegion
     | RestoreRegion
     | ForgetSpilled
-    | ReadChunk
-    | WriteChunk
+    | SendChunks
+    | ForgetLine
+    | OpenCopy
+    | CloseCopy
 )

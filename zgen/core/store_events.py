@@ -92,25 +92,19 @@ class SlabPopulated:
 
 
 @slotted
-class ChunkRead:
-    """A part of a region was read for another node, or could not be.
+class ChunksUnsent:
+    """A stretch of a region cannot be sent to the node that asked for it.
 
     Attributes:
         node: Which node.
         pull: Number of its copying.
         region: The region.
-        offset: Bytes from its start.
-        checksum: crc32 of the part.
-        data: The part.
-        failure: Why not, for people; empty if it was.
+        failure: Why not, for people.
     """
 
     node: PeerId
     pull: int
     region: int
-    offset: int
-    checksum: int
-    data: bytes
     failure: str
 
 
@@ -138,6 +132,6 @@ StoreEvent: TypeAlias = (
     | RegionSpilled
     | RegionRestored
     | SlabPopulated
-    | ChunkRead
+    | ChunksUnsent
     | ChunkWritten
 )

@@ -26,7 +26,7 @@ from zgen.ids import PeerId
 from zgen.io.exposure import Exposure
 from zgen.io.security import Lock
 from zgen.io.sockets import descriptor, new_socket, read_monitor, send, split, watch_monitor
-from zgen.io.tcp_inbox import TcpInbox, refusal_of
+from zgen.io.tcp_inbox import TakePart, TcpInbox, refusal_of
 from zgen.limits import BACKLOG_COUNT, OUTBOX_COUNT_MAX, SOCKETS_COUNT_MAX
 from zgen.slotted import slotted
 
@@ -277,6 +277,11 @@ class Mailbox:
         while self._handed_over:
             self._handed_over.popleft()()
         self._forget_fd(fd)
+
+    def take_parts(self, take: TakePart) -> None:
+        """Have parts of regions taken by ``take``, under the receive lock; before it is polled."""
+        if self._far is not None:
+            self._far.take_part = take
 
     # -- anywhere ----------------------------------------------------------------------------------
     def wake(self) -> None:

@@ -26,7 +26,9 @@ from zgen.io.sockets import (
     watch_monitor,
 )
 from zgen.limits import BACKLOG_COUNT, TCP_PART_BYTES_ADDED_MAX, TCP_PART_BYTES_MAX
+from zgen.wire.parts import PARTS, PartHeader, read_header
 
+TakePart = Callable[[PartHeader, list[Any]], None]
 _MONITORED: Final = (
     zmq.EVENT_ACCEPTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -59,6 +61,8 @@ class TcpInbox:
     Attributes:
         port: Port that it has.
         pending: Whether it may hold something that nobody looked for yet.
+        take_part: Takes parts of regions as they came: the header, and the frames with the bytes;
+            None where nobody asks for any.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class TcpInbox:
         bound = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self.port = int(bound.rpartition(":")[2])
         self.pending = True
+        self.take_part: TakePart | None = None
         self._fd = descriptor(self._router)
         #: Refusals found and not collected yet.
         self._refused: dict[Refusal, int] = {}
@@ -119,10 +124,13 @@ class TcpInbox:
                 self.pending = False
                 return
             connection = _PREFIX + frame.bytes
-            parts: list[bytes] = []
+            frames: list[Any] = []
             while frame.more:
                 frame = receive_frame(self._router, LAST, False)
-                parts.append(frame.bytes)
+                frames.append(frame)
+            if len(frames) > 1 and self._handed_over(frames[0], frames[1:]):
+                continue
+            parts: list[bytes] = [frame.bytes for frame in frames]
             try:
                 parts = joined(parts)
             except RemoteProtocolError:
@@ -144,6 +152,17 @@ class TcpInbox:
         self._monitor.close(0)
         if self._doorman is not None:
             self._doorman.close()
+
+    def _handed_over(self, first: Any, others: list[Any]) -> bool:
+        """Hand a message over that is a part of a region, uncopied; return False if it is not."""
+        header = first.bytes
+        if self.take_part is None or not header.startswith(PARTS):
+            return False
+        try:
+            self.take_part(read_header(header), others)
+        except RemoteProtocolError:
+            return False  # refused and counted as any message without a header
+        return True
 
     def _look(self) -> None:
         self.pending = True

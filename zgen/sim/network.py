@@ -210,6 +210,10 @@ class Network:
         self._cut_off.pop((one, other), None)
         self._cut_off.pop((other, one), None)
 
+    def passes(self, sender: str, receiver: str) -> bool:
+        """Return whether what ``sender`` sends may reach ``receiver``."""
+        return (sender, receiver) not in self._cut_off
+
     def hold(self, sender: str, receiver: str) -> None:
         """Keep what arrives at ``receiver`` from ``sender`` until ``release``."""
         self._held.setdefault((sender, receiver), [])

@@ -176,6 +176,7 @@ class RegionsHeld:
         lost: Numbers of those that are gone.
         reason: Why they are gone, for people.
         is_full: Whether they are on disk still, and there is no room to bring them back.
+        copies: To a node: some others that have a copy, if one region was asked for.
     """
 
     request: int
@@ -183,6 +184,7 @@ class RegionsHeld:
     lost: tuple[int, ...]
     reason: str
     is_full: bool = False
+    copies: tuple[PeerId, ...] = ()
 
 
 @message(0x46)

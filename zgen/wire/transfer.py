@@ -1,12 +1,12 @@
 """Regions between nodes: what a far owner says of them, and chunks of their bytes.
 
 A node holds regions of another one as a process does (``HoldRegions``, ``RegionsHeld``,
-``UnholdRegions``), copies them in chunks meanwhile, and is told by ``ReleaseRegions`` when a region
-of which it has a copy is no more.
+``UnholdRegions``), copies them in parts meanwhile, also from other nodes that have a copy and hold
+that for it, and is told by ``ReleaseRegions`` when a region of which it has a copy is no more.
 """
 
 from zgen.ids import PeerId
-from zgen.wire.schema import Buffers, message
+from zgen.wire.schema import message
 
 
 @message(0xA0)
@@ -54,7 +54,9 @@ class FarOrphaned:
 
 @message(0xA3)
 class AskChunk:
-    """Node -> node: give me a part of a region of yours, which I hold.
+    """Node -> node: send me a stretch of a region, which you hold for me, part by part.
+
+    Parts leave on a connection of their own, see ``zgen.wire.parts``.
 
     Attributes:
         pull: Number of the copying, by the sender.
@@ -70,21 +72,26 @@ class AskChunk:
 
 
 @message(0xA4)
-class Chunk:
-    """Node -> node: here it is, in one buffer.
+class NoChunk:
+    """Node -> node: a stretch that you asked for cannot be read.
 
     Attributes:
         pull: Which copying.
         region: Which region.
-        offset: Bytes from its start.
-        checksum: Its crc32.
-        failure: Why it cannot be read, for people; empty if it can, and else there is no buffer.
-        buffers: The bytes.
+        failure: Why, for people.
     """
 
     pull: int
     region: int
-    offset: int
-    checksum: int
     failure: str
-    buffers: Buffers = Buffers(())
+
+
+@message(0xA5)
+class CopyMade:
+    """Node -> node: I have a copy of a region of yours, and others may copy it from me.
+
+    Attributes:
+        region: Which region.
+    """
+
+    region: int

@@ -72,6 +72,7 @@ class Cluster:
         self._me = me
         self._peers = peers
         self._staffing = staffing
+        self._storage = storage
         self._tell = tell
         #: When to publish; there is one key.
         self._deadlines: Deadlines[None] = Deadlines()
@@ -94,9 +95,8 @@ class Cluster:
         """When ``on_timer`` is wanted."""
         far, early = self.monitors.far.deadlines, self.copies.early.deadlines
         due_ns = earliest((self._deadlines, far, self.spillback.deadlines))
-        if early.next_ns is None or (due_ns is not None and due_ns <= early.next_ns):
-            return due_ns
-        return early.next_ns
+        several = (due_ns, early.next_ns, self.copies.pulls.deadlines.next_ns)
+        return min([each_ns for each_ns in several if each_ns is not None], default=None)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Do what is due."""
@@ -115,7 +115,7 @@ class Cluster:
         job = self.hosting.on_end_job(peer, said, now_ns, out)
         if job is not None:
             self.spillback.on_job_over(job, out)
-            self.copies.on_owner_over(job.driver, now_ns, out)
+            self._storage.died(job.driver, now_ns, out)  # it is done with everything here
         return job is not None
 
     def check(self) -> None:

@@ -6,9 +6,10 @@ made for a copy, is the store's; which parts are under way is the table's of pul
 Theory of operation. Processes speak of any region to their own node. What they say of regions of
 other nodes is parted from the rest: an owner's word goes to the region's node, by its number; who
 asks to hold one gets a copy, which is made once however many ask. The copying node holds the region
-at its own node meanwhile, so that it stays where it is, and asks for it part by part. A copy lives
-until nobody holds it and room is wanted, or until its region is no more, of which its node is told.
-When a node is gone, copies of its regions stay for those who hold them.
+at its own node meanwhile, so that it stays there, and asks for it stretch by stretch; also of nodes
+that have a copy already, as it is told. A copy lives until nobody holds it and room is wanted, or
+until its region is no more, of which its node is told. When a node is gone, copies of its regions
+stay for those who hold them; one with another source is copied to its end, for those who wait.
 """
 
 from collections.abc import Callable
@@ -16,11 +17,10 @@ from typing import Any, Final
 
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
-from zgen.core.store_effects import ReadChunk, WriteChunk
-from zgen.core.store_events import ChunkRead, ChunkWritten, RegionRestored
+from zgen.core.store_effects import CloseCopy, ForgetLine, OpenCopy, SendChunks
+from zgen.core.store_events import ChunksUnsent, ChunkWritten, RegionRestored
 from zgen.ids import NO_PEER, PeerId, node_tag, region_tag, short
-from zgen.limits import CHUNK_BYTES
-from zgen.wire.schema import Buffers
+from zgen.limits import CHUNK_BYTES, CHUNKS_ASKED_COUNT_MAX
 from zgen.wire.session import Address
 from zgen.wire.store import (
     RELEASED,
@@ -32,7 +32,7 @@ from zgen.wire.store import (
     UnholdRegions,
     WantRegions,
 )
-from zgen.wire.transfer import AskChunk, Chunk, FarEvict, FarOrphaned, FarRelease
+from zgen.wire.transfer import AskChunk, CopyMade, FarEvict, FarOrphaned, FarRelease, NoChunk
 from zgen_node.core.early_words import EarlyWords
 from zgen_node.core.far_monitors import FarMonitors
 from zgen_node.core.object_table import Region, RegionState
@@ -80,10 +80,11 @@ class Copies:
             FarEvict: self._on_far_evict,
             FarOrphaned: self._on_far_orphaned,
             AskChunk: self._on_ask_chunk,
-            Chunk: self._on_chunk,
+            NoChunk: self._on_no_chunk,
+            CopyMade: self._on_copy_made,
         }
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
-            ChunkRead: self._on_chunk_read,
+            ChunksUnsent: self._on_chunks_unsent,
             ChunkWritten: self._on_chunk_written,
         }
 
@@ -97,7 +98,8 @@ class Copies:
             assert region.is_copy is (tag != self._tag), region.story()
             coming = region.is_copy and region.state is RegionState.RESTORING
             assert coming is (region.region in pulled), region.story()
-            assert not coming or region.owner in self._view.members, region.story()
+            owners = (self._me, *self._view.members)  # its own if its node is gone
+            assert not coming or region.owner in owners, region.story()
 
     # -- what the store asks -----------------------------------------------------------------------
     def is_node(self, peer: PeerId) -> bool:
@@ -127,21 +129,24 @@ class Copies:
 
     def on_gone(self, node: PeerId, now_ns: int, out: list[Effect]) -> None:
         """A node is gone: with it what it held here, and what is not copied yet."""
-        for pull in self.pulls.of_node(node):
-            reached("node gone from which something is copied")
-            self._end(pull, NODE_GONE, now_ns, out)
+        for pull in self.pulls.all():
+            self._without(pull, node, now_ns, out)
+        self._feed(now_ns, out)
+        out.append(ForgetLine(node))
         for region in self._objects.copies_of(node):
             if region.state is RegionState.SPILLED:
                 self._storage.drop(region, NODE_GONE, now_ns, out)
         self._storage.died(node, now_ns, out)
         self._say_again(node_tag(node), now_ns, out)
 
-    def on_owner_over(self, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
-        """A driver of another node is done with everything here."""
-        self._storage.died(owner, now_ns, out)
-
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
-        """Wait no longer for nodes that did not become known."""
+        """Wait no longer for nodes that did not become known, and for parts that do not come."""
+        for pull, node in self.pulls.stalled(now_ns):
+            if len(pull.sources) > 1:
+                reached("slow source of a copy left for others")
+                self.pulls.leave(pull, node)
+                self._send(node, UnholdRegions((pull.region,)), out)
+            self._ask(pull, now_ns, out)
         for tag in self.early.deadlines.pop_due(now_ns):
             reached("region of a node that never became known")
             self._say_again(tag, now_ns, out)
@@ -224,86 +229,131 @@ class Copies:
         region = self._objects.get(said.region)
         if region is None or peer not in region.holders or region.place is None:
             self._peers.refuse("part of a region that is not held", short(peer), out)
-        elif not (0 < said.size_bytes <= CHUNK_BYTES) or not (
+        elif not (0 < said.size_bytes <= CHUNKS_ASKED_COUNT_MAX * CHUNK_BYTES) or not (
             0 <= said.offset <= region.room_bytes - said.size_bytes
         ):
             self._peers.refuse("part that a region has not", short(peer), out)
-        else:
-            part = (said.offset, said.size_bytes)
-            out.append(ReadChunk(peer, said.pull, said.region, region.place, *part))
+        elif peer in self._view.members:
+            address = self._view.members[peer].state.address
+            stretch = (said.pull, said.region, region.place, said.offset, said.size_bytes)
+            leaves = address.machine != self._peers.session.identity.address.machine
+            out.append(SendChunks(peer, address.tcp, *stretch, is_checked=leaves))
 
-    def _on_chunk_read(self, event: ChunkRead, now_ns: int, out: list[Effect]) -> None:
+    def _on_chunks_unsent(self, event: ChunksUnsent, now_ns: int, out: list[Effect]) -> None:
         if not self.is_node(event.node):
-            reached("part read for a node that is gone")
+            reached("part for a node that is gone")
             return
-        buffers = Buffers(() if event.failure else (event.data,))
-        said = Chunk(event.pull, event.region, event.offset, event.checksum, event.failure, buffers)
-        self._send(event.node, said, out)
+        self._send(event.node, NoChunk(event.pull, event.region, event.failure), out)
+
+    def _on_copy_made(self, peer: PeerId, said: CopyMade, now_ns: int, out: list[Effect]) -> None:
+        region = self._objects.get(said.region)
+        if region is None or peer not in region.copied_to:
+            reached("copy of a region that is over")
+            return
+        region.copied_to[peer] = True
 
     # -- copying: the node of the copy -------------------------------------------------------------
     def _on_held(self, peer: PeerId, said: RegionsHeld, now_ns: int, out: list[Effect]) -> None:
         pull = self.pulls.get(said.request)
-        if pull is None or pull.node != peer or pull.size_bytes:
-            self._peers.refuse("regions held that nobody copies", short(peer), out)
+        if pull is None or peer not in pull.invited:
+            if not (self.pulls.was(said.request) and self.is_node(peer)):
+                self._peers.refuse("regions held that nobody copies", short(peer), out)
             return
         leased = [each for each in said.regions if each.region == pull.region]
         if not leased:
-            self._end(pull, said.reason or RELEASED, now_ns, out, is_full=said.is_full)
+            self.pulls.leave(pull, peer)
+            if pull.is_hopeless:
+                self._end(pull, said.reason or RELEASED, now_ns, out, is_full=said.is_full)
             return
         size_bytes = leased[0].place.room
-        if not 0 < size_bytes <= pull.place.room:
+        if not max(pull.size_bytes, 1) <= size_bytes <= pull.place.room:
             self._give_up(pull, f"its node says that it has {size_bytes} bytes", now_ns, out)
             return
-        pull.size_bytes = size_bytes
-        self._ask(pull, out)
+        if not pull.size_bytes:
+            pull.size_bytes = size_bytes
+            out.append(OpenCopy(pull.pull, pull.region, pull.place, size_bytes))
+        self.pulls.join(pull, peer)
+        for node in said.copies:
+            if node in self._view.members and self.pulls.invite(pull, node):
+                self._send(node, HoldRegions(pull.pull, (pull.region,)), out)
+        self._ask(pull, now_ns, out)
+        self._feed(now_ns, out)
 
-    def _on_chunk(self, peer: PeerId, said: Chunk, now_ns: int, out: list[Effect]) -> None:
+    def _on_no_chunk(self, peer: PeerId, said: NoChunk, now_ns: int, out: list[Effect]) -> None:
         pull = self.pulls.get(said.pull)
-        if pull is None or pull.node != peer or said.offset not in pull.under_way:
-            self._peers.refuse("part that nobody asked for", short(peer), out)
-        elif said.failure:
-            self._give_up(pull, f"its node cannot read it: {said.failure}", now_ns, out)
-        elif [len(part) for part in said.buffers] != [pull.part_bytes(said.offset)]:
-            self._give_up(pull, "its node sent another part", now_ns, out)
-        else:
-            what = (said.pull, said.region, pull.place, said.offset, said.checksum)
-            out.append(WriteChunk(*what, said.buffers[0]))
+        if pull is None or pull.region != said.region or peer not in pull.sources:
+            reached("no part of what is not copied any more")
+            return
+        self._send(peer, UnholdRegions((pull.region,)), out)
+        self._leave(pull, peer, f"its node cannot read it: {said.failure}", now_ns, out)
+        self._feed(now_ns, out)
 
     def _on_chunk_written(self, event: ChunkWritten, now_ns: int, out: list[Effect]) -> None:
         pull = self.pulls.get(event.pull)
         if pull is None:
             reached("part written of a copy that was given up")
-        elif not event.failure:
-            self.pulls.written(pull, event.offset)
-            self._ask(pull, out)
+            return
+        if event.is_damaged and self.pulls.came_damaged(pull, event.offset):
+            reached("damaged part asked for again")
+            self._ask(pull, now_ns, out)
+        elif event.failure:
+            self._give_up(pull, event.failure, now_ns, out)
+        else:
+            self.pulls.written(pull, event.offset, now_ns)
+            self._ask(pull, now_ns, out)
             if pull.is_done:
                 self._give_up(pull, "", now_ns, out)
-        elif event.is_damaged and self.pulls.again(pull, event.offset):
-            reached("damaged part asked for again")
-            self._ask_part(pull, event.offset, out)
-        else:
-            self._give_up(pull, event.failure, now_ns, out)
+        self._feed(now_ns, out)
 
     # -- inside ------------------------------------------------------------------------------------
-    def _ask(self, pull: Pull, out: list[Effect]) -> None:
-        for offset in self.pulls.next_parts(pull):
-            self._ask_part(pull, offset, out)
+    def _ask(self, pull: Pull, now_ns: int, out: list[Effect]) -> None:
+        for ask in self.pulls.next_asks(pull, now_ns):
+            stretch = AskChunk(pull.pull, pull.region, ask.offset, ask.size_bytes)
+            self._send(ask.node, stretch, out)
 
-    def _ask_part(self, pull: Pull, offset: int, out: list[Effect]) -> None:
-        part = AskChunk(pull.pull, pull.region, offset, pull.part_bytes(offset))
-        self._send(pull.node, part, out)
+    def _feed(self, now_ns: int, out: list[Effect]) -> None:
+        """Let those ask that could not while too much was under way."""
+        for pull in self.pulls.starved():
+            self._ask(pull, now_ns, out)
+
+    def _without(self, pull: Pull, node: PeerId, now_ns: int, out: list[Effect]) -> None:
+        """Go on with a copying without a node that is gone."""
+        if node in pull.sources or node in pull.invited:
+            reached("node gone from which something is copied")
+            self._leave(pull, node, NODE_GONE, now_ns, out)
+        if node == pull.node and self.pulls.get(pull.pull) is not None:
+            reached("copy finished without its node")
+            region = self._objects.get(pull.region)
+            assert region is not None, pull
+            self._objects.adopt(region, self._me)
+
+    def _leave(self, pull: Pull, node: PeerId, why: str, now_ns: int, out: list[Effect]) -> None:
+        """Count on a source no more; without any, the copy is lost."""
+        self.pulls.leave(pull, node)
+        if pull.is_hopeless:
+            self._end(pull, why, now_ns, out)
+        else:
+            self._ask(pull, now_ns, out)
 
     def _give_up(self, pull: Pull, failure: str, now_ns: int, out: list[Effect]) -> None:
         """End a copying, done or failed: its region need not stay where it is any more."""
-        self._send(pull.node, UnholdRegions((pull.region,)), out)
+        if not failure and pull.node in self._view.members:
+            self._send(pull.node, CopyMade(pull.region), out)
+        for node in (*pull.sources, *pull.invited):
+            self._send(node, UnholdRegions((pull.region,)), out)
         self._end(pull, failure, now_ns, out)
 
     def _end(
         self, pull: Pull, failure: str, now_ns: int, out: list[Effect], *, is_full: bool = False
     ) -> None:
         self.pulls.end(pull)
+        if pull.size_bytes:
+            out.append(CloseCopy(pull.pull))
         event = RegionRestored(pull.region, failure)
         self._storage.on_restored(event, now_ns, out, is_full=is_full)
+        region = self._objects.get(pull.region)
+        if region is not None and region.owner == self._me:
+            self._storage.disown(region, now_ns, out)  # its node is gone: it stays while it is held
 
     def _send(self, node: PeerId, message: Any, out: list[Effect]) -> None:
         self._monitors.dial(node, out)

@@ -70,7 +70,7 @@ class Region:
             and nobody is left who would want it.
         writer_dead: Whether its writer is dead.
         is_copy: Whether it is a copy of a region of another node, its owner.
-        copied_to: Nodes that asked for a copy of it.
+        copied_to: Nodes that asked for a copy of it, and whether they have made it.
     """
 
     region: int
@@ -85,7 +85,7 @@ class Region:
     writer_done: bool = False
     writer_dead: bool = False
     is_copy: bool = False
-    copied_to: dict[PeerId, None] = field(default_factory=dict)
+    copied_to: dict[PeerId, bool] = field(default_factory=dict)
 
     @property
     def state(self) -> RegionState:
@@ -132,7 +132,7 @@ class ObjectTable:
         self._held: dict[PeerId, dict[int, None]] = {}
         #: Holder -> bytes of those.
         self._held_bytes: dict[PeerId, int] = {}
-        #: Holder -> how many copies are among them; without zeroes.
+        #: Holder -> how many are copies; without zeroes.
         self._copies_held: dict[PeerId, int] = {}
         #: Regions that may be spilled, in the order in which they were given up.
         self._idle: OrderedDict[int, None] = OrderedDict()
@@ -153,15 +153,11 @@ class ObjectTable:
 
     def idle(self) -> Region | None:
         """Return the region that is to be spilled next, or None."""
-        for number in self._idle:
-            return self._regions[number]
-        return None
+        return self._first(self._idle)
 
     def idle_copy(self) -> Region | None:
         """Return the copy that is to be given up next, or None."""
-        for number in self._idle_copies:
-            return self._regions[number]
-        return None
+        return self._first(self._idle_copies)
 
     def copies_of(self, node: PeerId) -> list[Region]:
         """Return the copies of a node's regions, eldest first."""
@@ -183,8 +179,7 @@ class ObjectTable:
     def holders(self, count: int) -> list[tuple[PeerId, int, int]]:
         """Return the largest holders, the largest first, with their bytes and regions."""
         rows = [(peer, size, len(self._held[peer])) for peer, size in self._held_bytes.items()]
-        rows.sort(key=lambda row: -row[1])
-        return rows[:count]
+        return sorted(rows, key=lambda row: -row[1])[:count]
 
     def lease(self, place: Place, owner: PeerId, writer: PeerId) -> Region:
         """Make a region for a writer; its owner holds it."""
@@ -207,6 +202,13 @@ class ObjectTable:
         self._owned.setdefault(node, {})[number] = None
         self._count_spilled(region, 1)
         return region
+
+    def adopt(self, copy: Region, node: PeerId) -> None:
+        """Count a copy as this node's own, since the one that has its region is gone."""
+        _discard(self._owned, copy.owner, copy.region)
+        copy.owner = copy.writer = node
+        if not copy.owner_done:
+            self._owned.setdefault(node, {})[copy.region] = None
 
     # -- holds -------------------------------------------------------------------------------------
     def hold(self, region: Region, peer: PeerId) -> None:
@@ -267,8 +269,7 @@ class ObjectTable:
         """Act on a death; ``told`` next, when its watchers are told.
 
         Returns:
-            Regions that may be over now, and for each living writer the numbers of what it wrote
-            for the dead.
+            What may be over now; and each living writer's numbers of what it wrote for the dead.
         """
         touched: dict[int, Region] = {}
         orphans: dict[PeerId, list[int]] = {}
@@ -322,9 +323,8 @@ class ObjectTable:
             assert region.state is not RegionState.OVER, region.story()
             assert not region.is_over, region.story()
             assert (region.place is not None) is (region.state in _PLACED), region.story()
-            assert (number in self._owned.get(region.owner, {})) is not region.owner_done, (
-                region.story()
-            )
+            is_owned = number in self._owned.get(region.owner, {})
+            assert is_owned is not region.owner_done, region.story()
             owned_count += not region.owner_done
             if number in self._written.get(region.writer, {}):
                 written_count += 1
@@ -344,15 +344,15 @@ class ObjectTable:
         copies = [region for region in self._regions.values() if region.is_copy]
         assert sum(self._copies_held.values()) == sum(len(copy.holders) for copy in copies)
         assert (sum(spilled), len(spilled)) == (self.spilled_bytes, self.spilled_count)
-        for index, count in (
-            (self._owned, owned_count),
-            (self._written, written_count),
-            (self._held, held_count),
-        ):
+        indexes = (self._owned, self._written, self._held)
+        counts = (owned_count, written_count, held_count)
+        for index, count in zip(indexes, counts, strict=True):
             assert all(index.values()), "an empty row"
             assert sum(len(row) for row in index.values()) == count, "a row of nothing"
-        for idle in (self._idle, self._idle_copies):
-            assert all(number in self._regions for number in idle)
+        assert all(number in self._regions for number in (*self._idle, *self._idle_copies))
+
+    def _first(self, idle: OrderedDict[int, None]) -> Region | None:
+        return self._regions[next(iter(idle))] if idle else None
 
     def _hold(self, region: Region, peer: PeerId) -> None:
         region.holders[peer] = None

@@ -53,6 +53,7 @@ from zgen_node.core.elsewhere import Elsewhere
 from zgen_node.core.hold_table import Hold, HoldTable
 from zgen_node.core.object_table import Region, RegionState
 from zgen_node.core.peers import Peers
+from zgen_node.core.region_copies import may_copy, nodes_with_copies
 from zgen_node.core.room_maker import RoomMaker
 from zgen_node.core.room_queue import Request
 from zgen_node.core.staffing import Staffing
@@ -180,14 +181,18 @@ class Storage:
         reason = ""
         for number in numbers:
             region = self._objects.get(number)
-            if region is None or (is_node and region.is_copy):
+            if region is None or (is_node and not may_copy(region)):
                 reason = self.elsewhere.why_lost(number)
+                continue
+            if is_node and region.is_copy:
+                reached("copy copied")
+                self._objects.hold(region, peer)
                 continue
             if region.owner_done and peer not in region.holders:
                 reason = RELEASED if region.is_released else ORPHANED
                 continue
             if is_node:
-                region.copied_to[peer] = None
+                region.copied_to.setdefault(peer, False)
             if region.state in (RegionState.MEMORY, RegionState.SPILLING):
                 self._objects.hold(region, peer)
             else:
@@ -293,6 +298,11 @@ class Storage:
         self._objects.end(region, reason, now_ns)
         self._lose(region.region, reason, out)
 
+    def disown(self, copy: Region, now_ns: int, out: list[Effect]) -> None:
+        """Let a copy end with its last holder."""
+        self._objects.release(copy, unwritten=False)
+        self._finish(copy, now_ns, out)
+
     def _unwanted(self, number: int, now_ns: int) -> None:
         """Forget a copy that is not here, as nobody waits for it any more."""
         region = self._objects.get(number)
@@ -326,6 +336,10 @@ class Storage:
             else:
                 lost.append(number)
         answer = RegionsHeld(hold.request, tuple(held), tuple(lost), "")
+        region = self._objects.get(held[0].region) if len(held) == 1 and not lost else None
+        if region is not None and region.copied_to:
+            copies = nodes_with_copies(region, hold.peer, self.elsewhere.is_node)
+            answer = RegionsHeld(hold.request, tuple(held), (), "", copies=copies)
         if lost:
             answer = RegionsHeld(hold.request, tuple(held), tuple(lost), hold.reason, hold.is_full)
         out.append(Send(hold.peer, answer))

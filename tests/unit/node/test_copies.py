@@ -6,14 +6,29 @@ from tests.unit.node.clusters import EAST, FAR_DRIVER, WEST, Among, far, message
 from tests.unit.node.fakes import DRIVER, job, peer
 from tests.unit.node.store_bench import MB, WRITER, of, told
 from zgen.core.effects import Effect
-from zgen.core.store_effects import ReadChunk, RestoreRegion, SpillRegion, WriteChunk
-from zgen.core.store_events import ChunkRead, ChunkWritten, RegionSpilled
+from zgen.core.store_effects import (
+    CloseCopy,
+    ForgetLine,
+    OpenCopy,
+    RestoreRegion,
+    SendChunks,
+    SpillRegion,
+)
+from zgen.core.store_events import ChunksUnsent, ChunkWritten, RegionSpilled
 from zgen.ids import NO_STREAM, PeerId, node_tag, region_number
-from zgen.limits import CHUNK_BYTES, CHUNK_TRIES_COUNT_MAX, NODE_UNKNOWN_NS, STORE_FULL_NS
+from zgen.limits import (
+    CHUNK_BYTES,
+    CHUNK_TRIES_COUNT_MAX,
+    CHUNKS_ASKED_COUNT_MAX,
+    CHUNKS_COUNT_MAX,
+    CHUNKS_OF_NODE_COUNT_MAX,
+    CHUNKS_STALLED_NS,
+    NODE_UNKNOWN_NS,
+    STORE_FULL_NS,
+)
 from zgen.wire.cluster import ShareJob
 from zgen.wire.lease import EndJob
 from zgen.wire.object import WatchProcess
-from zgen.wire.schema import Buffers
 from zgen.wire.store import (
     AskEvict,
     Evict,
@@ -28,7 +43,7 @@ from zgen.wire.store import (
     UnholdRegions,
     WantRegions,
 )
-from zgen.wire.transfer import AskChunk, Chunk, FarEvict, FarOrphaned, FarRelease
+from zgen.wire.transfer import AskChunk, CopyMade, FarEvict, FarOrphaned, FarRelease, NoChunk
 
 FAR = region_number(node_tag(EAST), 7)
 FAR_TOO = region_number(node_tag(EAST), 8)
@@ -40,8 +55,8 @@ READER = peer("reader")
 class Reading(Among):
     """A node with room for four megabytes, its driver, and another node with a region."""
 
-    def __init__(self, *, knows: bool = True) -> None:
-        super().__init__(cpus=2, prestart=True, store_bytes=4 * MB)
+    def __init__(self, *, knows: bool = True, store_bytes: int = 4 * MB) -> None:
+        super().__init__(cpus=2, prestart=True, store_bytes=store_bytes)
         self.drive()
         self.start(WRITER, 101)
         if knows:
@@ -55,14 +70,10 @@ class Reading(Among):
     def held_there(self, pull: int = 1, region: int = FAR, place: Place = THERE) -> list[Effect]:
         return self.say(EAST, RegionsHeld(pull, (LeasedRegion(region, place),), (), ""))
 
-    def chunk(self, pull: int = 1, offset: int = 0, data: bytes = bytes(MB)) -> list[Effect]:
-        return self.say(EAST, Chunk(pull, FAR, offset, 5, "", Buffers((data,))))
-
     def copied(self, *, by: PeerId = DRIVER) -> list[Effect]:
         """Let a copy of ``FAR`` be made and held."""
         self.hold(FAR, by=by)
         self.held_there()
-        self.chunk()
         return self.step(ChunkWritten(1, 0, "", False))
 
     def want(self, writer: PeerId = WRITER, owner: PeerId = DRIVER) -> list[Effect]:
@@ -85,11 +96,13 @@ class Reading(Among):
 def test_a_copy_is_made_part_by_part_and_given_to_who_asked() -> None:
     bench = Reading()
     assert messages(bench.hold(FAR), EAST) == [HoldRegions(1, (FAR,))]
-    assert messages(bench.held_there(), EAST) == [AskChunk(1, FAR, 0, CHUNK_BYTES)]
-    (write,) = of(bench.chunk(), WriteChunk)
-    assert (write.pull, write.region, write.offset, write.checksum) == (1, FAR, 0, 5)
+    done = bench.held_there()
+    assert messages(done, EAST) == [AskChunk(1, FAR, 0, MB)]
+    (opened,) = of(done, OpenCopy)
+    assert (opened.pull, opened.region, opened.size_bytes) == (1, FAR, MB)
     done = bench.step(ChunkWritten(1, 0, "", False))
-    assert messages(done, EAST) == [UnholdRegions((FAR,))]
+    assert of(done, CloseCopy) == [CloseCopy(1)]
+    assert messages(done, EAST) == [CopyMade(FAR), UnholdRegions((FAR,))]
     (held,) = told(done, RegionsHeld, DRIVER)
     (leased,) = held.regions
     assert (leased.region, leased.place.room, leased.place.is_warm) == (FAR, MB, True)
@@ -100,7 +113,6 @@ def test_it_is_made_once_however_many_ask() -> None:
     bench.hold(FAR)
     assert bench.hold(FAR, by=WRITER) == []
     bench.held_there()
-    bench.chunk()
     done = bench.step(ChunkWritten(1, 0, "", False))
     assert len(told(done, RegionsHeld)) == 2
     assert len(told(bench.hold(FAR), RegionsHeld, DRIVER)) == 1
@@ -112,7 +124,7 @@ def test_what_came_damaged_is_asked_for_again_and_then_lost() -> None:
     bench.held_there()
     for _ in range(CHUNK_TRIES_COUNT_MAX - 1):
         done = bench.step(ChunkWritten(1, 0, "damaged", True))
-        assert messages(done, EAST) == [AskChunk(1, FAR, 0, CHUNK_BYTES)]
+        assert messages(done, EAST) == [AskChunk(1, FAR, 0, MB)]
     done = bench.step(ChunkWritten(1, 0, "damaged", True))
     assert told(done, RegionsHeld, DRIVER)[0].reason == "damaged"
     assert messages(done, EAST) == [UnholdRegions((FAR,))]
@@ -133,26 +145,22 @@ def test_what_cannot_be_copied_is_lost_with_its_reason() -> None:
     assert "9437184 bytes" in told(done, RegionsHeld, DRIVER)[0].reason
     bench.hold(FAR)
     bench.held_there(4)
-    done = bench.say(EAST, Chunk(4, FAR, 0, 0, "no memory", Buffers(())))
+    done = bench.say(EAST, NoChunk(4, FAR, "no memory"))
     assert told(done, RegionsHeld, DRIVER)[0].reason == "its node cannot read it: no memory"
+    assert bench.say(EAST, NoChunk(4, FAR, "no memory")) == []
     bench.hold(FAR)
     bench.held_there(5)
-    done = bench.chunk(5, data=b"short")
-    assert told(done, RegionsHeld, DRIVER)[0].reason == "its node sent another part"
-    bench.hold(FAR)
-    bench.held_there(6)
-    done = bench.step(ChunkWritten(6, 0, "no memory", False))
+    done = bench.step(ChunkWritten(5, 0, "no memory", False))
     assert told(done, RegionsHeld, DRIVER)[0].reason == "no memory"
 
 
 def test_what_nobody_asked_for_is_refused() -> None:
     bench = Reading()
     bench.hold(FAR)
-    bench.chunk()
     bench.held_there()
     bench.held_there()
     bench.held_there(9)
-    assert bench.counts["part that nobody asked for"] == 1
+    bench.say(DRIVER, RegionsHeld(1, (), (FAR,), ""))
     assert bench.counts["regions held that nobody copies"] == 2
 
 
@@ -173,12 +181,109 @@ def test_another_copy_is_asked_for_while_one_is_held() -> None:
 
 
 def test_a_large_copy_is_asked_for_in_parts() -> None:
-    bench = Reading()
-    bench.hold(FAR, room=2 * MB)
-    bench.held_there(place=Place(4, 0, 2 * MB, 2 * MB, True))
-    assert bench.step(ChunkWritten(1, 0, "", False)) == []
-    done = bench.step(ChunkWritten(1, CHUNK_BYTES, "", False))
+    bench = Reading(store_bytes=6 * CHUNK_BYTES)
+    size_bytes = 5 * CHUNK_BYTES
+    bench.hold(FAR, room=size_bytes)
+    bench.held_there(place=Place(4, 0, size_bytes, size_bytes, True))
+    for index in range(4):
+        assert told(bench.step(ChunkWritten(1, index * CHUNK_BYTES, "", False)), RegionsHeld) == []
+    done = bench.step(ChunkWritten(1, 4 * CHUNK_BYTES, "", False))
     assert told(done, RegionsHeld, DRIVER) != []
+
+
+def test_a_copy_that_may_not_ask_yet_asks_when_another_one_is_here() -> None:
+    count = CHUNKS_OF_NODE_COUNT_MAX // CHUNKS_COUNT_MAX + 1
+    size_bytes = CHUNKS_COUNT_MAX * CHUNK_BYTES
+    bench = Reading(store_bytes=count * size_bytes)
+    region = 0
+    for number in range(count):
+        region = region_number(node_tag(EAST), number)
+        bench.hold(region, room=size_bytes)
+        bench.held_there(number + 1, region, Place(4, 0, size_bytes, size_bytes, True))
+    last = messages(bench.step(ChunkWritten(1, 0, "", False)), EAST)
+    assert last == [AskChunk(count, region, 0, CHUNK_BYTES)]
+
+
+def test_what_does_not_come_is_asked_for_again() -> None:
+    bench = Reading()
+    bench.hold(FAR)
+    bench.held_there()
+    again = bench.advance(CHUNKS_STALLED_NS)
+    assert messages(again, EAST) == [AskChunk(1, FAR, 0, MB)]
+
+
+# -- several sources -------------------------------------------------------------------------------
+def two_sources(bench: Reading) -> None:
+    """Copy ``FAR`` from its node and from another one that has a copy."""
+    bench.member(state(WEST))
+    bench.hold(FAR)
+    leased = (LeasedRegion(FAR, THERE),)
+    done = bench.say(EAST, RegionsHeld(1, leased, (), "", copies=(WEST, READER)))
+    assert messages(done, WEST) == [HoldRegions(1, (FAR,))]
+    assert bench.say(WEST, RegionsHeld(1, leased, (), "")) == [], "all is asked for"
+
+
+def test_a_source_that_dies_is_replaced_by_another_one() -> None:
+    bench = Reading()
+    two_sources(bench)
+    done = bench.gone(EAST)
+    assert of(done, ForgetLine) == [ForgetLine(EAST)]
+    assert messages(done, WEST) == [AskChunk(1, FAR, 0, MB)]
+    bench.hold(FAR, by=WRITER)
+    done = bench.step(ChunkWritten(1, 0, "", False))
+    assert messages(done, WEST) == [UnholdRegions((FAR,))]
+    assert len(told(done, RegionsHeld)) == 2
+    bench.say(DRIVER, UnholdRegions((FAR,)))
+    assert bench.regions() == [FAR]
+    bench.say(WRITER, UnholdRegions((FAR,)))
+    assert bench.regions() == [], "nobody would tell of its end"
+
+
+def test_nodes_that_have_nothing_to_do_with_it_may_go() -> None:
+    bench = Reading()
+    two_sources(bench)
+    bench.advance(CHUNKS_STALLED_NS)
+    bench.say(EAST, ReleaseRegions((FAR,)))
+    bench.gone(EAST)
+    bench.member(state(READER))
+    assert of(bench.gone(READER), ForgetLine) == [ForgetLine(READER)]
+    done = bench.step(ChunkWritten(1, 0, "", False))
+    assert told(done, RegionsHeld, DRIVER)[0].reason == "its owner released it"
+
+
+def test_without_any_source_it_is_lost() -> None:
+    bench = Reading()
+    two_sources(bench)
+    bench.gone(EAST)
+    lost = told(bench.gone(WEST), RegionsHeld, DRIVER)
+    assert [each.reason for each in lost] == ["its node is gone"]
+    assert bench.regions() == []
+
+
+def test_a_node_that_has_no_copy_any_more_is_not_counted_on() -> None:
+    bench = Reading()
+    bench.member(state(WEST))
+    bench.hold(FAR)
+    bench.say(EAST, RegionsHeld(1, (LeasedRegion(FAR, THERE),), (), "", copies=(WEST,)))
+    assert bench.say(WEST, RegionsHeld(1, (), (FAR,), "")) == []
+    done = bench.step(ChunkWritten(1, 0, "", False))
+    assert messages(done, WEST) == []
+    assert bench.say(WEST, RegionsHeld(1, (LeasedRegion(FAR, THERE),), (), "")) == []
+
+
+def test_a_source_that_is_slow_or_cannot_read_is_left_for_another_one() -> None:
+    bench = Reading()
+    two_sources(bench)
+    done = bench.advance(CHUNKS_STALLED_NS)
+    assert messages(done, EAST) == [UnholdRegions((FAR,))]
+    assert messages(done, WEST) == [AskChunk(1, FAR, 0, MB)]
+    done = bench.step(ChunkWritten(1, 0, "", False))
+    assert messages(done, EAST) == [CopyMade(FAR)]
+    bench = Reading()
+    two_sources(bench)
+    done = bench.say(EAST, NoChunk(1, FAR, "no memory"))
+    assert messages(done, EAST) == [UnholdRegions((FAR,))]
+    assert messages(done, WEST) == [AskChunk(1, FAR, 0, MB)]
 
 
 def test_strangers_get_no_copies() -> None:
@@ -253,12 +358,10 @@ def test_another_node_holds_a_region_while_it_copies_it_and_hears_of_its_end() -
     mine = bench.leased()
     (held,) = told(bench.say(EAST, HoldRegions(3, (mine,))), RegionsHeld, EAST)
     place = held.regions[0].place
-    (read,) = of(bench.say(EAST, AskChunk(3, mine, 0, 10)), ReadChunk)
-    assert read == ReadChunk(EAST, 3, mine, place, 0, 10)
-    (chunk,) = messages(bench.step(ChunkRead(EAST, 3, mine, 0, 5, b"0123456789", "")), EAST)
-    assert chunk == Chunk(3, mine, 0, 5, "", Buffers((b"0123456789",)))
-    (chunk,) = messages(bench.step(ChunkRead(EAST, 3, mine, 0, 0, b"", "no memory")), EAST)
-    assert chunk == Chunk(3, mine, 0, 0, "no memory", Buffers(()))
+    (sent,) = of(bench.say(EAST, AskChunk(3, mine, 0, 10)), SendChunks)
+    assert sent == SendChunks(EAST, "", 3, mine, place, 0, 10, is_checked=False)
+    unsent = bench.step(ChunksUnsent(EAST, 3, mine, "no memory"))
+    assert messages(unsent, EAST) == [NoChunk(3, mine, "no memory")]
     done = bench.say(DRIVER, ReleaseRegions((mine,)))
     assert messages(done, EAST) == [ReleaseRegions((mine,))]
     assert bench.regions() == [mine], "it is copied still"
@@ -274,10 +377,10 @@ def test_parts_are_given_to_holders_and_within_the_region() -> None:
     bench.say(EAST, AskChunk(3, mine, 0, 10), AskChunk(3, mine + 1, 0, 10))
     assert bench.counts["part of a region that is not held"] == 2
     bench.say(EAST, HoldRegions(3, (mine,)))
-    wrong = [(0, 0), (0, CHUNK_BYTES + 1), (MB - 5, 10), (-1, 10)]
+    wrong = [(0, 0), (0, CHUNKS_ASKED_COUNT_MAX * CHUNK_BYTES + 1), (MB - 5, 10), (-1, 10)]
     for offset, size_bytes in wrong:
         done = bench.say(EAST, AskChunk(3, mine, offset, size_bytes))
-        assert of(done, ReadChunk) == []
+        assert of(done, SendChunks) == []
     assert bench.counts["part that a region has not"] == len(wrong)
 
 
@@ -286,7 +389,7 @@ def test_a_node_that_is_gone_holds_nothing_and_is_told_nothing() -> None:
     mine = bench.leased()
     bench.say(EAST, HoldRegions(3, (mine,)))
     bench.gone()
-    assert bench.step(ChunkRead(EAST, 3, mine, 0, 5, b"0123456789", "")) == []
+    assert bench.step(ChunksUnsent(EAST, 3, mine, "no memory")) == []
     assert bench.say(DRIVER, ReleaseRegions((mine,))) == []
     assert bench.regions() == []
 
@@ -302,12 +405,48 @@ def test_what_is_on_disk_is_brought_back_for_another_node() -> None:
     assert [effect.region for effect in of(done, RestoreRegion)] == [mine[0]]
 
 
-def test_no_copy_is_copied() -> None:
+def test_a_finished_copy_is_copied_and_no_other() -> None:
     bench = Reading()
     bench.member(state(WEST))
-    bench.copied()
+    bench.hold(FAR)
+    bench.held_there()
     (held,) = told(bench.say(WEST, HoldRegions(3, (FAR,))), RegionsHeld, WEST)
     assert held.lost == (FAR,)
+    bench.step(ChunkWritten(1, 0, "", False))
+    (held,) = told(bench.say(WEST, HoldRegions(4, (FAR,))), RegionsHeld, WEST)
+    assert [leased.region for leased in held.regions] == [FAR]
+    assert of(bench.say(WEST, AskChunk(4, FAR, 0, 10)), SendChunks) != []
+    bench.say(DRIVER, UnholdRegions((FAR,)))
+    done = bench.say(EAST, ReleaseRegions((FAR,)))
+    assert messages(done, WEST) == [], "it hears that of the region's node"
+    assert bench.regions() == [FAR]
+    bench.say(WEST, UnholdRegions((FAR,)))
+    assert bench.regions() == []
+
+
+def test_who_wants_a_copy_is_told_of_others_that_have_one() -> None:
+    bench = Reading()
+    bench.member(state(WEST))
+    mine = bench.leased()
+    bench.say(EAST, HoldRegions(3, (mine,)))
+    bench.say(EAST, CopyMade(mine), CopyMade(mine + 1), UnholdRegions((mine,)))
+    (held,) = told(bench.say(WEST, HoldRegions(4, (mine,))), RegionsHeld, WEST)
+    assert held.copies == (EAST,)
+    (held,) = told(bench.say(EAST, HoldRegions(5, (mine,))), RegionsHeld, EAST)
+    assert held.copies == ()
+    (held,) = told(bench.hold(mine), RegionsHeld, DRIVER)
+    assert held.copies == ()
+    bench.gone(EAST)
+    (held,) = told(bench.say(WEST, HoldRegions(6, (mine,))), RegionsHeld, WEST)
+    assert held.copies == ()
+
+
+def test_a_node_that_is_no_member_yet_is_sent_nothing() -> None:
+    bench = Reading(knows=False)
+    mine = bench.leased()
+    bench.join(EAST, 1, EAST)
+    bench.say(EAST, HoldRegions(3, (mine,)))
+    assert bench.say(EAST, AskChunk(3, mine, 0, 10)) == []
 
 
 # -- words of owners -------------------------------------------------------------------------------
