@@ -113,7 +113,8 @@ def _limit(line: Line, limit: float | None) -> str:
     if limit is None:
         return "-"
     sign = "≥" if line.better == "higher" else "≤"
-    return f"{sign} {limit:g} {'x Ray' if line.against == 'ray' else line.unit}".rstrip()
+    unit = {"ray": "x Ray", "floor": "x floor", "unit": line.unit}[line.against]
+    return f"{sign} {limit:g} {unit}".rstrip()
 
 
 def _verdict(results: Results, line: Line) -> str:

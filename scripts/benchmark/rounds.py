@@ -10,7 +10,7 @@ from typing import Final
 
 from scripts.benchmark.child import Outcome
 from scripts.benchmark.subject import RuntimeName
-from scripts.benchmark.table import WITHOUT_FLOOR, Line, lines_of
+from scripts.benchmark.table import WITHOUT_FLOOR, WITHOUT_RAY, Line, lines_of
 
 #: A row is given up on a runtime that failed it this often.
 FAILURES_MAX: Final = 2
@@ -40,7 +40,8 @@ class Results:
 
     def score(self, line: Line) -> float | None:
         """Give the number that is held against the line's limits."""
-        return line.score(self.median(line, "zgen"), self.median(line, "ray"))
+        zgen, ray, floor = (self.median(line, name) for name in ("zgen", "ray", "floor"))
+        return line.score(zgen, ray, floor)
 
     def failures(self, row: str, runtime: RuntimeName) -> list[str]:
         """List why measurements of a row failed."""
@@ -94,6 +95,8 @@ class Rounds:
 
     def _wanted(self, row: str, runtime: RuntimeName) -> bool:
         if runtime == "floor" and row in WITHOUT_FLOOR:
+            return False
+        if runtime == "ray" and row in WITHOUT_RAY:
             return False
         return len(self._results.failures(row, runtime)) < FAILURES_MAX
 

@@ -20,8 +20,8 @@ class Line:
         title: what a person reads.
         unit: unit of the figure.
         better: which direction is an improvement.
-        against: whether the limits are multiples of Ray's figure in the same run or
-            stand in the line's own unit.
+        against: whether the limits are multiples of Ray's or the floor's figure in the same
+            run or stand in the line's own unit.
         must: below this (beyond it, where lower is better) the row is not done.
         goal: where we are going.
     """
@@ -31,17 +31,20 @@ class Line:
     title: str
     unit: str
     better: Literal["higher", "lower"]
-    against: Literal["ray", "unit"]
+    against: Literal["ray", "floor", "unit"]
     must: float | None = None
     goal: float | None = None
 
-    def score(self, zgen: float | None, ray: float | None) -> float | None:
+    def score(
+        self, zgen: float | None, ray: float | None, floor: float | None = None
+    ) -> float | None:
         """Tell the number that is held against the limits, if it can be had."""
         if zgen is None:
             return None
         if self.against == "unit":
             return zgen
-        return zgen / ray if ray else None
+        other = floor if self.against == "floor" else ray
+        return zgen / other if other else None
 
     def verdict(self, score: float | None) -> Verdict:
         """Hold a score against the limits."""
@@ -99,6 +102,8 @@ LINES: Final[tuple[Line, ...]] = (
     Line("PO3", "p50_ms", "get 100 MB, same node", "ms", "lower", "ray", 1, 0.4),
     Line("PO4", "p50_ms", "a task returns 100 MB", "ms", "lower", "ray", 0.7, 0.3),
     Line("PO5", "bytes", "a held ref, driver memory", "B", "lower", "unit", 1000, 400),
+    Line("PN1", "plain", "get 100 MB of another node", "GB/s", "higher", "floor", 0.7, 0.9),
+    Line("PN1", "locked", "... under CURVE", "GB/s", "higher", "floor", 0.7, 0.9),
     Line("PI1", "seconds", "import", "s", "lower", "unit", 0.15, 0.10),
     Line("PI2", "seconds", "init and first task", "s", "lower", "unit", 1.0, 0.4),
     Line("PI3", "mbytes", "memory with two idle workers", "MB", "lower", "unit", 150, 90),
@@ -122,12 +127,16 @@ BUILT: Final[tuple[str, ...]] = (
     *("PA1", "PA2", "PA3"),
     "PW1",
     *("PO1", "PO2", "PO3", "PO4", "PO5"),
+    "PN1",
     *("PI1", "PI2", "PI3", "PI4", "PI5"),
     *("PF1", "PF2"),
 )
 
 #: Rows for which a bare program would show nothing, or no more than another one's.
 WITHOUT_FLOOR: Final[tuple[str, ...]] = ("PI4", "PI5", "PS9", "PA3", "PW1", "PF2")
+
+#: Rows for which Ray would need more than this machine.
+WITHOUT_RAY: Final[tuple[str, ...]] = ("PN1",)
 
 #: What measures a row, by the first two letters of its id.
 FAMILIES: Final[dict[str, str]] = {
@@ -136,6 +145,7 @@ FAMILIES: Final[dict[str, str]] = {
     "PA": "actors",
     "PW": "waits",
     "PO": "objects",
+    "PN": "nodes",
     "PI": "startup",
     "PF": "faults",
 }

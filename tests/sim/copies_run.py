@@ -28,8 +28,9 @@ class CopiesRun(NodesRun):
         lines = Random(f"parts {seed}")
         settings.disk.part_lost = lines.choice((0.0, 0.0, 0.02, 0.2))
         settings.disk.unsent = lines.choice((0.0, 0.0, 0.0, 0.05))
-        settings.disk.part_ns_max = lines.choice((1, 1, 20, 60)) * MS
-        self.chunk_bytes = random.choice((20_000, 60_000, CHUNK_BYTES))
+        self.chunk_bytes = random.choice((20_000, 60_000, 1 << 20))
+        slow = (1, 1, 5) if self.chunk_bytes < 1 << 20 else (1, 20, 60)
+        settings.disk.part_ns_max = lines.choice(slow) * MS
 
     def run(self) -> None:
         """Suffer, heal, end, rest."""
