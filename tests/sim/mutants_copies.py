@@ -136,7 +136,7 @@ COPIES = (
         "            out.append(CloseCopy(pull.pull))\n",
         "            pass\n",
         "copies",
-        0,
+        11,
     ),
     Mutant(
         "what could not be asked for while much was under way is asked for later",
