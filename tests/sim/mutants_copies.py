@@ -17,7 +17,7 @@ COPIES = (
         "            self._send(node, UnholdRegions((pull.region,)), out)\n        self._end(",
         "            pass\n        self._end(",
         "copies",
-        2,
+        0,
     ),
     Mutant(
         "who has a copy hears that its region is over",
@@ -26,7 +26,7 @@ COPIES = (
         "            out.extend(Send(node, over) for node in nodes)\n",
         "            pass\n",
         "copies",
-        2,
+        0,
     ),
     Mutant(
         "what is not copied when its node dies is lost",
@@ -35,7 +35,7 @@ COPIES = (
         "            self._leave(pull, node, NODE_GONE, now_ns, out)\n",
         "            pass\n",
         "copies",
-        16,
+        31,
     ),
     Mutant(
         "a copy is given when all its parts are here",
@@ -44,7 +44,7 @@ COPIES = (
         "        return not missing and 0 <",
         "        return 0 <",
         "copies",
-        2,
+        0,
     ),
     Mutant(
         "a part that came damaged is asked for again",
@@ -53,7 +53,7 @@ COPIES = (
         "            pull.again[offset] = None\n        tries",
         "            pass\n        tries",
         "copies",
-        11,
+        3,
     ),
     Mutant(
         "where a value lies on another node is no place here",
@@ -62,7 +62,7 @@ COPIES = (
         "            place = None\n            self._far.append",
         "            self._far.append",
         "copies",
-        2,
+        0,
     ),
     Mutant(
         "what is said of a node that is not known yet waits for it",
@@ -71,7 +71,7 @@ COPIES = (
         "                return self.early.keep(tag, peer, said, now_ns)\n",
         "                return False\n",
         "copies",
-        74,
+        32,
     ),
     Mutant(
         "a region that another node copies is held for it",
@@ -82,7 +82,7 @@ COPIES = (
         "                self._objects.unhold(region, peer) if is_node else None\n"
         "            else:",
         "copies",
-        2,
+        0,
     ),
     Mutant(
         "what does not come is asked for again",
@@ -100,7 +100,7 @@ COPIES = (
         "        if source is not None:\n            self._take_back(pull, source)\n",
         "        pass\n",
         "copies",
-        0,
+        9,
     ),
     Mutant(
         "a finished copy is held for the node that copies it",
@@ -109,7 +109,7 @@ COPIES = (
         "                self._objects.hold(region, peer)\n                continue\n",
         "                continue\n",
         "copies",
-        0,
+        32,
     ),
     Mutant(
         "only a finished copy is copied",
@@ -118,7 +118,7 @@ COPIES = (
         "    return not region.is_copy or region.state is RegionState.MEMORY\n",
         "    return True\n",
         "copies",
-        0,
+        32,
     ),
     Mutant(
         "a copy that is finished without its node is given to those who wait",
