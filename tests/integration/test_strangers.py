@@ -19,6 +19,7 @@ from zgen.core.handshake_events import Refusal
 from zgen.io import sockets
 from zgen.io.keys import ClusterKey, generate
 from zgen.io.security import Doorman, Lock
+from zgen.wire.parts import PartHeader
 
 WITHIN_S = 10.0
 FLOOD_BYTES = 48 << 20
@@ -185,3 +186,27 @@ def test_malformed_connections_do_no_harm(victim: Member, friend: Member) -> Non
     strangers.malformed_transport(victim.port, 300, seed=1)
     friend.reach(victim)
     assert victim.machine.arrived <= 2, "the friend's hello and what it said"
+
+
+def test_parts_of_regions_are_taken_from_members_alone_and_if_they_are_well_formed(
+    victim: Member, key: ClusterKey
+) -> None:
+    taken: list[tuple[PartHeader, list[bytes]]] = []
+    victim.mailbox.take_parts(
+        lambda header, frames: taken.append((header, [frame.bytes for frame in frames]))
+    )
+    header = PartHeader(1, 2, 3, None)
+    said = [[header.pack(), b"a", b"b"], [header.pack()[:-1], b"c"], [header.pack()]]
+    context = zmq.Context()
+    lines = [sockets.new_socket(context, zmq.DEALER) for _ in range(3)]
+    try:
+        for line, lock in zip(lines, (Lock(generate()), None, Lock(key)), strict=True):
+            if lock is not None:
+                lock.open(line)
+            line.connect(f"tcp://{HOST}:{victim.port}")
+            for message in said:
+                line.send_multipart(message)
+        wait_until(lambda: victim.machine.arrived == 2, WITHIN_S, "what is malformed is refused")
+        assert taken == [(header, [b"a", b"b"])]
+    finally:
+        context.destroy(0)

@@ -119,7 +119,7 @@ class Chunks:
         whole = sum(size for size, _ in copy.parts.values()) == copy.order.size_bytes
         same = all(each == token for _, each in copy.parts.values())
         area.content = token if whole and same else TORN
-        area.is_whole = whole
+        area.is_whole = area.is_whole or whole  # what had its pages keeps them
         if whole:
             memory.count("copied")
         memory.world.post(memory.node, ChunkWritten(pull, offset, "", False))

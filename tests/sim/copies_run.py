@@ -7,7 +7,7 @@ from random import Random
 from tests.sim.nodes_run import NodesRun
 from tests.sim.oracles_copies import RegionsOfNode
 from tests.sim.run import SAFETY_NS, Outcome, draw_disk, run_seed
-from zgen.limits import CHUNK_BYTES, MS
+from zgen.limits import CHUNKS_OF_NODE_COUNT_MAX, CHUNKS_STALLED_NS, MS
 from zgen.sim.trace import Trace
 from zgen_node.core import copies, pulls
 
@@ -22,26 +22,35 @@ class CopiesRun(NodesRun):
         settings.store_bytes = random.choice((1, 1, 2, 64)) << 20
         settings.disk = draw_disk(random)
         settings.disk.damaged = random.choice((0.0, 0.02, 0.1))
-        if random.random() < 0.2:
-            settings.kill_ns_max, settings.write_ns_max = 150 * MS, 60 * MS
-        self.large = random.choice((3, 5, 8)) // settings.drivers
         lines = Random(f"parts {seed}")
         settings.disk.part_lost = lines.choice((0.0, 0.0, 0.02, 0.2))
         settings.disk.unsent = lines.choice((0.0, 0.0, 0.0, 0.05))
+        if random.random() < 0.2:
+            settings.kill_ns_max, settings.write_ns_max = 150 * MS, 60 * MS
+        self.large = random.choice((3, 5, 8)) // settings.drivers
+        if lines.random() < 0.4:  # many copies, so that there are several sources
+            self.count, self.large = 4, 10 // settings.drivers
         self.chunk_bytes = random.choice((20_000, 60_000, 1 << 20))
         slow = (1, 1, 5) if self.chunk_bytes < 1 << 20 else (1, 20, 60)
         settings.disk.part_ns_max = lines.choice(slow) * MS
+        self.limits = {
+            "CHUNK_BYTES": self.chunk_bytes,
+            "CHUNKS_OF_NODE_COUNT_MAX": lines.choice((4, 6, CHUNKS_OF_NODE_COUNT_MAX)),
+            "CHUNKS_STALLED_NS": lines.choice((100 * MS, CHUNKS_STALLED_NS)),
+        }
 
     def run(self) -> None:
         """Suffer, heal, end, rest."""
-        before = CHUNK_BYTES
-        vars(pulls)["CHUNK_BYTES"] = vars(copies)["CHUNK_BYTES"] = self.chunk_bytes
+        before = {name: vars(pulls)[name] for name in self.limits}
         disk = self.cluster.settings.disk
         self.cluster.world.at(SAFETY_NS, setattr, (disk, "part_lost", 0.0))
+        vars(pulls).update(self.limits)
+        vars(copies)["CHUNK_BYTES"] = self.chunk_bytes
         try:
             super().run()
         finally:
-            vars(pulls)["CHUNK_BYTES"] = vars(copies)["CHUNK_BYTES"] = before
+            vars(pulls).update(before)
+            vars(copies)["CHUNK_BYTES"] = before["CHUNK_BYTES"]
         for oracle in self.cluster.world.oracles:
             if isinstance(oracle, RegionsOfNode) and not oracle.memory.node.dead:
                 oracle.at_rest()
