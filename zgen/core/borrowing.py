@@ -60,6 +60,7 @@ class Borrowing:
         session: The lines, which know where peers are.
         node: The daemon, which tells of deaths; None before it is joined.
         lost: Why no further death will be heard of, once the node is gone.
+        has_tasks: Whether tasks that this worker submitted had not ended when it last ran nothing.
     """
 
     session: Session
@@ -70,13 +71,14 @@ class Borrowing:
         self.askers: dict[ObjectId, dict[PeerId, None]] = {}
         self.node: PeerId | None = None
         self.lost: Fault | None = None
+        self.has_tasks = False
         self._me = me
         self._refs = refs
         #: Processes whose end the node was asked to tell. Removed by ``forget``.
         self._watched: dict[PeerId, None] = {}
         #: Whether anything was ever lent, so that strangers may have dialled this process.
         self._has_lent = False
-        #: Whether the node was told last that this process lends something.
+        #: Whether the node was told last that this process is needed.
         self._is_lender = False
         #: Owners of which anything was ever borrowed. Removed by ``owner_died``.
         self._owners: dict[PeerId, None] = {}
@@ -136,11 +138,12 @@ class Borrowing:
             self._return(out)
 
     def tell_node(self, out: list[Effect]) -> None:
-        """Tell the node of a worker when the first object is lent, and when the last one is back.
+        """Tell the node of a worker when it is needed though it runs nothing, and when no more.
 
-        Until it is back, nobody may end the worker because it has nothing to do.
+        It is from the first object that is lent until the last one is back, and while tasks have
+        not ended that it submitted: they would end with it.
         """
-        is_lender = self.lent.is_owner
+        is_lender = self.lent.is_owner or self.has_tasks
         if is_lender is not self._is_lender and self.node is not None:
             self._is_lender = is_lender
             out.append(Send(self.node, KeepWorker(is_lender)))

@@ -120,7 +120,9 @@ class ProcessMachine:
         """Absorb one event and return what is to be done, in order."""
         wanted: list[Effect] = []
         self._handlers[type(event)](event, now_ns, wanted)
-        store = self.store
+        store, executor = self.store, self.executor
+        if executor is not None and executor.calls is None and executor.admission.running is None:
+            self.exchange.note_tasks(bool(self.owner.tasks.entries))
         if (
             store.dropped
             or store.regions.changed

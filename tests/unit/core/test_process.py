@@ -83,6 +83,7 @@ from zgen.wire.lease import (
     WorkerBlocked,
     WorkerReady,
 )
+from zgen.wire.object import KeepWorker
 from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import (
     OUTCOME_VALUE,
@@ -433,3 +434,19 @@ def test_deadlines_of_all_parts_are_kept() -> None:
     assert due_ns is not None
     effects: list[Effect] = bench.advance(TASK_LONG_NS)
     assert [type(e.message).__name__ for e in effects if isinstance(e, Send)] == ["TasksReturned"]
+
+
+def test_a_worker_that_runs_nothing_is_not_to_be_ended_while_it_has_tasks() -> None:
+    bench = worker_with("t")
+    bench.step(DefineTaskFunction(FUNCTION, PAYLOAD))
+    bench.step(SubmitTask(spec("child")))
+    done = bench.step(TaskEnded(task("t"), 0, OUTCOME_VALUE, (b"value",)))
+    assert Send(NODE, KeepWorker(True)) in done
+    bench.step(Dropped((result("child"),), ()))
+    bench.say(DRIVER, PushTasks(L, 1, (pushed("u"),)))
+    bench.meet("worker")
+    bench.say(NODE, GRANT)
+    done = bench.say(WORKER, TasksDone((outcome("child", b"value"),)))
+    assert those(done, Send) == [], "it runs something"
+    done = bench.step(TaskEnded(task("u"), 0, OUTCOME_VALUE, (b"value",)))
+    assert Send(NODE, KeepWorker(False)) in done
