@@ -76,8 +76,6 @@ class Borrowing:
         self._refs = refs
         #: Processes whose end the node was asked to tell. Removed by ``forget``.
         self._watched: dict[PeerId, None] = {}
-        #: Whether anything was ever lent, so that strangers may have dialled this process.
-        self._has_lent = False
         #: Whether the node was told last that this process is needed.
         self._is_lender = False
         #: Owners of which anything was ever borrowed. Removed by ``owner_died``.
@@ -195,7 +193,6 @@ class Borrowing:
         record = self._refs.records.get(name)
         if record is None or record.borrow is not None:
             return False
-        self._has_lent = True
         if self.lent.count(self.lent.borrowers, borrower, name):
             record.pins += 1
         return True
@@ -233,8 +230,11 @@ class Borrowing:
             out.append(Send(self.node, WatchProcess(peer, process.incarnation, process.node)))
 
     def watch_stranger(self, peer: PeerId, out: list[Effect]) -> None:
-        """A connection is lost: its peer may have died before it said what it had borrowed."""
-        if self._has_lent and peer != self.node and self.session.knows(peer):
+        """A connection is lost: its peer may have died before it had anybody watch it.
+
+        So may who borrowed something, or calls an actor that it found by name.
+        """
+        if peer != self.node and self.session.knows(peer):
             self.watch(self.session.address_of(peer), out)
 
     def forget(self, peer: PeerId, now_ns: int) -> None:
@@ -322,7 +322,6 @@ class Borrowing:
             if ref.owner.peer == peer or borrow is None or not borrow.credits:
                 return
             table = self.lent.loans
-        self._has_lent = True
         if self.lent.count(table, peer, ref.object):
             self._refs.pin(ref.object)
 

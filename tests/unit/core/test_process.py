@@ -83,7 +83,7 @@ from zgen.wire.lease import (
     WorkerBlocked,
     WorkerReady,
 )
-from zgen.wire.object import KeepWorker
+from zgen.wire.object import KeepWorker, WatchProcess
 from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import (
     OUTCOME_VALUE,
@@ -389,7 +389,8 @@ def test_a_worker_reports_nothing_to_an_owner_that_left() -> None:
 # -- connections, leaving, nonsense --------------------------------------------------------------
 def test_a_lost_connection_is_dialled_again() -> None:
     bench = owner_with("a")
-    assert bench.step(ConnectionLost(WORKER, 1)) == [CloseConnection(WORKER, 1)]
+    watch = Send(NODE, WatchProcess(WORKER, 1))
+    assert bench.step(ConnectionLost(WORKER, 1)) == [CloseConnection(WORKER, 1), watch]
     assert OpenConnection(WORKER, "ipc://worker", 2) in bench.advance(10 * MS)
     assert bench.epoch(WORKER) == 2
 
