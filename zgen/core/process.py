@@ -209,6 +209,9 @@ class ProcessMachine:
                 self._count(str(error))
         if self.executor is not None and sender in self.executor.holds.unacked:
             self.executor.on_acked(sender, self.session.item_bytes_unacked(sender), out)
+        if self.session.closing:
+            for peer in self.session.on_drained(now_ns, passed=True):
+                self._act_on_down(peer, now_ns, out)
 
     def _on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
         kind = type(message)

@@ -23,6 +23,7 @@ from tests.unit.core.names import (
 )
 from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
 from zgen.core import executor as executor_module
+from zgen.core import session as session_module
 from zgen.core.effects import (
     CloseConnection,
     Effect,
@@ -451,3 +452,15 @@ def test_a_worker_that_runs_nothing_is_not_to_be_ended_while_it_has_tasks() -> N
     assert those(done, Send) == [], "it runs something"
     done = bench.step(TaskEnded(task("u"), 0, OUTCOME_VALUE, (b"value",)))
     assert Send(NODE, KeepWorker(False)) in done
+
+
+def test_a_death_is_acted_on_though_others_never_leave_the_inbox_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_module, "PASSED_COUNT_MIN", 2)
+    bench = owner_with("a")
+    bench.say(NODE, KILLED)
+    words = [NodeReport(number, "") for number in range(8)]
+    assert ObjectsReady((result("a"),)) not in bench.say(NODE, *words)
+    bench.now_ns += QUIET_LINE_NS
+    assert ObjectsReady((result("a"),)) in bench.say(NODE, *words)
