@@ -30,6 +30,9 @@ ITEM_BYTES_UNACKED_MAX: Final = 64 << 20
 #: Two looks at an empty inbox, this far apart with nothing from the peer between, make its line
 #: quiet.
 QUIET_LINE_NS: Final = 20 * MS
+#: So many messages in a row, and two for each connection, say as much of a peer that sent none of
+#: them as an empty inbox: sockets take turns, and the inboxes share every look evenly.
+PASSED_COUNT_MIN: Final = 256
 #: A clean exit waits this long for its last messages to be acknowledged.
 FLUSH_AT_EXIT_NS: Final = 2 * SECOND
 #: Connections that said hello, kept per process; the oldest superseded ones go first.

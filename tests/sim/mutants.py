@@ -151,7 +151,7 @@ MUTANTS = (
         "a quiet line means that nothing came between two looks",
         "P1",
         SESSION,
-        "        line.closing_seen_ns = None\n        ready: list",
+        "        line.heard()\n        ready: list",
         "        ready: list",
         "cluster",
         18,

@@ -60,6 +60,7 @@ class Borrowing:
         session: The lines, which know where peers are.
         node: The daemon, which tells of deaths; None before it is joined.
         lost: Why no further death will be heard of, once the node is gone.
+        has_tasks: Whether tasks that this worker submitted had not ended when it last ran nothing.
     """
 
     session: Session
@@ -70,13 +71,12 @@ class Borrowing:
         self.askers: dict[ObjectId, dict[PeerId, None]] = {}
         self.node: PeerId | None = None
         self.lost: Fault | None = None
+        self.has_tasks = False
         self._me = me
         self._refs = refs
         #: Processes whose end the node was asked to tell. Removed by ``forget``.
         self._watched: dict[PeerId, None] = {}
-        #: Whether anything was ever lent, so that strangers may have dialled this process.
-        self._has_lent = False
-        #: Whether the node was told last that this process lends something.
+        #: Whether the node was told last that this process is needed.
         self._is_lender = False
         #: Owners of which anything was ever borrowed. Removed by ``owner_died``.
         self._owners: dict[PeerId, None] = {}
@@ -136,11 +136,12 @@ class Borrowing:
             self._return(out)
 
     def tell_node(self, out: list[Effect]) -> None:
-        """Tell the node of a worker when the first object is lent, and when the last one is back.
+        """Tell the node of a worker when it is needed though it runs nothing, and when no more.
 
-        Until it is back, nobody may end the worker because it has nothing to do.
+        It is from the first object that is lent until the last one is back, and while tasks have
+        not ended that it submitted: they would end with it.
         """
-        is_lender = self.lent.is_owner
+        is_lender = self.lent.is_owner or self.has_tasks
         if is_lender is not self._is_lender and self.node is not None:
             self._is_lender = is_lender
             out.append(Send(self.node, KeepWorker(is_lender)))
@@ -192,7 +193,6 @@ class Borrowing:
         record = self._refs.records.get(name)
         if record is None or record.borrow is not None:
             return False
-        self._has_lent = True
         if self.lent.count(self.lent.borrowers, borrower, name):
             record.pins += 1
         return True
@@ -230,8 +230,11 @@ class Borrowing:
             out.append(Send(self.node, WatchProcess(peer, process.incarnation, process.node)))
 
     def watch_stranger(self, peer: PeerId, out: list[Effect]) -> None:
-        """A connection is lost: its peer may have died before it said what it had borrowed."""
-        if self._has_lent and peer != self.node and self.session.knows(peer):
+        """A connection is lost: its peer may have died before it had anybody watch it.
+
+        So may who borrowed something, or calls an actor that it found by name.
+        """
+        if peer != self.node and self.session.knows(peer):
             self.watch(self.session.address_of(peer), out)
 
     def forget(self, peer: PeerId, now_ns: int) -> None:
@@ -319,7 +322,6 @@ class Borrowing:
             if ref.owner.peer == peer or borrow is None or not borrow.credits:
                 return
             table = self.lent.loans
-        self._has_lent = True
         if self.lent.count(table, peer, ref.object):
             self._refs.pin(ref.object)
 

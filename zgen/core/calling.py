@@ -205,6 +205,14 @@ class Calling:
             else:
                 self.drop(actor, out)
 
+    def on_handle_gone(self, actor: ActorId, now_ns: int, out: list[Effect]) -> None:
+        """The last counted handle is gone; calls by one that does not count may be pending."""
+        if self.pending_count(actor):
+            reached("counted handle gone while calls by name are pending")
+            self._keep_while_held(actor, now_ns)
+        else:
+            self.drop(actor, out)
+
     def drop(self, actor: ActorId, out: list[Effect]) -> None:
         """Nobody in this process can call an actor any more."""
         target = self.calls.drop(actor)

@@ -16,6 +16,7 @@ from zgen.core.effects import PushToken
 from zgen.core.marks import reached
 from zgen.limits import (
     ACK_AFTER_COUNT,
+    QUIET_LINE_NS,
     REORDER_COUNT_MAX,
     RESEND_FIRST_NS,
     RESEND_NS_MAX,
@@ -69,8 +70,9 @@ class Line:
         early: Messages that came before an earlier one. Added by ``absorb``; removed as gaps close.
         acks_owed: Messages delivered or repeated since our last ack left.
         closing: Whether a DOWN waits for this line to fall quiet: no more dialling.
-        closing_seen_ns: Last look that found the inbox empty with nothing from the peer since; None
-            before.
+        closing_seen_ns: First look that found the inbox empty with nothing from the peer since;
+            None before.
+        passed: Messages of anybody since the last look, while it is closing.
     """
 
     address: Address
@@ -90,6 +92,7 @@ class Line:
     acks_owed: int = 0
     closing: bool = False
     closing_seen_ns: int | None = None
+    passed: int = 0
 
     def keep(self, frames: list[bytes], token: PushToken | None, item_bytes: int) -> Kept:
         """Number a message and keep it until it is acknowledged."""
@@ -154,6 +157,25 @@ class Line:
             reached("early message kept")
             self.early[seq] = frames
         return []
+
+    def heard(self) -> None:
+        """Something came from the peer: what looks have found counts no more."""
+        self.closing_seen_ns = None
+        self.passed = 0
+
+    def look(self, passed_min: int, now_ns: int) -> bool:
+        """Note a look that found nothing from the peer; return whether the line is quiet.
+
+        It counts if so many messages came since the last one that the peer's would have been among
+        them; 0 for an inbox that is empty.
+        """
+        self.passed += 1
+        if self.passed < passed_min:
+            return False
+        self.passed = 0
+        if self.closing_seen_ns is None:
+            self.closing_seen_ns = now_ns
+        return now_ns - self.closing_seen_ns >= QUIET_LINE_NS
 
     def oldest_due_ns(self) -> int | None:
         """Return when the oldest message that left should leave again, or None.

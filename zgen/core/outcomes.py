@@ -31,7 +31,7 @@ from zgen.wire.task import (
     Outcome,
     TasksDone,
 )
-from zgen.wire.value import Parcel, Stored, Value, unpack
+from zgen.wire.value import Parcel, Stored, Value, keeping, unpack
 
 #: Types of the entries of most outcomes.
 _ONE_PLAIN: Final = [bytes]
@@ -173,7 +173,7 @@ class Outcomes:
             return self._supervision.on_created(entry, outcome.outcome, values, now_ns, out)
         self._placement.release(entry, task, outcome.run_ns, now_ns, out)
         if fault is not None:
-            self._dropped.extend([value for value in values if type(value) is Stored])
+            self._dropped.extend(keeping(values))
             return self._settlement.end(task, [fault], now_ns)
         retry = outcome.outcome == OUTCOME_RETRY
         if retry and self._settlement.retry(task, RAISED_STORY, now_ns):

@@ -190,7 +190,11 @@ class Placement:
         assert self.node is not None, "placed without a node"
         if shape in self.deadlines:
             self.deadlines.clear(shape)
-        queue = self.leases.pools[shape].queue
+        pool = self.leases.pools.get(shape)
+        if pool is None:
+            reached("shape forgotten before its workers were looked at")
+            return  # its last lease went back in this step, and many others were about to wait
+        queue = pool.queue
         what, locality, retriable = "", _NOWHERE, True
         if queue:
             spec = self._tasks.entries[queue[0]].spec

@@ -120,7 +120,9 @@ class ProcessMachine:
         """Absorb one event and return what is to be done, in order."""
         wanted: list[Effect] = []
         self._handlers[type(event)](event, now_ns, wanted)
-        store = self.store
+        store, executor = self.store, self.executor
+        if executor is not None and executor.calls is None and executor.admission.running is None:
+            self.exchange.note_tasks(bool(self.owner.tasks.entries))
         if (
             store.dropped
             or store.regions.changed
@@ -207,6 +209,9 @@ class ProcessMachine:
                 self._count(str(error))
         if self.executor is not None and sender in self.executor.holds.unacked:
             self.executor.on_acked(sender, self.session.item_bytes_unacked(sender), out)
+        if self.session.closing:
+            for peer in self.session.on_drained(now_ns, passed=True):
+                self._act_on_down(peer, now_ns, out)
 
     def _on_message(self, sender: PeerId, message: Any, now_ns: int, out: list[Effect]) -> None:
         kind = type(message)

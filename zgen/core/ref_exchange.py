@@ -74,6 +74,12 @@ class RefExchange:
         if self._lends_for_node:
             self._borrowing.tell_node(out)
 
+    def note_tasks(self, has_tasks: bool) -> None:
+        """A worker runs nothing: have tasks that it submitted not ended?"""
+        if has_tasks is not self._borrowing.has_tasks:
+            self._borrowing.has_tasks = has_tasks
+            self.changed = True
+
     def on_timer(self, now_ns: int) -> None:
         """Let go of what the dead had borrowed, when its time has come."""
         if self._borrowing.on_timer(now_ns):

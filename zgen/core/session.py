@@ -7,7 +7,8 @@ Theory of operation. Each side opens its own send-only connection, so a line has
 halves. A hello binds a connection to one life of one peer; data on a connection that never said
 hello is from a stranger and dropped. A life that was declared dead is fenced: its hellos and data
 are refused. A DOWN that overtook data is held back until the line is quiet: two looks at an empty
-inbox, ``QUIET_LINE_NS`` apart, with nothing from the peer between.
+inbox, ``QUIET_LINE_NS`` apart, with nothing from the peer between; if that is never empty, many
+messages of others in a row are a look.
 
 Source: the Harmony pattern of the zguide; fresh routing ids because ROUTER handover steals or
 drops.
@@ -39,6 +40,7 @@ from zgen.limits import (
     CONNECTIONS_COUNT_MAX,
     FENCED_COUNT_MAX,
     FLUSH_AT_EXIT_NS,
+    PASSED_COUNT_MIN,
     QUIET_LINE_NS,
     RECONNECT_FIRST_NS,
     RECONNECT_NS_MAX,
@@ -201,7 +203,7 @@ class Session:
         if line.absorb_ack(header.ack) and backing_off and line.kept:
             reached("resend goes on after an ack")
             self.deadlines.set((peer, Due.RESEND), now_ns)
-        line.closing_seen_ns = None
+        line.heard()
         ready: list[list[bytes]] = []
         if header.flags & FLAG_BODY:
             if header.seq <= line.arrived and line.up and not line.hello_acked:
@@ -223,22 +225,22 @@ class Session:
         if line is None:
             return False
         line.closing = True
-        line.closing_seen_ns = None
+        line.heard()
         self.closing[peer] = None
         self.deadlines.set((peer, Due.QUIET), now_ns + QUIET_LINE_NS)
         return True
 
-    def on_drained(self, now_ns: int) -> list[PeerId]:
-        """Note an empty inbox; return the closing peers whose lines are quiet now."""
+    def on_drained(self, now_ns: int, *, passed: bool = False) -> list[PeerId]:
+        """Note an empty inbox, or a message that ``passed``; return the closing lines now quiet."""
+        passed_min = PASSED_COUNT_MIN + 2 * len(self._connections) if passed else 0
         quiet: list[PeerId] = []
         for peer in list(self.closing):
             line = self._lines[peer]
-            if line.closing_seen_ns is None:
-                line.closing_seen_ns = now_ns
-                self.deadlines.set((peer, Due.QUIET), now_ns + QUIET_LINE_NS)
-            elif now_ns - line.closing_seen_ns >= QUIET_LINE_NS:
+            if line.look(passed_min, now_ns):
                 del self.closing[peer]
                 quiet.append(peer)
+            elif line.closing_seen_ns == now_ns:
+                self.deadlines.set((peer, Due.QUIET), now_ns + QUIET_LINE_NS)
         return quiet
 
     def forget(self, peer: PeerId, reason: str, out: list[Effect]) -> Gone | None:
@@ -246,7 +248,7 @@ class Session:
         line = self._lines.pop(peer, None)
         if line is None:
             return None
-        self._fence(peer, line.address.incarnation)
+        self.fence(peer, line.address.incarnation)
         self.refusals.forget(peer)
         self.closing.pop(peer, None)
         self._connections = {c: p for c, p in self._connections.items() if p != peer}
@@ -262,7 +264,9 @@ class Session:
 
     def fence(self, peer: PeerId, incarnation: int) -> None:
         """Refuse this and earlier lives of ``peer`` from now on."""
-        self._fence(peer, incarnation)
+        self._fenced[peer] = max(self._fenced.pop(peer, 0), incarnation)
+        if len(self._fenced) > FENCED_COUNT_MAX:
+            del self._fenced[next(iter(self._fenced))]
 
     def is_fenced(self, peer: PeerId, incarnation: int) -> bool:
         """Return whether this life of ``peer`` was declared dead."""
@@ -362,7 +366,7 @@ class Session:
         if mismatch:
             out.append(Report("error", f"{me.inbox_of(sender)} was refused: {mismatch}"))
             raise RemoteProtocolError(mismatch)
-        line.closing_seen_ns = None  # the last words of the dead may follow on this connection
+        line.heard()  # the last words of the dead may follow on this connection
         if hello.epoch >= line.hello_epoch:
             if hello.epoch > line.hello_epoch:
                 self._connections = {c: p for c, p in self._connections.items() if p != sender.peer}
@@ -388,11 +392,6 @@ class Session:
                 frames = [encode_header(FLAG_BODY | FLAG_UNSEQUENCED, 0, line.arrived), *body]
                 out.append(Transmit(peer, line.epoch, frames))
         out.append(Left())
-
-    def _fence(self, peer: PeerId, incarnation: int) -> None:
-        self._fenced[peer] = max(self._fenced.pop(peer, 0), incarnation)
-        if len(self._fenced) > FENCED_COUNT_MAX:
-            del self._fenced[next(iter(self._fenced))]
 
     def _count(self, reason: str) -> None:
         self.counts[reason] = self.counts.get(reason, 0) + 1

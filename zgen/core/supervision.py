@@ -125,7 +125,7 @@ class Supervision:
         """The records of these handle objects are gone: nobody can call their actors any more."""
         for name in gone:
             actor = ActorId(task_of(name))
-            self.calling.drop(actor, out)
+            self.calling.on_handle_gone(actor, now_ns, out)
             record = self.table.actors.get(actor)
             if record is None:
                 continue

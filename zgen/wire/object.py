@@ -138,8 +138,10 @@ class ObjectsGone:
 class KeepWorker:
     """Worker -> node: do not end me for being idle while others refer to what I own.
 
+    Nor while tasks have not ended that I submitted.
+
     Attributes:
-        needed: True when the first reference is lent, False when the last one is back.
+        needed: True from the first such reference or task, False when there is none any more.
     """
 
     needed: bool

@@ -68,11 +68,12 @@ class Hosting:
 
     def _on_share_job(self, peer: PeerId, said: ShareJob, now_ns: int, out: list[Effect]) -> None:
         jobs, driver = self._staffing.jobs, said.driver
-        if not self._monitors.is_node(peer) or driver.node == self._me:
-            self._peers.refuse("job of a node that has none", short(peer), out)
+        is_node = self._monitors.is_node(peer)
+        if is_node and (jobs.get(said.job) is not None or jobs.of_driver(driver.peer) is not None):
+            reached("job told by two nodes")  # or to the node that it is of, by one that it told
             return
-        if jobs.get(said.job) is not None or jobs.of_driver(driver.peer) is not None:
-            reached("job told by two nodes")
+        if not is_node or driver.node == self._me:
+            self._peers.refuse("job of a node that has none", short(peer), out)
             return
         if not self._monitors.watch(driver, now_ns, out):
             return

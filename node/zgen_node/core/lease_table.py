@@ -206,14 +206,16 @@ class LeaseTable:
     def reserve(self, now_ns: int) -> None:
         """Hold resources for every queued request that fits and whose turn it is."""
         eldest: dict[str, Lease] = {}  # the eldest request that waits, by resource it wants
+        stuck: dict[Shape, None] = {}  # what did not fit does not later: nothing is given here
         for lease in list(self._queue.values()):
-            if not lease.feasible:
+            if lease.shape in stuck or not lease.feasible:
                 continue
             passed = {e.lease: e for name, _ in lease.shape if (e := eldest.get(name)) is not None}
             barred = any(e.passed_count >= LEASE_PASSED_MAX for e in passed.values())
             if barred or not self.resources.fits(lease.shape):
                 if barred:
                     reached("request waits behind one that was passed too often")
+                stuck[lease.shape] = None
                 for name, _ in lease.shape:
                     eldest.setdefault(name, lease)
                 continue
@@ -265,14 +267,16 @@ class LeaseTable:
         An owner hears of each of its leases once, until a new request arrives; what it is told of
         one holds for all that it has by then.
         """
-        waiting = [lease for lease in self._queue.values() if lease.feasible]
-        if not waiting:
+        waiting = (lease for lease in self._queue.values() if lease.feasible)
+        first = next(waiting, None)
+        if first is None:
             return
-        first = waiting[0]
-        mixed = any((e.owner, e.shape) != (first.owner, first.shape) for e in waiting)
+        mixed = any(e.shape != first.shape or e.owner != first.owner for e in waiting)
         told: dict[PeerId, None] = {}
         for lease in self._leases.values():
-            if lease.state is not LeaseState.GRANTED or lease.lease in self._asked:
+            if lease.worker is None or lease.lease in self._asked:
+                continue
+            if lease.state is not LeaseState.GRANTED:
                 continue
             if mixed or (lease.owner, lease.shape) != (first.owner, first.shape):
                 self._asked[lease.lease] = None

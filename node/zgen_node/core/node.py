@@ -198,6 +198,9 @@ class NodeMachine:
                 self._peers.refuse("unexpected message", type(message).__name__, out)
             else:
                 handler(peer, message, now_ns, out)
+        if self.session.closing:
+            for dead in self.session.on_drained(now_ns, passed=True):
+                self._tell_down(dead, out)
 
     def _on_gone(self, gone: Gone, now_ns: int, out: list[Effect]) -> None:
         """Act on a life whose line ended: it said goodbye, or a newer life took its place."""

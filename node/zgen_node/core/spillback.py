@@ -276,7 +276,10 @@ class Spillback:
             reached("grant of another node that nobody wants any more")
             return
         if not self._monitors.note(worker):
+            # As one of a node that took too long to become known: its owner would wait for ever.
             reached("grant of a worker of another node that is dead")
+            self._end(forward, False, out)
+            self.queue_again(forward, forward.backs, now_ns, out)
             return
         forward.worker = worker.peer
         self._peers.monitors.add(forward.owner, worker.peer)

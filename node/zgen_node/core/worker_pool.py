@@ -61,7 +61,7 @@ class Worker:
         lease: The lease that it serves. Set by ``lease``; cleared by ``release`` and its exit.
         ending: Why it is to end; empty if it is not.
         start_timed_out: Whether it is to end because it was not ready in time.
-        is_lender: Whether others refer to objects that it owns.
+        is_lender: Whether others refer to objects that it owns, or tasks of its have not ended.
         rss_bytes: Its memory when it was to end for that, else 0.
         limit_bytes: What its node may use, in that case.
     """

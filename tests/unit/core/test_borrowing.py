@@ -24,6 +24,7 @@ from tests.unit.core.names import (
 )
 from tests.unit.core.names import result as named_result
 from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
+from zgen.core.cancel_words import CancelRequested
 from zgen.core.effects import (
     Effect,
     LearnFunction,
@@ -62,7 +63,15 @@ from zgen.wire.object import (
 )
 from zgen.wire.store import HoldRegions, LeasedRegion, Place, RegionsHeld, UnholdRegions
 from zgen.wire.stream import ReportItems
-from zgen.wire.task import OUTCOME_VALUE, STREAMING, DefineFunction, Outcome, PushTasks, TasksDone
+from zgen.wire.task import (
+    OUTCOME_RETRY,
+    OUTCOME_VALUE,
+    STREAMING,
+    DefineFunction,
+    Outcome,
+    PushTasks,
+    TasksDone,
+)
 from zgen.wire.value import Fault, FaultKind, NestedRef, Parcel, Stored, Value, pack
 
 L = lease("l")
@@ -212,14 +221,12 @@ def test_who_wants_a_value_and_gives_it_back_is_told_nothing() -> None:
     assert bench.process.owner.borrowing.askers == {}
 
 
-def test_a_lost_connection_has_its_stranger_watched_once_anything_was_lent() -> None:
+def test_a_lost_connection_has_its_stranger_watched() -> None:
     bench = lender()
-    assert bench.step(ConnectionLost(OTHER, bench.epoch(OTHER)))[1:] == []
-    bench.say(OTHER, AddBorrowers(address("other"), (X,)))
     bench.meet("third")
-    bench.step(PutObject(Y, b"y"))
-    done = bench.step(ConnectionLost(peer("third"), bench.epoch(peer("third"))))
-    assert Send(NODE, WatchProcess(peer("third"), 1)) in done
+    for stranger in (OTHER, peer("third")):
+        done = bench.step(ConnectionLost(stranger, bench.epoch(stranger)))
+        assert Send(NODE, WatchProcess(stranger, 1)) in done
     bench.step(ConnectionLost(peer("nobody"), 1))
     bench.step(ConnectionLost(NODE, 99))
 
@@ -535,3 +542,17 @@ def test_the_machine_notices_a_pin_without_a_reason() -> None:
     bench.process.owner.refs.pin(X)
     with pytest.raises(AssertionError, match="none are needed, 1 x"):
         bench.process.check()
+
+
+def test_what_a_cancelled_task_had_yielded_before_it_would_run_again_is_let_go() -> None:
+    bench = ProcessBench()
+    bench.step(DefineTaskFunction(FUNCTION, b"pickle"))
+    bench.step(SubmitTask(spec("t", returns=2, retries=1)))
+    bench.say(NODE, LeaseGranted(asked(), address("worker"), 42))
+    bench.meet("worker")
+    bench.step(CancelRequested(task("t"), False, True))
+    entries = pack((nested(ref(X, "worker")), b"error"), [])
+    outcome = Outcome(task("t"), 0, OUTCOME_RETRY, 0, entries)
+    done = bench.say(peer("worker"), TasksDone((outcome,)))
+    assert Send(peer("worker"), ReturnBorrows(((X, 1),))) in done
+    assert record(bench) is None

@@ -242,6 +242,16 @@ def test_a_counted_handle_that_comes_later_is_noticed() -> None:
     assert bench.let_go() == [Send(CREATOR_ID, UnwatchActor(ACTOR))]
 
 
+def test_a_counted_handle_may_go_while_a_call_by_name_is_pending() -> None:
+    bench = ActorBench().remote("a")
+    bench.put(HANDLE)
+    bench.advance(ACTOR_UNUSED_NS)
+    assert bench.let_go() == []
+    assert bench.advance(ACTOR_UNUSED_NS) == []
+    bench.ended("a")
+    assert bench.advance(ACTOR_UNUSED_NS) == [Send(CREATOR_ID, UnwatchActor(ACTOR))]
+
+
 def test_deadlines_of_an_actor_that_is_gone_change_nothing() -> None:
     bench = ActorBench().alive(ActorSettings())
     bench.call("a")

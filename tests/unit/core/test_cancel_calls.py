@@ -28,7 +28,7 @@ from tests.unit.core.names import (
     spec,
     task,
 )
-from tests.unit.core.process_bench import DRIVER, worker_bench
+from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
 from tests.unit.core.test_borrowing import borrower
 from tests.unit.core.test_call_admission import call, calls_of, started
 from tests.unit.core.test_cancel_task import cancel as cancel_in
@@ -330,7 +330,7 @@ def test_who_borrows_a_reference_asks_its_owner_and_nobody_if_that_is_dead() -> 
 
 
 def test_what_was_not_borrowed_is_cancelled_here() -> None:
-    bench = worker_bench()
+    bench = ProcessBench()
     bench.step(DefineTaskFunction(spec("a").function, b"pickle"))
     bench.step(SubmitTask(spec("a")))
     assert len(bench.step(request("a"))) == 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.core.names import ME, NODE, pushed, spec, task
-from tests.unit.core.process_bench import DRIVER, worker_bench
+from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
 from tests.unit.core.test_executor import OTHER, L, Worker, done, start
 from zgen.core.cancel_words import CancelRequested, InterruptBody, KillSelf
 from zgen.core.effects import Effect, HoldBody, ReleaseBody, Send, StartTask
@@ -207,7 +207,7 @@ def test_children_of_what_does_not_run_are_left_alone() -> None:
 
 
 def test_the_user_cancels_by_an_event() -> None:
-    bench = worker_bench()
+    bench = ProcessBench()
     child = spec("child")
     bench.step(DefineTaskFunction(child.function, b"pickle"))
     (asked,) = bench.step(SubmitTask(child))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import zgen.core.lease_client as lease_client_module
 from tests.unit.core.bench import DEFINE, PID, OwnerBench, asked, outcome, push, request
 from tests.unit.core.names import (
     FUNCTION,
@@ -255,3 +256,14 @@ def test_a_request_says_where_it_may_be_met_and_where_the_arguments_are() -> Non
     wanted.shape = PlacedShape(ONE, strategy)
     asked_for = RequestLease(asked(), JOB, ONE, "a", strategy, ((NODE, 10),), False)
     assert bench.submit(wanted) == [Send(NODE, asked_for)]
+
+
+def test_a_shape_may_be_forgotten_as_the_end_of_its_last_task_lets_another_shape_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease_client_module, "IDLE_POOLS_COUNT_MAX", 1)
+    bench = OwnerBench().running(spec("a"))
+    bench.submit(spec("b", slots=[result("a")], shape=TWO))
+    bench.hear(NODE, LeaseWanted(asked(1)))
+    assert bench.done(outcome("a", b"value"))[:2] == [GIVEN_BACK, request(2, "b", TWO)]
+    assert list(bench.owner.placement.leases.pools) == [TWO]

@@ -23,6 +23,7 @@ from tests.unit.core.names import (
 )
 from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
 from zgen.core import executor as executor_module
+from zgen.core import session as session_module
 from zgen.core.effects import (
     CloseConnection,
     Effect,
@@ -83,6 +84,7 @@ from zgen.wire.lease import (
     WorkerBlocked,
     WorkerReady,
 )
+from zgen.wire.object import KeepWorker, WatchProcess
 from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import (
     OUTCOME_VALUE,
@@ -392,7 +394,8 @@ def test_a_worker_reports_nothing_to_an_owner_that_left() -> None:
 # -- connections, leaving, nonsense --------------------------------------------------------------
 def test_a_lost_connection_is_dialled_again() -> None:
     bench = owner_with("a")
-    assert bench.step(ConnectionLost(WORKER, 1)) == [CloseConnection(WORKER, 1)]
+    watch = Send(NODE, WatchProcess(WORKER, 1))
+    assert bench.step(ConnectionLost(WORKER, 1)) == [CloseConnection(WORKER, 1), watch]
     assert OpenConnection(WORKER, "ipc://worker", 2) in bench.advance(10 * MS)
     assert bench.epoch(WORKER) == 2
 
@@ -437,3 +440,31 @@ def test_deadlines_of_all_parts_are_kept() -> None:
     assert due_ns is not None
     effects: list[Effect] = bench.advance(TASK_LONG_NS)
     assert [type(e.message).__name__ for e in effects if isinstance(e, Send)] == ["TasksReturned"]
+
+
+def test_a_worker_that_runs_nothing_is_not_to_be_ended_while_it_has_tasks() -> None:
+    bench = worker_with("t")
+    bench.step(DefineTaskFunction(FUNCTION, PAYLOAD))
+    bench.step(SubmitTask(spec("child")))
+    done = bench.step(TaskEnded(task("t"), 0, OUTCOME_VALUE, (b"value",)))
+    assert Send(NODE, KeepWorker(True)) in done
+    bench.step(Dropped((result("child"),), ()))
+    bench.say(DRIVER, PushTasks(L, 1, (pushed("u"),)))
+    bench.meet("worker")
+    bench.say(NODE, GRANT)
+    done = bench.say(WORKER, TasksDone((outcome("child", b"value"),)))
+    assert those(done, Send) == [], "it runs something"
+    done = bench.step(TaskEnded(task("u"), 0, OUTCOME_VALUE, (b"value",)))
+    assert Send(NODE, KeepWorker(False)) in done
+
+
+def test_a_death_is_acted_on_though_others_never_leave_the_inbox_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_module, "PASSED_COUNT_MIN", 2)
+    bench = owner_with("a")
+    bench.say(NODE, KILLED)
+    words = [NodeReport(number, "") for number in range(8)]
+    assert ObjectsReady((result("a"),)) not in bench.say(NODE, *words)
+    bench.now_ns += QUIET_LINE_NS
+    assert ObjectsReady((result("a"),)) in bench.say(NODE, *words)

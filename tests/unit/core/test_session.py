@@ -491,6 +491,6 @@ def test_only_the_peer_itself_says_goodbye() -> None:
 # -- check ---------------------------------------------------------------------------------------
 def test_check_finds_a_line_to_the_dead() -> None:
     session: Session = Pair().joined().a.session
-    session._fence(peer("b"), 1)
+    session.fence(peer("b"), 1)
     with pytest.raises(AssertionError, match="a line to the dead"):
         session.check()

@@ -9,7 +9,15 @@ from tests.unit.core.pair import Pair, side
 from zgen.core.effects import Effect
 from zgen.core.identity import Gone
 from zgen.core.session import Due
-from zgen.limits import ACK_DELAY_NS, FLUSH_AT_EXIT_NS, MS, QUIET_LINE_NS, RECONNECT_NS_MAX, SECOND
+from zgen.limits import (
+    ACK_DELAY_NS,
+    FLUSH_AT_EXIT_NS,
+    MS,
+    PASSED_COUNT_MIN,
+    QUIET_LINE_NS,
+    RECONNECT_NS_MAX,
+    SECOND,
+)
 from zgen.wire.codec import encode_header
 
 A = peer("a")
@@ -68,6 +76,26 @@ def test_looks_are_wanted_in_time_though_nothing_comes() -> None:
     assert pair.on_wire() == []
     drained(pair)
     assert pair.b.session.deadlines.next_ns == pair.now_ns + QUIET_LINE_NS
+
+
+def test_messages_of_others_pass_for_looks_at_an_inbox_that_is_never_empty() -> None:
+    pair = Pair().joined()
+    session, count = pair.b.session, PASSED_COUNT_MIN + 2  # for one connection
+    session.hold_down(A, pair.now_ns)
+    assert [session.on_drained(pair.now_ns, passed=True) for _ in range(2 * count)] == [[]] * (
+        2 * count
+    ), "no time has gone by"
+    pair.now_ns += QUIET_LINE_NS
+    assert [session.on_drained(pair.now_ns, passed=True) for _ in range(count - 1)] == [[]] * (
+        count - 1
+    )
+    pair.send(pair.a, b"last words")
+    pair.deliver_all()
+    pair.now_ns += QUIET_LINE_NS
+    assert [session.on_drained(pair.now_ns, passed=True) for _ in range(count)] == [[]] * count
+    pair.now_ns += QUIET_LINE_NS
+    passed = [session.on_drained(pair.now_ns, passed=True) for _ in range(count)]
+    assert passed == [[]] * (count - 1) + [[A]]
 
 
 def test_a_down_of_whom_there_is_no_line_is_not_held_back() -> None:

@@ -145,6 +145,14 @@ def test_jobs_and_requests_come_from_nodes_only() -> None:
     assert list(bench.machine.jobs) == []
 
 
+def test_a_node_hears_of_its_own_job_from_who_hosts_it_and_finds_nothing_wrong() -> None:
+    bench = host()
+    bench.join(DRIVER, 1, NODE)
+    bench.drive_again(DRIVER, JOB)
+    assert bench.say(EAST, ShareJob(JOB, far(DRIVER, NODE), ("lib",), "folder", ())) == []
+    assert bench.counts == {}
+
+
 def test_a_job_ends_at_the_word_of_a_node() -> None:
     bench = host()
     bench.shared()

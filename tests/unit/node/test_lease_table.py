@@ -100,6 +100,22 @@ def test_small_requests_overtake_a_large_one_only_so_often() -> None:
     assert state(late) is LeaseState.RESERVED
 
 
+def test_of_many_that_want_the_same_one_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = LeaseTable(cpu(1))
+    grant(table, "a")
+    for number in range(100):
+        table.request(DRIVER, ask(str(number), cpu(1 + number % 2)), 0)
+    looked: list[Shape] = []
+
+    def fits(shape: Shape) -> bool:
+        looked.append(shape)
+        return False
+
+    monkeypatch.setattr(table.resources, "fits", fits)
+    table.reserve(0)
+    assert looked == [cpu(1)], "what this node could never meet is not looked at"
+
+
 def test_what_shares_no_resource_always_overtakes() -> None:
     table = LeaseTable((*cpu(2), *GPU))
     grant(table, "running")

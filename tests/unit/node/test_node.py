@@ -16,6 +16,7 @@ from tests.unit.node.fakes import (
     lease,
     peer,
 )
+from zgen.core import session as session_module
 from zgen.core.effects import Effect, Left, Send
 from zgen.core.events import (
     InboxDrained,
@@ -35,8 +36,15 @@ from zgen.core.node_effects import (
     UnwatchProcess,
     WatchProcess,
 )
-from zgen.ids import derive_worker_id
-from zgen.limits import FLUSH_AT_EXIT_NS, LOG_BACKLOG_BYTES_MAX, MS, SECOND, WORKER_IDLE_NS
+from zgen.ids import PeerId, derive_worker_id
+from zgen.limits import (
+    FLUSH_AT_EXIT_NS,
+    LOG_BACKLOG_BYTES_MAX,
+    MS,
+    QUIET_LINE_NS,
+    SECOND,
+    WORKER_IDLE_NS,
+)
 from zgen.wire import object as said_of
 from zgen.wire.codec import decode
 from zgen.wire.lease import (
@@ -69,6 +77,10 @@ def leased(cpus: float = 1) -> Bench:
     bench.say(DRIVER, ask("a"))
     bench.start(FIRST)
     return bench
+
+
+def kinds(effects: list[Effect]) -> list[tuple[PeerId, type]]:
+    return [(effect.peer, type(effect.message)) for effect in effects if isinstance(effect, Send)]
 
 
 def messages(effects: list[Effect]) -> list[object]:
@@ -430,6 +442,19 @@ def test_an_idle_worker_that_lends_is_not_ended() -> None:
     assert KillWorker(FIRST) not in bench.advance(3 * WORKER_IDLE_NS)
     bench.say(FIRST, KeepWorker(False))
     assert KillWorker(FIRST) in bench.advance(2 * WORKER_IDLE_NS)
+
+
+def test_a_death_is_told_though_others_never_leave_the_inbox_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_module, "PASSED_COUNT_MIN", 2)
+    bench = leased()
+    bench.die(FIRST)
+    for _ in range(7):
+        assert (DRIVER, ProcessDown) not in kinds(bench.say(DRIVER, said_of.WatchProcess(FIRST, 1)))
+        bench.now_ns += QUIET_LINE_NS
+    said = [kinds(bench.say(DRIVER, said_of.WatchProcess(FIRST, 1))) for _ in range(8)]
+    assert [(DRIVER, ProcessDown)] in said
 
 
 def test_a_node_that_leaves_serves_nobody_any_more() -> None:

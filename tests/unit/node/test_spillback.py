@@ -22,7 +22,12 @@ from tests.unit.node.fakes import DRIVER, JOB, NODE, ask, cpu, job, lease, peer,
 from zgen.core.effects import Report
 from zgen.core.events import ProcessExited
 from zgen.ids import NO_PEER, LeaseId, PeerId
-from zgen.limits import LEASE_BACKS_COUNT_MAX, LEASE_WAIT_NOTICE_NS, QUEUE_ELSEWHERE_NS
+from zgen.limits import (
+    LEASE_BACKS_COUNT_MAX,
+    LEASE_WAIT_NOTICE_NS,
+    NODE_UNKNOWN_NS,
+    QUEUE_ELSEWHERE_NS,
+)
 from zgen.wire.cluster import ForwardLease, LeaseBack, ShareJob
 from zgen.wire.lease import (
     IN,
@@ -38,6 +43,7 @@ from zgen.wire.lease import (
     ReturnLease,
     Strategy,
 )
+from zgen.wire.object import WatchProcess
 
 NO_LEASE = LeaseId(bytes(16))
 SOMEWHERE: Strategy = (ON_NODE, WEST, False, (), ())
@@ -81,10 +87,21 @@ def test_a_grant_that_nobody_wants_or_of_the_dead_is_passed_to_nobody() -> None:
     bench.granted()
     bench.say(EAST, ProcessDown(FAR_WORKER, 1, 9, -1, 9, "", NO_LEASE, 0))
     bench.forwarded("b")
-    assert messages(bench.granted("b")) == []  # its worker is dead
+    again = messages(bench.granted("b"), EAST)  # its worker is dead: another one is wanted
+    assert again == [ReturnLease(lease("b"), False)]
+    assert kinds(messages(bench.member(state(version=1)), EAST)) == ["ForwardLease"]
     returned = messages(bench.say(DRIVER, ReturnLease(lease("b"), True)), EAST)
     assert returned == [ReturnLease(lease("b"), True)]
     assert messages(bench.granted("b")) == []
+
+
+def test_a_process_of_a_node_that_became_known_too_late_stays_dead_and_is_not_waited_for() -> None:
+    bench = alone()
+    bench.say(DRIVER, WatchProcess(FAR_WORKER, 1, EAST))
+    bench.advance(NODE_UNKNOWN_NS)
+    bench.member()
+    bench.forwarded()
+    assert kinds(messages(bench.granted(), EAST)) == ["ReturnLease", "ForwardLease"]
 
 
 def test_two_leases_of_one_worker_of_another_node_end_with_it() -> None:
