@@ -11,7 +11,7 @@ from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed, value_of, wa
 from zgen.ids import ObjectId
 from zgen.io import clock, serializer
 from zgen.io.addresses import given_address
-from zgen.options import UNIT, check_amount
+from zgen.options import UNIT, node_resources
 from zgen.runtime import process, start
 from zgen.runtime.process import Runtime
 from zgen.runtime.waits import CountWaiter, CrowdWaiter
@@ -95,6 +95,7 @@ def init(
         NodeStartError: The node could not be started or joined; ``HandshakeError`` is one.
         ValueError: An amount is out of range, the folder cannot be written to, or one of them is
             given for a node that is joined.
+        TypeError: An argument is of a wrong type.
     """
     unknown = [name for name in others if name not in _WITHOUT_MEANING]
     if unknown:
@@ -109,7 +110,7 @@ def init(
             "ignore_reinit_error=True"
         )
     address = None if address == "local" else given_address(address)
-    amounts = {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})}
+    amounts = node_resources(num_cpus, num_gpus, resources)
     store = object_store_memory, object_spilling_directory
     settings = _settings(address, num_cpus, amounts, *store)
     settings |= {"key": key, "log_to_driver": log_to_driver, "namespace": namespace}
@@ -136,8 +137,6 @@ def _settings(
             "num_cpus, num_gpus, resources, object_store_memory and object_spilling_directory "
             "describe a node to be started, not one to be joined"
         )
-    for name, amount in [("num_cpus", num_cpus or 0), *resources.items()]:
-        check_amount(name, amount)
     if type(object_store_memory) not in (int, type(None)):
         raise TypeError(f"object_store_memory must be an int, got {object_store_memory!r}")
     return {

@@ -15,7 +15,7 @@ from zgen.io.inquiry import query_node
 from zgen.io.joining import opening_to_join
 from zgen.io.waiter import Waiter
 from zgen.limits import SECOND
-from zgen.options import check_amount
+from zgen.options import node_resources
 
 _LOOPBACK: Final = "tcp://127.0.0.1:*"
 _LOOK_S: Final = 0.02
@@ -113,9 +113,7 @@ class Cluster:
             NodeStartError: It could not be started.
             ValueError: An amount is out of range.
         """
-        amounts = {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})}
-        for name, amount in [("num_cpus", num_cpus), *amounts.items()]:
-            check_amount(name, amount)
+        amounts = node_resources(num_cpus, num_gpus, resources)
         if self.nodes:
             seeds = ",".join(node.address for node in self.nodes)
             opening = opening_to_join(seeds, self.key, listen=_LOOPBACK, profile=self._profile)

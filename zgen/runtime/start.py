@@ -124,7 +124,12 @@ def start_driver(
         RuntimeError: This process is a driver already.
         NodeStartError: The node could not be started or joined.
         ValueError: A setting makes no sense.
+        TypeError: A text is none.
     """
+    texts: dict[str, object] = {"address": address, "key": key, "namespace": namespace}
+    for name, text in texts.items():
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{name} must be a string, got {text!r}")
     with _starting:
         if driver is not None:
             raise RuntimeError("zgen was initialised by another thread meanwhile")
