@@ -148,9 +148,11 @@ def _settings(
 
 
 def shutdown() -> None:
-    """End zgen in this process, and a node that was started for it; harmless if none runs."""
-    if start.driver is not None:
-        start.driver.stop()
+    """End zgen in this process, and a node that was started for it; harmless if none runs.
+
+    If another thread is about to end it, this returns when that is done.
+    """
+    start.stop_driver()
 
 
 def is_initialized() -> bool:

@@ -1,12 +1,17 @@
-"""Starting zgen with what makes no sense."""
+"""Starting zgen with what makes no sense, and again while another thread ends it."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import zgen
+from tests.integration import leaks
 
 
 @pytest.mark.parametrize(
@@ -28,3 +33,20 @@ def test_a_wrong_argument_is_named_at_once(options: Any, error: Any, text: str) 
     with pytest.raises(error, match=text):
         zgen.init(**options)
     assert not zgen.is_initialized()
+
+
+@pytest.mark.parametrize("before", [zgen.shutdown, zgen.is_initialized])
+def test_zgen_starts_again_at_once_when_another_thread_ends_it(
+    own_runtime_folder: Path, before: Callable[[], Any]
+) -> None:
+    then = leaks.Snapshot.take()
+    zgen.init(num_cpus=1)
+    thread = threading.Thread(target=zgen.shutdown)
+    thread.start()
+    while zgen.is_initialized():
+        time.sleep(0.0001)
+    before()
+    with zgen.init(num_cpus=1):
+        thread.join()
+        assert zgen.get(zgen.remote(abs).remote(-1)) == 1
+    assert leaks.left_behind(then) == []
