@@ -120,6 +120,8 @@ class MethodCalls(RemoteFunction[..., Any]):
     def changed(self, options: dict[str, Any], name: str) -> "MethodCalls":
         """Return the same method called in another way."""
         chosen = {**check_method_options(options)}
+        if not isinstance(name, str):  # its actor could not read the call
+            raise TypeError(f"name must be a string, got {name!r}")
         facts = MethodFacts(
             methods.returns_count(
                 chosen["num_returns"],

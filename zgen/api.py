@@ -11,8 +11,7 @@ from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed, value_of, wa
 from zgen.ids import ObjectId
 from zgen.io import clock, serializer
 from zgen.io.addresses import given_address
-from zgen.limits import SECOND
-from zgen.options import UNIT, check_amount
+from zgen.options import UNIT, node_resources
 from zgen.runtime import process, start
 from zgen.runtime.process import Runtime
 from zgen.runtime.waits import CountWaiter, CrowdWaiter
@@ -96,6 +95,7 @@ def init(
         NodeStartError: The node could not be started or joined; ``HandshakeError`` is one.
         ValueError: An amount is out of range, the folder cannot be written to, or one of them is
             given for a node that is joined.
+        TypeError: An argument is of a wrong type.
     """
     unknown = [name for name in others if name not in _WITHOUT_MEANING]
     if unknown:
@@ -110,7 +110,7 @@ def init(
             "ignore_reinit_error=True"
         )
     address = None if address == "local" else given_address(address)
-    amounts = {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})}
+    amounts = node_resources(num_cpus, num_gpus, resources)
     store = object_store_memory, object_spilling_directory
     settings = _settings(address, num_cpus, amounts, *store)
     settings |= {"key": key, "log_to_driver": log_to_driver, "namespace": namespace}
@@ -137,8 +137,6 @@ def _settings(
             "num_cpus, num_gpus, resources, object_store_memory and object_spilling_directory "
             "describe a node to be started, not one to be joined"
         )
-    for name, amount in [("num_cpus", num_cpus or 0), *resources.items()]:
-        check_amount(name, amount)
     if type(object_store_memory) not in (int, type(None)):
         raise TypeError(f"object_store_memory must be an int, got {object_store_memory!r}")
     return {
@@ -150,9 +148,11 @@ def _settings(
 
 
 def shutdown() -> None:
-    """End zgen in this process, and a node that was started for it; harmless if none runs."""
-    if start.driver is not None:
-        start.driver.stop()
+    """End zgen in this process, and a node that was started for it; harmless if none runs.
+
+    If another thread is about to end it, this returns when that is done.
+    """
+    start.stop_driver()
 
 
 def is_initialized() -> bool:
@@ -198,13 +198,11 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         TypeError: ``refs`` is a generator, or an element is not a reference.
         ValueError: ``refs`` is neither a reference nor a list.
     """
-    if timeout is not None and timeout < 0:
-        raise ValueError(f"timeout must be at least 0, got {timeout}")
+    deadline_ns = None if timeout is None else clock.deadline_ns(timeout)
     if type(refs) is ObjectRef:
         value = refs.record.value
         if type(value) is bytes:
             return serializer.loads(value)
-        deadline_ns = _deadline_ns(timeout)
         if value is None:
             _await_all([refs], timeout, deadline_ns)
         return value_of(refs, deadline_ns)
@@ -220,7 +218,6 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
     for kind in frozenset(map(type, refs)):
         if not issubclass(kind, ObjectRef):
             raise TypeError(f"zgen.get() takes a list of ObjectRefs, an element is {kind.__name__}")
-    deadline_ns = _deadline_ns(timeout)
     failed = _await_all(refs, timeout, deadline_ns)
     if failed is not None:
         value_of(failed)
@@ -256,13 +253,13 @@ def wait(
         ValueError: It has duplicates, or ``num_returns`` or ``timeout`` is out of range.
         StreamClosedError: zgen was shut down by another thread meanwhile.
     """
-    _check_wait(refs, num_returns, timeout)
+    deadline_ns = clock.deadline_ns(timeout)
+    _check_wait(refs, num_returns)
     if not refs:
         return [], []
     items = list(refs)
     runtime = start.ensure()
     runtime.enter()
-    deadline_ns = _deadline_ns(timeout)
     runtime.waits.ask(item._id for item in items)  # noqa: SLF001  # a method call for each is dear
     ready = _ready_among(items, num_returns)
     while len(ready) < num_returns and timeout != 0:
@@ -326,7 +323,7 @@ def _ready_among(items: Sequence[Waitable], count_max: int) -> list[int]:
     return ready
 
 
-def _check_wait(refs: Any, num_returns: int, timeout: float | None) -> None:
+def _check_wait(refs: Any, num_returns: Any) -> None:
     """Check the arguments of ``wait``."""
     if isinstance(refs, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(
@@ -339,8 +336,8 @@ def _check_wait(refs: Any, num_returns: int, timeout: float | None) -> None:
             raise TypeError(
                 f"zgen.wait() takes a list of references, an element is {kind.__name__}"
             )
-    if timeout is not None and timeout < 0:
-        raise ValueError(f"timeout must be at least 0, got {timeout}")
+    if not hasattr(num_returns, "__index__"):
+        raise TypeError(f"num_returns must be an integer, got {num_returns!r}")
     if not refs:
         return
     if len({ref._id for ref in refs}) != len(refs):  # noqa: SLF001  # a method call is dear
@@ -393,7 +390,3 @@ def _enter_if_running() -> Runtime | None:
     if runtime is not None:
         runtime.enter()
     return runtime
-
-
-def _deadline_ns(timeout_s: float | None) -> int | None:
-    return None if timeout_s is None else clock.now_ns() + int(timeout_s * SECOND)

@@ -122,7 +122,7 @@ class TaskError(ZgenError):
             return self
         group = (cause.message, cause.exceptions) if isinstance(cause, BaseExceptionGroup) else ()
         try:
-            error = dual.__new__(dual, *group)
+            error = _new_instance(dual, group)
             _copy_fields(cause, error)
             error.__dict__.update(getattr(cause, "__dict__", {}))
             error.__dict__.update(self.__dict__)
@@ -131,6 +131,12 @@ class TaskError(ZgenError):
             return self
         error.__traceback__ = None
         return error
+
+
+def _new_instance(dual: "type[TaskError]", args: tuple[Any, ...]) -> "TaskError":
+    if dual.__new__ is MemoryError.__new__:  # it wants what makes the first base, and says so
+        return Exception.__new__(dual)
+    return dual.__new__(dual, *args)
 
 
 def _copy_fields(source: BaseException, target: BaseException) -> None:

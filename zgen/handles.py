@@ -24,7 +24,7 @@ from zgen.io import clock, serializer
 from zgen.io.nested_refs import collect
 from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
-from zgen.limits import SECOND, TAKE_COUNT_MAX
+from zgen.limits import TAKE_COUNT_MAX
 from zgen.runtime import process
 from zgen.runtime.awaiting import AwaitableRef, AwaitableSteps
 from zgen.runtime.process import Runtime, dropped_objects, dropped_streams, kick
@@ -188,9 +188,9 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
             GetTimeoutError: Nothing came in time; the next call goes on from here.
             StopIteration: There is no item and never will be.
             ValueError: ``timeout`` is negative.
+            TypeError: It is no number.
         """
-        if timeout is not None and timeout < 0:
-            raise ValueError(f"timeout must be at least 0, got {timeout}")
+        clock.deadline_ns(timeout)  # which checks it
         if self._cursor == len(self._items):
             self._refill(timeout)
             self._cursor = 0
@@ -303,7 +303,7 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
         if self._ended:
             raise StopIteration
         runtime = self._runtime
-        deadline_ns = None if timeout_s is None else clock.now_ns() + int(timeout_s * SECOND)
+        deadline_ns = clock.deadline_ns(timeout_s)
         runtime.enter()
         while True:
             taken = self._take(runtime)

@@ -1,4 +1,4 @@
-"""Options of tasks and their validation."""
+"""Options of tasks, resources of nodes, and their validation."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,6 +9,7 @@ from zgen.wire.lease import ANYWHERE, Demand, PlacedShape
 
 #: Resources are counted in ten-thousandths.
 UNIT: Final = 10_000
+_AMOUNT_MAX: Final = 1 << 49
 WINDOW: Final = "_generator_backpressure_num_objects"
 _MAY_BE_NONE: Final = ("num_returns", "num_cpus", "num_gpus", "memory", WINDOW)
 
@@ -72,10 +73,8 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
         if checked.get(name) is not None:
             check_amount(name, checked[name])
     if checked.get("resources") is not None:
-        if not isinstance(checked["resources"], dict):
-            raise TypeError(f"resources must be a dict, got {checked['resources']!r}")
-        for name, amount in checked["resources"].items():
-            check_amount(f"resources[{name!r}]", amount)
+        check_resources(checked["resources"])
+        for name in checked["resources"]:
             if name in ("CPU", "GPU", "memory"):
                 raise ValueError(f"resources[{name!r}]: use num_cpus, num_gpus or memory instead")
     _check_num_returns(checked.get("num_returns"))
@@ -107,10 +106,42 @@ def check_amount(name: str, amount: Any) -> None:
     """
     if isinstance(amount, bool) or not isinstance(amount, (int, float)):
         raise TypeError(f"{name} must be a number, got {amount!r}")
-    if not 0 <= amount < 1 << 49:
-        raise ValueError(f"{name} must be at least 0, got {amount!r}")
+    if not 0 <= amount < _AMOUNT_MAX:
+        raise ValueError(f"{name} must be at least 0 and less than {_AMOUNT_MAX}, got {amount!r}")
     if amount and round(amount * UNIT) == 0:
         raise ValueError(f"{name}={amount!r} is finer than the smallest amount, 0.0001")
+
+
+def check_resources(resources: Any) -> None:
+    """Check amounts of resources by name.
+
+    Raises:
+        TypeError: It is no dict of names to numbers.
+        ValueError: An amount is out of range.
+    """
+    if not isinstance(resources, dict):
+        raise TypeError(f"resources must be a dict, got {resources!r}")
+    for name, amount in resources.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"resources: a name must be a string that is not empty, got {name!r}")
+        check_amount(f"resources[{name!r}]", amount)
+
+
+def node_resources(
+    num_cpus: Any, num_gpus: Any, resources: dict[str, float] | None
+) -> dict[str, float]:
+    """Return the resources beside CPUs of a node that is to be started, once all are checked.
+
+    Raises:
+        TypeError: An amount is no number, or ``resources`` is no dict of them.
+        ValueError: An amount is out of range.
+    """
+    for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        if amount is not None:
+            check_amount(name, amount)
+    if resources is not None:
+        check_resources(resources)
+    return {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})}
 
 
 def _check_num_returns(value: Any) -> None:

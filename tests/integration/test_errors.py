@@ -131,6 +131,29 @@ def test_a_syntax_error_and_a_recursion_error_travel() -> None:
         zgen.get(zgen.remote(endless).remote())
 
 
+class Closed(Exception):
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"no {name}")
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("error", [SyntaxError(*["no", "four"]), Closed()], ids=["odd", "closed"])
+def test_an_error_whose_traceback_cannot_be_written_costs_no_worker(error: Exception) -> None:
+    @zgen.remote(max_retries=0)
+    def items() -> Any:
+        yield os.getpid()
+        raise error
+
+    stream = items.remote()
+    pid = zgen.get(next(stream))
+    failure = caught(next(stream))
+    assert isinstance(failure, TaskError)
+    assert (failure.pid, type(error).__name__ in str(failure)) == (pid, True)
+    assert "raise error" in str(failure)
+
+
 def test_an_argument_that_cannot_be_unpickled_is_an_error_of_the_task() -> None:
     class Trap:
         def __reduce__(self) -> Any:

@@ -165,6 +165,23 @@ def test_a_negative_timeout_is_a_value_error(gate: Gate, ready: bool) -> None:
     gate.open()
 
 
+def test_an_endless_timeout_is_none() -> None:
+    ref = zgen.remote(time.sleep).remote(0.05)
+    assert zgen.get(ref, timeout=float("inf")) is None
+    assert zgen.get([ref], timeout=1e300) == [None]
+    assert zgen.wait([ref], timeout=float("inf")) == ([ref], [])
+
+
+@pytest.mark.parametrize("bad", ["1", [], 1j])
+def test_a_timeout_that_is_no_number_says_so(bad: Any) -> None:
+    ref = zgen.put(1)
+    for call in (zgen.get, lambda ref, timeout: zgen.wait([ref], timeout=timeout)):
+        with pytest.raises(TypeError, match="timeout must be a number of seconds"):
+            call(ref, timeout=bad)
+        with pytest.raises(ValueError, match="timeout"):
+            call(ref, timeout=float("nan"))
+
+
 # -- errors ----------------------------------------------------------------------------------------
 def test_the_error_is_of_the_class_that_was_raised_and_a_task_error() -> None:
     for wanted in (ValueError, TaskError, ZgenError, zgen.exceptions.RayTaskError):

@@ -324,6 +324,8 @@ def test_next_with_a_negative_timeout_is_a_value_error(gate: Gate) -> None:
     assert zgen.get(stream.next(timeout=20)) == 0
     with pytest.raises(ValueError, match="timeout"):
         stream.next(timeout=-1)
+    with pytest.raises(TypeError, match="timeout must be a number"):
+        stream.next(timeout="1")
     gate.open()
 
 

@@ -371,6 +371,12 @@ def test_a_count_out_of_range_is_a_value_error(count: int) -> None:
         zgen.wait([zgen.put(1), zgen.put(2)], num_returns=count)
 
 
+@pytest.mark.parametrize("count", ["1", None, 1.0])
+def test_a_count_that_is_no_integer_is_a_type_error(count: Any) -> None:
+    with pytest.raises(TypeError, match="num_returns must be an integer"):
+        zgen.wait([zgen.put(1)], num_returns=count)
+
+
 @pytest.mark.parametrize("refs", [0, 1])
 def test_a_negative_timeout_is_a_value_error(refs: int) -> None:
     with pytest.raises(ValueError, match="timeout"):

@@ -148,6 +148,12 @@ def test_what_cannot_be_dual_stays_a_task_error(cause: Exception) -> None:
     assert error.cause is cause
 
 
+def test_a_memory_error_is_one() -> None:
+    error = dual_of(MemoryError("too much"))
+    assert isinstance(error, MemoryError)
+    assert error.args == ("too much",)
+
+
 def test_dual_classes_are_made_once() -> None:
     assert type(dual_of(KeyError("a"))) is type(dual_of(KeyError("b")))
     assert dual_of(Sealed("a")).__class__ is dual_of(Sealed("b")).__class__ is TaskError
@@ -170,6 +176,7 @@ def test_a_dual_error_has_no_local_traceback() -> None:
         ExceptionGroup("several", [ValueError("a")]),
         GetTimeoutError("late"),
         SystemExit(3),
+        MemoryError(),
     ],
     ids=lambda cause: type(cause).__name__,
 )

@@ -26,7 +26,12 @@ REPEAT_SIGNAL: Final = signal.SIGRTMIN + 9
 #: As a plain number, which costs less than the enumeration's at each call of zgen.
 _SIGINT: Final = int(signal.SIGINT)
 #: Modules of zgen that run foreign code; an interrupt in what they call is the user's own.
-_FOREIGN: Final = ("zgen.io.serializer", "zgen.io.runner", "zgen.io.async_bodies")
+_FOREIGN: Final = (
+    "zgen.io.serializer",
+    "zgen.io.tracebacks",
+    "zgen.io.runner",
+    "zgen.io.async_bodies",
+)
 
 
 class Interrupting(Protocol):

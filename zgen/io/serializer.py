@@ -10,7 +10,6 @@ import importlib.util
 import io
 import pickle
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
@@ -22,6 +21,7 @@ from zgen.exceptions import (
 from zgen.ids import short
 from zgen.io.faults import error_of_fault
 from zgen.io.nested_refs import collecting
+from zgen.io.tracebacks import text_of, traceback_of, user_frames
 from zgen.limits import INLINE_BYTES_MAX
 from zgen.slotted import slotted
 from zgen.wire.value import NONE, Fault, NestedRef, Parcel, Value
@@ -234,15 +234,15 @@ def serialize_error(error: BaseException, function_name: str, pid: int, attempt:
         # Out of ``get`` it would silently end a loop of the caller, as it would have out of a
         # generator.
         stop, error = error, RuntimeError(f"{function_name}() raised {type(error).__name__}")
-        error.__cause__ = stop.with_traceback(_user_frames(stop))
-    text = "".join(traceback.format_exception(type(error), error, _user_frames(error)))
+        error.__cause__ = stop.with_traceback(user_frames(stop))
+    text = traceback_of(error)
     wrapped = TaskError(error, function_name, text, pid, attempt)
     try:
         data = _cloudpickle().dumps(wrapped, protocol=5)
         pickle.loads(data)
     except Exception as refusal:
         cause = ZgenError(
-            f"{type(error).__name__}: {_text_of(error)} (it does not pickle: {_text_of(refusal)})"
+            f"{type(error).__name__}: {text_of(error)} (it does not pickle: {text_of(refusal)})"
         )
         data = _cloudpickle().dumps(TaskError(cause, function_name, text, pid, attempt), protocol=5)
     return Parcel(data, (), True)
@@ -308,21 +308,6 @@ def _finds(finder: Any, name: str, file: str) -> bool:
     find_spec = getattr(finder, "find_spec", None)
     spec = find_spec(name, None) if find_spec is not None else None
     return spec is not None and spec.origin == file
-
-
-def _user_frames(error: BaseException) -> Any:
-    """Return the traceback of ``error`` without zgen's own frames in front."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("zgen."):
-        frames = frames.tb_next
-    return frames
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "an error without a text"
 
 
 def timed_out(what: str, timeout_s: float) -> GetTimeoutError:

@@ -8,6 +8,8 @@ import atexit
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from zgen.core.events import Join, Leave, ProcessExited, RegisterDriver
@@ -30,6 +32,8 @@ if TYPE_CHECKING:  # what starts a node is loaded when one is started or joined
 #: A node that is alive answers within milliseconds; this long means that something is wrong with
 #: it.
 _JOIN_TIMEOUT_S: Final = 20.0
+#: How long to wait for another thread that ends it.
+_END_TIMEOUT_S: Final = 10.0
 #: What a clean exit waits for the last lines of the workers.
 _LAST_LINES_S: Final = 0.5
 #: Environment variables that belong to one process and not to its job.
@@ -64,10 +68,18 @@ class Driver:
             self.runtime.interrupts.rest()
 
     def stop(self) -> None:
-        """End the runtime; end the node too if it was started for this driver."""
-        global driver  # the driver of the one runtime
-        if os.getpid() != self._pid or driver is not self:
+        """End the runtime; end the node too if it was started for this driver.
+
+        If another thread does so, this returns when that is done.
+        """
+        if os.getpid() != self._pid:
             return
+        with _ended_by_one():
+            if driver is self:
+                self._stop()
+
+    def _stop(self) -> None:
+        global driver  # the driver of the one runtime
         if self.runtime.interrupts is not None:
             self.runtime.interrupts.wrap()
         driver = None
@@ -99,6 +111,28 @@ class Driver:
 driver: Driver | None = None
 #: Held by the thread that starts it.
 _starting: Final = threading.Lock()
+#: Held by the thread that ends it, which may be interrupted and begin to end it again.
+_ending: Final = threading.RLock()
+
+
+@contextmanager
+def _ended_by_one() -> Iterator[None]:
+    """Wait for a thread that ends the driver; not for ever, since it may wait for this one."""
+    held = _ending.acquire(timeout=_END_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        if held:
+            _ending.release()
+
+
+def stop_driver() -> None:
+    """End the driver of this process, if there is one; return when it is over, whoever ends it."""
+    if process.forked:
+        return
+    with _ended_by_one():
+        if driver is not None:
+            driver.stop()
 
 
 def start_driver(
@@ -124,8 +158,13 @@ def start_driver(
         RuntimeError: This process is a driver already.
         NodeStartError: The node could not be started or joined.
         ValueError: A setting makes no sense.
+        TypeError: A text is none.
     """
-    with _starting:
+    texts: dict[str, object] = {"address": address, "key": key, "namespace": namespace}
+    for name, text in texts.items():
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{name} must be a string, got {text!r}")
+    with _starting, _ended_by_one():
         if driver is not None:
             raise RuntimeError("zgen was initialised by another thread meanwhile")
         return _start_driver(address, settings, log_to_driver, namespace, key)
@@ -205,7 +244,7 @@ def ensure() -> Runtime:
     if process.current is None and not process.forked:
         if sys.is_finalizing():  # no thread can be started any more
             raise RuntimeError("zgen was called by a destructor while the interpreter ends")
-        with _starting:
+        with _starting, _ended_by_one():
             if process.current is None:
                 _start_driver(None, {}, log_to_driver=True)
     return process.require()

@@ -17,7 +17,7 @@ from zgen.io.inquiry import query_node
 from zgen.io.joining import opening_to_join
 from zgen.io.waiter import Waiter
 from zgen.limits import SECOND
-from zgen.options import check_amount
+from zgen.options import node_resources
 from zgen.testing.network import Machine, Network
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -140,9 +140,7 @@ class Cluster:
             NodeStartError: It could not be started.
             ValueError: An amount is out of range.
         """
-        amounts = {**(resources or {}), **({} if num_gpus is None else {"GPU": num_gpus})}
-        for name, amount in [("num_cpus", num_cpus), *amounts.items()]:
-            check_amount(name, amount)
+        amounts = node_resources(num_cpus, num_gpus, resources)
         given = {"resources": amounts, "object_store_memory": object_store_memory}
         named = tuple(sorted((labels or {}).items()))
         if self._network is None:
