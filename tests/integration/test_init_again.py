@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import zgen
-from tests.integration import leaks
+from zgen.testing import leaks
 
 
 @pytest.mark.parametrize(
