@@ -1,4 +1,4 @@
-"""`zgen node start / stop / status`, `zgen keygen / status / list / memory / clean`."""
+"""`zgen node start / stop / drain / status`, `zgen keygen / status / list / memory / clean`."""
 
 import argparse
 import json
@@ -10,9 +10,9 @@ from types import FrameType
 from typing import Any, Final
 
 from zgen.exceptions import ZgenError
-from zgen.io import folders, keys
+from zgen.io import folders, keys, leaving
 from zgen.io.exposure import CLOSED, Opening, check_opening
-from zgen.io.inquiry import query_node, query_state
+from zgen.io.inquiry import drain_node, query_node, query_state
 from zgen.io.joining import opening_to_join
 from zgen.io.release import PYTHON, RELEASE
 from zgen.io.spawn import (
@@ -23,6 +23,7 @@ from zgen.io.spawn import (
     started_nodes,
     stop_started,
 )
+from zgen.limits import DRAIN_NS, SECOND
 from zgen.overview import nodes_text, overview, overview_text
 from zgen.state import check_bounds
 from zgen.state_answers import Answers, listing, summary
@@ -56,6 +57,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_start(actions.add_parser("start", help="run a node in the foreground until Ctrl-C"))
     stop = actions.add_parser("stop", help="stop the nodes that this user started")
     stop.set_defaults(run=_stop)
+    drain = actions.add_parser("drain", help="have nodes end what runs there, leave, and stop")
+    drain.add_argument("--address", metavar="NODE", help="its folder; default: all of this user")
+    drain.add_argument(
+        "--deadline",
+        type=float,
+        default=DRAIN_NS / SECOND,
+        metavar="S",
+        help="seconds after which what still runs is ended; default: %(default)g",
+    )
+    drain.add_argument("--json", action="store_true", help="for programs")
+    drain.set_defaults(run=_drain)
     status = actions.add_parser("status", help="show what the started nodes do")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=_status)
@@ -221,6 +233,31 @@ def _stop(given: argparse.Namespace) -> int:
         print(f"{'stopped' if gone else 'still running'}: {node.address.endpoint}")
         status |= not gone
     return status
+
+
+def _drain(given: argparse.Namespace) -> int:
+    """Have this user's started nodes leave their clusters, all at once."""
+    leaving.check_patience(given.deadline)
+    rows: list[dict[str, Any]] = []
+    nodes = [find_node(given.address)] if given.address else started_nodes()
+    for node in nodes:
+        drain_node(node.address, node.folder, given.deadline)
+    for node in nodes:
+        endpoint = node.address.tcp or node.address.endpoint
+
+        def tell(waits_for: str, endpoint: str = endpoint) -> None:
+            if waits_for and not given.json:
+                print(f"draining: {endpoint} waits for {waits_for}", flush=True)
+
+        gone = leaving.await_drained(node, given.deadline, tell)
+        rows.append({"node": node.address.peer.hex(), "endpoint": endpoint, "drained": gone})
+        if not given.json:
+            print(f"{'drained' if gone else 'still running'}: {endpoint}")
+    if given.json:
+        print(json.dumps(rows, indent=2))
+    elif not rows:
+        print("no node of this user runs here")
+    return 0 if all(row["drained"] for row in rows) else 1
 
 
 def _status(given: argparse.Namespace) -> int:

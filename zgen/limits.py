@@ -213,6 +213,14 @@ WORKERS_COUNT_MAX: Final = 512
 PRESTART_COUNT_MAX: Final = 4
 #: A worker above the prestarted count that is idle this long ends.
 WORKER_IDLE_NS: Final = 10 * SECOND
+#: The same at a node that drains; longer than a word of who needs an idle worker is on its way.
+DRAIN_IDLE_NS: Final = 1 * SECOND
+#: A node that drains ends what runs after this long, unless it is told another time.
+DRAIN_NS: Final = 60 * SECOND
+#: The longest time that it may be told.
+DRAIN_NS_MAX: Final = 30 * 24 * 3600 * SECOND
+#: How long it then waits for the ends of its workers before it leaves all the same.
+DRAIN_END_NS: Final = 5 * SECOND
 #: A worker that has not said it is ready this long after its fork is killed.
 WORKER_START_NS: Final = 60 * SECOND
 #: Failed starts in a row after which the waiting leases are refused with the worker's last lines.
@@ -318,7 +326,9 @@ PROBE_LINE_IDLE_NS: Final = 30 * SECOND
 #: Probes that wait for a connection; each is repeated by its sender anyway.
 PROBES_WAITING_COUNT_MAX: Final = 8
 
-#: How long a node that leaves lives on, so that the word of it gets out.
+#: A node that leaves says so to the cluster when its lines are flushed, or after this long.
+LEAVE_WORD_NS: Final = 200 * MS
+#: How long it then lives on, so that the word of it gets out.
 LEAVE_PROBES_NS: Final = 50 * MS
 #: Last words on members outside the view, kept so that they are passed on once.
 HEARD_COUNT_MAX: Final = 4096

@@ -37,6 +37,7 @@ def nodes_text(nodes: list[dict[str, Any]]) -> str:
         labels = ", ".join(f"{name}={value}" for name, value in node["labels"].items())
         told = _amounts(node["free"], node["total"]) or "no resources, as of a driver"
         more = [f"{node['queued']} waiting"] if node["queued"] else []
+        more += ["draining"] if node.get("draining") else []
         more += [labels] if labels else []
         lines.append("  ".join([node["node"][:8], node["tcp"] or node["endpoint"], told, *more]))
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,31 @@ def test_work_that_nobody_can_do_starts_when_a_node_that_can_joins_and_ends_with
     assert [i for i, _ in rest] == list(range(1, 50))
     assert rest[-1][1] != node.node_id
     wait_until(lambda: len(zgen.nodes()) == 3, 5, "nobody lists the dead")
+
+
+def test_a_drained_node_ends_its_work_and_leaves_and_what_follows_runs_elsewhere(
+    own_runtime_folder: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = cluster.add_node(num_cpus=2, resources={"drained": 1})
+    items = count.options(resources={"drained": 1}).remote(6, 0.1)
+    assert get(next(items)) == (0, node.node_id)
+    name = node.node_id
+    status: list[int] = []
+    told = Thread(
+        target=lambda: status.append(
+            cli.main(["node", "drain", "--address", node.folder, "--deadline", "30", "--json"])
+        )
+    )
+    told.start()
+    seen = {get(ref)[1] for ref in items}  # it goes on to its end
+    spread = where.options(scheduling_strategy="SPREAD")
+    after = set(get([spread.remote() for _ in range(6)]))
+    told.join(20)
+    cluster.remove_node(node, allow_graceful=True)  # nothing but its exit status is left
+    assert (status, seen, name in after) == ([0], {name}, False)
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["node"], row["drained"], os.path.exists(node.folder)) == (name, True, False)
+    wait_until(lambda: len(zgen.nodes()) == 3, 5, "who left is listed no more")
 
 
 @pytest.mark.slow

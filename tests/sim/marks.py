@@ -86,3 +86,5 @@ COPIES: Final = (
     "damaged part asked for again",
     "node gone from which something is copied",
 )
+
+DRAIN = ("request handed back by a node that drains",)

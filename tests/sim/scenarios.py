@@ -8,7 +8,8 @@ from typing import Final
 from tests.sim.actor_run import run_actors
 from tests.sim.borrowing import run_borrowing
 from tests.sim.copies_run import run_copies
-from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES
+from tests.sim.drain_run import run_drain
+from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, DRAIN
 from tests.sim.nodes_run import run_nodes
 from tests.sim.run import Outcome, run_seed
 from tests.sim.state_run import run_state
@@ -21,6 +22,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "nodes": run_nodes,
     "copies": run_copies,
     "state": run_state,
+    "drain": run_drain,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs; of another number of seeds, its part.
 SHARES: Final[dict[str, int]] = {
@@ -39,4 +41,5 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "nodes": (25, ()),
     "copies": (25, COPIES),
     "state": (10, ()),
+    "drain": (25, DRAIN),
 }

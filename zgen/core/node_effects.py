@@ -160,6 +160,11 @@ class NodeFenced:
     endpoints: tuple[str, ...]
 
 
+@slotted
+class Drained:
+    """Nothing is left to do at this node, which was told to drain: leave, and end."""
+
+
 NodeEffect: TypeAlias = (
     SpawnWorker
     | KillWorker
@@ -173,4 +178,5 @@ NodeEffect: TypeAlias = (
     | ClusterJoined
     | NotJoined
     | NodeFenced
+    | Drained
 )

@@ -27,6 +27,7 @@ from zgen.io.mailbox import Mailbox
 from zgen.io.release import PYTHON, RELEASE
 from zgen.io.waiter import Waiter
 from zgen.limits import SECOND, STATE_GRACE_NS
+from zgen.wire.cluster import DrainNode
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import NodeReport, QueryNode
 from zgen.wire.session import Address
@@ -44,7 +45,7 @@ class Inquiry:
         failure: Why there will be no answer; empty while there may be one.
     """
 
-    def __init__(self, identity: Identity, question: QueryNode | ListState) -> None:
+    def __init__(self, identity: Identity, question: QueryNode | ListState | DrainNode) -> None:
         """Ask ``question`` as ``identity``; a ``Join`` names the node."""
         self.next_deadline_ns: int | None = None
         self.lines_closing = False
@@ -112,6 +113,22 @@ def query_node(node: Address, folder: str, timeout_s: float = 5.0) -> dict[str, 
     return state
 
 
+def drain_node(node: Address, folder: str, patience_s: float) -> dict[str, Any]:
+    """Tell the node whose sockets lie in ``folder`` to leave its cluster; return its state.
+
+    Args:
+        node: The node.
+        folder: Where its sockets lie.
+        patience_s: After how long it ends what still runs.
+
+    Raises:
+        NodeStartError: It did not answer in time, or speaks another version.
+    """
+    (report,) = _ask(DrainNode(1, round(patience_s * SECOND)), node, folder, 5.0)
+    state: dict[str, Any] = json.loads(report.state)
+    return state
+
+
 def query_state(
     node: Address, folder: str, what: str, limit: int, patience_s: float
 ) -> tuple[list[StateRows], StateTold]:
@@ -133,7 +150,7 @@ def query_state(
 
 
 def _ask(
-    question: QueryNode | ListState, node: Address, folder: str, timeout_s: float
+    question: QueryNode | ListState | DrainNode, node: Address, folder: str, timeout_s: float
 ) -> list[Any]:
     me = Address(PeerId(os.urandom(ID_BYTES)), 1, "")
     me = Address(me.peer, 1, endpoint_of(folder, me.peer), machine=node.machine)

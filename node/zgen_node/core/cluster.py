@@ -67,7 +67,9 @@ class Cluster:
         self.monitors = FarMonitors(me.peer, peers, self.view, directory, self._on_far_death)
         self.spillback = Spillback(me.peer, labels, peers, staffing, self.view, self.monitors)
         self.publishes = False
-        self.hosting = Hosting(me.peer, peers, staffing, self.monitors, self.spillback.here)
+        self.hosting = Hosting(
+            me.peer, peers, staffing, self.view, self.monitors, self.spillback.here
+        )
         self.copies = Copies(me.peer, peers, storage, self.view, self.monitors)
         self._me = me
         self._peers = peers
@@ -75,7 +77,7 @@ class Cluster:
         self._tell = tell
         #: When to publish; there is one key.
         self._deadlines: Deadlines[None] = Deadlines()
-        self._published: tuple[Shape, int] | None = None
+        self._published: tuple[Shape, int, bool] | None = None
         self._published_ns = -PUBLISH_NS
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             MemberSaid: self._on_member_said,
@@ -105,6 +107,16 @@ class Cluster:
         self.copies.on_timer(now_ns, out)
         if self._deadlines.pop_due(now_ns):
             self.publish(now_ns, out)
+
+    def drain(self, now_ns: int, out: list[Effect]) -> None:
+        """Begin nothing new here that another node could; hand on what waits."""
+        self.view.draining = True
+        self.hosting.drain(now_ns, out)
+        self.spillback.drain(now_ns)
+
+    def close(self, now_ns: int) -> None:
+        """Begin nothing new here at all."""
+        self.spillback.close(now_ns)
 
     def is_node(self, peer: PeerId) -> bool:
         """Return whether membership tells of a peer's end."""
@@ -153,6 +165,7 @@ class Cluster:
             reached("request of a node that is gone queues again")
             self.spillback.queue_again(forward, forward.backs, now_ns, out)
         self.spillback.refuse_hopeless(now_ns, out)
+        self.spillback.changed()
 
     def state(self) -> NodeState:
         """Return how this node fares."""
@@ -166,6 +179,7 @@ class Cluster:
             labels,
             queued,
             self.hosting.version,
+            self.view.draining,
         )
 
     def states(self) -> list[NodeState]:
@@ -177,7 +191,7 @@ class Cluster:
         if not self.publishes:
             return
         state = self.state()
-        news = (state.free, state.queued_count)
+        news = (state.free, state.queued_count, state.draining)
         if news == self._published and not self.hosting.touched:
             return
         if now_ns - self._published_ns < PUBLISH_NS:

@@ -34,6 +34,7 @@ from zgen.limits import (
     PRESTART_COUNT_MAX,
     STORE_BYTES_MIN,
 )
+from zgen.wire.cluster import DrainNode
 from zgen.wire.lease import (
     EndJob,
     JobRegistered,
@@ -49,6 +50,7 @@ from zgen.wire.lease import (
 from zgen_node.core.census import Census
 from zgen_node.core.cluster import Cluster
 from zgen_node.core.directory import Directory
+from zgen_node.core.draining import Draining
 from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease
 from zgen_node.core.output import Output
@@ -78,6 +80,7 @@ class NodeMachine:
         storage: Objects in shared memory.
         census: Questions about what processes own.
         cluster: Other nodes.
+        draining: How far its leave is.
     """
 
     def __init__(
@@ -104,11 +107,10 @@ class NodeMachine:
         self.cluster = Cluster(
             me, self._peers, self._staffing, self._directory, self.storage, self._down, labels
         )
-        self._output = Output(
-            identity.address, self._peers, self._staffing, self.storage, self.cluster.states
-        )
+        self._output = Output(me, self._peers, self._staffing, self.storage, self.cluster.states)
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
+        self.draining = Draining(self._staffing, self.storage, self.cluster, self._output)
         workers = WorkerWords(self._peers, self._staffing)
         self._leaving = False
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
@@ -133,6 +135,7 @@ class NodeMachine:
             RequestLease: self._on_request_lease,
             ReturnLease: self._on_return_lease,
             QueryNode: self._output.on_query,
+            DrainNode: self.draining.on_drain_node,
             **self.storage.messages,
             **self._directory.messages,
             **self.census.messages,
@@ -155,6 +158,7 @@ class NodeMachine:
                 self.leases.ask_back(asked)  # after the grants: none returns what it has not got
                 self.cluster.publish(now_ns, asked)
             self.storage.rooms.place(now_ns, asked)
+            self.draining.look(now_ns, asked)
         out = self._peers.send(asked, now_ns)
         self.next_deadline_ns = min(
             (
@@ -166,6 +170,7 @@ class NodeMachine:
                     self.storage.rooms.next_deadline_ns,
                     self.census.deadlines.next_ns,
                     self.cluster.next_deadline_ns,
+                    self.draining.deadlines.next_ns,
                 )
                 if next_ns is not None
             ),
@@ -182,6 +187,7 @@ class NodeMachine:
         self._directory.check()
         self.census.check()
         self.cluster.check()
+        self.draining.check()
         for lease in self.leases.all():
             assert not self._peers.is_down(lease.owner), f"lease {short(lease.lease)} of the dead"
         for worker in self.pool.all():
@@ -235,6 +241,7 @@ class NodeMachine:
         self.storage.on_timer(now_ns, out)
         self.census.on_timer(now_ns, out)
         self.cluster.on_timer(now_ns, out)
+        self.draining.on_timer(now_ns, out)
 
     def _on_inbox_drained(self, event: InboxDrained, now_ns: int, out: list[Effect]) -> None:
         for peer in self.session.on_drained(now_ns):
@@ -377,7 +384,7 @@ class NodeMachine:
             worker.pid or event.pid,
             event.exit_code,
             event.signal,
-            event.log_tail,
+            self.draining.last_words(worker, event),
             event.lease,
             event.started,
         )
