@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
 from zgen.exceptions import ZgenError
 from zgen.io import folders, keys, leaving
@@ -28,10 +28,7 @@ from zgen.overview import nodes_text, overview, overview_text
 from zgen.state import check_bounds
 from zgen.state_answers import Answers, listing, summary
 from zgen.tables import listing_json, listing_text, summary_json, summary_text
-from zgen.wire.state import KINDS, OBJECTS
-
-#: What `zgen list` shows of the cluster itself.
-_NODES: Final = "nodes"
+from zgen.wire.state import KINDS, NODES, OBJECTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=_status)
 
-    listed = commands.add_parser("list", help="show what the processes of this machine own")
-    listed.add_argument("what", choices=(*KINDS, _NODES))
+    listed = commands.add_parser("list", help="show what the processes of the cluster own")
+    listed.add_argument("what", choices=(*KINDS, NODES))
     listed.set_defaults(run=_list)
     memory = commands.add_parser("memory", help="show objects and why each is held, with totals")
     memory.set_defaults(run=_memory)
@@ -87,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
     whole = commands.add_parser("status", help="show the cluster: its nodes and what waits")
     whole.add_argument("--address", metavar="NODE", help="whom to ask; default: all of this user")
+    whole.add_argument("--timeout", type=float, default=5.0, metavar="S", help="for each node")
     whole.add_argument("--json", action="store_true", help="for programs")
     whole.set_defaults(run=_overview)
 
@@ -316,8 +314,17 @@ def _overview(given: argparse.Namespace) -> int:
     if not found:
         print("no node of this user runs here; start one with `zgen node start`", file=sys.stderr)
         return 1
-    cluster = overview([query_node(node.address, node.folder) for node in found])
-    only_nodes = getattr(given, "what", None) == _NODES
+    reports: dict[str, dict[str, Any]] = {}
+    silent: dict[str, str] = {}
+    for node in found:
+        if node.address.peer.hex() not in reports:
+            _, told = query_state(node.address, node.folder, NODES, 1, given.timeout)
+            reports.update(
+                {each.node.hex(): json.loads(each.report) for each in told if each.report}
+            )
+            silent.update({each.node.hex(): each.silence for each in told if each.silence})
+    cluster = overview(list(reports.values()), silent)
+    only_nodes = getattr(given, "what", None) == NODES
     if given.json:
         print(json.dumps(cluster["nodes"] if only_nodes else cluster, indent=2))
     else:
@@ -326,8 +333,8 @@ def _overview(given: argparse.Namespace) -> int:
 
 
 def _list(given: argparse.Namespace) -> int:
-    """Show what the processes of this machine's nodes own, or the nodes of the cluster."""
-    if given.what == _NODES:
+    """Show what the processes of the cluster own, or its nodes."""
+    if given.what == NODES:
         return _overview(given)
     nodes, failed = _asked(given.what, given)
     rows = listing(given.what, nodes, given.limit)
@@ -339,7 +346,7 @@ def _list(given: argparse.Namespace) -> int:
 
 
 def _memory(given: argparse.Namespace) -> int:
-    """Show the objects of this machine's nodes, why each is held, and totals."""
+    """Show the objects of the cluster, why each is held, and totals."""
     nodes, failed = _asked(OBJECTS, given)
     found = summary(nodes, given.limit)
     if given.json:
@@ -350,20 +357,24 @@ def _memory(given: argparse.Namespace) -> int:
 
 
 def _asked(what: str, given: argparse.Namespace) -> tuple[list[Answers], bool]:
-    """Return what the nodes of this machine say, and whether one of them said nothing."""
+    """Return what the clusters of this machine's nodes say, and whether a node said nothing."""
     check_bounds(given.limit, given.timeout)
     found = [find_node(given.address)] if given.address else started_nodes(embedded=True)
     answers: list[Answers] = []
+    failed = False
     for node in found:
+        if any(node.address.peer.hex() in known.nodes for known in answers):
+            continue  # of the same cluster
         try:
             parts = query_state(node.address, node.folder, what, given.limit, given.timeout)
         except ZgenError as error:
+            failed = True
             print(f"zgen: {error}", file=sys.stderr)
         else:
             answers.append(Answers(*parts))
     if not found:
         print("no node of this user runs here", file=sys.stderr)
-    return answers, len(answers) < len(found)
+    return answers, failed
 
 
 def _clean(given: argparse.Namespace) -> int:

@@ -386,6 +386,8 @@ MISSING_NAMED_COUNT_MAX: Final = 3
 STATE_PATIENCE_NS_MAX: Final = 60 * SECOND
 #: A node that gives up waiting for its processes has this long to say so.
 STATE_GRACE_NS: Final = 3 * SECOND
+#: Another node that gives up waiting has this long, its line to the one that asked it included.
+STATE_FAR_NS: Final = 2 * SECOND
 #: Questions that one process may owe its node an answer to; past it none is put to it.
 STATE_OWED_COUNT_MAX: Final = 16
 #: Questions that a node has open at a time; what comes beyond is answered without its processes.

@@ -3,11 +3,12 @@
 from typing import Any
 
 
-def overview(states: list[dict[str, Any]]) -> dict[str, Any]:
+def overview(states: list[dict[str, Any]], silent: dict[str, str] | None = None) -> dict[str, Any]:
     """Return what some nodes say of the cluster: its nodes, their resources, and what waits.
 
     Args:
-        states: Reports of nodes of this machine, as ``zgen.io.inquiry.query_node`` returns them.
+        states: Reports of nodes, as ``zgen.io.inquiry.query_node`` returns them.
+        silent: Why others said nothing, by id.
     """
     found: dict[str, dict[str, Any]] = {}
     for state in states:
@@ -15,6 +16,8 @@ def overview(states: list[dict[str, Any]]) -> dict[str, Any]:
             # What a node says of itself is newer than what others have heard.
             if node["node"] == state["node"] or node["node"] not in found:
                 found[node["node"]] = node
+    for state in states:
+        found[state["node"]].update(_load(state))
     waiting = [
         {"node": state["node"], "what": lease["what"], "waits_for": lease["waits_for"]}
         for state in states
@@ -27,6 +30,7 @@ def overview(states: list[dict[str, Any]]) -> dict[str, Any]:
         "total": _sum([node["total"] for node in nodes]),
         "free": _sum([node["free"] for node in nodes]),
         "waiting": waiting,
+        "silent": silent or {},
     }
 
 
@@ -48,8 +52,20 @@ def overview_text(found: dict[str, Any]) -> str:
     count = len(found["nodes"])
     lines = [f"{count} node{'s' if count != 1 else ''}", nodes_text(found["nodes"])]
     lines.append(f"together  {_amounts(found['free'], found['total']) or 'nothing'}")
+    lines += [f"silent    node {node[:8]}: {why}" for node, why in found["silent"].items()]
+    for node in found["nodes"]:
+        if kept := node.get("drains_for"):
+            lines.append(f"draining  node {node['node'][:8]} waits for {kept}")
     lines += [f"waiting   {each['what']}: {each['waits_for']}" for each in found["waiting"][:20]]
     return "\n".join(lines)
+
+
+def _load(state: dict[str, Any]) -> dict[str, Any]:
+    """Return what a node itself knows of what runs there."""
+    load = {"workers": len(state.get("workers", ())), "jobs": len(state.get("jobs", ()))}
+    load["leases"] = sum(1 for lease in state["leases"] if lease.get("worker"))
+    drains = state.get("draining")
+    return {**load, "drains_for": drains["waits_for"]} if drains else load
 
 
 def _amounts(free: dict[str, Any], total: dict[str, Any]) -> str:

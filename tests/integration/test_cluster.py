@@ -93,6 +93,18 @@ def test_the_command_line_lists_the_nodes(
     assert cli.main(["list", "nodes", "--json"]) == 0
     listed = {node["node"] for node in json.loads(capsys.readouterr().out)}
     assert listed == {node["NodeID"] for node in zgen.nodes()}
+    at_far = count.options(resources={"far": 1}).remote(100, 0.1)
+    assert get(next(at_far))[0] == 0
+    far = cluster.nodes[1].node_id
+    assert cli.main(["list", "workers", "--json"]) == 0
+    workers = json.loads(capsys.readouterr().out)
+    assert workers["silent"] == []
+    ours = [row for row in workers["rows"] if row["works_on"] == "count"]
+    assert [row["node_id"] for row in ours] == [far]
+    (task,) = [row for row in zgen.state.list_tasks() if row.name == "count"]
+    mine = zgen.nodes()[0]["NodeID"]
+    assert (task.worker_pid, task.node_id) == (ours[0]["pid"], mine)
+    zgen.cancel(at_far)
     assert cli.main(["status"]) == 0
     assert capsys.readouterr().out.startswith("3 nodes\n")
 

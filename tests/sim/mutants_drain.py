@@ -1,4 +1,4 @@
-"""Fences of nodes that drain; part of ``tests.sim.mutants``."""
+"""Fences of nodes that drain, and of questions to all nodes; part of ``tests.sim.mutants``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ DRAIN = (
         "            self._staffing.pool.kill(worker, OVERDUE, out)\n",
         "            pass\n",
         "drain",
-        0,
+        6,
     ),
     Mutant(
         "a lease whose node drains gets nothing more",
@@ -59,7 +59,7 @@ DRAIN = (
         "held.stalled or held.doomed or held.closing or is_over",
         "held.stalled or held.doomed or is_over",
         "drain",
-        0,
+        19,
     ),
     Mutant(
         "a node that drains waits no longer than it was told",
@@ -68,6 +68,33 @@ DRAIN = (
         "        self.draining.on_timer(now_ns, out)\n",
         "",
         "drain",
+        0,
+    ),
+    Mutant(
+        "who is asked and gone is waited for no longer",
+        "P2",
+        CORE + "cluster.py",
+        "        self.poll.on_gone(node, out)\n",
+        "",
+        "census",
+        1,
+    ),
+    Mutant(
+        "a driver is asked by its own node alone",
+        "P2",
+        CORE + "census.py",
+        "            if job.far_driver is not None:\n                continue",
+        "            if False:\n                continue",
+        "census",
+        0,
+    ),
+    Mutant(
+        "a node that does not answer is waited for so long",
+        "P2",
+        CORE + "cluster.py",
+        "        self.poll.on_timer(now_ns, out)\n",
+        "",
+        "census",
         0,
     ),
 )

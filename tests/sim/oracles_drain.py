@@ -13,6 +13,7 @@ from zgen.limits import DRAIN_END_NS, SECOND
 from zgen.sim.oracle import Kind, Oracle
 from zgen.sim.world import Life
 from zgen.wire.lease import ANYWHERE
+from zgen_node.core.draining import Phase
 from zgen_node.core.lease_table import LeaseState
 from zgen_node.core.node import NodeMachine
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: How much longer than it was given a node may take: the word to it, and its own to the world.
 _LATE_NS = 8 * SECOND
+#: Longer than a worker lives that its node kills.
+_KILLED_NS = 1 * SECOND
 
 
 class DrainedNodes(Oracle):
@@ -36,6 +39,8 @@ class DrainedNodes(Oracle):
         #: Number of a node's life -> leases that had a worker when it began to drain, and those
         #: that were met since.
         self._granted: dict[int, dict[LeaseId, None]] = {}
+        #: Number of a node's life -> since when its time is over.
+        self._ending_ns: dict[int, int] = {}
         #: Who forwarded a request where -> how many are there.
         self._forwards: dict[tuple[int, LeaseId], bytes] = {}
         #: Lease -> pushes under it when its owner heard that it closes.
@@ -85,6 +90,11 @@ class DrainedNodes(Oracle):
         late = f"{life.name} was to be gone {(now_ns - until_ns) / SECOND:.3f} s ago"
         lost = life.name in self.cluster.lost
         self.require(now_ns <= until_ns or lost, late, Kind.LIVENESS)
+        if machine.draining.life.state is Phase.ENDING and not lost:
+            since_ns = self._ending_ns.setdefault(life.number, now_ns)
+            workers = [each for each in self.cluster.living_workers() if each.node is life]
+            in_time = now_ns - since_ns < _KILLED_NS or not workers
+            self.require(in_time, f"{life.name} is to end and {len(workers)} workers live")
         if any(type(effect) is Drained for effect in effects):
             self._look_at_end(life, machine)
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.sim.actor_run import run_actors
 from tests.sim.borrowing import run_borrowing
+from tests.sim.census_run import run_census
 from tests.sim.copies_run import run_copies
 from tests.sim.drain_run import run_drain
 from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, DRAIN
@@ -23,6 +24,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "copies": run_copies,
     "state": run_state,
     "drain": run_drain,
+    "census": run_census,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs; of another number of seeds, its part.
 SHARES: Final[dict[str, int]] = {
@@ -42,4 +44,5 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "copies": (25, COPIES),
     "state": (10, ()),
     "drain": (25, DRAIN),
+    "census": (10, ()),
 }

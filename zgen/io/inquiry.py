@@ -52,6 +52,7 @@ class Inquiry:
         self.answers: list[Any] = []
         self.answered = False
         self._question = question
+        self._told_count = 0
         self.failure = ""
         self._session = Session(identity)
 
@@ -94,7 +95,11 @@ class Inquiry:
                 message = decode(body)
                 if isinstance(message, (NodeReport, StateRows, StateTold)):
                     self.answers.append(message)
-                    self.answered = not isinstance(message, StateRows)
+                    if isinstance(message, StateTold):
+                        self._told_count += 1
+                        self.answered = self._told_count >= message.nodes_count
+                    else:
+                        self.answered = isinstance(message, NodeReport)
         except RemoteProtocolError as error:
             self.failure = str(error)
             return
@@ -131,11 +136,11 @@ def drain_node(node: Address, folder: str, patience_s: float) -> dict[str, Any]:
 
 def query_state(
     node: Address, folder: str, what: str, limit: int, patience_s: float
-) -> tuple[list[StateRows], StateTold]:
-    """Return what the processes of a node own, as they say it, and who they are.
+) -> tuple[list[StateRows], list[StateTold]]:
+    """Return what the processes of a cluster own, as they say it, and who they are, by node.
 
     Args:
-        node: The node.
+        node: Whom to ask.
         folder: Where its sockets lie.
         what: What is to be listed.
         limit: Rows that each process tells at most.
@@ -144,9 +149,10 @@ def query_state(
     Raises:
         NodeStartError: It did not answer in time, or speaks another version.
     """
-    question = ListState(1, what, limit, round(patience_s * SECOND))
-    *parts, told = _ask(question, node, folder, patience_s + STATE_GRACE_NS / SECOND)
-    return parts, told
+    question = ListState(1, what, limit, round(patience_s * SECOND), everywhere=True)
+    answers = _ask(question, node, folder, patience_s + STATE_GRACE_NS / SECOND)
+    told = [each for each in answers if isinstance(each, StateTold)]
+    return [each for each in answers if isinstance(each, StateRows)], told
 
 
 def _ask(

@@ -23,11 +23,13 @@ from zgen.wire.cluster import NodeState
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import EndJob, ProcessDown, Shape
 from zgen.wire.session import Address
+from zgen_node.core.census import Census
 from zgen_node.core.copies import Copies
 from zgen_node.core.directory import Directory
 from zgen_node.core.far_monitors import FarMonitors
 from zgen_node.core.hosting import Hosting
 from zgen_node.core.peers import Peers
+from zgen_node.core.poll import Poll
 from zgen_node.core.spillback import Spillback
 from zgen_node.core.staffing import Staffing
 from zgen_node.core.storage import Storage
@@ -47,6 +49,7 @@ class Cluster:
         spillback: Requests of this node's processes.
         hosting: Requests of processes of other nodes.
         copies: Their regions.
+        poll: Questions that they are asked.
         publishes: Whether others are to know what is free here.
         handlers: What to do about the events that concern it.
         messages: What to do about each class of message.
@@ -59,6 +62,7 @@ class Cluster:
         staffing: Staffing,
         directory: Directory,
         storage: Storage,
+        census: Census,
         tell: Tell,
         labels: Labels = (),
     ) -> None:
@@ -71,6 +75,7 @@ class Cluster:
             me.peer, peers, staffing, self.view, self.monitors, self.spillback.here
         )
         self.copies = Copies(me.peer, peers, storage, self.view, self.monitors)
+        self.poll = Poll(peers, census, self.view, self.monitors)
         self._me = me
         self._peers = peers
         self._staffing = staffing
@@ -89,13 +94,15 @@ class Cluster:
             **self.spillback.messages,
             **self.hosting.messages,
             **self.copies.messages,
+            **self.poll.messages,
         }
 
     @property
     def next_deadline_ns(self) -> int | None:
         """When ``on_timer`` is wanted."""
         far, early = self.monitors.far.deadlines, self.copies.early.deadlines
-        due_ns = earliest((self._deadlines, far, self.spillback.deadlines))
+        polls = self.poll.deadlines
+        due_ns = earliest((self._deadlines, far, self.spillback.deadlines, polls))
         if early.next_ns is None or (due_ns is not None and due_ns <= early.next_ns):
             return due_ns
         return early.next_ns
@@ -105,6 +112,7 @@ class Cluster:
         self.monitors.on_timer(now_ns, out)
         self.spillback.on_timer(now_ns)
         self.copies.on_timer(now_ns, out)
+        self.poll.on_timer(now_ns, out)
         if self._deadlines.pop_due(now_ns):
             self.publish(now_ns, out)
 
@@ -137,6 +145,7 @@ class Cluster:
         self.spillback.check()
         self.hosting.check()
         self.copies.check()
+        self.poll.check()
 
     # -- membership --------------------------------------------------------------------------------
     def _on_member_said(self, event: MemberSaid, now_ns: int, out: list[Effect]) -> None:
@@ -158,6 +167,7 @@ class Cluster:
         waiting = self.spillback.on_gone(node)
         self.monitors.on_gone(node, reason, now_ns, out)
         self.copies.on_gone(node, now_ns, out)
+        self.poll.on_gone(node, out)
         self._peers.session.forget(node, reason, out)
         if member is not None:
             self._peers.session.fence(node, member.state.address.incarnation)

@@ -104,10 +104,10 @@ class NodeMachine:
         self._directory = Directory(identity.address, self._peers, self._staffing)
         self.census = Census(identity.address.peer, self._peers, self._staffing, self.storage)
         me = identity.address
-        self.cluster = Cluster(
-            me, self._peers, self._staffing, self._directory, self.storage, self._down, labels
-        )
+        parts = (self._peers, self._staffing, self._directory, self.storage, self.census)
+        self.cluster = Cluster(me, *parts, self._down, labels)
         self._output = Output(me, self._peers, self._staffing, self.storage, self.cluster.states)
+        self.census.report = self._output.text
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
         self.draining = Draining(self._staffing, self.storage, self.cluster, self._output)

@@ -85,10 +85,14 @@ class Output:
 
     def answer(self, peer: PeerId, query: int, now_ns: int, out: list[Effect]) -> None:
         """Tell how the node fares."""
+        out.append(Send(peer, NodeReport(query, self.text(now_ns))))
+
+    def text(self, now_ns: int) -> str:
+        """Return how the node fares, as JSON."""
         counts = self._peers.session.counts
         state = node_report(
             self._address, self._staffing, self._storage, self._nodes(), counts, now_ns
         )
         if (kept := self.draining(now_ns)) is not None:
             state["draining"] = {"waits_for": kept[0], "left_ms": kept[1] // MS}
-        out.append(Send(peer, NodeReport(query, json.dumps(state))))
+        return json.dumps(state)
