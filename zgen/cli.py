@@ -1,4 +1,4 @@
-"""`zgen node start / stop / drain / status`, `zgen keygen / status / list / memory / clean`."""
+"""`zgen node start / stop / drain / status`, `zgen keygen / status / list / memory / doctor …`."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any
 
+from zgen import doctor
 from zgen.exceptions import ZgenError
 from zgen.io import folders, keys, leaving
 from zgen.io.exposure import CLOSED, Opening, check_opening
@@ -24,7 +25,7 @@ from zgen.io.spawn import (
     stop_started,
 )
 from zgen.limits import DRAIN_NS, SECOND
-from zgen.overview import nodes_text, overview, overview_text
+from zgen.overview import node_text, nodes_text, overview, overview_text
 from zgen.state import check_bounds
 from zgen.state_answers import Answers, listing, summary
 from zgen.tables import listing_json, listing_text, summary_json, summary_text
@@ -91,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     keygen = commands.add_parser("keygen", help="make the key that all nodes of a cluster share")
     keygen.add_argument("file", metavar="FILE", help="a new file")
     keygen.set_defaults(run=_keygen)
+
+    examine = commands.add_parser("doctor", help="check this machine, and the way to a node")
+    examine.add_argument("--address", metavar="tcp://HOST:PORT", help="whom to reach")
+    examine.add_argument("--key", metavar="FILE", help="the cluster's key; default: ZGEN_KEY")
+    examine.add_argument("--json", action="store_true", help="for programs")
+    examine.set_defaults(run=_doctor)
 
     clean = commands.add_parser("clean", help="end and remove what killed nodes left behind")
     clean.set_defaults(run=_clean)
@@ -265,7 +272,7 @@ def _status(given: argparse.Namespace) -> int:
         print(json.dumps(states, indent=2))
     else:
         for state in states:
-            print(_status_text(state))
+            print(node_text(state))
         if not states:
             print("no node of this user runs here; start one with `zgen node start`")
     return 0 if states else 1
@@ -284,28 +291,6 @@ def _state(node: NodeFacts) -> dict[str, Any]:
         "release": node.release,
         "python": node.python,
     }
-
-
-def _status_text(state: dict[str, Any]) -> str:
-    """Return a node's state for people."""
-    free, total = state["free"], state["total"]
-    amounts = ", ".join(f"{free.get(name, 0)} of {total[name]} {name} free" for name in total)
-    lines = [
-        f"node {state['node'][:8]} at {state['endpoint']} (daemon pid={state['daemon_pid']})",
-        f"  resources  {amounts or 'none'}",
-        f"  jobs       {len(state['jobs'])}",
-    ]
-    for kind in ("workers", "leases"):
-        by_state: dict[str, int] = {}
-        for entry in state[kind]:
-            by_state[entry["state"]] = by_state.get(entry["state"], 0) + 1
-        told = ", ".join(f"{count} {name}" for name, count in sorted(by_state.items()))
-        lines.append(f"  {kind:<10} {told or 'none'}")
-    if state["access"]:
-        lines.insert(1, f"  open at    {state['access']}")
-    waiting = [lease for lease in state["leases"] if lease["waits_for"]]
-    lines.extend(f"  waiting    {lease['what']}: {lease['waits_for']}" for lease in waiting[:10])
-    return "\n".join(lines)
 
 
 def _overview(given: argparse.Namespace) -> int:
@@ -375,6 +360,16 @@ def _asked(what: str, given: argparse.Namespace) -> tuple[list[Answers], bool]:
     if not found:
         print("no node of this user runs here", file=sys.stderr)
     return answers, failed
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    """Say what is wrong with this machine, or with the way to a node."""
+    found = doctor.examine(given.address, given.key)
+    if given.json:
+        print(json.dumps(doctor.findings_json(found), indent=2))
+    else:
+        print(doctor.findings_text(found))
+    return 0 if doctor.is_well(found) else 1
 
 
 def _clean(given: argparse.Namespace) -> int:

@@ -218,7 +218,7 @@ DRAIN_IDLE_NS: Final = 1 * SECOND
 #: A node that drains ends what runs after this long, unless it is told another time.
 DRAIN_NS: Final = 60 * SECOND
 #: The longest time that it may be told.
-DRAIN_NS_MAX: Final = 30 * 24 * 3600 * SECOND
+DRAIN_SECONDS_COUNT_MAX: Final = 30 * 24 * 3600
 #: How long it then waits for the ends of its workers before it leaves all the same.
 DRAIN_END_NS: Final = 5 * SECOND
 #: A worker that has not said it is ready this long after its fork is killed.
@@ -392,3 +392,7 @@ STATE_FAR_NS: Final = 2 * SECOND
 STATE_OWED_COUNT_MAX: Final = 16
 #: Questions that a node has open at a time; what comes beyond is answered without its processes.
 STATE_QUESTIONS_COUNT_MAX: Final = 64
+
+# -- what `zgen doctor` finds good ----------------------------------------------------------------
+#: Room on disk for values that memory has none for.
+DISK_FREE_BYTES_MIN: Final = 1 << 30

@@ -47,6 +47,30 @@ def nodes_text(nodes: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def node_text(state: dict[str, Any]) -> str:
+    """Return what a node says of itself, for people."""
+    free, total = state["free"], state["total"]
+    amounts = ", ".join(f"{free.get(name, 0)} of {total[name]} {name} free" for name in total)
+    lines = [
+        f"node {state['node'][:8]} at {state['endpoint']} (daemon pid={state['daemon_pid']})",
+        f"  resources  {amounts or 'none'}",
+        f"  jobs       {len(state['jobs'])}",
+    ]
+    for kind in ("workers", "leases"):
+        by_state: dict[str, int] = {}
+        for entry in state[kind]:
+            by_state[entry["state"]] = by_state.get(entry["state"], 0) + 1
+        told = ", ".join(f"{count} {name}" for name, count in sorted(by_state.items()))
+        lines.append(f"  {kind:<10} {told or 'none'}")
+    if state["access"]:
+        lines.insert(1, f"  open at    {state['access']}")
+    if drains := state.get("draining"):
+        lines.append(f"  draining   {drains['waits_for'] or 'nothing is left'}")
+    waiting = [lease for lease in state["leases"] if lease["waits_for"]]
+    lines.extend(f"  waiting    {lease['what']}: {lease['waits_for']}" for lease in waiting[:10])
+    return "\n".join(lines)
+
+
 def overview_text(found: dict[str, Any]) -> str:
     """Return an overview for people."""
     count = len(found["nodes"])

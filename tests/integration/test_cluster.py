@@ -143,6 +143,17 @@ def test_large_values_are_read_wherever_they_were_written(cluster: Cluster) -> N
     assert get(total.remote(made)) == np.arange(1 << 20).sum()
 
 
+def test_the_doctor_reaches_a_node_with_its_key_and_names_what_is_wrong(
+    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["doctor", "--json", "--address", cluster.address, "--key"]
+    assert cli.main([*asked, cluster.key]) == 0
+    assert json.loads(capsys.readouterr().out)["checks"][-1]["verdict"] == "ok"
+    keys.generate().write(str(tmp_path / "key"))
+    assert cli.main([*asked, str(tmp_path / "key")]) == 1
+    assert "key" in json.loads(capsys.readouterr().out)["checks"][-1]["found"]
+
+
 def test_another_key_and_a_wrong_port_are_named_at_once(cluster: Cluster, tmp_path: Path) -> None:
     other = tmp_path / "key"
     keys.generate().write(str(other))

@@ -88,13 +88,4 @@ DRAIN = (
         "census",
         0,
     ),
-    Mutant(
-        "a node that does not answer is waited for so long",
-        "P2",
-        CORE + "cluster.py",
-        "        self.poll.on_timer(now_ns, out)\n",
-        "",
-        "census",
-        0,
-    ),
 )

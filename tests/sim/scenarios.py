@@ -34,6 +34,8 @@ SHARES: Final[dict[str, int]] = {
     "nodes": 25,
     "copies": 25,
     "state": 10,
+    "drain": 25,
+    "census": 10,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {

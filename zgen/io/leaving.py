@@ -9,7 +9,7 @@ from zgen.exceptions import NodeStartError
 from zgen.io.clock import now_ns
 from zgen.io.inquiry import query_node
 from zgen.io.spawn import NodeFacts
-from zgen.limits import DRAIN_END_NS, DRAIN_NS_MAX, NODE_STOP_NS, SECOND
+from zgen.limits import DRAIN_END_NS, DRAIN_SECONDS_COUNT_MAX, NODE_STOP_NS, SECOND
 
 #: How often a node is asked what it waits for.
 _LOOK_MS = 500
@@ -21,9 +21,10 @@ def check_patience(patience_s: float) -> None:
     Raises:
         ValueError: It is out of range.
     """
-    patience_s_max = DRAIN_NS_MAX // SECOND
-    if not 0 <= patience_s <= patience_s_max:
-        raise ValueError(f"a deadline is between 0 and {patience_s_max} s, got {patience_s:g}")
+    if not 0 <= patience_s <= DRAIN_SECONDS_COUNT_MAX:
+        raise ValueError(
+            f"a deadline is between 0 and {DRAIN_SECONDS_COUNT_MAX} s, got {patience_s:g}"
+        )
 
 
 def await_drained(node: NodeFacts, patience_s: float, tell: Callable[[str], None]) -> bool:

@@ -20,7 +20,7 @@ from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.core.node_effects import Drained
 from zgen.ids import PeerId
-from zgen.limits import DRAIN_END_NS, DRAIN_NS_MAX
+from zgen.limits import DRAIN_END_NS, DRAIN_SECONDS_COUNT_MAX, SECOND
 from zgen.wire.cluster import DrainNode
 from zgen_node.core.cluster import Cluster
 from zgen_node.core.output import Output
@@ -80,7 +80,7 @@ class Draining:
         if self.life.state is Phase.STAYING:
             self._begin(now_ns, out)
         if self.life.state is Phase.DRAINING:
-            patience_ns = max(0, min(said.patience_ns, DRAIN_NS_MAX))
+            patience_ns = max(0, min(said.patience_ns, DRAIN_SECONDS_COUNT_MAX * SECOND))
             self.deadlines.set(None, now_ns + patience_ns)
         else:
             reached("told to drain when it had")

@@ -99,6 +99,15 @@ def test_a_tool_that_is_gone_is_told_nothing() -> None:
     assert bench.say(EAST, rows, StateTold(1, EAST, (THERE,))) == []
 
 
+def test_the_driver_of_a_job_of_another_node_is_asked_there() -> None:
+    bench = Among(cpus=1)
+    bench.member()
+    bench.shared()
+    bench.join(TOOL)
+    (mine,) = told(bench.say(TOOL, ListState(7, TASKS, 10, PATIENCE_NS)))
+    assert [each.state for each in mine.processes] == ["starting"]
+
+
 def test_only_a_node_speaks_for_itself() -> None:
     bench, _ = asking()
     bench.say(EAST, StateTold(1, WEST, ()))
