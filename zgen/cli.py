@@ -1,4 +1,4 @@
-"""`zgen node start / stop / status`, `zgen keygen / status / list / memory / clean`."""
+"""`zgen node start / stop / drain / status`, `zgen keygen / status / list / memory / doctor …`."""
 
 import argparse
 import json
@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
+from zgen import doctor
 from zgen.exceptions import ZgenError
-from zgen.io import folders, keys
+from zgen.io import folders, keys, leaving
 from zgen.io.exposure import CLOSED, Opening, check_opening
-from zgen.io.inquiry import query_node, query_state
+from zgen.io.inquiry import drain_node, query_node, query_state
 from zgen.io.joining import opening_to_join
 from zgen.io.release import PYTHON, RELEASE
 from zgen.io.spawn import (
@@ -23,14 +24,12 @@ from zgen.io.spawn import (
     started_nodes,
     stop_started,
 )
-from zgen.overview import nodes_text, overview, overview_text
+from zgen.limits import DRAIN_NS, SECOND
+from zgen.overview import node_text, nodes_text, overview, overview_text
 from zgen.state import check_bounds
 from zgen.state_answers import Answers, listing, summary
 from zgen.tables import listing_json, listing_text, summary_json, summary_text
-from zgen.wire.state import KINDS, OBJECTS
-
-#: What `zgen list` shows of the cluster itself.
-_NODES: Final = "nodes"
+from zgen.wire.state import KINDS, NODES, OBJECTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,12 +55,23 @@ def _parser() -> argparse.ArgumentParser:
     _add_start(actions.add_parser("start", help="run a node in the foreground until Ctrl-C"))
     stop = actions.add_parser("stop", help="stop the nodes that this user started")
     stop.set_defaults(run=_stop)
+    drain = actions.add_parser("drain", help="have nodes end what runs there, leave, and stop")
+    drain.add_argument("--address", metavar="NODE", help="its folder; default: all of this user")
+    drain.add_argument(
+        "--deadline",
+        type=float,
+        default=DRAIN_NS / SECOND,
+        metavar="S",
+        help="seconds after which what still runs is ended; default: %(default)g",
+    )
+    drain.add_argument("--json", action="store_true", help="for programs")
+    drain.set_defaults(run=_drain)
     status = actions.add_parser("status", help="show what the started nodes do")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=_status)
 
-    listed = commands.add_parser("list", help="show what the processes of this machine own")
-    listed.add_argument("what", choices=(*KINDS, _NODES))
+    listed = commands.add_parser("list", help="show what the processes of the cluster own")
+    listed.add_argument("what", choices=(*KINDS, NODES))
     listed.set_defaults(run=_list)
     memory = commands.add_parser("memory", help="show objects and why each is held, with totals")
     memory.set_defaults(run=_memory)
@@ -75,12 +85,19 @@ def _parser() -> argparse.ArgumentParser:
 
     whole = commands.add_parser("status", help="show the cluster: its nodes and what waits")
     whole.add_argument("--address", metavar="NODE", help="whom to ask; default: all of this user")
+    whole.add_argument("--timeout", type=float, default=5.0, metavar="S", help="for each node")
     whole.add_argument("--json", action="store_true", help="for programs")
     whole.set_defaults(run=_overview)
 
     keygen = commands.add_parser("keygen", help="make the key that all nodes of a cluster share")
     keygen.add_argument("file", metavar="FILE", help="a new file")
     keygen.set_defaults(run=_keygen)
+
+    examine = commands.add_parser("doctor", help="check this machine, and the way to a node")
+    examine.add_argument("--address", metavar="tcp://HOST:PORT", help="whom to reach")
+    examine.add_argument("--key", metavar="FILE", help="the cluster's key; default: ZGEN_KEY")
+    examine.add_argument("--json", action="store_true", help="for programs")
+    examine.set_defaults(run=_doctor)
 
     clean = commands.add_parser("clean", help="end and remove what killed nodes left behind")
     clean.set_defaults(run=_clean)
@@ -223,6 +240,31 @@ def _stop(given: argparse.Namespace) -> int:
     return status
 
 
+def _drain(given: argparse.Namespace) -> int:
+    """Have this user's started nodes leave their clusters, all at once."""
+    leaving.check_patience(given.deadline)
+    rows: list[dict[str, Any]] = []
+    nodes = [find_node(given.address)] if given.address else started_nodes()
+    for node in nodes:
+        drain_node(node.address, node.folder, given.deadline)
+    for node in nodes:
+        endpoint = node.address.tcp or node.address.endpoint
+
+        def tell(waits_for: str, endpoint: str = endpoint) -> None:
+            if waits_for and not given.json:
+                print(f"draining: {endpoint} waits for {waits_for}", flush=True)
+
+        gone = leaving.await_drained(node, given.deadline, tell)
+        rows.append({"node": node.address.peer.hex(), "endpoint": endpoint, "drained": gone})
+        if not given.json:
+            print(f"{'drained' if gone else 'still running'}: {endpoint}")
+    if given.json:
+        print(json.dumps(rows, indent=2))
+    elif not rows:
+        print("no node of this user runs here")
+    return 0 if all(row["drained"] for row in rows) else 1
+
+
 def _status(given: argparse.Namespace) -> int:
     """Show the state of this user's started nodes."""
     states = [_state(node) for node in started_nodes()]
@@ -230,7 +272,7 @@ def _status(given: argparse.Namespace) -> int:
         print(json.dumps(states, indent=2))
     else:
         for state in states:
-            print(_status_text(state))
+            print(node_text(state))
         if not states:
             print("no node of this user runs here; start one with `zgen node start`")
     return 0 if states else 1
@@ -251,36 +293,23 @@ def _state(node: NodeFacts) -> dict[str, Any]:
     }
 
 
-def _status_text(state: dict[str, Any]) -> str:
-    """Return a node's state for people."""
-    free, total = state["free"], state["total"]
-    amounts = ", ".join(f"{free.get(name, 0)} of {total[name]} {name} free" for name in total)
-    lines = [
-        f"node {state['node'][:8]} at {state['endpoint']} (daemon pid={state['daemon_pid']})",
-        f"  resources  {amounts or 'none'}",
-        f"  jobs       {len(state['jobs'])}",
-    ]
-    for kind in ("workers", "leases"):
-        by_state: dict[str, int] = {}
-        for entry in state[kind]:
-            by_state[entry["state"]] = by_state.get(entry["state"], 0) + 1
-        told = ", ".join(f"{count} {name}" for name, count in sorted(by_state.items()))
-        lines.append(f"  {kind:<10} {told or 'none'}")
-    if state["access"]:
-        lines.insert(1, f"  open at    {state['access']}")
-    waiting = [lease for lease in state["leases"] if lease["waits_for"]]
-    lines.extend(f"  waiting    {lease['what']}: {lease['waits_for']}" for lease in waiting[:10])
-    return "\n".join(lines)
-
-
 def _overview(given: argparse.Namespace) -> int:
     """Show the cluster of this machine's nodes; or only its nodes."""
     found = [find_node(given.address)] if given.address else started_nodes(embedded=True)
     if not found:
         print("no node of this user runs here; start one with `zgen node start`", file=sys.stderr)
         return 1
-    cluster = overview([query_node(node.address, node.folder) for node in found])
-    only_nodes = getattr(given, "what", None) == _NODES
+    reports: dict[str, dict[str, Any]] = {}
+    silent: dict[str, str] = {}
+    for node in found:
+        if node.address.peer.hex() not in reports:
+            _, told = query_state(node.address, node.folder, NODES, 1, given.timeout)
+            reports.update(
+                {each.node.hex(): json.loads(each.report) for each in told if each.report}
+            )
+            silent.update({each.node.hex(): each.silence for each in told if each.silence})
+    cluster = overview(list(reports.values()), silent)
+    only_nodes = getattr(given, "what", None) == NODES
     if given.json:
         print(json.dumps(cluster["nodes"] if only_nodes else cluster, indent=2))
     else:
@@ -289,8 +318,8 @@ def _overview(given: argparse.Namespace) -> int:
 
 
 def _list(given: argparse.Namespace) -> int:
-    """Show what the processes of this machine's nodes own, or the nodes of the cluster."""
-    if given.what == _NODES:
+    """Show what the processes of the cluster own, or its nodes."""
+    if given.what == NODES:
         return _overview(given)
     nodes, failed = _asked(given.what, given)
     rows = listing(given.what, nodes, given.limit)
@@ -302,7 +331,7 @@ def _list(given: argparse.Namespace) -> int:
 
 
 def _memory(given: argparse.Namespace) -> int:
-    """Show the objects of this machine's nodes, why each is held, and totals."""
+    """Show the objects of the cluster, why each is held, and totals."""
     nodes, failed = _asked(OBJECTS, given)
     found = summary(nodes, given.limit)
     if given.json:
@@ -313,20 +342,34 @@ def _memory(given: argparse.Namespace) -> int:
 
 
 def _asked(what: str, given: argparse.Namespace) -> tuple[list[Answers], bool]:
-    """Return what the nodes of this machine say, and whether one of them said nothing."""
+    """Return what the clusters of this machine's nodes say, and whether a node said nothing."""
     check_bounds(given.limit, given.timeout)
     found = [find_node(given.address)] if given.address else started_nodes(embedded=True)
     answers: list[Answers] = []
+    failed = False
     for node in found:
+        if any(node.address.peer.hex() in known.nodes for known in answers):
+            continue  # of the same cluster
         try:
             parts = query_state(node.address, node.folder, what, given.limit, given.timeout)
         except ZgenError as error:
+            failed = True
             print(f"zgen: {error}", file=sys.stderr)
         else:
             answers.append(Answers(*parts))
     if not found:
         print("no node of this user runs here", file=sys.stderr)
-    return answers, len(answers) < len(found)
+    return answers, failed
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    """Say what is wrong with this machine, or with the way to a node."""
+    found = doctor.examine(given.address, given.key)
+    if given.json:
+        print(json.dumps(doctor.findings_json(found), indent=2))
+    else:
+        print(doctor.findings_text(found))
+    return 0 if doctor.is_well(found) else 1
 
 
 def _clean(given: argparse.Namespace) -> int:

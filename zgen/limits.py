@@ -233,6 +233,14 @@ WORKERS_COUNT_MAX: Final = 512
 PRESTART_COUNT_MAX: Final = 4
 #: A worker above the prestarted count that is idle this long ends.
 WORKER_IDLE_NS: Final = 10 * SECOND
+#: The same at a node that drains; longer than a word of who needs an idle worker is on its way.
+DRAIN_IDLE_NS: Final = 1 * SECOND
+#: A node that drains ends what runs after this long, unless it is told another time.
+DRAIN_NS: Final = 60 * SECOND
+#: The longest time that it may be told.
+DRAIN_SECONDS_COUNT_MAX: Final = 30 * 24 * 3600
+#: How long it then waits for the ends of its workers before it leaves all the same.
+DRAIN_END_NS: Final = 5 * SECOND
 #: A worker that has not said it is ready this long after its fork is killed.
 WORKER_START_NS: Final = 60 * SECOND
 #: Failed starts in a row after which the waiting leases are refused with the worker's last lines.
@@ -340,7 +348,13 @@ MISSING_NAMED_COUNT_MAX: Final = 3
 STATE_PATIENCE_NS_MAX: Final = 60 * SECOND
 #: A node that gives up waiting for its processes has this long to say so.
 STATE_GRACE_NS: Final = 3 * SECOND
+#: Another node that gives up waiting has this long, its line to the one that asked it included.
+STATE_FAR_NS: Final = 2 * SECOND
 #: Questions that one process may owe its node an answer to; past it none is put to it.
 STATE_OWED_COUNT_MAX: Final = 16
 #: Questions that a node has open at a time; what comes beyond is answered without its processes.
 STATE_QUESTIONS_COUNT_MAX: Final = 64
+
+# -- what `zgen doctor` finds good ----------------------------------------------------------------
+#: Room on disk for values that memory has none for.
+DISK_FREE_BYTES_MIN: Final = 1 << 30

@@ -1,7 +1,8 @@
-"""`zgen.state`: what a node's processes own, and why each object is held.
+"""`zgen.state`: what a cluster's processes own, and why each object is held.
 
 Each process answers for what it owns, when it is asked: nothing is kept for these lists, and what
-has ended is not in them. A process that does not answer in time is named in ``silent``.
+has ended is not in them. Who does not answer in time is named in ``silent``: a process, or a node,
+whose row has the type "NODE".
 """
 
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ Filter = tuple[str, str, Any]
 def list_objects(
     *, filters: Sequence[Filter] = (), limit: int = 100, timeout: float = 5.0
 ) -> Listing[ObjectState]:
-    """List the objects of this node's processes, the largest first.
+    """List the objects of the cluster's processes, the largest first.
 
     Args:
         filters: Conditions that all rows fit, such as ``("place", "=", "inline")``.
@@ -80,7 +81,7 @@ def list_actors(
 def list_workers(
     *, filters: Sequence[Filter] = (), limit: int = 100, timeout: float = 5.0
 ) -> Listing[WorkerState]:
-    """List the processes of this node, drivers included; see ``list_objects``."""
+    """List the processes of all nodes, drivers included; see ``list_objects``."""
     return _list(WORKERS, filters, limit, timeout)
 
 
@@ -92,7 +93,7 @@ def list_streams(
 
 
 def summarize_objects(*, limit: int = 100, timeout: float = 5.0) -> ObjectsSummary:
-    """Add up all objects of this node's processes, by owner and by reason; see ``list_objects``."""
+    """Add up all objects of the cluster, by owner and by reason; see ``list_objects``."""
     return summary([_ask(OBJECTS, limit, timeout)], limit)
 
 

@@ -23,26 +23,34 @@ T = TypeVar("T")
 
 
 class Answers:
-    """What the processes of one node said.
+    """What the processes of the nodes of a cluster said.
 
     Attributes:
         total: How many rows there are of what was asked for.
         workers: The processes.
+        nodes: Ids of the nodes, those that said nothing too.
     """
 
-    def __init__(self, parts: Sequence[StateRows], told: StateTold) -> None:
+    def __init__(self, parts: Sequence[StateRows], told: Sequence[StateTold]) -> None:
         """Put these together."""
         self._parts = parts
-        self._node = told.node.hex()
-        self._known: dict[PeerId, ProcessSaid] = {each.process: each for each in told.processes}
+        self._known: dict[PeerId, ProcessSaid] = {}
+        self._nodes: dict[PeerId, str] = {}
+        self._silent_nodes = [node for node in told if node.silence]
+        self.nodes = [node.node.hex() for node in told]
+        for node in told:
+            for each in node.processes:
+                self._known[each.process] = each
+                self._nodes[each.process] = node.node.hex()
         self._actors: dict[PeerId, ActorId] = {part.process: part.actor for part in parts}
         self.total = sum(part.count for part in parts if part.is_last)
-        self.workers = [self._worker(each) for each in told.processes]
+        self.workers = [self._worker(each) for each in self._known.values()]
 
     @property
     def silent(self) -> list[WorkerState]:
-        """The processes that did not answer."""
-        return [worker for worker in self.workers if worker.silence]
+        """The processes that did not answer, and the nodes that did not."""
+        workers = [worker for worker in self.workers if worker.silence]
+        return workers + [_silent_node(node) for node in self._silent_nodes]
 
     def objects(self) -> list[ObjectState]:
         """Return the objects, the largest first."""
@@ -139,7 +147,7 @@ class Answers:
             "owner": process.hex(),
             "owner_pid": known.pid if known is not None else 0,
             "job_id": known.job.hex() if known is not None else "",
-            "node_id": self._node,
+            "node_id": self._nodes.get(process, ""),
         }
 
     def _at(self, worker: PeerId) -> dict[str, Any]:
@@ -156,7 +164,7 @@ class Answers:
             actor_id=_hex(self._actors.get(each.process, b"")),
             silence=each.silence,
             job_id=each.job.hex(),
-            node_id=self._node,
+            node_id=self._nodes[each.process],
         )
 
     def _object(
@@ -193,6 +201,21 @@ class Answers:
         there = borrowed.get((name, peer))
         reasons = [each.reason for each in there.holds] if there is not None else []
         return f"{who}: {', '.join(dict.fromkeys(reasons))}" if reasons else who
+
+
+def _silent_node(told: StateTold) -> WorkerState:
+    """Return a row that stands for a node that said nothing."""
+    return WorkerState(
+        worker_id="",
+        worker_type="NODE",
+        pid=0,
+        state="",
+        works_on="",
+        actor_id=None,
+        silence=told.silence,
+        job_id="",
+        node_id=told.node.hex(),
+    )
 
 
 def _type_of(each: said.TaskSaid) -> str:

@@ -41,6 +41,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         ("SIZE", lambda row: size_text(row.size_bytes)),
         ("PLACE", lambda row: row.place),
         ("OWNER", lambda row: row.owner_pid),
+        ("NODE", lambda row: _short(row.node_id)),
         ("HELD BY", _held_by),
     ),
     TASKS: (
@@ -50,6 +51,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         ("ATTEMPT", lambda row: row.attempt_number),
         ("WORKER", lambda row: row.worker_pid or "-"),
         ("OWNER", lambda row: row.owner_pid),
+        ("NODE", lambda row: _short(row.node_id)),
         ("WAITS FOR", lambda row: row.waits_for or "-"),
     ),
     ACTORS: (
@@ -60,6 +62,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         ("RESTARTS", lambda row: row.restarts),
         ("PID", lambda row: row.pid or "-"),
         ("OWNER", lambda row: row.owner_pid),
+        ("NODE", lambda row: _short(row.node_id)),
         ("DEATH", lambda row: row.death_cause or "-"),
     ),
     WORKERS: (
@@ -70,6 +73,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         ("WORKS ON", lambda row: row.works_on or "-"),
         ("ACTOR", lambda row: _short(row.actor_id)),
         ("JOB", lambda row: _short(row.job_id)),
+        ("NODE", lambda row: _short(row.node_id)),
         ("ANSWERS", lambda row: row.silence or "yes"),
     ),
     STREAMS: (
@@ -81,6 +85,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         ("SIZE", lambda row: size_text(row.unread_bytes)),
         ("STATE", lambda row: "ended" if row.ended else "open"),
         ("WORKER", lambda row: row.worker_pid or "-"),
+        ("NODE", lambda row: _short(row.node_id)),
         ("OWNER", lambda row: row.owner_pid),
     ),
 }
@@ -105,8 +110,12 @@ def listing_text(what: str, rows: Listing[Any]) -> str:
     lines = [table if rows else f"no {what}"]
     if rows.total > len(rows):
         lines.append(f"{rows.total - len(rows)} more; see --limit")
-    if what != WORKERS:
-        lines += [f"process {worker.pid} is missing: {worker.silence}" for worker in rows.silent]
+    for silent in rows.silent:
+        if silent.worker_type == "NODE":
+            lines.append(f"node {_short(silent.node_id)} is missing: {silent.silence}")
+        elif what != WORKERS:
+            where = f"process {silent.pid} of node {_short(silent.node_id)}"
+            lines.append(f"{where} is missing: {silent.silence}")
     return "\n".join(lines)
 
 

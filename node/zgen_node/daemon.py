@@ -20,6 +20,7 @@ from zgen.core.identity import Identity
 from zgen.core.node_effects import (
     CheckDial,
     ClusterJoined,
+    Drained,
     FlushLines,
     JobKnown,
     JobOver,
@@ -311,6 +312,8 @@ class Daemon:
                 if self._config.comes_back:
                     note_rejoin(self._config.folder, endpoints)
                 self.failed = self._done = True
+            case Drained():
+                self._post(Leave("the node was drained"))
             case Report(level, text):
                 _log(level, text)
             case Left():

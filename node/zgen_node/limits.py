@@ -49,7 +49,9 @@ PROBE_LINE_IDLE_NS: Final = 30 * SECOND
 #: Probes that wait for a connection; each is repeated by its sender anyway.
 PROBES_WAITING_COUNT_MAX: Final = 8
 
-#: How long a node that leaves lives on, so that the word of it gets out.
+#: A node that leaves says so to the cluster when its lines are flushed, or after this long.
+LEAVE_WORD_NS: Final = 200 * MS
+#: How long it then lives on, so that the word of it gets out.
 LEAVE_PROBES_NS: Final = 50 * MS
 #: Last words on members outside the view, kept so that they are passed on once.
 HEARD_COUNT_MAX: Final = 4096

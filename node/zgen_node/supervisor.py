@@ -55,6 +55,7 @@ def supervise(config: DaemonConfig) -> int:
         signal.pidfd_send_signal(daemon_fd, signal.SIGTERM)
         _poll([daemon_fd], grace_ns // MS)
     statuses = linux.kill_below(now_ns() + KILL_NS_MAX)
+    wanted = wanted or statuses.get(daemon) == 0  # it left, as it was told
     if not wanted:
         _report(f"the daemon ended with wait status {statuses.get(daemon, 'unknown')}")
     if not wanted and not os.path.exists(os.path.join(config.folder, folders.NODE_FILE)):

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,18 @@ def test_the_command_line_lists_the_nodes(
     assert cli.main(["list", "nodes", "--json"]) == 0
     listed = {node["node"] for node in json.loads(capsys.readouterr().out)}
     assert listed == {node["NodeID"] for node in zgen.nodes()}
+    at_far = count.options(resources={"far": 1}).remote(100, 0.1)
+    assert get(next(at_far))[0] == 0
+    far = cluster.nodes[1].node_id
+    assert cli.main(["list", "workers", "--json"]) == 0
+    workers = json.loads(capsys.readouterr().out)
+    assert workers["silent"] == []
+    ours = [row for row in workers["rows"] if row["works_on"] == "count"]
+    assert [row["node_id"] for row in ours] == [far]
+    (task,) = [row for row in zgen.state.list_tasks() if row.name == "count"]
+    mine = zgen.nodes()[0]["NodeID"]
+    assert (task.worker_pid, task.node_id) == (ours[0]["pid"], mine)
+    zgen.cancel(at_far)
     assert cli.main(["status"]) == 0
     assert capsys.readouterr().out.startswith("3 nodes\n")
 
@@ -128,6 +141,17 @@ def test_large_values_are_read_wherever_they_were_written(cluster: Cluster) -> N
 
     assert [get(ref)[0] for ref in rows.remote()] == [0, 1, 2, 3, 4]
     assert get(total.remote(made)) == np.arange(1 << 20).sum()
+
+
+def test_the_doctor_reaches_a_node_with_its_key_and_names_what_is_wrong(
+    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["doctor", "--json", "--address", cluster.address, "--key"]
+    assert cli.main([*asked, cluster.key]) == 0
+    assert json.loads(capsys.readouterr().out)["checks"][-1]["verdict"] == "ok"
+    keys.generate().write(str(tmp_path / "key"))
+    assert cli.main([*asked, str(tmp_path / "key")]) == 1
+    assert "key" in json.loads(capsys.readouterr().out)["checks"][-1]["found"]
 
 
 def test_another_key_and_a_wrong_port_are_named_at_once(cluster: Cluster, tmp_path: Path) -> None:
@@ -177,6 +201,31 @@ def test_work_that_nobody_can_do_starts_when_a_node_that_can_joins_and_ends_with
     assert [i for i, _ in rest] == list(range(1, 50))
     assert rest[-1][1] != node.node_id
     wait_until(lambda: len(zgen.nodes()) == 3, 5, "nobody lists the dead")
+
+
+def test_a_drained_node_ends_its_work_and_leaves_and_what_follows_runs_elsewhere(
+    own_runtime_folder: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = cluster.add_node(num_cpus=2, resources={"drained": 1})
+    items = count.options(resources={"drained": 1}).remote(6, 0.1)
+    assert get(next(items)) == (0, node.node_id)
+    name = node.node_id
+    status: list[int] = []
+    told = Thread(
+        target=lambda: status.append(
+            cli.main(["node", "drain", "--address", node.folder, "--deadline", "30", "--json"])
+        )
+    )
+    told.start()
+    seen = {get(ref)[1] for ref in items}  # it goes on to its end
+    spread = where.options(scheduling_strategy="SPREAD")
+    after = set(get([spread.remote() for _ in range(6)]))
+    told.join(20)
+    cluster.remove_node(node, allow_graceful=True)  # nothing but its exit status is left
+    assert (status, seen, name in after) == ([0], {name}, False)
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["node"], row["drained"], os.path.exists(node.folder)) == (name, True, False)
+    wait_until(lambda: len(zgen.nodes()) == 3, 5, "who left is listed no more")
 
 
 @pytest.mark.slow

@@ -95,3 +95,4 @@ SURVIVAL = (
     "request refused by every node that could meet it",
     "requests refused after failed starts",
 )
+DRAIN = ("request handed back by a node that drains",)

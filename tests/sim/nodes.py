@@ -9,7 +9,8 @@ from tests.sim.memory import Memory
 from tests.sim.oracles_copies import RegionsOfNode, StoreAnswersOfNodes
 from tests.sim.programs import Consumer
 from zgen.core.effects import Effect
-from zgen.core.node_effects import PublishState, SpawnWorker
+from zgen.core.events import Leave
+from zgen.core.node_effects import Drained, PublishState, SpawnWorker
 from zgen.core.node_events import MemberGone, MemberSaid
 from zgen.ids import PeerId
 from zgen.limits import MS
@@ -32,6 +33,7 @@ class Nodes(Cluster):
         memories: Number of a node's life -> its shared memory.
         chunk_lines: Node -> likewise, for parts that go from node to node.
         lost: Names of nodes that were declared dead and have not noticed.
+        left_well: Numbers of the lives of nodes that drained, ended nothing, and left.
         places: Whether tasks may run in certain places only, drawn from ``place_dice``.
         gossip_ns_max: The longest that news of a node takes to another one.
         detect_ns_max: The longest that the news of a node's death takes.
@@ -45,6 +47,7 @@ class Nodes(Cluster):
         self.chunk_lines: dict[PeerId, Memory] = {}
         self.promises.store = StoreAnswersOfNodes(self)
         self.lost: dict[str, None] = {}
+        self.left_well: dict[int, None] = {}
         self.gossip_ns_max = 20 * MS
         self.detect_ns_max = 200 * MS
         self.kinds: dict[str, int] = {}
@@ -140,7 +143,14 @@ class Nodes(Cluster):
         self.world.post_later(hearer, event, at_ns - self.world.now_ns)
 
     def _perform_node(self, life: Life, effect: Effect) -> None:
-        if isinstance(effect, PublishState):
+        if isinstance(effect, Drained):
+            machine = life.machine
+            assert isinstance(machine, NodeMachine)
+            programs = [user for user in self.drivers_of(life) if not user.life.dead]
+            if not machine.cluster.spillback.closed and not programs and life.name not in self.lost:
+                self.left_well[life.number] = None
+            self.world.post(life, Leave("the node was drained"))
+        elif isinstance(effect, PublishState):
             for other in self.living():
                 if other is not life and life.name not in self.lost:
                     self._tell(life, other, MemberSaid(effect.payload))
@@ -150,7 +160,10 @@ class Nodes(Cluster):
     # -- ends --------------------------------------------------------------------------------------
     def _on_death(self, life: Life, reason: str) -> None:
         super()._on_death(life, reason)
-        self.lost_count += isinstance(life.machine, NodeMachine)
+        if life.number in self.left_well and life.name not in self.lost:
+            self.node_deaths -= 1  # it is no excuse for anything
+        else:
+            self.lost_count += isinstance(life.machine, NodeMachine)
         if isinstance(life.machine, NodeMachine) and life.name not in self.lost:
             self._declare(life, "it is dead")
 

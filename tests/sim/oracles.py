@@ -36,6 +36,7 @@ from zgen.ids import (
     short,
     task_of,
 )
+from zgen.io.inquiry import Inquiry
 from zgen.limits import QUIET_LINE_NS
 from zgen.sim.oracle import Kind, Oracle
 from zgen.sim.world import Life
@@ -51,6 +52,8 @@ def session_of(life: Life) -> Session:
     machine = life.machine
     if isinstance(machine, NodeMachine):
         return machine._peers.session
+    if isinstance(machine, Inquiry):
+        return machine._session
     assert isinstance(machine, ProcessMachine)
     return machine.session
 

@@ -7,8 +7,10 @@ from typing import Final
 
 from tests.sim.actor_run import run_actors
 from tests.sim.borrowing import run_borrowing
+from tests.sim.census_run import run_census
 from tests.sim.copies_run import run_copies
-from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, SURVIVAL
+from tests.sim.drain_run import run_drain
+from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, DRAIN, SURVIVAL
 from tests.sim.nodes_run import run_nodes
 from tests.sim.run import Outcome, run_seed
 from tests.sim.state_run import run_state
@@ -23,6 +25,8 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "survival": run_survival,
     "copies": run_copies,
     "state": run_state,
+    "drain": run_drain,
+    "census": run_census,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs; of another number of seeds, its part.
 SHARES: Final[dict[str, int]] = {
@@ -33,6 +37,8 @@ SHARES: Final[dict[str, int]] = {
     "survival": 25,
     "copies": 25,
     "state": 10,
+    "drain": 25,
+    "census": 10,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -43,4 +49,6 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "survival": (25, SURVIVAL),
     "copies": (25, COPIES),
     "state": (10, ()),
+    "drain": (25, DRAIN),
+    "census": (10, ()),
 }

@@ -40,8 +40,11 @@ class Asker:
         self.truth = truth
         self.left = QUESTIONS_COUNT
         self.asked = 0
+        self.silent_nodes = 0
         #: Question -> what is asked, and what was said by whom so far. Removed by the last answer.
         self.open: dict[int, tuple[str, dict[PeerId, list[StateRows]]]] = {}
+        #: The same -> what was said of which node so far.
+        self.nodes: dict[int, dict[PeerId, StateTold]] = {}
         self._perform = user.perform
         user.perform = self.perform  # type: ignore[method-assign]  # the user hears the rest
         user.later(0, self.ask)
@@ -53,6 +56,7 @@ class Asker:
         self.asked += 1
         what, limit = self.random.choice(KINDS), self.random.choice((0, 2, 1000))
         self.open[self.asked] = what, {}
+        self.nodes[self.asked] = {}
         self.user.post(AskState(self.asked, what, limit, self.random.choice(PATIENCES_NS)))
         self.user.later(self.random.randrange(60 * MS), self.ask)
 
@@ -64,15 +68,30 @@ class Asker:
         self.truth.require(said.query in self.open, f"question {said.query} is over: {said}")
         what, parts = self.open[said.query]
         if isinstance(said, StateTold):
-            self.told(what, parts, said)
-            del self.open[said.query]
+            nodes = self.nodes[said.query]
+            self.truth.require(said.node not in nodes, f"told twice of one node: {said}")
+            nodes[said.node] = said
+            if len(nodes) == said.nodes_count:
+                self.told(what, parts, nodes)
+                del self.open[said.query], self.nodes[said.query]
             return
         known = parts.setdefault(said.process, [])
         self.truth.require(not known or not known[-1].is_last, f"{said} follows the last part")
         known.append(said)
 
-    def told(self, what: str, parts: dict[PeerId, list[StateRows]], said: StateTold) -> None:
-        silent = {each.process: each.silence for each in said.processes}
+    def told(
+        self,
+        what: str,
+        parts: dict[PeerId, list[StateRows]],
+        nodes: dict[PeerId, StateTold],
+    ) -> None:
+        counts = dict.fromkeys(said.nodes_count for said in nodes.values())
+        self.truth.require(list(counts) == [len(nodes)], f"counted otherwise: {nodes}")
+        silent = {each.process: each.silence for said in nodes.values() for each in said.processes}
+        dead = any(said.silence for said in nodes.values())  # what they began to say is cut off
+        self.silent_nodes += dead
+        if dead:
+            parts = {name: told for name, told in parts.items() if name in silent}
         self.truth.require(all(name in silent for name in parts), "an answer by nobody")
         for name, silence in silent.items():
             known = parts.get(name, [])

@@ -29,6 +29,20 @@ def test_what_a_node_says_of_itself_counts_and_what_waits_is_shown() -> None:
     ]
 
 
+def test_what_drains_and_who_is_silent_is_told() -> None:
+    drains = {"waits_for": "1 programs", "left_ms": 5}
+    state = {"node": "a" * 8, "nodes": [node("a", "4", draining=True)], "leases": []}
+    found = overview([{**state, "draining": drains}], {"b" * 32: "it is gone"})
+    assert overview_text(found).splitlines() == [
+        "1 node",
+        "aaaaaaaa  tcp://a  4 of 4 CPU free  draining",
+        "together  4 of 4 CPU free",
+        "silent    node bbbbbbbb: it is gone",
+        "draining  node aaaaaaaa waits for 1 programs",
+    ]
+    assert (found["nodes"][0]["workers"], found["nodes"][0]["leases"]) == (0, 0)
+
+
 def test_a_node_without_anything_is_a_drivers_and_labels_are_told() -> None:
     bare = {**node("c", "0", tcp=""), "total": {}, "free": {}}
     east = node("d", "4", labels={"zone": "east"}, queued=3)

@@ -58,6 +58,7 @@ class Held:
         stalled: Whether the worker handed tasks back and runs the same one still.
         returns: How often the worker handed tasks back.
         doomed: Whether the node was asked to kill the worker, so that it gets nothing any more.
+        closing: Whether the node of the worker drains, so that it gets nothing any more.
     """
 
     shape: Demand
@@ -70,6 +71,7 @@ class Held:
     stalled: bool = False
     returns: int = 0
     doomed: bool = False
+    closing: bool = False
 
 
 @slotted
@@ -177,7 +179,7 @@ class LeaseClient:
             for lease in pool.leases:
                 held = self.held[lease]
                 is_over = held.wanted and now_ns - held.granted_ns > LEASE_TERM_NS
-                if held.stalled or held.doomed or is_over:
+                if held.stalled or held.doomed or held.closing or is_over:
                     continue
                 free = pool.depth - len(held.in_flight)
                 if 2 * free < pool.depth and free < len(pool.queue):
@@ -230,6 +232,16 @@ class LeaseClient:
             if not held.in_flight and not self.pools[held.shape].queue:
                 self._give_back(lease, node, True, out)
 
+    def on_closing(self, lease: LeaseId, node: PeerId, out: list[Effect]) -> None:
+        """Give a lease nothing any more, and return it when it is idle."""
+        held = self.held.get(lease)
+        if held is None:
+            reached("closing of a lease that is none")
+            return
+        held.closing = True
+        if not held.in_flight:
+            self._give_back(lease, node, True, out)
+
     def release(
         self,
         lease: LeaseId,
@@ -253,7 +265,8 @@ class LeaseClient:
         if held.in_flight:
             return
         held.stalled = False
-        if held.wanted and (not pool.queue or now_ns - held.granted_ns > LEASE_TERM_NS):
+        is_over = held.wanted and now_ns - held.granted_ns > LEASE_TERM_NS
+        if held.closing or is_over or (held.wanted and not pool.queue):
             self._give_back(lease, node, True, out)
         elif not pool.queue:
             self.deadlines.set(lease, now_ns + LEASE_LINGER_NS)

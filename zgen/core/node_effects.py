@@ -171,6 +171,11 @@ class ReadMemory:
     workers: tuple[tuple[PeerId, int], ...]
 
 
+@slotted
+class Drained:
+    """Nothing is left to do at this node, which was told to drain: leave, and end."""
+
+
 NodeEffect: TypeAlias = (
     SpawnWorker
     | KillWorker
@@ -185,4 +190,5 @@ NodeEffect: TypeAlias = (
     | NotJoined
     | NodeFenced
     | ReadMemory
+    | Drained
 )

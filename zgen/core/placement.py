@@ -285,8 +285,12 @@ class Placement:
     def on_wanted(
         self, sender: PeerId, message: LeaseWanted, now_ns: int, out: list[Effect]
     ) -> None:
-        """Others wait for what idles here."""
-        if sender == self.node:
+        """Others wait for what idles here, or the node of a lease drains."""
+        if sender != self.node:
+            return
+        if message.closing:
+            self.leases.on_closing(message.lease, sender, out)
+        else:
             self.leases.on_wanted(sender, out)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:

@@ -77,11 +77,11 @@ class StateReport:
         }
 
     def on_ask(self, event: AskState, now_ns: int, out: list[Effect]) -> None:
-        """The user asks what the processes of this node own."""
+        """The user asks what processes own."""
         node = self._owner.placement.node
         if node is not None:
-            asked = said.ListState(event.query, event.what, event.limit, event.patience_ns)
-            out.append(Send(node, asked))
+            how = (event.limit, event.patience_ns, event.everywhere)
+            out.append(Send(node, said.ListState(event.query, event.what, *how)))
 
     def _on_came(
         self,

@@ -30,6 +30,10 @@ def deadline_ns(timeout_s: float | None) -> int | None:
     return None if timeout_s > _FOREVER_S else now_ns() + int(timeout_s * SECOND)
 
 
+#: Seconds since 1970, as the machine believes; for people only, since it may be set.
+wall_s: Final = time.time
+
+
 def adopt_timezone() -> None:
     """Read ``TZ`` from the environment again, after it was replaced."""
     time.tzset()

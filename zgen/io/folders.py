@@ -159,6 +159,29 @@ def sweep() -> list[str]:
     return dead
 
 
+def abandoned() -> list[str]:
+    """Return the folders of this user's dead nodes, which ``sweep`` would remove."""
+    root = runtime_folder()
+    return [folder for folder in _node_folders(root) if _is_mine(root) and _is_abandoned(folder)]
+
+
+def strays() -> dict[int, str]:
+    """Return the processes that nodes left running which are gone, and the folder of each."""
+    found: dict[int, str] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                words = file.read().split(b"\0")
+        except OSError:
+            continue  # it ended, or is another user's
+        marks = [word for word in words if word.startswith(f"{MARK}=".encode())]
+        for mark in marks[:1]:
+            folder = os.fsdecode(mark.partition(b"=")[2])
+            if _is_abandoned(folder):
+                found[int(name)] = folder
+    return found
+
+
 def end_marked(folder: str) -> None:
     """Kill every process that carries the mark of ``folder``, itself and its ancestors spared.
 

@@ -27,6 +27,7 @@ from zgen.io.mailbox import Mailbox
 from zgen.io.release import PYTHON, RELEASE
 from zgen.io.waiter import Waiter
 from zgen.limits import SECOND, STATE_GRACE_NS
+from zgen.wire.cluster import DrainNode
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import NodeReport, QueryNode
 from zgen.wire.session import Address
@@ -44,13 +45,14 @@ class Inquiry:
         failure: Why there will be no answer; empty while there may be one.
     """
 
-    def __init__(self, identity: Identity, question: QueryNode | ListState) -> None:
+    def __init__(self, identity: Identity, question: QueryNode | ListState | DrainNode) -> None:
         """Ask ``question`` as ``identity``; a ``Join`` names the node."""
         self.next_deadline_ns: int | None = None
         self.lines_closing = False
         self.answers: list[Any] = []
         self.answered = False
         self._question = question
+        self._told_count = 0
         self.failure = ""
         self._session = Session(identity)
 
@@ -93,7 +95,11 @@ class Inquiry:
                 message = decode(body)
                 if isinstance(message, (NodeReport, StateRows, StateTold)):
                     self.answers.append(message)
-                    self.answered = not isinstance(message, StateRows)
+                    if isinstance(message, StateTold):
+                        self._told_count += 1
+                        self.answered = self._told_count >= message.nodes_count
+                    else:
+                        self.answered = isinstance(message, NodeReport)
         except RemoteProtocolError as error:
             self.failure = str(error)
             return
@@ -112,13 +118,29 @@ def query_node(node: Address, folder: str, timeout_s: float = 5.0) -> dict[str, 
     return state
 
 
-def query_state(
-    node: Address, folder: str, what: str, limit: int, patience_s: float
-) -> tuple[list[StateRows], StateTold]:
-    """Return what the processes of a node own, as they say it, and who they are.
+def drain_node(node: Address, folder: str, patience_s: float) -> dict[str, Any]:
+    """Tell the node whose sockets lie in ``folder`` to leave its cluster; return its state.
 
     Args:
         node: The node.
+        folder: Where its sockets lie.
+        patience_s: After how long it ends what still runs.
+
+    Raises:
+        NodeStartError: It did not answer in time, or speaks another version.
+    """
+    (report,) = _ask(DrainNode(1, round(patience_s * SECOND)), node, folder, 5.0)
+    state: dict[str, Any] = json.loads(report.state)
+    return state
+
+
+def query_state(
+    node: Address, folder: str, what: str, limit: int, patience_s: float
+) -> tuple[list[StateRows], list[StateTold]]:
+    """Return what the processes of a cluster own, as they say it, and who they are, by node.
+
+    Args:
+        node: Whom to ask.
         folder: Where its sockets lie.
         what: What is to be listed.
         limit: Rows that each process tells at most.
@@ -127,13 +149,14 @@ def query_state(
     Raises:
         NodeStartError: It did not answer in time, or speaks another version.
     """
-    question = ListState(1, what, limit, round(patience_s * SECOND))
-    *parts, told = _ask(question, node, folder, patience_s + STATE_GRACE_NS / SECOND)
-    return parts, told
+    question = ListState(1, what, limit, round(patience_s * SECOND), everywhere=True)
+    answers = _ask(question, node, folder, patience_s + STATE_GRACE_NS / SECOND)
+    told = [each for each in answers if isinstance(each, StateTold)]
+    return [each for each in answers if isinstance(each, StateRows)], told
 
 
 def _ask(
-    question: QueryNode | ListState, node: Address, folder: str, timeout_s: float
+    question: QueryNode | ListState | DrainNode, node: Address, folder: str, timeout_s: float
 ) -> list[Any]:
     me = Address(PeerId(os.urandom(ID_BYTES)), 1, "")
     me = Address(me.peer, 1, endpoint_of(folder, me.peer), machine=node.machine)

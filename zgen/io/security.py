@@ -23,6 +23,11 @@ _ZAP_VERSION: Final = b"1.0"
 _ZAP_FRAMES: Final = 9
 
 
+def transport_facts() -> tuple[str, str, bool]:
+    """Return the versions of pyzmq and of libzmq, and whether that can lock connections."""
+    return zmq.pyzmq_version(), zmq.zmq_version(), zmq.has("curve")
+
+
 class Lock:
     """The CURVE pair of a cluster, as options of sockets."""
 

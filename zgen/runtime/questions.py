@@ -41,20 +41,22 @@ class Question(Waiter):
 
 
 class Survey(Waiter):
-    """Waits for what the processes of a node say.
+    """Waits for what the processes of a cluster say.
 
     Attributes:
         parts: What they said.
-        told: What the node says of them; None until all is there.
+        told: What each node says of them.
+        is_whole: Whether all nodes have.
     """
 
-    __slots__ = ("parts", "told")
+    __slots__ = ("is_whole", "parts", "told")
 
     def __init__(self) -> None:
         """Start without answers."""
         super().__init__()
         self.parts: list[StateRows] = []
-        self.told: StateTold | None = None
+        self.told: list[StateTold] = []
+        self.is_whole = False
 
 
 class Questions:
@@ -78,7 +80,7 @@ class Questions:
         self._numbers = itertools.count(1)
         #: Question -> who waits. Added by ``_ask``; removed when he goes on.
         self._asked: dict[int, Question] = {}
-        #: The same for what the processes of the node are asked. Removed when he goes on.
+        #: The same for what processes are asked. Removed when he goes on.
         self._surveys: dict[int, Survey] = {}
 
     def ask_node(self, timeout_s: float) -> str | None:
@@ -110,8 +112,8 @@ class Questions:
 
     def ask_state(
         self, what: str, limit: int, patience_s: float
-    ) -> tuple[list[StateRows], StateTold]:
-        """Return what the processes of the node own, as they say it, and who they are.
+    ) -> tuple[list[StateRows], list[StateTold]]:
+        """Return what the processes of the cluster own, as they say it, and who they are, by node.
 
         Args:
             what: What is to be listed.
@@ -133,7 +135,7 @@ class Questions:
             in_time = self._loop.wait(survey, deadline_ns)
         finally:
             self._surveys.pop(number, None)
-        if survey.told is not None:
+        if survey.is_whole:
             return survey.parts, survey.told
         self._refuse_if_lost()
         if in_time:
@@ -173,8 +175,10 @@ class Questions:
         if isinstance(said, StateRows):
             survey.parts.append(said)
         else:
-            survey.told = said
-            survey.finish()
+            survey.told.append(said)
+            if len(survey.told) >= said.nodes_count:
+                survey.is_whole = True
+                survey.finish()
 
     def finish_all(self) -> None:
         """End every wait: nothing will be answered any more."""

@@ -48,11 +48,13 @@ class LeaseBack:
         lease: The request.
         free: What is free here.
         version: Version of the last state that I published; what came after it is newer than this.
+        draining: Whether I begin nothing new any more.
     """
 
     lease: LeaseId
     free: Shape
     version: int
+    draining: bool = False
 
 
 @message(0x93)
@@ -98,6 +100,7 @@ class NodeState:
         labels: Its labels, sorted by name.
         queued_count: Requests that wait there.
         version: Number of this state, from 0.
+        draining: Whether it begins nothing new and is about to leave.
     """
 
     address: Address
@@ -106,3 +109,19 @@ class NodeState:
     labels: tuple[tuple[str, str], ...]
     queued_count: int
     version: int
+    draining: bool = False
+
+
+@message(0x96)
+class DrainNode:
+    """Tool -> node: begin nothing new, and leave the cluster when what you do has ended.
+
+    A ``NodeReport`` answers. Said again, it changes how long the node waits.
+
+    Attributes:
+        query: Number to repeat in the answer.
+        patience_ns: After how long what still runs is ended.
+    """
+
+    query: int
+    patience_ns: int

@@ -162,9 +162,11 @@ class LeaseWanted:
 
     Attributes:
         lease: A lease of yours, for reference.
+        closing: Whether it is this lease alone that is to get nothing more, as its node drains.
     """
 
     lease: LeaseId
+    closing: bool = False
 
 
 @message(0x18)

@@ -1,7 +1,8 @@
 """Questions about the state of a node's processes, and what each says of what it owns.
 
 A tool or a process asks its node by ``ListState``. The node asks every process that it knows by
-``TellState``, hands on what they answer as it comes, and says by ``StateTold`` that this is all.
+``TellState``, hands on what they answer as it comes, and says by ``StateTold`` that this is all. If
+other nodes are to be asked too, it asks them the same, and hands on what each of them says.
 """
 
 from typing import Final
@@ -16,6 +17,8 @@ ACTORS: Final = "actors"
 WORKERS: Final = "workers"
 STREAMS: Final = "streams"
 KINDS: Final = (OBJECTS, TASKS, ACTORS, WORKERS, STREAMS)
+#: What nodes say of themselves, and no process of theirs.
+NODES: Final = "nodes"
 
 #: Where the bytes of an object are.
 PENDING: Final = "pending"
@@ -197,15 +200,17 @@ class ListState:
 
     Attributes:
         query: Number to repeat in the answers.
-        what: One of ``KINDS``.
+        what: One of ``KINDS``, or ``NODES``.
         limit: Rows that each of them tells at most.
         patience_ns: How long to wait for them.
+        everywhere: Whether the other nodes of the cluster are to be asked too.
     """
 
     query: int
     what: str
     limit: int
     patience_ns: int
+    everywhere: bool = False
 
 
 @message(0x71)
@@ -262,8 +267,14 @@ class StateTold:
         query: Number of the question.
         node: The node.
         processes: Its processes.
+        nodes_count: How many nodes are told of in answer to the question, this one among them.
+        silence: Why nothing is known of the node; empty if it answered.
+        report: How it fares, as JSON, if that was asked.
     """
 
     query: int
     node: PeerId
     processes: tuple[ProcessSaid, ...]
+    nodes_count: int = 1
+    silence: str = ""
+    report: str = ""

@@ -27,6 +27,7 @@ from zgen.limits import (
 from zgen.slotted import slotted
 from zgen.wire.state import (
     DISK,
+    NODES,
     ListState,
     ObjectSaid,
     ProcessSaid,
@@ -56,6 +57,7 @@ class Question:
         query: Its number there.
         patience_ns: How long each process may take.
         processes: All that there were when it was asked.
+        nodes_count: How many nodes are asked, this one among them.
         waiting: Those whose answer is not complete. Added when it is asked; removed as they answer,
             die or are too late.
     """
@@ -64,6 +66,7 @@ class Question:
     query: int
     patience_ns: int
     processes: dict[PeerId, ProcessSaid]
+    nodes_count: int
     waiting: dict[PeerId, None] = field(default_factory=dict)
 
 
@@ -72,15 +75,20 @@ class Census:
 
     Attributes:
         deadlines: When who did not answer is too late.
+        report: Returns how this node fares, as JSON.
+        ask_others: Has the other nodes asked; returns how many those are.
         messages: What to do about each class of message.
     """
 
     def __init__(self, node: PeerId, peers: Peers, staffing: Staffing, storage: Storage) -> None:
         """Start without questions; ask the processes of these tables."""
         self.deadlines: Deadlines[int] = Deadlines()
+        self.report: Callable[[int], str] = lambda now_ns: ""
+        self.ask_others: Callable[[PeerId, ListState, int, list[Effect]], int]
+        self.ask_others = lambda peer, said, now_ns, out: 0
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             ListState: self._on_list_state,
-            StateRows: self._on_state_rows,
+            StateRows: self.on_state_rows,
         }
         self._node = node
         self._peers = peers
@@ -132,7 +140,12 @@ class Census:
     # -- messages ----------------------------------------------------------------------------------
     def _on_list_state(self, peer: PeerId, said: ListState, now_ns: int, out: list[Effect]) -> None:
         patience_ns = max(0, min(said.patience_ns, STATE_PATIENCE_NS_MAX))
-        question = Question(peer, said.query, patience_ns, self._processes())
+        count = 1 + (self.ask_others(peer, said, now_ns, out) if said.everywhere else 0)
+        if said.what == NODES:
+            told = StateTold(said.query, self._node, (), count, "", self.report(now_ns))
+            out.append(Send(peer, told))
+            return
+        question = Question(peer, said.query, patience_ns, self._processes(), count)
         if len(self.questions) >= STATE_QUESTIONS_COUNT_MAX:
             for name in question.processes:
                 self._silent(question, name, BUSY)
@@ -152,7 +165,8 @@ class Census:
         self.deadlines.set(number, now_ns + patience_ns)
         self._finish_if_over(number, question, out)
 
-    def _on_state_rows(self, peer: PeerId, said: StateRows, now_ns: int, out: list[Effect]) -> None:
+    def on_state_rows(self, peer: PeerId, said: StateRows, now_ns: int, out: list[Effect]) -> None:
+        """A process of this node says what it owns, or a part of it."""
         if said.process != peer or peer not in self._owed:
             self._peers.refuse("state that nobody asked for", short(peer), out)
             return
@@ -177,6 +191,8 @@ class Census:
         """Return the drivers and workers that live."""
         found: dict[PeerId, ProcessSaid] = {}
         for job in self._staffing.jobs:
+            if job.far_driver is not None:
+                continue  # its own node asks it
             driver = ProcessSaid(job.driver, job.pid, True, job.job, "driver", "", "")
             found[job.driver] = driver
         for worker in self._staffing.pool.all():
@@ -219,4 +235,5 @@ class Census:
     def _tell(self, question: Question, out: list[Effect]) -> None:
         if self._peers.session.knows(question.asker):
             processes = tuple(question.processes.values())
-            out.append(Send(question.asker, StateTold(question.query, self._node, processes)))
+            told = StateTold(question.query, self._node, processes, question.nodes_count)
+            out.append(Send(question.asker, told))

@@ -23,11 +23,13 @@ from zgen.wire.cluster import NodeState
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import EndJob, ProcessDown, Shape
 from zgen.wire.session import Address
+from zgen_node.core.census import Census
 from zgen_node.core.copies import Copies
 from zgen_node.core.directory import Directory
 from zgen_node.core.far_monitors import FarMonitors
 from zgen_node.core.hosting import Hosting
 from zgen_node.core.peers import Peers
+from zgen_node.core.poll import Poll
 from zgen_node.core.spillback import Spillback
 from zgen_node.core.staffing import Staffing
 from zgen_node.core.storage import Storage
@@ -47,6 +49,7 @@ class Cluster:
         spillback: Requests of this node's processes.
         hosting: Requests of processes of other nodes.
         copies: Their regions.
+        poll: Questions that they are asked.
         publishes: Whether others are to know what is free here.
         handlers: What to do about the events that concern it.
         messages: What to do about each class of message.
@@ -59,6 +62,7 @@ class Cluster:
         staffing: Staffing,
         directory: Directory,
         storage: Storage,
+        census: Census,
         tell: Tell,
         labels: Labels = (),
     ) -> None:
@@ -67,8 +71,11 @@ class Cluster:
         self.monitors = FarMonitors(me.peer, peers, self.view, directory, self._on_far_death)
         self.spillback = Spillback(me.peer, labels, peers, staffing, self.view, self.monitors)
         self.publishes = False
-        self.hosting = Hosting(me.peer, peers, staffing, self.monitors, self.spillback.here)
+        self.hosting = Hosting(
+            me.peer, peers, staffing, self.view, self.monitors, self.spillback.here
+        )
         self.copies = Copies(me.peer, peers, storage, self.view, self.monitors)
+        self.poll = Poll(peers, census, self.view, self.monitors)
         self._me = me
         self._peers = peers
         self._staffing = staffing
@@ -76,7 +83,7 @@ class Cluster:
         self._tell = tell
         #: When to publish; there is one key.
         self._deadlines: Deadlines[None] = Deadlines()
-        self._published: tuple[Shape, int] | None = None
+        self._published: tuple[Shape, int, bool] | None = None
         self._published_ns = -PUBLISH_NS
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             MemberSaid: self._on_member_said,
@@ -88,13 +95,14 @@ class Cluster:
             **self.spillback.messages,
             **self.hosting.messages,
             **self.copies.messages,
+            **self.poll.messages,
         }
 
     @property
     def next_deadline_ns(self) -> int | None:
         """When ``on_timer`` is wanted."""
         far, early = self.monitors.far.deadlines, self.copies.early.deadlines
-        due_ns = earliest((self._deadlines, far, self.spillback.deadlines))
+        due_ns = earliest((self._deadlines, far, self.spillback.deadlines, self.poll.deadlines))
         several = (due_ns, early.next_ns, self.copies.pulls.deadlines.next_ns)
         return min([each_ns for each_ns in several if each_ns is not None], default=None)
 
@@ -103,8 +111,19 @@ class Cluster:
         self.monitors.on_timer(now_ns, out)
         self.spillback.on_timer(now_ns)
         self.copies.on_timer(now_ns, out)
+        self.poll.on_timer(now_ns, out)
         if self._deadlines.pop_due(now_ns):
             self.publish(now_ns, out)
+
+    def drain(self, now_ns: int, out: list[Effect]) -> None:
+        """Begin nothing new here that another node could; hand on what waits."""
+        self.view.draining = True
+        self.hosting.drain(now_ns, out)
+        self.spillback.drain(now_ns)
+
+    def close(self, now_ns: int) -> None:
+        """Begin nothing new here at all."""
+        self.spillback.close(now_ns)
 
     def is_node(self, peer: PeerId) -> bool:
         """Return whether membership tells of a peer's end."""
@@ -125,6 +144,7 @@ class Cluster:
         self.spillback.check()
         self.hosting.check()
         self.copies.check()
+        self.poll.check()
 
     # -- membership --------------------------------------------------------------------------------
     def _on_member_said(self, event: MemberSaid, now_ns: int, out: list[Effect]) -> None:
@@ -146,6 +166,7 @@ class Cluster:
         waiting = self.spillback.on_gone(node)
         self.monitors.on_gone(node, reason, now_ns, out)
         self.copies.on_gone(node, now_ns, out)
+        self.poll.on_gone(node, out)
         self._peers.session.forget(node, reason, out)
         if member is not None:
             self._peers.session.fence(node, member.state.address.incarnation)
@@ -153,6 +174,7 @@ class Cluster:
             reached("request of a node that is gone queues again")
             self.spillback.queue_again(forward, forward.backs, now_ns, out)
         self.spillback.refuse_hopeless(now_ns, out)
+        self.spillback.changed()
 
     def state(self) -> NodeState:
         """Return how this node fares."""
@@ -166,6 +188,7 @@ class Cluster:
             labels,
             queued,
             self.hosting.version,
+            self.view.draining,
         )
 
     def states(self) -> list[NodeState]:
@@ -177,7 +200,7 @@ class Cluster:
         if not self.publishes:
             return
         state = self.state()
-        news = (state.free, state.queued_count)
+        news = (state.free, state.queued_count, state.draining)
         if news == self._published and not self.hosting.touched:
             return
         if now_ns - self._published_ns < PUBLISH_NS:

@@ -75,6 +75,10 @@ class Forwards:
         """Return those of one process."""
         return [one for one in self._forwards.values() if one.owner == owner]
 
+    def has_of(self, owner: PeerId) -> bool:
+        """Return whether one process has any."""
+        return any(one.owner == owner for one in self._forwards.values())
+
     def of_worker(self, worker: PeerId) -> list[Forward]:
         """Return those that a worker serves."""
         return [one for one in self._forwards.values() if one.worker == worker]

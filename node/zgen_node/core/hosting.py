@@ -25,6 +25,7 @@ from zgen_node.core.peers import Peers
 from zgen_node.core.resources import shape_fault
 from zgen_node.core.scheduler import Candidate
 from zgen_node.core.staffing import Staffing
+from zgen_node.core.view import View
 
 
 class Hosting:
@@ -42,6 +43,7 @@ class Hosting:
         me: PeerId,
         peers: Peers,
         staffing: Staffing,
+        view: View,
         monitors: FarMonitors,
         here: Callable[[], Candidate],
     ) -> None:
@@ -50,6 +52,7 @@ class Hosting:
         self._peers = peers
         self._staffing = staffing
         self._leases = staffing.leases
+        self._view = view
         self._monitors = monitors
         self._here = here
         self.touched = False
@@ -65,6 +68,13 @@ class Hosting:
         for lease in self._leases.all():
             if lease.via != lease.owner:
                 assert self._monitors.far.get(lease.owner) is not None, lease.life.story()
+
+    def drain(self, now_ns: int, out: list[Effect]) -> None:
+        """Hand back what has no worker yet."""
+        for lease in self._leases.unmet():
+            if lease.via != lease.owner:
+                self._leases.end(lease, "the node drains", now_ns)
+                out.append(Send(lease.via, LeaseBack(lease.lease, (), self.version, True)))
 
     def _on_share_job(self, peer: PeerId, said: ShareJob, now_ns: int, out: list[Effect]) -> None:
         jobs, driver = self._staffing.jobs, said.driver
@@ -97,6 +107,10 @@ class Hosting:
         asked, owner = said.asked, said.owner
         if not self._monitors.is_node(peer) or owner.node != peer:
             self._peers.refuse("request for a process of another node", short(peer), out)
+            return
+        if self._view.draining:
+            reached("request handed back by a node that drains")
+            out.append(Send(peer, LeaseBack(asked.lease, (), self.version, True)))
             return
         self.touched = True
         self._staffing.changed()

@@ -33,7 +33,7 @@ from zgen_node.core import membership_words as words
 from zgen_node.core.membership import Membership
 from zgen_node.core.node import NodeMachine
 from zgen_node.core.probe_lines import ProbeLines, is_probe_line
-from zgen_node.limits import LEAVE_PROBES_NS
+from zgen_node.limits import LEAVE_PROBES_NS, LEAVE_WORD_NS
 
 
 class MemberNode:
@@ -57,9 +57,12 @@ class MemberNode:
         self.lines = ProbeLines()
         self.counts: dict[str, int] = {}
         node.cluster.publishes = True
-        #: Until when the end of this node is held back, so that others hear of it.
-        self._leaves_ns: int | None = None
+        #: Why this node leaves, from when it was told to.
+        self._leave: Leave | None = None
         self._left = False
+        #: When to say so, and then until when its end is held back, so that others hear of it.
+        self._leaves_ns: int | None = None
+        self._said_ns = -LEAVE_PROBES_NS
         self._over = False
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             Arrived: self._on_arrived,
@@ -140,10 +143,10 @@ class MemberNode:
         self._step_members(words.Join(event.seeds), now_ns, out)
 
     def _on_leave(self, event: Leave, now_ns: int, out: list[Effect]) -> None:
-        if self.membership.joined and self.membership.standing.view.members:
-            self._leaves_ns = now_ns + LEAVE_PROBES_NS
-        self._step_members(event, now_ns, out)
-        self._step_node(event, now_ns, out)
+        if self._leave is None:
+            self._leave = event
+            self._leaves_ns = now_ns + LEAVE_WORD_NS
+            self._step_node(event, now_ns, out)
 
     def _on_timer_due(self, event: TimerDue, now_ns: int, out: list[Effect]) -> None:
         if _is_due(self.membership.next_deadline_ns, now_ns):
@@ -155,19 +158,41 @@ class MemberNode:
             self._leaves_ns = None
             if self._left:
                 out.append(Left())
+            else:
+                reached("node leaves before its lines are flushed")
+                self._say_leave(now_ns, out)
 
     # -- what follows ------------------------------------------------------------------------------
     def _step_node(self, event: Event, now_ns: int, out: list[Effect]) -> None:
         for effect in self.node.step(event, now_ns):
             if type(effect) is PublishState:
                 self._publish(effect.payload, now_ns, out)
-            elif type(effect) is Left and self._leaves_ns is not None:
-                self._left = True
+            elif type(effect) is Left:
+                self._on_left(now_ns, out)
             else:
                 out.append(effect)
 
+    def _on_left(self, now_ns: int, out: list[Effect]) -> None:
+        """The lines are flushed and closed: tell the cluster too, and live on until it heard."""
+        self._left = True
+        self._say_leave(now_ns, out)
+        until_ns = self._said_ns + LEAVE_PROBES_NS
+        if until_ns <= now_ns:
+            out.append(Left())
+        else:
+            self._leaves_ns = until_ns
+
+    def _say_leave(self, now_ns: int, out: list[Effect]) -> None:
+        if self._leave is None or self.membership.standing.over:
+            return
+        has_others = self.membership.joined and self.membership.standing.view.members
+        self._said_ns = now_ns if has_others else now_ns - LEAVE_PROBES_NS
+        self._step_members(self._leave, now_ns, out)
+
     def _publish(self, payload: bytes, now_ns: int, out: list[Effect]) -> None:
         assert len(payload) <= MEMBER_PAYLOAD_BYTES_MAX, "more resources than can be told"
+        if self.node.draining.begun:
+            self._step_members(words.Drain(), now_ns, out)
         self._step_members(words.Publish(payload), now_ns, out)
 
     def _step_members(self, event: words.MembershipEvent, now_ns: int, out: list[Effect]) -> None:

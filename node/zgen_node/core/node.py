@@ -30,6 +30,7 @@ from zgen.core.marks import reached
 from zgen.core.node_effects import JobKnown, UnwatchProcess, WatchProcess
 from zgen.ids import ID_BYTES, LeaseId, PeerId, short
 from zgen.limits import LEASES_COUNT_MAX, PRESTART_COUNT_MAX, STORE_BYTES_MIN
+from zgen.wire.cluster import DrainNode
 from zgen.wire.lease import (
     EndJob,
     JobRegistered,
@@ -45,6 +46,7 @@ from zgen.wire.lease import (
 from zgen_node.core.census import Census
 from zgen_node.core.cluster import Cluster
 from zgen_node.core.directory import Directory
+from zgen_node.core.draining import Draining
 from zgen_node.core.jobs import Job
 from zgen_node.core.lease_table import Lease
 from zgen_node.core.memory_watch import MemoryWatch
@@ -76,6 +78,7 @@ class NodeMachine:
         census: Questions about what processes own.
         cluster: Other nodes.
         memory: Whom to end when more of it is in use than ``memory_ppm`` millionths, if not 0.
+        draining: How far its leave is.
     """
 
     def __init__(
@@ -99,11 +102,14 @@ class NodeMachine:
         self.storage = Storage(self._peers, self._staffing, store_bytes)
         self._directory = Directory(identity.address, self._peers, self._staffing)
         self.census = Census(identity.address.peer, self._peers, self._staffing, self.storage)
-        me, staff, store = identity.address, self._staffing, self.storage
-        self.cluster = Cluster(me, self._peers, staff, self._directory, store, self._down, labels)
-        self._output = Output(me, self._peers, staff, store, self.cluster.states)
+        me, store = identity.address, self.storage
+        parts = (self._peers, self._staffing, self._directory, store, self.census)
+        self.cluster = Cluster(me, *parts, self._down, labels)
+        self._output = Output(me, self._peers, self._staffing, store, self.cluster.states)
+        self.census.report = self._output.text
         cpu_count = amount_of(total, CPU) // UNIT
         self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
+        self.draining = Draining(self._staffing, self.storage, self.cluster, self._output)
         workers = WorkerWords(self._peers, self._staffing)
         self.memory = MemoryWatch(self._staffing, memory_ppm)
         self._leaving = False
@@ -130,6 +136,7 @@ class NodeMachine:
             RequestLease: self._on_request_lease,
             ReturnLease: self._on_return_lease,
             QueryNode: self._output.on_query,
+            DrainNode: self.draining.on_drain_node,
             **self.storage.messages,
             **self._directory.messages,
             **self.census.messages,
@@ -153,6 +160,7 @@ class NodeMachine:
                 self.cluster.publish(now_ns, asked)
                 self.memory.changed(now_ns)
             self.storage.rooms.place(now_ns, asked)
+            self.draining.look(now_ns, asked)
         out = self._peers.send(asked, now_ns)
         self.next_deadline_ns = min(
             (
@@ -165,6 +173,7 @@ class NodeMachine:
                     self.census.deadlines.next_ns,
                     self.cluster.next_deadline_ns,
                     self.memory.deadlines.next_ns,
+                    self.draining.deadlines.next_ns,
                 )
                 if next_ns is not None
             ),
@@ -181,6 +190,7 @@ class NodeMachine:
         self._directory.check()
         self.census.check()
         self.cluster.check()
+        self.draining.check()
         for lease in self.leases.all():
             assert not self._peers.is_down(lease.owner), f"lease {short(lease.lease)} of the dead"
         for worker in self.pool.all():
@@ -238,6 +248,7 @@ class NodeMachine:
         self.census.on_timer(now_ns, out)
         self.cluster.on_timer(now_ns, out)
         self.memory.on_timer(now_ns, out)
+        self.draining.on_timer(now_ns, out)
 
     def _on_inbox_drained(self, event: InboxDrained, now_ns: int, out: list[Effect]) -> None:
         for peer in self.session.on_drained(now_ns):
@@ -380,7 +391,7 @@ class NodeMachine:
             worker.pid or event.pid,
             event.exit_code,
             event.signal,
-            event.log_tail,
+            self.draining.last_words(worker, event),
             event.lease,
             event.started,
             worker.rss_bytes,

@@ -3,7 +3,6 @@
 Rules of this file: reads the tables and changes nothing. Fields are only ever added.
 """
 
-import json
 from typing import Any
 
 from zgen.ids import PeerId
@@ -25,10 +24,10 @@ def node_report(
     nodes: list[NodeState],
     counts: dict[str, int],
     now_ns: int,
-) -> str:
-    """Return the JSON text of a ``NodeReport``."""
+) -> dict[str, Any]:
+    """Return what a ``NodeReport`` says, as JSON."""
     leases = staffing.leases
-    state = {
+    return {
         "node": address.peer.hex(),
         "incarnation": address.incarnation,
         "endpoint": address.endpoint,
@@ -41,7 +40,6 @@ def node_report(
         "nodes": [_node(node) for node in nodes],
         "counts": dict(sorted(counts.items())),
     }
-    return json.dumps(state)
 
 
 def _amounts(shape: Shape) -> dict[str, str]:
@@ -57,6 +55,7 @@ def _node(state: NodeState) -> dict[str, Any]:
         "free": _amounts(state.free),
         "labels": dict(state.labels),
         "queued": state.queued_count,
+        "draining": state.draining,
     }
 
 

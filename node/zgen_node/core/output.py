@@ -4,6 +4,7 @@ Rules of this file: a driver gets the lines of its own workers, in order, and is
 were lost; the answer to its question comes behind every line that was printed before it asked.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from zgen.core.events import LinesFlushed, WorkerPrinted
 from zgen.core.marks import reached
 from zgen.core.node_effects import FlushLines
 from zgen.ids import PeerId
-from zgen.limits import LOG_BACKLOG_BYTES_MAX
+from zgen.limits import LOG_BACKLOG_BYTES_MAX, MS
 from zgen.wire.cluster import JobPrinted, NodeState
 from zgen.wire.lease import LogLines, NodeReport, QueryNode
 from zgen.wire.session import Address
@@ -27,6 +28,7 @@ class Output:
 
     Attributes:
         handlers: What to do about the events that concern it.
+        draining: Says what keeps a node that drains, and for how many ns at most; None of others.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Output:
             WorkerPrinted: self._on_worker_printed,
             LinesFlushed: self._on_lines_flushed,
         }
+        self.draining: Callable[[int], tuple[str, int] | None] = lambda now_ns: None
         self._address = address
         self._peers = peers
         self._staffing = staffing
@@ -75,14 +78,21 @@ class Output:
             names = tuple(worker.worker for worker in workers)
             out.append(FlushLines(names, peer, said.query))  # the answer comes behind their lines
         else:
-            self._report(peer, said.query, now_ns, out)
+            self.answer(peer, said.query, now_ns, out)
 
     def _on_lines_flushed(self, event: LinesFlushed, now_ns: int, out: list[Effect]) -> None:
-        self._report(event.peer, event.query, now_ns, out)
+        self.answer(event.peer, event.query, now_ns, out)
 
-    def _report(self, peer: PeerId, query: int, now_ns: int, out: list[Effect]) -> None:
+    def answer(self, peer: PeerId, query: int, now_ns: int, out: list[Effect]) -> None:
+        """Tell how the node fares."""
+        out.append(Send(peer, NodeReport(query, self.text(now_ns))))
+
+    def text(self, now_ns: int) -> str:
+        """Return how the node fares, as JSON."""
         counts = self._peers.session.counts
         state = node_report(
             self._address, self._staffing, self._storage, self._nodes(), counts, now_ns
         )
-        out.append(Send(peer, NodeReport(query, state)))
+        if (kept := self.draining(now_ns)) is not None:
+            state["draining"] = {"waits_for": kept[0], "left_ms": kept[1] // MS}
+        return json.dumps(state)

@@ -32,6 +32,7 @@ class Candidate:
         labels: Its labels.
         queued_count: Requests that wait there.
         chosen: Number of the choice that fell on it last, or 0.
+        closed: Whether it takes in nothing new.
     """
 
     node: PeerId
@@ -40,9 +41,14 @@ class Candidate:
     labels: dict[str, str]
     queued_count: int = 0
     chosen: int = 0
+    closed: bool = False
+
+    def takes(self, shape: Shape) -> bool:
+        """Return whether it would hold ``shape`` if nothing else were there."""
+        return not self.closed and self.has(shape)
 
     def has(self, shape: Shape) -> bool:
-        """Return whether it could hold ``shape`` if nothing else were there."""
+        """Return whether it has ``shape``, in use or not."""
         return all(self.total.get(name, 0) >= amount for name, amount in shape)
 
     def fits(self, shape: Shape) -> bool:
@@ -73,7 +79,7 @@ def allowed(nodes: Sequence[Candidate], strategy: Strategy) -> list[Candidate]:
 def feasible(nodes: Sequence[Candidate], shape: Shape, strategy: Strategy) -> list[Candidate]:
     """Return the nodes that could ever meet a request."""
     kind, node, soft, hard, _ = strategy
-    able = [one for one in nodes if one.has(shape)]
+    able = [one for one in nodes if one.takes(shape)]
     return allowed(able, (kind, node, soft, hard, ()))
 
 
@@ -128,6 +134,9 @@ def infeasible_text(nodes: Sequence[Candidate], shape: Shape, strategy: Strategy
             return f"wants node {node.hex()}, which is not there"
         return f"wants a node with {labels_text(hard)}, no node of {len(nodes)} is one"
     left = allowed(nodes, strategy)
+    wanted = ", ".join(option_text(name, amount) for name, amount in shape)
+    if any(one.closed and one.has(shape) for one in left):
+        return f"needs {wanted or 'a node'}: where that is, the node drains"
     lacking = [
         f"needs {option_text(name, amount)}, no node of {len(nodes)} has that"
         if len(left) == len(nodes)
@@ -137,7 +146,6 @@ def infeasible_text(nodes: Sequence[Candidate], shape: Shape, strategy: Strategy
     ]
     if lacking:
         return "; ".join(lacking)
-    wanted = ", ".join(option_text(name, amount) for name, amount in shape)
     return f"needs {wanted}, no node of {len(nodes)} has all of that"
 
 

@@ -49,6 +49,7 @@ class Spillback:
         forwards: Those that other nodes have.
         labels: Labels of this node, sorted by name.
         deadlines: When to look again at requests that wait here and only others can meet.
+        closed: Whether it begins nothing new at all.
         messages: What to do about each class of message.
     """
 
@@ -65,6 +66,7 @@ class Spillback:
         self.forwards = Forwards()
         self.labels = labels
         self.deadlines: Deadlines[LeaseId] = Deadlines()
+        self.closed = False
         self._me = me
         self._peers = peers
         self._staffing = staffing
@@ -77,6 +79,7 @@ class Spillback:
         self._chosen: dict[PeerId, int] = {}
         self._choices = 0
         self._leases.elsewhere = self._elsewhere
+        staffing.uses_others = self.forwards.has_of
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             LeaseBack: self._on_lease_back,
             LeaseGranted: self._on_granted,
@@ -88,6 +91,18 @@ class Spillback:
     def changed(self) -> None:
         """Have the next ``place`` look again."""
         self._look = True
+
+    def drain(self, now_ns: int) -> None:
+        """Begin nothing new that another node could: what has no worker yet waits for those."""
+        for lease in self._leases.unmet():
+            self._leases.end(lease, "the node drains", now_ns)
+            self._queue(lease.owner, lease.asked, now_ns, lease.backs)
+        self.changed()
+
+    def close(self, now_ns: int) -> None:
+        """Begin nothing new at all."""
+        self.closed = True
+        self.drain(now_ns)
 
     def on_timer(self, now_ns: int) -> None:
         """Look again at what waited here long enough."""
@@ -157,6 +172,8 @@ class Spillback:
 
     def place(self, now_ns: int, out: list[Effect]) -> None:
         """Send what waits here to nodes where it fits; what fits best here is left for this one."""
+        if self._look and self._view.draining:
+            self._settle()
         if not self._look or not self._view.members:
             return
         self._look = False
@@ -220,7 +237,7 @@ class Spillback:
 
     def _queue(self, owner: PeerId, asked: RequestLease, now_ns: int, backs: int = 0) -> Lease:
         here = self.here()
-        allowed = bool(scheduler.allowed([here], asked.strategy))
+        allowed = bool(scheduler.allowed([here], asked.strategy)) and self._may_begin(asked)
         lease = self._leases.request(owner, asked, now_ns, allowed=allowed)
         lease.backs = backs
         self._staffing.changed()
@@ -258,10 +275,29 @@ class Spillback:
         self.forwards.end(forward.asked.lease)
         out.append(Send(forward.node, ReturnLease(forward.asked.lease, reusable)))
 
+    def _may_begin(self, asked: RequestLease) -> bool:
+        """Return whether this node may meet a request, since it stays or nobody else could."""
+        if not self._view.draining or self.closed:
+            return not self.closed
+        return not scheduler.feasible(self._candidates(), asked.shape, asked.strategy)
+
+    def _settle(self) -> None:
+        """Judge anew which requests this node meets itself while it drains."""
+        here = self.here()
+        for lease in self._leases.queued():
+            asked = lease.asked
+            able = here.has(asked.shape) and bool(scheduler.allowed([here], asked.strategy))
+            feasible = able and self._may_begin(asked)
+            if feasible is not lease.feasible:
+                lease.feasible = feasible
+                self._staffing.changed()
+
     # -- words of the node that has a request ------------------------------------------------------
     def _on_lease_back(self, peer: PeerId, said: LeaseBack, now_ns: int, out: list[Effect]) -> None:
         forward = self.forwards.at(said.lease, peer)
         self._view.correct(peer, said.free, said.version)
+        if said.draining:
+            self._view.drains(peer)
         self._look = True
         if forward is None or forward.worker is not None:
             reached("request handed back that nobody wants any more")
@@ -317,6 +353,7 @@ class Spillback:
             dict(self.labels),
             len(self._leases.queued()),
             self._chosen.get(me, 0),
+            self._view.draining,
         )
 
     def _candidates(self) -> list[Candidate]:
@@ -333,6 +370,7 @@ class Spillback:
                     dict(said.labels),
                     member.queued_count,
                     chosen,
+                    member.draining,
                 )
             )
         return nodes

@@ -10,13 +10,15 @@ workers come last and take no room from others. A job whose workers fail to star
 gets its requests refused, and one more try with each new request.
 """
 
+from collections.abc import Callable
+
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import WorkerExited
 from zgen.core.marks import reached
 from zgen.core.node_effects import JobOver
 from zgen.ids import JobId, PeerId
-from zgen.limits import ZERO_CPU_STARTING_MAX
-from zgen.wire.lease import LeaseRefused, Shape
+from zgen.limits import DRAIN_IDLE_NS, ZERO_CPU_STARTING_MAX
+from zgen.wire.lease import LeaseRefused, LeaseWanted, Shape
 from zgen_node.core.jobs import Job, Jobs
 from zgen_node.core.lease_table import Lease, LeaseState, LeaseTable
 from zgen_node.core.worker_pool import Worker, WorkerPool, WorkerState
@@ -29,6 +31,8 @@ class Staffing:
         jobs: What drivers registered.
         pool: Worker processes.
         leases: Requests and grants.
+        uses_others: Says of a worker whether it has leases at other nodes.
+        draining: Whether nothing is kept ready any more.
     """
 
     def __init__(self, node: PeerId, total: Shape) -> None:
@@ -36,6 +40,8 @@ class Staffing:
         self.jobs = Jobs()
         self.pool = WorkerPool(node)
         self.leases = LeaseTable(total)
+        self.uses_others: Callable[[PeerId], bool] = lambda worker: False
+        self.draining = False
         #: Whether something changed since ``place`` that may let a request be met.
         self._changed = False
 
@@ -96,6 +102,14 @@ class Staffing:
         out.append(JobOver(job.job))
         self._changed = True
 
+    def drain(self, now_ns: int, out: list[Effect]) -> None:
+        """Keep nothing ready, and have owners return what they hold when it is idle."""
+        self.draining = True
+        self.pool.hasten(DRAIN_IDLE_NS, now_ns)
+        served = [lease for lease in self.leases.all() if lease.worker is not None]
+        out.extend([Send(lease.via, LeaseWanted(lease.lease, True)) for lease in served])
+        self._changed = True
+
     def worker_ready(self, worker: Worker, pid: int, now_ns: int) -> None:
         """Let a worker serve that says it is ready."""
         job = self.jobs.get(worker.job)
@@ -131,10 +145,10 @@ class Staffing:
         for worker in self.pool.on_timer(now_ns, out):
             job = self.jobs.get(worker.job)
             assert job is not None, "an idle worker of no job"
-            if worker.is_lender or self.leases.of_owner(worker.worker):
+            if self._is_owner(worker):
                 reached("idle worker kept as an owner")
                 self.pool.keep(worker, now_ns)
-            elif len(self.pool.of_job(worker.job)) > job.prestart_count:
+            elif self.draining or len(self.pool.of_job(worker.job)) > job.prestart_count:
                 self.pool.kill(worker, "idle", out)
 
     def check(self) -> None:
@@ -193,14 +207,18 @@ class Staffing:
         reached("no room for a worker")
         count -= self.pool.ending_count()
         for worker in self.pool.idle_of_others(job):
-            is_owner = worker.is_lender or self.leases.of_owner(worker.worker)
-            if count > 0 and not is_owner:
+            if count > 0 and not self._is_owner(worker):
                 self.pool.kill(worker, "its place is needed", out)
                 count -= 1
 
+    def _is_owner(self, worker: Worker) -> bool:
+        """Return whether others need a worker that serves nobody just now."""
+        name = worker.worker
+        return worker.is_lender or bool(self.leases.of_owner(name)) or self.uses_others(name)
+
     def _prestart(self, now_ns: int, out: list[Effect]) -> None:
         for job in self.jobs:
-            if job.starts_fail:
+            if job.starts_fail or self.draining:
                 continue
             for _ in range(job.prestart_count - len(self.pool.of_job(job.job))):
                 if not self.pool.full:

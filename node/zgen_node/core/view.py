@@ -24,11 +24,13 @@ class Member:
         state: What it said last.
         free: Resource -> what of it should be free there, with what was sent there since.
         queued_count: Requests that should wait there.
+        draining: Whether it takes in nothing new; that stays so.
     """
 
     state: NodeState
     free: dict[str, int]
     queued_count: int
+    draining: bool
 
 
 class View:
@@ -37,12 +39,14 @@ class View:
     Attributes:
         members: Node -> what is known of it. Added by ``hear``; removed by ``down``.
         tags: What begins the numbers of a node's regions -> the node, of members.
+        draining: Whether this node itself begins nothing new that another one could.
     """
 
     def __init__(self) -> None:
         """Start alone."""
         self.members: dict[PeerId, Member] = {}
         self.tags: dict[int, PeerId] = {}
+        self.draining = False
         #: Nodes that are gone; the oldest go beyond the bound.
         self._gone: dict[PeerId, None] = {}
 
@@ -52,10 +56,11 @@ class View:
         if node in self._gone:
             reached("word of a node that is gone")
             return False
-        is_new = node not in self.members
+        known = self.members.get(node)
+        draining = state.draining or (known is not None and known.draining)
         self.tags[node_tag(node)] = node
-        self.members[node] = Member(state, dict(state.free), state.queued_count)
-        return is_new
+        self.members[node] = Member(state, dict(state.free), state.queued_count, draining)
+        return known is None
 
     def down(self, node: PeerId) -> Member | None:
         """Forget a node for good; return what was known of it."""
@@ -80,6 +85,12 @@ class View:
         member.queued_count += queued
         for name, amount in shape:
             member.free[name] = member.free.get(name, 0) - amount
+
+    def drains(self, node: PeerId) -> None:
+        """Note that a node takes in nothing new, before its state says so."""
+        member = self.members.get(node)
+        if member is not None:
+            member.draining = True
 
     def correct(self, node: PeerId, free: Shape, version: int) -> None:
         """Take in what a node says is free there as it hands something back, unless that is old.

@@ -100,6 +100,7 @@ class WorkerPool:
         self.spawn_count = 0
         self.leased_count = 0
         self._node = node
+        self._idle_ns = WORKER_IDLE_NS
         #: Name -> record. Added by ``spawn``; removed by ``bury``.
         self._workers: dict[PeerId, Worker] = {}
         #: Job -> its workers that are IDLE and not ending, longest idle first.
@@ -249,7 +250,14 @@ class WorkerPool:
 
     def keep(self, worker: Worker, now_ns: int) -> None:
         """Look at an idle worker again after one more idle time."""
-        self.deadlines.set((worker.worker, WorkerDue.IDLE), now_ns + WORKER_IDLE_NS)
+        self.deadlines.set((worker.worker, WorkerDue.IDLE), now_ns + self._idle_ns)
+
+    def hasten(self, idle_ns: int, now_ns: int) -> None:
+        """Let idle workers grow old in this time from now on."""
+        self._idle_ns = idle_ns
+        for names in self._idle.values():
+            for name in names:
+                self.keep(self._workers[name], now_ns)
 
     def check(self) -> None:
         """Assert the invariants of every worker."""

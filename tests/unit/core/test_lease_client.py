@@ -322,6 +322,21 @@ def test_what_idles_is_returned_at_once_when_others_wait() -> None:
     assert client.sent() == [given_back(1)]
 
 
+def test_a_closing_lease_gets_nothing_more_and_goes_back_when_it_is_idle() -> None:
+    client = working("abc", depth=1)
+    client.leases.on_closing(asked(1), NODE, client.out)
+    assert client.sent() == []
+    client.release("a", SHORT)
+    assert client.sent() == [given_back(1)]
+    client.leases.on_closing(asked(1), NODE, client.out)  # it is over
+    assert client.assign() == []
+    client.sent()
+    client = working()
+    client.release("a", MIDDLING)
+    client.leases.on_closing(asked(1), NODE, client.out)
+    assert client.sent() == [given_back(1)]
+
+
 def test_a_wanted_lease_with_work_waiting_is_kept_for_its_term_and_no_longer() -> None:
     client = working("ab")
     client.leases.on_wanted(NODE, client.out)

@@ -204,10 +204,11 @@ def test_an_idle_lease_is_returned_after_a_while() -> None:
     assert earliest(bench.owner.deadlines) is None
 
 
-def test_idle_leases_are_returned_when_the_node_wants_them() -> None:
+@pytest.mark.parametrize("closing", [False, True])
+def test_idle_leases_are_returned_when_the_node_wants_them_or_drains(closing: bool) -> None:
     bench = OwnerBench().running(spec("a"))
     bench.done(outcome("a", b"value"))
-    assert bench.hear(NODE, LeaseWanted(asked())) == [GIVEN_BACK]
+    assert bench.hear(NODE, LeaseWanted(asked(), closing)) == [GIVEN_BACK]
 
 
 @pytest.mark.parametrize("feasible", [False, True])

@@ -351,5 +351,5 @@ def test_nobody_but_the_node_is_told_and_believed() -> None:
 
 def test_a_process_asks_its_node() -> None:
     event = AskState(3, OBJECTS, 10, 20)
-    assert ProcessBench().step(event) == [Send(NODE, ListState(3, OBJECTS, 10, 20))]
+    assert ProcessBench().step(event) == [Send(NODE, ListState(3, OBJECTS, 10, 20, True))]
     assert ProcessBench(joined=False).step(event) == []

@@ -73,3 +73,4 @@ def test_nodes_that_are_gone_are_remembered_up_to_a_bound() -> None:
     assert not view.is_gone(names[0])
     assert view.is_gone(names[-1])
     view.correct(names[0], (), 0)
+    view.drains(names[0])

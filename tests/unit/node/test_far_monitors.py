@@ -15,6 +15,7 @@ from tests.unit.node.clusters import (
     state,
 )
 from tests.unit.node.fakes import DRIVER, JOB, NODE, ask, peer
+from zgen.core.store_effects import ForgetLine
 from zgen.core.effects import CloseConnection, OpenConnection
 from zgen.core.events import ConnectionLost, ProcessExited
 from zgen.ids import LeaseId
@@ -108,7 +109,7 @@ def test_when_a_node_is_gone_so_are_its_processes_and_what_it_says_later() -> No
     assert bench.member(state(version=9), speaks=False) == []  # the dead stay dead
     (late,) = messages(bench.say(DRIVER, WatchProcess(OTHER, 1, EAST)))
     assert isinstance(late, ProcessDown)
-    assert bench.gone(WEST) == []  # nobody knew it
+    assert bench.gone(WEST) == [ForgetLine(WEST)]  # nobody knew it
 
 
 def test_a_node_that_says_goodbye_is_gone() -> None:

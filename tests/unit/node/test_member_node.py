@@ -10,14 +10,15 @@ from zgen.core.effects import CloseConnection, Effect, Left, OpenConnection, Rep
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event, Leave, TimerDue
 from zgen.core.handshake_events import HandshakeFailed, Refusal
 from zgen.core.identity import Identity
-from zgen.core.node_effects import CheckDial, ClusterJoined, NodeFenced, NotJoined
+from zgen.core.node_effects import CheckDial, ClusterJoined, Drained, NodeFenced, NotJoined
 from zgen.core.node_events import DialRefused, JoinCluster
 from zgen.ids import PeerId
 from zgen.limits import MS, PUBLISH_NS, SECOND, STORE_BYTES_MIN
-from zgen.wire.cluster import NodeState
+from zgen.wire.cluster import DrainNode, NodeState
 from zgen.wire.codec import FLAG_BODY, FLAG_PROBE, FLAG_UNSEQUENCED, decode, encode, encode_header
 from zgen.wire.membership import (
     DEAD,
+    DRAINING,
     OTHER_RELEASE,
     SUSPECT,
     WELCOME,
@@ -39,6 +40,7 @@ from zgen_node.core.node import NodeMachine
 from zgen_node.core.probe_lines import ProbeLines, is_probe_line, name_of
 from zgen_node.limits import (
     LEAVE_PROBES_NS,
+    LEAVE_WORD_NS,
     LINK_BROKEN_NS,
     PROBE_LINE_IDLE_NS,
     PROBE_LINES_COUNT_MAX,
@@ -76,6 +78,10 @@ class Hands:
 
     def hear(self, message: Any) -> list[Effect]:
         return self.step(probe(encode(message)))
+
+    def membership_left(self) -> bool:
+        """Return whether the members were told that this node leaves."""
+        return self.machine.membership.standing.over
 
     def run(self, for_ns: int) -> list[Effect]:
         until_ns = self.now_ns + for_ns
@@ -248,8 +254,25 @@ def test_the_end_is_not_held_back_longer_than_that() -> None:
     hands.step(ConnectionUp(DRIVER, 1))
     hands.step(Arrived(b"driver", [encode_header(FLAG_BODY, 1, 0), *encode(REGISTER)]))
     assert Left() not in hands.step(Leave("stopped"))
-    assert Left() not in hands.run(LEAVE_PROBES_NS)
+    assert not hands.membership_left()
+    assert Left() not in hands.run(LEAVE_WORD_NS)
+    assert hands.membership_left()  # it says so although its line is not flushed
+    assert hands.step(Leave("stopped again")) == []
     assert Left() in hands.run(5 * SECOND)
+
+
+def test_a_node_that_drains_says_so_to_members_too() -> None:
+    hands = Hands().with_there()
+    address = Address(peer("tool"), 1, "ipc://tool", ME)
+    hello = Hello(address, ME, 1, 1, VERSION_MIN, VERSION_MAX, PYTHON, RELEASE)
+    header = encode_header(FLAG_BODY | FLAG_UNSEQUENCED, 0, 0)
+    hands.step(Arrived(b"tool", [header, *encode(hello)]))
+    hands.step(ConnectionUp(peer("tool"), 1))
+    hands.run(PUBLISH_NS)
+    said = DrainNode(1, SECOND)
+    done = hands.step(Arrived(b"tool", [encode_header(FLAG_BODY, 1, 0), *encode(said)]))
+    assert Drained() in done
+    assert hands.machine.membership.standing.me.phase == DRAINING
 
 
 # -- connections ---------------------------------------------------------------------------------

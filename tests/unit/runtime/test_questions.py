@@ -16,7 +16,7 @@ from zgen.io.waiter import Waiter
 from zgen.runtime.questions import Questions
 from zgen.wire.state import OBJECTS, StateRows, StateTold
 
-NODE = PeerId(bytes(16))
+NODE, EAST = PeerId(bytes(16)), PeerId(bytes(15) + b"e")
 
 
 class FakeLoop:
@@ -35,7 +35,7 @@ class FakeLoop:
 
 def asking(
     while_waiting: Callable[[Questions, AskState], bool], is_lost: bool = False
-) -> tuple[list[StateRows], StateTold]:
+) -> tuple[list[StateRows], list[StateTold]]:
     """Ask, and answer so; the node is lost meanwhile if ``is_lost``."""
     lost = False
 
@@ -54,13 +54,14 @@ def asking(
 
 def test_the_parts_of_an_answer_are_gathered() -> None:
     def answer(questions: Questions, event: AskState) -> bool:
-        for said in (StateRows(event.query, NODE, True), StateTold(event.query, NODE, ())):
+        here, there = StateTold(event.query, NODE, (), 2), StateTold(event.query, EAST, (), 2)
+        for said in (StateRows(event.query, NODE, True), here, there):
             assert questions.perform(StateCame(said))
         assert questions.perform(StateCame(StateTold(99, NODE, ())))  # nobody asked
         return True
 
     parts, told = asking(answer)
-    assert (len(parts), told.node) == (1, NODE)
+    assert (len(parts), [each.node for each in told]) == (1, [NODE, EAST])
 
 
 def test_a_node_that_does_not_answer_in_time_is_an_error() -> None:

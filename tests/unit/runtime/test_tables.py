@@ -64,7 +64,7 @@ def test_a_borrower_is_named_with_its_reasons_as_far_as_they_are_known() -> None
         ([mine, said(WORKER)], TOLD, "pid 11"),
         ([mine, theirs], TOLD, f"pid 11, actor {ACTOR[:4].hex()}: actor state"),
     ):
-        (row,) = Answers(parts, told).objects()
+        (row,) = Answers(parts, [told]).objects()
         assert [hold.by for hold in row.held_by] == [expected]
         assert row.owner_pid == (10 if told.processes else 0)
 
@@ -78,7 +78,7 @@ def test_objects_are_sorted_by_size_and_counted_by_owner_and_reason() -> None:
         objects=(held(HoldSaid("loan", "it", 2), owner=WORKER, size=20, more=3),),
         totals=(TotalSaid("", 1, 20), TotalSaid("local reference", 1, 20)),
     )
-    nodes = [Answers([small, large], StateTold(1, NODE, SILENT))]
+    nodes = [Answers([small, large], [StateTold(1, NODE, SILENT)])]
     found = summary(nodes, 1)
     assert [row.size_bytes for row in found.objects] == [20]
     assert (found.objects.total, found.objects.is_partial) == (2, True)
@@ -89,7 +89,10 @@ def test_objects_are_sorted_by_size_and_counted_by_owner_and_reason() -> None:
     assert found.by_reason["local reference"].count == 3
     text = summary_text(found).splitlines()
     assert text[1].endswith("  loan (it) x2; 3 more")
-    assert text[2:4] == ["1 more; see --limit", "process 11 is missing: no answer within 5 s"]
+    assert text[2:4] == [
+        "1 more; see --limit",
+        "process 11 of node 6e6f6465 is missing: no answer within 5 s",
+    ]
     assert ["process", "10", "2", "30", "B"] in [line.split() for line in text]
     assert json.loads(json.dumps(summary_json(found)))["pids"] == {
         DRIVER.hex(): 10,
@@ -104,7 +107,7 @@ def test_tasks_that_run_somewhere_are_running() -> None:
         replace(plain, task=TaskId(named("call")), actor=ACTOR),
         replace(plain, task=TaskId(named("made")), actor=ACTOR, creates_actor=True, worker=NOBODY),
     )
-    nodes = [Answers([said(tasks=rows), said(WORKER, running=(TASK,))], TOLD)]
+    nodes = [Answers([said(tasks=rows), said(WORKER, running=(TASK,))], [TOLD])]
     found = listing(TASKS, nodes, 100)
     assert [(row.state, row.type, row.worker_pid) for row in found] == [
         ("RUNNING", "NORMAL_TASK", 11),
@@ -117,18 +120,22 @@ def test_tasks_that_run_somewhere_are_running() -> None:
 def test_each_kind_of_row_has_a_table() -> None:
     actor = ActorSaid(ACTOR, "Class", "", "", "ALIVE", 0, WORKER, 11, "")
     stream = StreamSaid(TASK, "numbers", 0, 3, 1, 2, 4096, True, True, 0, NOBODY)
-    nodes = [Answers([said(count=1, actors=(actor,), streams=(stream,)), said(WORKER)], TOLD)]
+    nodes = [Answers([said(count=1, actors=(actor,), streams=(stream,)), said(WORKER)], [TOLD])]
     for what, expected in ((ACTORS, "Class"), (STREAMS, "4.0 KiB"), (WORKERS, "DRIVER")):
         rows = listing(what, nodes, 100)
         assert expected in listing_text(what, rows)
         assert json.loads(json.dumps(listing_json(rows)))["silent"] == []
-    silent = listing(WORKERS, [Answers([], StateTold(1, NODE, SILENT))], 100)
+    gone = Answers([], [StateTold(1, NODE, (), 2, "it is gone")])
+    assert gone.nodes == [NODE.hex()]
+    text = listing_text(TASKS, listing(TASKS, [gone], 100))
+    assert text.splitlines() == ["no tasks", "node 6e6f6465 is missing: it is gone"]
+    silent = listing(WORKERS, [Answers([], [StateTold(1, NODE, SILENT)])], 100)
     assert listing_text(WORKERS, silent).count("no answer within 5 s") == 1
     assert listing_text(OBJECTS, listing(OBJECTS, nodes, 0)).startswith("no objects")
 
 
 def test_filters_keep_the_rows_that_fit() -> None:
-    rows = Answers([], TOLD).workers
+    rows = Answers([], [TOLD]).workers
     assert [row.pid for row in matching(rows, [("pid", "=", 11)])] == [11]
     assert [row.pid for row in matching(rows, [("pid", "=", "11")])] == [11]
     assert [row.pid for row in matching(rows, [("pid", "!=", 11), ("state", "=", "driver")])] == [
