@@ -162,23 +162,10 @@ class NodeMachine:
             self.storage.rooms.place(now_ns, asked)
             self.draining.look(now_ns, asked)
         out = self._peers.send(asked, now_ns)
-        self.next_deadline_ns = min(
-            (
-                next_ns
-                for next_ns in (
-                    self.session.deadlines.next_ns,
-                    self.leases.deadlines.next_ns,
-                    self.pool.deadlines.next_ns,
-                    self.storage.rooms.next_deadline_ns,
-                    self.census.deadlines.next_ns,
-                    self.cluster.next_deadline_ns,
-                    self.memory.deadlines.next_ns,
-                    self.draining.deadlines.next_ns,
-                )
-                if next_ns is not None
-            ),
-            default=None,
-        )
+        tables = (self.session, self.leases, self.pool, self.census, self.memory, self.draining)
+        due_ns = [table.deadlines.next_ns for table in tables]
+        due_ns += [self.storage.rooms.next_deadline_ns, self.cluster.next_deadline_ns]
+        self.next_deadline_ns = min([each for each in due_ns if each is not None], default=None)
         self.lines_closing = self.session.lines_closing
         return out
 

@@ -29,7 +29,7 @@ from zgen.slotted import slotted
 from zgen.wire.store import Place
 
 #: A wait for a source is doubled this often, at most.
-_DOUBLED_COUNT_MAX: Final = 4
+_DOUBLED_COUNT: Final = 4
 
 
 @slotted
@@ -308,4 +308,4 @@ class Pulls:
         self.deadlines.clear((pull.pull, source.node))
 
     def _due_ns(self, source: Source, now_ns: int) -> int:
-        return now_ns + (CHUNKS_STALLED_NS << min(source.stalls, _DOUBLED_COUNT_MAX))
+        return now_ns + (CHUNKS_STALLED_NS << min(source.stalls, _DOUBLED_COUNT))

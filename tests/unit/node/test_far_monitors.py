@@ -15,9 +15,9 @@ from tests.unit.node.clusters import (
     state,
 )
 from tests.unit.node.fakes import DRIVER, JOB, NODE, ask, peer
-from zgen.core.store_effects import ForgetLine
 from zgen.core.effects import CloseConnection, OpenConnection
 from zgen.core.events import ConnectionLost, ProcessExited
+from zgen.core.store_effects import ForgetLine
 from zgen.ids import LeaseId
 from zgen.limits import NODE_UNKNOWN_NS, REDIALS_FAILED_MAX
 from zgen.wire.cluster import WatchBack
