@@ -102,13 +102,11 @@ class NodeMachine:
         self.storage = Storage(self._peers, self._staffing, store_bytes)
         self._directory = Directory(identity.address, self._peers, self._staffing)
         self.census = Census(identity.address.peer, self._peers, self._staffing, self.storage)
-        me, store = identity.address, self.storage
-        parts = (self._peers, self._staffing, self._directory, store, self.census)
-        self.cluster = Cluster(me, *parts, self._down, labels)
-        self._output = Output(me, self._peers, self._staffing, store, self.cluster.states)
+        me, parts = identity.address, (self._peers, self._staffing, self._directory)
+        self.cluster = Cluster(me, *parts, self.storage, self.census, self._down, labels)
+        self._output = Output(me, *parts[:2], self.storage, self.cluster.states)
         self.census.report = self._output.text
-        cpu_count = amount_of(total, CPU) // UNIT
-        self._prestart_count = min(cpu_count, PRESTART_COUNT_MAX) if prestart else 0
+        self._prestart_count = min(amount_of(total, CPU) // UNIT, PRESTART_COUNT_MAX) * prestart
         self.draining = Draining(self._staffing, self.storage, self.cluster, self._output)
         workers = WorkerWords(self._peers, self._staffing)
         self.memory = MemoryWatch(self._staffing, memory_ppm)
