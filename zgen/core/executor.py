@@ -276,6 +276,9 @@ class Executor:
             out.append(KillSelf())
 
     def _start_next(self, now_ns: int, out: list[Effect]) -> None:
+        queue = self.admission.queue
+        if queue and queue[0].slots and self.admission.running is None:
+            self._arguments.give_back_lost(self.admission, out)
         started = self.admission.start_next(now_ns)
         if started is None:
             return

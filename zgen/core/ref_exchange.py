@@ -192,6 +192,7 @@ def _value_of(values: list[Value], faults: tuple[FaultSaid, ...]) -> Value:
             value,
             said.actor,
             said.init_failed,
+            said.why,
         )
     assert value is not None
     return value

@@ -20,6 +20,7 @@ from zgen.exceptions import (
     GetTimeoutError,
     NodeDiedError,
     ObjectLostError,
+    ObjectReconstructionFailedError,
     ObjectStoreFullError,
     OwnerDiedError,
     ReplayMismatchError,
@@ -240,8 +241,7 @@ def error_of(value: Value) -> BaseException:
 def serialize_error(error: BaseException, function_name: str, pid: int, attempt: int) -> Value:
     """Return what ``get`` raises for a user's exception; one that does not pickle becomes text."""
     if isinstance(error, (StopIteration, StopAsyncIteration)):
-        # Out of ``get`` it would silently end a loop of the caller, as it would have out of a
-        # generator.
+        # Out of ``get`` it would silently end a loop of the caller, or a generator of his.
         stop, error = error, RuntimeError(f"{function_name}() raised {type(error).__name__}")
         error.__cause__ = stop.with_traceback(_user_frames(stop))
     text = "".join(traceback.format_exception(type(error), error, _user_frames(error)))
@@ -351,6 +351,8 @@ def _error_of_fault(fault: Fault) -> BaseException:
         return refusal
     if fault.kind is FaultKind.OBJECT_LOST:
         return ObjectLostError(fault.name, fault.reason)
+    if fault.kind is FaultKind.NOT_REBUILT:
+        return ObjectReconstructionFailedError(fault.name, fault.reason, fault.why)
     if fault.kind is FaultKind.STORE_FULL:
         return ObjectStoreFullError(fault.reason)
     if fault.kind is FaultKind.CANCELLED:

@@ -99,6 +99,7 @@ class FaultSaid:
     may_have_run: bool
     actor: ActorId = NO_ACTOR
     init_failed: bool = False
+    why: str = ""
 
 
 @message(0x54)
@@ -140,3 +141,16 @@ class KeepWorker:
     """
 
     needed: bool
+
+
+@message(0x58)
+class ObjectsLost:
+    """Borrower -> owner: where you said that these lie they are gone; tell their values again.
+
+    Attributes:
+        objects: The objects, and the region in which each of them lay.
+        reason: What the borrower was told of their loss.
+    """
+
+    objects: tuple[tuple[ObjectId, int], ...]
+    reason: str

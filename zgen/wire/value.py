@@ -102,6 +102,16 @@ class FaultKind(Enum):
     ACTOR_UNAVAILABLE = "actor unavailable"
     CANCELLED = "cancelled"
     OWNER_DIED = "owner died"
+    NOT_REBUILT = "not rebuilt"
+
+
+#: Why a lost object is not rebuilt: ``reason`` of ``ObjectReconstructionFailedError``.
+REASON_PUT: Final = "put"
+REASON_NO_RETRIES: Final = "not retryable"
+REASON_SPENT: Final = "retries spent"
+REASON_EVICTED: Final = "lineage evicted"
+REASON_CANCELLED: Final = "cancelled"
+REASON_NO_ACTOR: Final = "actor gone"
 
 
 @slotted
@@ -123,6 +133,7 @@ class Fault:
         cause: Error of the argument that failed, or of the actor's ``__init__``.
         actor: The actor that died.
         init_failed: Whether its ``__init__`` raised.
+        why: Of what was not rebuilt one of the ``REASON_`` texts.
     """
 
     kind: FaultKind
@@ -138,6 +149,7 @@ class Fault:
     cause: "Value | None" = None
     actor: ActorId = NO_ACTOR
     init_failed: bool = False
+    why: str = ""
 
 
 Value: TypeAlias = bytes | Parcel | Stored | Fault

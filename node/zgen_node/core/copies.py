@@ -12,7 +12,7 @@ When a node is gone, copies of its regions stay for those who hold them.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
@@ -23,6 +23,7 @@ from zgen.limits import CHUNK_BYTES
 from zgen.wire.schema import Buffers
 from zgen.wire.session import Address
 from zgen.wire.store import (
+    NODE_GONE,
     RELEASED,
     Evict,
     HoldRegions,
@@ -40,8 +41,6 @@ from zgen_node.core.peers import Peers
 from zgen_node.core.pulls import Pull, Pulls
 from zgen_node.core.storage import Storage
 from zgen_node.core.view import View
-
-NODE_GONE: Final = "its node is gone"
 
 
 class Copies:
