@@ -86,3 +86,10 @@ COPIES: Final = (
     "damaged part asked for again",
     "node gone from which something is copied",
 )
+
+#: Of 25 seeds of rebuilding.
+REBUILD: Final = (
+    "lost object is to be made again",
+    "argument of a lost object made again",
+    "task handed back whose arguments are gone",
+)

@@ -8,8 +8,9 @@ from typing import Final
 from tests.sim.actor_run import run_actors
 from tests.sim.borrowing import run_borrowing
 from tests.sim.copies_run import run_copies
-from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES
+from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, REBUILD
 from tests.sim.nodes_run import run_nodes
+from tests.sim.rebuild_run import run_rebuild
 from tests.sim.run import Outcome, run_seed
 from tests.sim.state_run import run_state
 from zgen.sim.trace import Trace
@@ -20,6 +21,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "borrowing": run_borrowing,
     "nodes": run_nodes,
     "copies": run_copies,
+    "rebuild": run_rebuild,
     "state": run_state,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs; of another number of seeds, its part.
@@ -38,5 +40,6 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "borrowing": (25, BORROWING),
     "nodes": (25, ()),
     "copies": (25, COPIES),
+    "rebuild": (25, REBUILD),
     "state": (10, ()),
 }

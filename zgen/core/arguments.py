@@ -87,6 +87,17 @@ class Arguments:
             back = tuple([(waiting.task.task, waiting.task.attempt) for waiting in mine[1:]])
             out.append(Send(first.owner, TasksReturned(lease, back)))
 
+    def give_back_call(self, call: Waiting, out: list[Effect]) -> bool:
+        """Give a call back whose arguments are gone; return False if they are not."""
+        lost, reason = self._lost_of(call)
+        if lost:
+            reached("call handed back whose arguments are gone")
+            task = call.task
+            self.drop([call])
+            message = ArgumentsLost(call.lease, task.task, task.attempt, lost, reason)
+            out.append(Send(call.owner, message))
+        return bool(lost)
+
     def drop(self, dropped: list[Waiting]) -> None:
         """Let go of what work keeps that will not begin."""
         for waiting in dropped:

@@ -364,8 +364,14 @@ class Executor:
         self.calls = CallAdmission(host, creator, created.lease)
 
     def _start_calls(self, calls: CallAdmission, now_ns: int, out: list[Effect]) -> None:
-        for call in calls.start(now_ns):
-            self._start(call, out)
+        started = calls.start(now_ns)
+        while started:
+            call = started.pop(0)
+            if call.slots and self._arguments.give_back_call(call, out):
+                calls.end(call.task.task, call.task.attempt)
+                started += calls.start(now_ns)
+            else:
+                self._start(call, out)
 
     def _on_call_ended(
         self, calls: CallAdmission, event: TaskEnded, now_ns: int, out: list[Effect]

@@ -30,7 +30,8 @@ class Kept:
         results: Results and items in shared memory that somebody refers to. Added by ``add``;
             removed by ``remove``.
         children: Kept tasks that name it as a parent.
-        is_open: Whether it runs, or has items in shared memory that nobody has taken.
+        is_open: Whether it has not ended yet, or has items in shared memory that nobody has taken.
+        is_again: Whether it runs again.
         parents: Kept tasks that can make an argument again, one for each such argument.
         pinned: Arguments that are pinned for it.
         size_bytes: Bytes that it counts for.
@@ -45,6 +46,7 @@ class Kept:
     results: dict[ObjectId, None] = field(default_factory=dict)
     children: int = 0
     is_open: bool = True
+    is_again: bool = False
     parents: tuple[TaskId, ...] = ()
     pinned: tuple[ObjectId, ...] = ()
     size_bytes: int = 0
@@ -55,7 +57,7 @@ class Kept:
     @property
     def is_needed(self) -> bool:
         """Whether it must be kept."""
-        return bool(self.results or self.children or self.is_open)
+        return bool(self.results or self.children or self.is_open or self.is_again)
 
 
 class Lineage:
@@ -130,7 +132,7 @@ class Lineage:
         for kept in list(self.entries.values()):
             if self.size_bytes <= LINEAGE_BYTES_MAX // 2 and self.count <= LINEAGE_COUNT_MAX // 2:
                 break
-            if kept.size_bytes and not kept.is_open:
+            if kept.size_bytes and not kept.is_open and not kept.is_again:
                 unpinned += self.give_up(kept, REASON_EVICTED)
         return unpinned
 

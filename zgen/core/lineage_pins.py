@@ -116,7 +116,7 @@ class LineagePins:
         spec = kept.spec
         self.filling.pop(spec.task, None)
         kept.attempt, kept.retries_left = entry.attempt, entry.retries_left
-        kept.is_open = is_open
+        kept.is_open, kept.is_again = is_open, False
         if spec.retries_max == 0:
             kept.why = REASON_NO_RETRIES
         elif not (kept.why or kept.size_bytes):
@@ -138,7 +138,7 @@ class LineagePins:
             return []
         lost = self.pending(task)
         self.filling.pop(task, None)
-        kept.is_open = False
+        kept.is_open = kept.is_again = False
         if not kept.why:
             is_cancelled = fault.kind is FaultKind.CANCELLED
             retriable = REASON_SPENT if entry.spec.retries_max else REASON_NO_RETRIES

@@ -13,6 +13,7 @@ from zgen.core.gathering import Gathering
 from zgen.core.lineage_pins import LineagePins
 from zgen.core.placement import Placement
 from zgen.core.recovery import Recovery
+from zgen.core.refilling import Refilling
 from zgen.core.settlement import Result, Settlement
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
@@ -54,6 +55,7 @@ class Outcomes:
         gathering: Gathering,
         store: StoreClient,
         recovery: Recovery,
+        refilling: Refilling,
         pins: LineagePins,
     ) -> None:
         """Take in outcomes of the tasks of these tables."""
@@ -68,6 +70,7 @@ class Outcomes:
         self._regions = store.regions
         self._dropped = store.dropped
         self._recovery = recovery
+        self._refilling = refilling
         self._pins = pins
 
     def on_report_end(
@@ -92,7 +95,7 @@ class Outcomes:
         if entry.wanted is None:
             self._streams.check_end(stream, message.count)
         else:
-            self._recovery.check_end(entry, message)
+            self._refilling.check_end(entry, message)
         self._placement.release(entry, stream, message.run_ns, now_ns, out)
         retry = message.outcome == OUTCOME_RETRY
         if fault is not None:
@@ -101,7 +104,7 @@ class Outcomes:
             if entry.wanted is None:
                 self._end_stream(entry, message, error, now_ns, out)
             else:
-                self._recovery.on_replayed(entry, message, now_ns, out)
+                self._refilling.on_replayed(entry, message, now_ns, out)
         if self._pins.unmet:
             self._recovery.go_on(now_ns, out)
         if not entry.spec.method:

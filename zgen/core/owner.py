@@ -34,6 +34,7 @@ from zgen.core.outcomes import Outcomes
 from zgen.core.placement import Placement
 from zgen.core.recovery import Recovery
 from zgen.core.ref_table import RefTable
+from zgen.core.refilling import Refilling
 from zgen.core.settlement import Settlement
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
@@ -108,6 +109,9 @@ class Owner:
             pins,
             store,
         )
+        self.refilling = Refilling(
+            self.tasks, self.refs, self.streams, self.settlement, pins, self._regions
+        )
         self._filling, self._kept = pins.filling, pins.lineage.entries
         self.gathering = Gathering(self.refs, self.streams, self._regions, self.borrowing)
         self.actors = Actors(
@@ -127,6 +131,7 @@ class Owner:
             self.gathering,
             store,
             self.recovery,
+            self.refilling,
             pins,
         )
         self.node_lost: Fault | None = None
@@ -321,7 +326,7 @@ class Owner:
                     self._regions.own(value, stream)
         first = message.first_index
         if self._filling and stream in self._filling:
-            values = self.recovery.on_items(sender, message, values, now_ns, out)
+            values = self.refilling.on_items(sender, message, values, now_ns, out)
             if not values:
                 return
             stored = stored_count(values)

@@ -45,7 +45,7 @@ from zgen.wire.task import (
     PushedTask,
     PushTasks,
 )
-from zgen.wire.value import Fault, NestedRef, Stored, Value, pack, refs_in, size_bytes
+from zgen.wire.value import GONE, Fault, NestedRef, Stored, Value, pack, refs_in, size_bytes
 
 _NOWHERE: Final[Locality] = ()
 
@@ -367,7 +367,9 @@ class Placement:
 
     def _slot(self, name: ObjectId) -> Value:
         value = self._refs.value_of(name)
-        assert value is not None, "pushed with a missing argument"
+        if value is None or type(value) is Fault:
+            reached("pushed with an argument that is gone")
+            return GONE
         return value
 
 

@@ -34,16 +34,13 @@ from zgen.ids import (
     PeerId,
     TaskId,
     index_of,
-    object_id,
     task_of,
 )
 from zgen.limits import NODES_GONE_COUNT_MAX
 from zgen.wire.object import ObjectsGone, ObjectsLost
 from zgen.wire.store import NODE_GONE
-from zgen.wire.stream import ReportEnd, ReportItems
-from zgen.wire.task import RAISED, ArgumentsLost
+from zgen.wire.task import ArgumentsLost
 from zgen.wire.value import (
-    NONE,
     REASON_NO_ACTOR,
     REASON_NO_RETRIES,
     REASON_PUT,
@@ -54,7 +51,6 @@ from zgen.wire.value import (
     Stored,
     Value,
     is_error,
-    keeping,
 )
 
 #: What a borrower is told of an object that its owner does not know.
@@ -137,16 +133,24 @@ class Recovery:
     def _on_arguments_lost(
         self, sender: PeerId, message: ArgumentsLost, now_ns: int, out: list[Effect]
     ) -> None:
-        """A worker cannot read the arguments of a task that it was given."""
+        """A worker cannot read the arguments of a task that it was given.
+
+        Raises:
+            RemoteProtocolError: It was not given that.
+        """
         task, node = message.task, self._placement.node
         entry = self._tasks.accept(task, message.attempt)
         if entry is None or node is None:
             return
         spec = entry.spec
         known = all(position < len(spec.slots) for position, _ in message.slots)
-        if not known or entry.lease != message.lease or entry.worker != sender or spec.method:
+        was_given = entry.worker == sender and (spec.method or entry.lease == message.lease)
+        if not known or not was_given or spec.creates_actor:
             raise RemoteProtocolError("arguments lost that the worker was not given")
-        self._placement.leases.release(message.lease, task, None, node, now_ns, out)
+        if spec.method:
+            self._placement.release(entry, task, 0, now_ns, out)
+        else:
+            self._placement.leases.release(message.lease, task, None, node, now_ns, out)
         if entry.cancel is not None:
             fault = cancelled(spec, may_have_run=entry.started > 0)
             self._settlement.fail(task, fault, now_ns, "cancelled", out)
@@ -157,7 +161,8 @@ class Recovery:
                 record = self._refs.records[name]
                 failed = self._lose(name, record, region, message.reason, now_ns, out) or failed
             self._wait_again(entry, failed, now_ns, out)
-        self._placement.pump(spec.shape, now_ns, out)
+        if not spec.method:
+            self._placement.pump(spec.shape, now_ns, out)
 
     def _wait_again(
         self, entry: TaskEntry, failed: Value | None, now_ns: int, out: list[Effect]
@@ -178,65 +183,7 @@ class Recovery:
         else:
             reached("argument that was lost is there again")
             self._tasks.on_not_started(spec.task, entry.attempt, now_ns)
-            self._placement.requeue(spec.shape, [spec.task])
-
-    # -- streams -----------------------------------------------------------------------------------
-    def on_items(
-        self,
-        sender: PeerId,
-        message: ReportItems,
-        values: list[Value],
-        now_ns: int,
-        out: list[Effect],
-    ) -> list[Value]:
-        """A stream reports of which items were lost: take those; return what is the stream's.
-
-        Raises:
-            RemoteProtocolError: They do not follow what this attempt reported before.
-        """
-        stream, first = message.stream, message.first_index
-        entry = self._tasks.entries.get(stream)
-        assert entry is not None, "what has ended is filled in"
-        if entry.wanted is None:
-            record = self._streams.streams.get(stream)
-            if record is not None and (message.attempt, first) == (record.attempt, record.position):
-                self._fill(stream, first, values, None, now_ns, out)
-            return values
-        if self._tasks.accept(stream, message.attempt) is None or entry.worker != sender:
-            self._refs.dropped.extend(keeping(values))
-            return []
-        position = self._position(entry)
-        if first != position:
-            self._refs.dropped.extend(keeping(values))
-            raise RemoteProtocolError(f"item {first} of a replay, expected {position}")
-        self._pins.filling[stream] = (entry.attempt, position + len(values))
-        self._fill(stream, first, values, entry.wanted, now_ns, out)
-        self._refs.dropped.extend(keeping(values))
-        return []
-
-    def check_end(self, entry: TaskEntry, message: ReportEnd) -> None:
-        """Look at the reported end of a stream that ran again.
-
-        Raises:
-            RemoteProtocolError: ``count`` is not what this attempt reported.
-        """
-        position = self._position(entry)
-        if message.count != position:
-            raise RemoteProtocolError(f"end after {message.count} items, {position} were reported")
-
-    def on_replayed(
-        self, entry: TaskEntry, message: ReportEnd, now_ns: int, out: list[Effect]
-    ) -> None:
-        """A stream that ran again has ended: it must have done so as it did before."""
-        kept = self._lineage[message.stream]
-        raised = message.outcome in RAISED
-        if (message.count, raised) == (kept.count, kept.raised):
-            self._settlement.end_again(entry, now_ns)
-            return
-        reached("replay for lost items that ended otherwise")
-        name = entry.spec.name
-        fault = Fault(FaultKind.REPLAY_MISMATCH, name, expected=kept.count, got=message.count)
-        self._settlement.fail(message.stream, fault, now_ns, "its replay differs", out)
+            self._placement.enqueue(spec.task, now_ns, out)
 
     # -- what runs again ---------------------------------------------------------------------------
     def go_on(self, now_ns: int, out: list[Effect]) -> None:
@@ -366,7 +313,7 @@ class Recovery:
     def _submit(self, kept: Kept, work: list[TaskId], now_ns: int, out: list[Effect]) -> None:
         """Submit a task again; the tasks that it waits for are added to ``work``."""
         spec, task = kept.spec, kept.spec.task
-        kept.is_open = True
+        kept.is_again = True
         kept.attempt += 1
         kept.retries_left -= kept.retries_left > 0
         for name in inputs_of(spec):
@@ -425,34 +372,3 @@ class Recovery:
             if record is not None and type(value) is Stored and self._is_gone(value):
                 wanted.append(ITEM_INDEX_FIRST + record.taken + at)
         return wanted
-
-    def _position(self, entry: TaskEntry) -> int:
-        """Return how many items the current attempt of a replay has reported."""
-        attempt, position = self._pins.filling[entry.spec.task]
-        return position if attempt == entry.attempt else 0
-
-    def _fill(
-        self,
-        stream: TaskId,
-        first: int,
-        values: list[Value],
-        wanted: dict[int, None] | None,
-        now_ns: int,
-        out: list[Effect],
-    ) -> None:
-        """Give items that were lost their values, which are left out of ``values``."""
-        results: list[Result] = []
-        for at, value in enumerate(values):
-            index = ITEM_INDEX_FIRST + first + at
-            if wanted is not None and index not in wanted:
-                continue
-            name = object_id(stream, index)
-            record = self._refs.records.get(name)
-            if record is not None and record.value is None:
-                results.append((name, value))
-                if type(value) is Stored:
-                    self._regions.take(value)
-            elif wanted is None or not self._streams.replace(stream, first + at, value):
-                continue
-            values[at] = NONE
-        self._settlement.settle(results, now_ns, out)

@@ -35,7 +35,7 @@ from zgen.wire.store import (
     ReleaseRegions,
     UnholdRegions,
 )
-from zgen.wire.value import Fault, FaultKind, Stored
+from zgen.wire.value import NO_REGION, Fault, FaultKind, Stored
 
 
 @slotted
@@ -196,6 +196,8 @@ class RegionTable:
         region = self.regions.get(value.region)
         if region is None:
             region = self.regions[value.region] = Region(None, value.place.room, False)
+            if value.region == NO_REGION:
+                region.lost = "it was lost when the task was pushed"
         region.pending += 1
         if region.place is None and not region.lost:
             self._ask(value.region, region)

@@ -73,8 +73,8 @@ class StoreClient:
 
     def open(self, event: OpenView, value: Value | None, out: list[Effect]) -> None:
         """Open a view of a value, which may have turned into something else meanwhile."""
-        if isinstance(value, Stored):
-            self.regions.open(event.request, value, out, event.object)
+        if value is not None:
+            self.view(event.request, event.object, value, out)
         else:
             lost = Fault(FaultKind.OBJECT_LOST, "", "nothing refers to it any more")
             out.append(ViewRefused(event.request, lost))

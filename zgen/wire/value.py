@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import NO_ACTOR, ActorId, ObjectId, PeerId
+from zgen.ids import NO_ACTOR, NO_PEER, ActorId, ObjectId, PeerId
 from zgen.limits import INBODY_BYTES_MAX
 from zgen.slotted import slotted
 from zgen.wire.schema import Buffers, Entry, record
@@ -80,6 +80,12 @@ class Stored:
     data: bytes
     sizes: tuple[int, ...]
     refs: tuple[NestedRef, ...] = ()
+
+
+#: Region of an argument that its owner finds lost as it pushes the task that takes it.
+NO_REGION: Final = 0
+#: What stands for such an argument: the task comes back for it, and waits or fails.
+GONE: Final = Stored(NO_PEER, NO_REGION, Place(0, 0, 0, 0, False), b"", ())
 
 
 def room_bytes(sizes: Iterable[int]) -> int:
