@@ -181,6 +181,8 @@ class ErrorsNameTheirCause(Oracle):
             self.require(self.cluster.node_deaths > 0, f"{story}, but the node lives")
         elif value.kind is FaultKind.REFUSED:
             no_start = self.cluster.spawn_failures > 0 or self.cluster.is_gone(plan.place)
+            # Who is cut off holds the others for gone.
+            no_start |= self.cluster.lost_count > 0 and value.reason.endswith("which is gone")
             self.require(no_start, f"{story}, but workers start")
         elif value.kind in (FaultKind.ACTOR_DIED, FaultKind.ACTOR_UNAVAILABLE):
             self.cluster.promises.actors.allowed(account, value, story)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from random import Random
 
@@ -10,9 +11,20 @@ from tests.sim.memory import Disk
 from tests.sim.nodes_run import Placed
 from tests.sim.programs import Plan
 from tests.sim.run import Outcome, run_seed
-from zgen.ids import PUT_INDEX_FIRST, ObjectId, TaskId, object_id
+from zgen.ids import (
+    PUT_INDEX_FIRST,
+    ActorId,
+    ObjectId,
+    TaskId,
+    derive_task_id,
+    handle_object,
+    object_id,
+    task_of,
+)
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace
+from zgen.sim.world import Life
+from zgen.wire.actor import ActorSettings
 from zgen.wire.task import DYNAMIC, STREAMING
 from zgen.wire.value import Stored, Value
 
@@ -26,8 +38,9 @@ KEPT_NS_MAX = 300 * MS
 class Rebuilds(Placed):
     """One driver's user, who keeps references to large values and reads them late."""
 
-    def kinds(self):  # type: ignore[no-untyped-def]  # as its base
-        return (self._links, self._links, self._diamond, self._items, self._items, self._gathered)
+    def kinds(self) -> tuple[Callable[[str], None], ...]:
+        usual = (self._links, self._links, self._diamond, self._items, self._items)
+        return (*usual, self._gathered, self._calls, self._nested)
 
     # -- activities --------------------------------------------------------------------------------
     def _links(self, number: str) -> None:
@@ -87,6 +100,35 @@ class Rebuilds(Placed):
         plan = Plan([["yield", 3, 0, LARGE_BYTES]], DYNAMIC, self._retries(), self._cpus())
         self._keep(number, [object_id(self.submit(plan), 0)], [])
 
+    def _calls(self, number: str) -> None:
+        """Calls of an actor that may be repeated, each of which takes the result of the one before.
+
+        Its handle goes last.
+        """
+        self.submitted += 1
+        actor = ActorId(derive_task_id(*self.parent, self.submitted - 1))
+        concurrency = self.random.choice((1, 1, 3))
+        settings = ActorSettings(-1, max_concurrency=concurrency)
+        self.user.create(settings, Plan([], 1, -1, 0), actor)
+        before: tuple[ObjectId, ...] = ()
+        held: list[ObjectId] = [handle_object(actor)]
+        dropped: list[ObjectId] = []
+        for _ in range(self.random.choice((1, 2, 4))):
+            retries = self.random.choice((0, 3, -1, -1))
+            plan = Plan([], 1, retries, 0, LARGE_BYTES)
+            call = self.user.call(actor, plan, self.parent, self.submitted, before)
+            self.submitted += 1
+            before = (object_id(call, 0),)
+            (held if self.random.random() < 0.6 else dropped).extend(before)
+        self._keep(number, held, dropped)
+
+    def _nested(self, number: str) -> None:
+        """A worker makes what may be lost, and reads it late."""
+        children = [["spawn", self._plan(1).to_json()] for _ in range(3)]
+        late = ["sleep", self.random.choice((10, 60, 150)) * MS]
+        plan = Plan([*children, late, ["gather"]], 1, 3, self._cpus())
+        self._keep(number, [object_id(self.submit(plan), 0)], [])
+
     # -- inside ------------------------------------------------------------------------------------
     def _plan(self, returns: int) -> Plan:
         sleep = ["sleep", self.random.choice((100 * US, 1 * MS, 10 * MS))]
@@ -111,7 +153,8 @@ class Rebuilds(Placed):
         left = list(held)
 
         def got(name: ObjectId, value: Value) -> None:
-            self.cluster.promises.got(self.user, name, value)
+            if not self._is_handle(name):
+                self.cluster.promises.got(self.user, name, value)
             left.remove(name)
             if not left:
                 self.user.drop(dropped)
@@ -119,6 +162,9 @@ class Rebuilds(Placed):
 
         for name in held:
             self.user.get(name, partial(got, name))
+
+    def _is_handle(self, name: ObjectId) -> bool:
+        return ActorId(task_of(name)) in self.cluster.actors
 
     def _late(self, number: str, names: list[ObjectId]) -> None:
         """After a while read what is held, all at once or one by one, or give it to a task."""
@@ -130,7 +176,8 @@ class Rebuilds(Placed):
         after: list[tuple[TaskId, Plan]] = []
         if how < 0.4:
             plan = self._plan(1)
-            after.append((self.submit(plan, tuple(names[:4])), plan))
+            slots = [name for name in names if not self._is_handle(name)]
+            after.append((self.submit(plan, tuple(slots[:4])), plan))
         left = [name for name in names if self._lies(name)]
         twice = how > 0.8 and bool(left)
         open_count = len(left) + twice
@@ -162,7 +209,7 @@ class Rebuilds(Placed):
         value = self.user.owner.refs.value_of(name)
         return value is None or type(value) is Stored
 
-    def _look(self, name: ObjectId, then) -> None:  # type: ignore[no-untyped-def]
+    def _look(self, name: ObjectId, then: Callable[[], None]) -> None:
         def opened(region: int | None) -> None:
             if region is not None:
                 self.user.store.close([region])
@@ -195,7 +242,7 @@ class RebuildRun(CopiesRun):
         every_ns.pop("node", None)
         every_ns[random.choice(("machine", "machine", "lost"))] = 120 * MS
 
-    def _any_node(self):  # type: ignore[no-untyped-def]  # as its base
+    def _any_node(self) -> Life | None:
         """Rather not the driver's own: with that goes all that is to be looked at."""
         node = super()._any_node()
         mine = node is not None and self.cluster.drivers_of(node)

@@ -367,11 +367,10 @@ class Executor:
         started = calls.start(now_ns)
         while started:
             call = started.pop(0)
-            if call.slots and self._arguments.give_back_call(call, out):
-                calls.end(call.task.task, call.task.attempt)
-                started += calls.start(now_ns)
-            else:
+            if not call.slots or not self._arguments.give_back_call(call, out):
                 self._start(call, out)
+            elif calls.end(call.task.task, call.task.attempt):
+                started += calls.start(now_ns)
 
     def _on_call_ended(
         self, calls: CallAdmission, event: TaskEnded, now_ns: int, out: list[Effect]
