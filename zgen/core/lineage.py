@@ -106,9 +106,7 @@ class Lineage:
     def remove(self, name: ObjectId) -> list[ObjectId]:
         """Nobody refers to a result any more; return the arguments that are pinned no more."""
         task = task_of(name)
-        kept = self.entries.get(task)
-        if kept is None or kept.results.pop(name, self) is self:
-            return []
+        self.entries[task].results.pop(name, None)
         return self.release(task)
 
     def give_up(self, kept: Kept, why: str) -> list[ObjectId]:

@@ -20,7 +20,6 @@ from zgen.wire.value import (
     FaultKind,
     Stored,
     Value,
-    is_error,
     refs_of,
     size_bytes,
 )
@@ -133,9 +132,7 @@ class LineagePins:
     def failed(self, entry: TaskEntry, fault: Fault) -> list[ObjectId]:
         """A task ended for good without a result; return what was lost of it and never comes."""
         task = entry.spec.task
-        kept = self.lineage.entries.get(task)
-        if kept is None:
-            return []
+        kept = self.lineage.entries[task]
         lost = self.pending(task)
         self.filling.pop(task, None)
         kept.is_open = kept.is_again = False
@@ -180,8 +177,7 @@ class LineagePins:
                 continue
             pinned.append(name)
             self._refs.pin(name)
-            if value is not None and not is_error(value):
-                pinned_bytes += size_bytes(value)
+            pinned_bytes += size_bytes(value) if value is not None else 0
         self.lineage.hold(kept, parents, pinned, pinned_bytes)
 
     def _unpin(self, names: list[ObjectId]) -> None:

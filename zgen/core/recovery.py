@@ -199,7 +199,7 @@ class Recovery:
             if failed:
                 reached("nothing left to rebuild what was lost meanwhile")
                 self._settlement.settle(failed, now_ns, out)
-            elif lost:
+            else:
                 reached("lost while its task ran")
                 self._run_again(task, now_ns, out)
 
@@ -217,7 +217,8 @@ class Recovery:
         if type(value) is not Stored or value.region != region:
             return None
         if record.borrow is not None:
-            return self._ask_owner(name, record, value, reason, out)
+            self._ask_owner(name, record, value, reason, out)
+            return None
         why = self._why_not(name)
         if why:
             return self._fault(name, reason, why)
@@ -235,17 +236,15 @@ class Recovery:
 
     def _ask_owner(
         self, name: ObjectId, record: OwnedRef, value: Stored, reason: str, out: list[Effect]
-    ) -> Fault | None:
+    ) -> None:
         borrow = record.borrow
         assert borrow is not None, "asked of what is owned here"
-        if not borrow.credits:
-            return Fault(FaultKind.OWNER_DIED, name.hex(), reason)
+        assert borrow.credits, "what a dead owner had lies nowhere"
         reached("borrower asks for what is lost")
         self._refs.dropped.append(Parcel(b"", (), False, value.refs))  # the region is its owner's
         record.value = None
         borrow.asked = True
         out.append(Send(borrow.owner.peer, ObjectsLost(((name, value.region),), reason)))
-        return None
 
     def _forget(self, name: ObjectId, record: OwnedRef, value: Stored) -> None:
         """An object is pending again; note it for a run of its task that has not begun."""

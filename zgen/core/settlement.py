@@ -141,12 +141,12 @@ class Settlement:
     def end(self, task: TaskId, values: Sequence[Value], now_ns: int) -> list[Result]:
         """End a task with its results, or with one error for all of them; ``settle`` next."""
         entry = self._tasks.entries[task]
+        if entry.wanted is not None:
+            return self._end_again(entry, values, now_ns)
         for value in values:
             if type(value) is Stored:
                 self._pins.keep(entry, values)
                 break
-        if entry.wanted is not None:
-            return self._end_again(entry, values, now_ns)
         self._finish(task, now_ns, "it ended")
         count = entry.spec.returns_count
         if count == len(values) == 1:
