@@ -60,7 +60,7 @@ class Chunks:
         whole = sum(size for size, _ in parts.values()) == place.room
         same = all(each == token for _, each in parts.values())
         area.content = token if whole and same else TORN
-        area.is_whole = whole
+        area.is_whole |= whole  # pages that are there stay
         if whole:
             memory.count("copied")
         memory.world.post(memory.node, ChunkWritten(effect.pull, effect.offset, "", False))

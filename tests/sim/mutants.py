@@ -16,6 +16,7 @@ from tests.sim.mutants_copies import COPIES
 from tests.sim.mutants_flow import FLOW
 from tests.sim.mutants_joined import JOINED
 from tests.sim.mutants_nodes import NODES
+from tests.sim.mutants_rebuild import REBUILD
 from tests.sim.mutants_state import STATE
 from tests.sim.mutants_swim import SWIM
 
@@ -460,4 +461,5 @@ MUTANTS = (
     *NODES,
     *JOINED,
     *COPIES,
+    *REBUILD,
 )

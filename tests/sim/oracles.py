@@ -187,7 +187,7 @@ class ErrorsNameTheirCause(Oracle):
         elif value.kind in (FaultKind.ACTOR_DIED, FaultKind.ACTOR_UNAVAILABLE):
             self.cluster.promises.actors.allowed(account, value, story)
         elif value.kind is FaultKind.ARGUMENT:
-            again = isinstance(value.cause, Fault) and value.cause.kind is FaultKind.NOT_REBUILT
+            again = self.cluster.promises.lost.losses > 0  # it may have ended well before
             good = bool(account.slots) and (again or not starts)
             self.require(good, f"{story}, slots {account.slots}")
         elif value.kind is FaultKind.NOT_REBUILT:
