@@ -71,6 +71,7 @@ class Reader(RemoteClass):
         return int((await self.ref)[0])
 
 
+@pytest.mark.ray_docs("146")
 def test_what_lay_on_a_killed_node_is_made_again_and_the_rest_says_why_not(
     cluster: Cluster, tmp_path: Path
 ) -> None:

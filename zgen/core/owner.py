@@ -96,22 +96,11 @@ class Owner:
         placement = self.placement = Placement(me, self.tasks, self.refs, self.streams)
         self.borrowing = Borrowing(me, self.refs)
         pins = self.pins = LineagePins(self.refs)
-        self.settlement = Settlement(
-            self.tasks, self.refs, self.streams, placement, self.borrowing, pins, store
-        )
-        self.recovery = Recovery(
-            self.tasks,
-            self.refs,
-            self.streams,
-            placement,
-            self.settlement,
-            self.borrowing,
-            pins,
-            store,
-        )
-        self.refilling = Refilling(
-            self.tasks, self.refs, self.streams, self.settlement, pins, self._regions
-        )
+        tables = (self.tasks, self.refs, self.streams)
+        self.settlement = Settlement(*tables, placement, self.borrowing, pins, store)
+        joined = (placement, self.settlement, self.borrowing)
+        self.recovery = Recovery(*tables, *joined, pins, store)
+        self.refilling = Refilling(*tables, self.settlement, pins, store.regions)
         self._filling, self._kept = pins.filling, pins.lineage.entries
         self.gathering = Gathering(self.refs, self.streams, self._regions, self.borrowing)
         self.actors = Actors(

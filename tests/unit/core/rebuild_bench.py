@@ -140,8 +140,12 @@ def again(effects: list[Effect]) -> list[tuple[str, int, tuple[int, ...]]]:
 
 def told(effects: list[Effect], name: ObjectId) -> list[ObjectIs]:
     """Return what somebody was told of an object."""
-    sent = [effect.message for effect in effects if isinstance(effect, Send)]
-    return [each for each in sent if type(each) is ObjectIs and each.object == name]
+    return [each for each in messages(effects) if type(each) is ObjectIs and each.object == name]
+
+
+def messages(effects: list[Effect]) -> list[Any]:
+    """Return what is said to others."""
+    return [effect.message for effect in effects if isinstance(effect, Send)]
 
 
 def opened(effects: list[Effect]) -> list[Any]:

@@ -16,6 +16,7 @@ from tests.unit.core.rebuild_bench import (
     again,
     entries,
     far,
+    messages,
     opened,
     pushed_in,
     told,
@@ -208,6 +209,16 @@ def test_the_eldest_is_forgotten_where_too_much_is_kept(monkeypatch: pytest.Monk
     assert value.cause.why == REASON_EVICTED
 
 
+def test_what_runs_again_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = with_result()
+    bench.lose(A, far(1))
+    monkeypatch.setattr(lineage, "LINEAGE_BYTES_MAX", 1)
+    bench.made(spec("b", retries=3), far(2, FARTHER))
+    assert bench.owner.pins.lineage.entries[task("a")].why == ""
+    bench.ended("a", far(3, FARTHER), attempt=1)
+    assert bench.owner.pins.lineage.entries[task("a")].why == REASON_EVICTED
+
+
 def test_after_the_node_nothing_is_made_again() -> None:
     bench = with_result()
     bench.say(FRIEND, AddBorrowers(Address(FRIEND, 1, "ipc://friend"), (A,)))
@@ -385,8 +396,8 @@ def test_a_borrower_is_told_why_not_and_of_what_is_not_known() -> None:
     bench.say(FRIEND, AddBorrowers(Address(FRIEND, 1, "ipc://friend"), (A,)))
     done = bench.say(FRIEND, ObjectsLost(((A, far(1).region), (C, 5)), "gone"))
     assert [fault.why for each in told(done, A) for fault in each.faults] == [REASON_NO_RETRIES]
-    gone = [each.message for each in those(done, Send) if type(each.message) is ObjectsGone]  # type: ignore[attr-defined]
-    assert [each.objects for each in gone] == [(C,)]
+    gone = [each.objects for each in messages(done) if isinstance(each, ObjectsGone)]
+    assert gone == [(C,)]
 
 
 def test_nothing_is_left_when_all_is_dropped_while_it_is_made_again() -> None:
@@ -425,9 +436,7 @@ def test_a_borrower_asks_the_owner_where_its_object_is_now() -> None:
     bench.say(FRIEND, ObjectIs(X, entries(far(6, FARTHER))))
     assert len(opened(bench.held(far(6, FARTHER)))) == 2
     done = bench.say(FRIEND, ObjectsLost(((X, 5),), "gone"))
-    assert [each.message for each in those(done, Send)] == [  # type: ignore[attr-defined]
-        ObjectsGone((X,), "its owner does not have it any more")
-    ]
+    assert messages(done) == [ObjectsGone((X,), "its owner does not have it any more")]
 
 
 def test_a_borrower_that_waits_hears_of_the_death_of_the_owner() -> None:

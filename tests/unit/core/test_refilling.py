@@ -249,3 +249,25 @@ def test_items_of_a_gathered_stream_are_made_again() -> None:
     bench.drop(result("s"))
     assert bench.is_empty()
     assert isinstance(far(1, FAR), Stored)
+
+
+def test_an_item_that_is_lost_while_its_run_waits_comes_with_it() -> None:
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=3))
+    bench.items("s", 0, far(1), far(2, FARTHER))
+    take(bench, 2)
+    bench.over("s", 2)
+    bench.submit(spec("b"))
+    bench.owner.placement.leases.pools[spec("b").shape].depth = 1
+    bench.lose(item(0), far(1))
+    bench.lose(item(1), far(2, FARTHER))
+    assert again(bench.ended("b", b"x")) == [("s", 1, (1, 2))]
+
+
+def test_a_stream_that_failed_twice_over_is_forgotten_with_its_items() -> None:
+    bench = ended_stream(taken=4, retries=1)
+    bench.lose(item(0), far(1))
+    bench.items("s", 0, NONE, attempt=1)
+    bench.over("s", 1, attempt=1)
+    bench.drop(*[item(position) for position in range(4)], streams=(S,))
+    assert bench.is_empty()
