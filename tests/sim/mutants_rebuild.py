@@ -13,15 +13,6 @@ PLACEMENT = "zgen/core/placement.py"
 
 REBUILD = (
     Mutant(
-        "a lost object is made again once for all that want it",
-        "P4",
-        RECOVERY,
-        "            if task in self._tasks.entries:\n                continue\n",
-        "",
-        "rebuild",
-        0,
-    ),
-    Mutant(
         "a lost argument whose value went is made again",
         "P4",
         RECOVERY,
@@ -84,7 +75,7 @@ REBUILD = (
         "                results.append((name, value))\n",
         "                pass\n",
         "rebuild",
-        0,
+        3,
     ),
     Mutant(
         "what lay on a node that is gone is lost with it",

@@ -68,7 +68,9 @@ class Rebuilds(Placed):
     def _items(self, number: str) -> None:
         """All items of a stream are kept; its handle goes at its end, or before."""
         count = self.random.choice((1, 3, 6))
-        ops: list[list[object]] = [["yield", count, self.random.choice((0, 2 * MS)), LARGE_BYTES]]
+        delay_ns = self.random.choice((0, 2 * MS, 40 * MS))
+        ops: list[list[object]] = [["yield", count, delay_ns, LARGE_BYTES]]
+        eager = self.random.random() < 0.5
         if self.random.random() < 0.5:
             ops.append(["yield", 2, 0, 10])
         if self.random.random() < 0.3:
@@ -87,6 +89,8 @@ class Rebuilds(Placed):
             if ended or (last is not None and len(names) >= last):
                 self.user.drop([], (stream,))
                 self._late(number, names)
+            elif eager and self._lies(names[0]):  # it may go while its stream runs
+                self.user.store.read(names[:1], 0, partial(self.user.later, 2 * MS, read))
             else:
                 self.user.later(self.random.choice((0, 200 * US, 20 * MS)), read)
 
