@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 import zgen
-from tests.integration import leaks
 from tests.integration.gates import Tally
 from tests.integration.remote_class import RemoteClass
 from zgen.exceptions import ObjectReconstructionFailedError, TaskError
-from zgen.testing import Cluster
+from zgen.testing import Cluster, leaks
 from zgen.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 ROWS = 1 << 15
@@ -38,7 +37,7 @@ def cluster(own_runtime_folder: Path) -> Iterator[Cluster]:
     left = leaks.left_behind(before)
     if left:
         leaks.end_processes(before)
-        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+        pytest.fail(leaks.told(left), pytrace=False)
 
 
 @zgen.remote

@@ -31,6 +31,7 @@ SHARES: Final[dict[str, int]] = {
     "borrowing": 25,
     "nodes": 25,
     "copies": 25,
+    "rebuild": 25,
     "state": 10,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
