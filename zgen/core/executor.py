@@ -365,11 +365,11 @@ class Executor:
 
     def _start_calls(self, calls: CallAdmission, now_ns: int, out: list[Effect]) -> None:
         started = calls.start(now_ns)
-        while started:
-            call = started.pop(0)
+        while started and (call := started.pop(0)):
             if not call.slots or not self._arguments.give_back_call(call, out):
                 self._start(call, out)
-            elif calls.end(call.task.task, call.task.attempt):
+            else:
+                calls.end(call.task.task, call.task.attempt)
                 started += calls.start(now_ns)
 
     def _on_call_ended(

@@ -127,11 +127,11 @@ class Lineage:
         if self.size_bytes <= LINEAGE_BYTES_MAX and self.count <= LINEAGE_COUNT_MAX:
             return []
         unpinned: list[ObjectId] = []
-        for kept in list(self.entries.values()):
+        rest = [kept for kept in self.entries.values() if not (kept.is_open or kept.is_again)]
+        for kept in [kept for kept in rest if kept.size_bytes]:
             if self.size_bytes <= LINEAGE_BYTES_MAX // 2 and self.count <= LINEAGE_COUNT_MAX // 2:
                 break
-            if kept.size_bytes and not kept.is_open and not kept.is_again:
-                unpinned += self.give_up(kept, REASON_EVICTED)
+            unpinned += self.give_up(kept, REASON_EVICTED)
         return unpinned
 
     def check(self) -> None:

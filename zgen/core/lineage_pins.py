@@ -136,20 +136,15 @@ class LineagePins:
         lost = self.pending(task)
         self.filling.pop(task, None)
         kept.is_open = kept.is_again = False
-        if not kept.why:
-            is_cancelled = fault.kind is FaultKind.CANCELLED
-            retriable = REASON_SPENT if entry.spec.retries_max else REASON_NO_RETRIES
-            self.give_up(kept, REASON_CANCELLED if is_cancelled else retriable)
-        else:
-            self._unpin(self.lineage.release(task))
+        is_cancelled = fault.kind is FaultKind.CANCELLED
+        retriable = REASON_SPENT if entry.spec.retries_max else REASON_NO_RETRIES
+        self.give_up(kept, REASON_CANCELLED if is_cancelled else retriable)
         return lost
 
     def close(self, task: TaskId) -> None:
         """The items of a stream that nobody has taken are no more."""
-        kept = self.lineage.entries.get(task)
-        if kept is not None and kept.count >= 0:
-            kept.is_open = False
-            self._unpin(self.lineage.release(task))
+        self.lineage.entries[task].is_open = False
+        self._unpin(self.lineage.release(task))
 
     def needs(self) -> list[ObjectId]:
         """Return what is pinned here, an object for each task that pins it."""

@@ -199,7 +199,7 @@ class Owner:
         self.refs.create_all(names, values)
         if type(last) is Stored:
             self.pins.take(self.tasks.entries.get(stream), names[-1])
-            if ended:
+            if ended and stream in self._kept:
                 self.pins.close(stream)
         out.append(ItemsTaken(stream, names, ended))
         if self.streams.streams[stream].window:

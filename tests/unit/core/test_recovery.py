@@ -309,6 +309,14 @@ def test_two_that_take_one_lost_result_share_its_run() -> None:
     ]
 
 
+def test_two_results_of_one_task_are_made_again_by_one_run() -> None:
+    bench = RebuildBench()
+    bench.made(spec("a", 2, retries=3), far(1), far(2))
+    bench.made(spec("b", slots=[A, result("a", 1)], retries=3), far(3))
+    bench.drop(A, result("a", 1))
+    assert again(bench.lose(B, far(3))) == [("a", 1, (0, 1))]
+
+
 def test_what_a_waiting_run_can_still_be_asked_for_it_is_asked_for() -> None:
     bench = RebuildBench()
     bench.made(spec("top", retries=3), far(9))
