@@ -365,7 +365,7 @@ class Executor:
 
     def _start_calls(self, calls: CallAdmission, now_ns: int, out: list[Effect]) -> None:
         started = calls.start(now_ns)
-        while started and (call := started.pop(0)):
+        for call in started:  # it grows: what goes back makes room for others
             if not call.slots or not self._arguments.give_back_call(call, out):
                 self._start(call, out)
             else:
