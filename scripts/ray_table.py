@@ -24,7 +24,6 @@ PAGE: Final = ROOT / "docs" / "reference" / "ray-generators.md"
 MARKER: Final = "ray_docs"
 
 #: Why a row has no test yet.
-NODES: Final = "needs several nodes"
 NOT_YET: Final = "not yet"
 
 #: Lines of the page -> what they promise, in our words, and why there is no test, or "".
@@ -54,7 +53,7 @@ CLAIMS: Final[dict[str, tuple[str, str]]] = {
     "136-137": ("del gen frees what was not taken, and nothing that was", ""),
     "144": ("max_retries and retry_exceptions", ""),
     "145": ("max_restarts and max_task_retries", ""),
-    "146": ("Lost objects are made again", NODES),
+    "146": ("Lost objects are made again", ""),
     "152": ("cancel works with generator tasks and generator methods", ""),
     "153-155": ("A cancelled generator ends with a reference to TaskCancelledError", ""),
     "161-163": ("Three ways to wait without blocking a thread", ""),

@@ -518,13 +518,31 @@ class ObjectReconstructionFailedError(ObjectLostError):
 
     Attributes:
         reason: One of ``lineage evicted``, ``retries spent``, ``not retryable``, ``put``,
-            ``cancelled``.
+            ``cancelled``, ``actor gone``.
     """
 
     def __init__(self, object_id: str = "", story: str = "", reason: str = "") -> None:
         """Name the object, its story and the reason."""
         super().__init__(object_id, story)
         self.reason = reason
+
+    def __str__(self) -> str:
+        """Say which object is lost, why it is not made again, and what to do next."""
+        why = _NOT_REBUILT.get(self.reason, self.reason)
+        return f"object {self.object_id} is lost ({self.story}) and is not made again: {why}"
+
+
+#: ``reason`` -> what it means and what to do.
+_NOT_REBUILT: Final = {
+    "put": "it was put, and no task makes it; let a task return it, or put it again",
+    "not retryable": "its task may run once only; raise max_retries (max_task_retries of an actor) "
+    "if it may be repeated",
+    "retries spent": "the maximum number of task retries has been exceeded; raise max_retries",
+    "lineage evicted": "too much was kept to make lost objects again, and its task was forgotten; "
+    "drop references that are not needed",
+    "cancelled": "its task was cancelled",
+    "actor gone": "the actor of its call is gone; keep a handle of it, or raise max_restarts",
+}
 
 
 class StreamError(ZgenError):

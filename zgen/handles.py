@@ -375,7 +375,8 @@ def value_of(ref: ObjectRef[Any], deadline_ns: int | None = None) -> Any:
 
     Args:
         ref: The reference.
-        deadline_ns: When to stop waiting for a large object that has to be brought back from disk.
+        deadline_ns: When to stop waiting for a large object that has to be brought back from disk
+            or made again.
 
     Raises:
         GetTimeoutError: It was not brought back in time.
@@ -383,8 +384,7 @@ def value_of(ref: ObjectRef[Any], deadline_ns: int | None = None) -> Any:
         Exception: What it holds.
     """
     value = ref.record.value
-    assert value is not None, "not ready"
-    if type(value) is Stored:
+    if type(value) is Stored or value is None:  # found lost since it was ready
         return _open(ref, deadline_ns)
     return serializer.deserialize(value)
 

@@ -30,6 +30,8 @@ NO_STREAM: Final = StreamId(bytes(ID_BYTES))
 #: Stands where a task is no call of an actor.
 NO_ACTOR: Final = ActorId(bytes(ID_BYTES))
 OBJECT_ID_BYTES: Final = 20
+#: Stands where no object is named.
+NO_OBJECT: Final = ObjectId(b"")
 
 #: Index of a streaming task's completion object; item ``i`` has index ``ITEM_INDEX_FIRST + i``.
 COMPLETION_INDEX: Final = 0

@@ -142,6 +142,14 @@ BORROW_GRACE_NS: Final = 5 * SECOND
 #: Objects named by one message about borrows.
 BORROWS_COUNT_MAX: Final = 4096
 
+# -- lineage ---------------------------------------------------------------------------------------
+#: Bytes of specs and small arguments that an owner keeps to rebuild what may be lost, and tasks of
+#: which it does; beyond it gives up the eldest until half is left.
+LINEAGE_BYTES_MAX: Final = 256 << 20
+LINEAGE_COUNT_MAX: Final = 200_000
+#: What a kept task counts for beside its arguments.
+LINEAGE_SPEC_BYTES: Final = 1024
+
 # -- shared memory ---------------------------------------------------------------------------------
 #: A value with more bytes than this goes into shared memory; what is not more stays with its owner.
 INLINE_BYTES_MAX: Final = 100 << 10

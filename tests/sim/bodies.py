@@ -21,7 +21,7 @@ from tests.sim.store_user import NO_STREAM
 from zgen.core.actor_events import ExitActor
 from zgen.core.effects import StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
-from zgen.ids import ActorId, ObjectId, TaskId, object_id
+from zgen.ids import ITEM_INDEX_FIRST, ActorId, ObjectId, TaskId, object_id
 from zgen.limits import MS, REGION_SOON_NS
 from zgen.wire.task import (
     OUTCOME_CANCELLED,
@@ -179,6 +179,8 @@ class Body:
             self.end(OUTCOME_VALUE, (NONE,))
             return
         value = result_value(self.task, index, self.attempt, self.account.plan.result_bytes)
+        if self.pushed.wanted and index not in self.pushed.wanted:
+            value = NONE
         if not isinstance(value, Stored):
             self.write_results([*values, value])
             return
@@ -229,6 +231,8 @@ class Body:
             return None
         self.worker.cluster.promises.actors.goes_on(self.worker, self.account)
         value = item_value(self.task, self.yielded, self.attempt, size)
+        if self.pushed.wanted and ITEM_INDEX_FIRST + self.yielded not in self.pushed.wanted:
+            value = NONE
         self.yielded += 1
         self.yielded_of_op += 1
         if isinstance(value, Stored):

@@ -96,3 +96,9 @@ SURVIVAL = (
     "requests refused after failed starts",
 )
 DRAIN = ("request handed back by a node that drains",)
+#: Of 25 seeds of rebuilding.
+REBUILD: Final = (
+    "lost object is to be made again",
+    "argument of a lost object made again",
+    "task handed back whose arguments are gone",
+)

@@ -18,6 +18,7 @@ from tests.sim.mutants_drain import DRAIN
 from tests.sim.mutants_flow import FLOW
 from tests.sim.mutants_joined import JOINED
 from tests.sim.mutants_nodes import NODES
+from tests.sim.mutants_rebuild import REBUILD
 from tests.sim.mutants_state import STATE
 from tests.sim.mutants_survival import SURVIVAL
 from tests.sim.mutants_swim import SWIM
@@ -465,4 +466,5 @@ MUTANTS = (
     *SURVIVAL,
     *COPIES,
     *DRAIN,
+    *REBUILD,
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tests.sim.oracles_actors import ActorsKeepOrder
 from tests.sim.oracles_cancel import CancelledForGood
 from tests.sim.oracles_flow import WindowsKept
+from tests.sim.oracles_rebuild import LostIsRebuilt
 from tests.sim.oracles_store import RegionsKept, StoreAnswers
 from tests.sim.programs import (
     INTERRUPTED,
@@ -15,6 +16,7 @@ from tests.sim.programs import (
     Account,
     Consumer,
     attempt_in,
+    item_size,
     item_value,
     result_value,
     same,
@@ -141,15 +143,6 @@ class ItemsInOrderOnce(Oracle):
             self.require(good, f"{short(task)}: item {index} is {item!r}")
 
 
-def item_size(account: Account, index: int) -> int:
-    for op in account.plan.ops:
-        if op[0] == "yield":
-            if index < op[1]:
-                return int(op[3])
-            index -= op[1]
-    return 0
-
-
 #: What a task ends with whose worker died under it.
 DEATHS_UNDER = (FaultKind.WORKER_CRASHED, FaultKind.NODE_DIED, FaultKind.OUT_OF_MEMORY)
 
@@ -202,11 +195,17 @@ class ErrorsNameTheirCause(Oracle):
             self.require(caused[value.kind], f"{story}: nothing of the kind happened")
         elif value.kind is FaultKind.REFUSED:
             no_start = self.cluster.spawn_failures > 0 or self.cluster.is_gone(plan.place)
+            # Who is cut off holds the others for gone.
+            no_start |= self.cluster.lost_count > 0 and value.reason.endswith("which is gone")
             self.require(no_start, f"{story}, but workers start")
         elif value.kind in (FaultKind.ACTOR_DIED, FaultKind.ACTOR_UNAVAILABLE):
             self.cluster.promises.actors.allowed(account, value, story)
         elif value.kind is FaultKind.ARGUMENT:
-            self.require(bool(account.slots) and not starts, f"{story}, slots {account.slots}")
+            again = self.cluster.promises.lost.losses > 0  # it may have ended well before
+            good = bool(account.slots) and (again or not starts)
+            self.require(good, f"{story}, slots {account.slots}")
+        elif value.kind is FaultKind.NOT_REBUILT:
+            self.cluster.promises.lost.allowed(account, value, story)
         else:
             self.require(False, f"{story}: no scripted task earns this")
 
@@ -295,6 +294,9 @@ class NothingLeaks(Oracle):
         self._empty(life, "askers", owner.borrowing.askers)
         self._empty(life, "tasks", owner.tasks.entries)
         self._empty(life, "streams", owner.streams.streams)
+        self._empty(life, "lineage", owner.pins.lineage.entries)
+        self._empty(life, "streams that are filled in", owner.pins.filling)
+        self._empty(life, "views that wait", machine.store.waiting)
         self._empty(life, "leases", owner.placement.leases.held)
         for pool in owner.placement.leases.pools.values():
             self._empty(life, "queued tasks", pool.queue)
@@ -365,6 +367,7 @@ class ExecutionsAreCounted(Oracle):
             # Every earlier attempt started, once: else one was counted that never ran.
             self.require(attempt == len(account.starts), story)
             self.cluster.promises.cancels.started(worker, task, attempt)
+        self.cluster.promises.lost.started(account, story)
         account.starts.append(attempt)
         retries = account.plan.retries
         self.require(retries < 0 or len(account.starts) <= 1 + retries, story)
@@ -458,6 +461,7 @@ class Promises(Oracle):
         self.regions = RegionsKept(cluster)
         self.actors = ActorsKeepOrder(cluster)
         self.windows = WindowsKept(cluster)
+        self.lost = LostIsRebuilt(cluster)
         self.took = self.items.took
         self.got = self.items.got
         self.started = self.executions.started

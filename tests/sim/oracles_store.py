@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.sim.programs import Account, item_size, item_value, result_value, same
 from zgen.core.process import ProcessMachine
 from zgen.core.store_effects import (
     RegionRefused,
 )
-from zgen.ids import ObjectId, short
+from zgen.ids import ITEM_INDEX_FIRST, ObjectId, TaskId, index_of, short, task_of
 from zgen.limits import STORE_FULL_NS
 from zgen.sim.oracle import Kind, Oracle
 from zgen.sim.world import Life
 from zgen.wire.store import REFUSED_TOO_LARGE, Place
-from zgen.wire.value import Fault, FaultKind, Stored
+from zgen.wire.task import DYNAMIC, STREAMING
+from zgen.wire.value import Fault, FaultKind, Stored, Value, is_error
 from zgen_node.core.node import NodeMachine
 
 if TYPE_CHECKING:
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 #: A room is larger than what it is for by at most this share of it, and by a page.
 ROOM_SHARE = 8
 PAGE_BYTES = 4096
+
+
+def value_expected(task: TaskId, index: int, account: Account) -> Value:
+    """Return what an object of a task is, whichever attempt makes it."""
+    if account.plan.returns in (STREAMING, DYNAMIC):
+        item = index - ITEM_INDEX_FIRST
+        return item_value(task, item, 0, item_size(account, item))
+    return result_value(task, index, 0, account.plan.result_bytes)
 
 
 class StoreAnswers(Oracle):
@@ -66,6 +76,23 @@ class StoreAnswers(Oracle):
         self.require(fault.kind is FaultKind.OBJECT_LOST or is_full, story)
         gone = memory.node.dead or value.region in memory.lost
         self.require(gone or late or self.is_gone(user, value), story)
+
+    def read(self, user: Consumer, name: ObjectId, value: Stored) -> None:
+        """Somebody reads an object, which may have been made anew since he got it."""
+        expected = self.cluster.puts.get(name)
+        account = self.cluster.accounts.get(task_of(name))
+        if expected is None and account is not None:
+            expected = value_expected(task_of(name), index_of(name), account)
+        good = expected is None or same(value, expected)
+        self.require(good, f"{user.life.name} reads {value!r} as {short(name)}, not {expected!r}")
+
+    def instead(self, user: Consumer, name: ObjectId, value: Value) -> None:
+        """Somebody is told something else than where an object lies that was lost."""
+        self.losses += 1
+        self.require(is_error(value), f"{short(name)} lay in shared memory and is {value!r}")
+        account = self.cluster.accounts.get(task_of(name))
+        if account is not None:
+            self.cluster.promises.errors.allowed(task_of(name), account, value, None)
 
     def is_lost(self, user: Consumer, owner: Life) -> bool:
         """Return whether a writer's node may hold the owner for dead though it lives."""

@@ -190,6 +190,15 @@ def item_value(task: TaskId, index: int, attempt: int, size: int) -> Value:
     return data
 
 
+def item_size(account: Account, index: int) -> int:
+    for op in account.plan.ops:
+        if op[0] == "yield":
+            if index < op[1]:
+                return int(op[3])
+            index -= op[1]
+    return 0
+
+
 def result_value(task: TaskId, index: int, attempt: int, size: int = 0) -> Value:
     return item_value(task, 1000 + index, attempt, size)
 
@@ -451,6 +460,6 @@ class Consumer:
             self.store.perform(effect)
 
     def _tell(self, name: ObjectId, then: Callable[[Value], None]) -> None:
-        value = self.owner.refs.value_of(name)
-        assert value is not None, "woken for nothing"
-        then(value)
+        if self.owner.refs.value_of(name) is None:
+            self.cluster.promises.lost.woken(name)  # it was found lost since
+        self.get(name, then)

@@ -10,8 +10,9 @@ from tests.sim.borrowing import run_borrowing
 from tests.sim.census_run import run_census
 from tests.sim.copies_run import run_copies
 from tests.sim.drain_run import run_drain
-from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, DRAIN, SURVIVAL
+from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, DRAIN, REBUILD, SURVIVAL
 from tests.sim.nodes_run import run_nodes
+from tests.sim.rebuild_run import run_rebuild
 from tests.sim.run import Outcome, run_seed
 from tests.sim.state_run import run_state
 from tests.sim.survival_run import run_survival
@@ -24,6 +25,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "nodes": run_nodes,
     "survival": run_survival,
     "copies": run_copies,
+    "rebuild": run_rebuild,
     "state": run_state,
     "drain": run_drain,
     "census": run_census,
@@ -36,6 +38,7 @@ SHARES: Final[dict[str, int]] = {
     "nodes": 25,
     "survival": 25,
     "copies": 25,
+    "rebuild": 25,
     "state": 10,
     "drain": 25,
     "census": 10,
@@ -48,6 +51,7 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "nodes": (25, ()),
     "survival": (25, SURVIVAL),
     "copies": (25, COPIES),
+    "rebuild": (25, REBUILD),
     "state": (10, ()),
     "drain": (25, DRAIN),
     "census": (10, ()),

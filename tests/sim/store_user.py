@@ -16,6 +16,7 @@ from zgen.core.events import (
 from zgen.core.store_effects import (
     RegionGiven,
     RegionRefused,
+    ValueInstead,
     ViewOpened,
     ViewRefused,
 )
@@ -180,6 +181,7 @@ class StoreUser:
         elif isinstance(effect, ViewOpened):
             opening = self.openings.pop(effect.request)
             value = effect.value
+            self.answers.read(self.user, opening.name, value)
             region = self.opened(
                 Stored(value.node, value.region, effect.place, value.data, value.sizes)
             )
@@ -187,6 +189,10 @@ class StoreUser:
         elif isinstance(effect, ViewRefused):
             opening = self.openings.pop(effect.request)
             self.answers.lost(self.user, opening.name, effect.fault, opening.asked_ns)
+            self.user.later(0, partial(opening.then, None))
+        elif isinstance(effect, ValueInstead):
+            opening = self.openings.pop(effect.request)
+            self.answers.instead(self.user, opening.name, effect.value)
             self.user.later(0, partial(opening.then, None))
 
     def _write(self, value: Stored, then: Written) -> None:

@@ -137,6 +137,10 @@ class Actors:
         else:
             self.calling.on_ready(spec, now_ns, out)
 
+    def call_again(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> bool:
+        """A call that has ended is about to be submitted again; return False if it cannot be."""
+        return self.calling.again(spec)
+
     def released(self, entry: TaskEntry, now_ns: int, out: list[Effect]) -> None:
         """A call ended at its worker."""
         self.calling.landed(entry.spec.actor, entry.spec.task, now_ns, out)

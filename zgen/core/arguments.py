@@ -1,11 +1,12 @@
 """What pushed work keeps: regions and references of its arguments, from push to end."""
 
-from zgen.core.admission import Waiting
+from zgen.core.admission import Admission, Waiting
 from zgen.core.borrowing import Borrowing
-from zgen.core.effects import Effect
+from zgen.core.effects import Effect, Send
+from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.ids import ObjectId, PeerId
-from zgen.wire.task import DefineFunction, PushTasks
+from zgen.wire.task import ArgumentsLost, DefineFunction, PushTasks, TasksReturned
 from zgen.wire.value import NestedRef, Parcel, Stored, Value, refs_in, unpack
 
 
@@ -62,6 +63,41 @@ class Arguments:
             if type(slot) is Stored and not self._store.regions.borrow(slot):
                 waiting.missing[slot.region] = None
 
+    def give_back_lost(self, admission: Admission, out: list[Effect]) -> None:
+        """Give plain tasks back whose arguments are gone, and all that queues behind each.
+
+        So no mark goes beyond one that was given back, as with all that is handed back.
+        """
+        queue = admission.queue
+        while queue and not queue[0].missing and queue[0].call is None:
+            first = queue[0]
+            lost, reason = self._lost_of(first)
+            if not lost:
+                return
+            reached("task handed back whose arguments are gone")
+            task, lease = first.task, first.lease
+            out.append(
+                Send(first.owner, ArgumentsLost(lease, task.task, task.attempt, lost, reason))
+            )
+            mine = [waiting for waiting in queue if waiting.lease == lease]
+            for waiting in mine:
+                queue.remove(waiting)
+            self.drop(mine)
+            admission.note_return(lease)
+            back = tuple([(waiting.task.task, waiting.task.attempt) for waiting in mine[1:]])
+            out.append(Send(first.owner, TasksReturned(lease, back)))
+
+    def give_back_call(self, call: Waiting, out: list[Effect]) -> bool:
+        """Give a call back whose arguments are gone; return False if they are not."""
+        lost, reason = self._lost_of(call)
+        if lost:
+            reached("call handed back whose arguments are gone")
+            task = call.task
+            self.drop([call])
+            message = ArgumentsLost(call.lease, task.task, task.attempt, lost, reason)
+            out.append(Send(call.owner, message))
+        return bool(lost)
+
     def drop(self, dropped: list[Waiting]) -> None:
         """Let go of what work keeps that will not begin."""
         for waiting in dropped:
@@ -83,3 +119,14 @@ class Arguments:
         for waiting in all_waiting:
             values.extend((waiting.arguments, *waiting.slots))
         return [ref.object for ref in (*refs_in(values), *self.closed_over)]
+
+    def _lost_of(self, waiting: Waiting) -> tuple[tuple[tuple[int, int], ...], str]:
+        """Return position and region of each argument whose region is gone, and why one is."""
+        lost: list[tuple[int, int]] = []
+        reason = ""
+        for position, slot in enumerate(waiting.slots):
+            why = self._store.regions.why_lost(slot) if type(slot) is Stored else ""
+            if type(slot) is Stored and why:
+                lost.append((position, slot.region))
+                reason = why
+        return tuple(lost), reason

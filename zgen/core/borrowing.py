@@ -214,13 +214,18 @@ class Borrowing:
         if record.value is None:
             self.askers.setdefault(name, {})[borrower] = None
         else:
-            self._tell(borrower, name, record.value, out)
+            self.tell(borrower, name, record.value, out)
         return True
 
     def answer(self, name: ObjectId, value: Value, out: list[Effect]) -> None:
         """Tell a value to those who wait for it."""
         for borrower in self.askers.pop(name, ()):
-            self._tell(borrower, name, value, out)
+            self.tell(borrower, name, value, out)
+
+    def tell(self, borrower: PeerId, name: ObjectId, value: Value, out: list[Effect]) -> None:
+        """Say a value, and hold what it refers to until that has left: it may go in this step."""
+        self.hold(value)
+        out.append(Send(borrower, _said(name, value), refs=refs_of(value), gives=True))
 
     def watch(self, process: Address, out: list[Effect]) -> None:
         """Have the node tell when ``process`` dies."""
@@ -310,11 +315,6 @@ class Borrowing:
         if sender != owner:
             loans.setdefault(owner, []).append(ref)
 
-    def _tell(self, borrower: PeerId, name: ObjectId, value: Value, out: list[Effect]) -> None:
-        """Say a value, and hold what it refers to until that has left: it may go in this step."""
-        self.hold(value)
-        out.append(Send(borrower, _said(name, value), refs=refs_of(value), gives=True))
-
     def _lend(self, peer: PeerId, ref: NestedRef) -> None:
         table = self.lent.borrowers
         if ref.owner.peer != self._me:
@@ -372,6 +372,7 @@ def _said(name: ObjectId, value: Value) -> ObjectIs:
                 entry.history,
                 entry.rss_bytes,
                 entry.limit_bytes,
+                entry.why,
             )
         )
         entry = entry.cause

@@ -89,6 +89,21 @@ class Calling:
             self._keep_while_held(actor, now_ns)
         return target, is_new
 
+    def again(self, spec: TaskSpec) -> bool:
+        """A call that has ended is about to be submitted again; return False if it cannot be.
+
+        It queues behind the others, once its arguments are there: they may be made by calls too.
+        """
+        target = self.calls.targets.get(spec.actor)
+        if target is None or target.reach is Reach.DEAD:
+            return False
+        reached("call made again for what was lost")
+        target.pending += 1
+        if target.pending == 1 and handle_object(spec.actor) in self._refs.records:
+            self._refs.pin(handle_object(spec.actor))
+            target.is_pinned = True
+        return True
+
     def refuse(self, actor: ActorId, target: Target, now_ns: int, out: list[Effect]) -> None:
         """A call of a dead actor was submitted: it fails."""
         self._fail_queue(actor, target, now_ns, out)

@@ -276,6 +276,9 @@ class Executor:
             out.append(KillSelf())
 
     def _start_next(self, now_ns: int, out: list[Effect]) -> None:
+        queue = self.admission.queue
+        if queue and queue[0].slots and self.admission.running is None:
+            self._arguments.give_back_lost(self.admission, out)
         started = self.admission.start_next(now_ns)
         if started is None:
             return
@@ -361,8 +364,13 @@ class Executor:
         self.calls = CallAdmission(host, creator, created.lease)
 
     def _start_calls(self, calls: CallAdmission, now_ns: int, out: list[Effect]) -> None:
-        for call in calls.start(now_ns):
-            self._start(call, out)
+        started = calls.start(now_ns)
+        for call in started:  # it grows: what goes back makes room for others
+            if not call.slots or not self._arguments.give_back_call(call, out):
+                self._start(call, out)
+            else:
+                calls.end(call.task.task, call.task.attempt)
+                started += calls.start(now_ns)
 
     def _on_call_ended(
         self, calls: CallAdmission, event: TaskEnded, now_ns: int, out: list[Effect]

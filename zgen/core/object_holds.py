@@ -19,6 +19,7 @@ CALL: Final = "pending call"
 RUNNING: Final = "running task"
 INSIDE: Final = "inside a value"
 FUNCTION: Final = "function"
+LINEAGE: Final = "lineage"
 BORROWER: Final = "borrower"
 DEAD_BORROWER: Final = "dead borrower"
 LOAN: Final = "loan"
@@ -34,6 +35,7 @@ def pins_of(owner: Owner, executor: Executor | None) -> dict[ObjectId, Holds]:
     _by_tasks(found, owner)
     _by_values(found, owner)
     _by_processes(found, owner)
+    _by_lineage(found, owner)
     calls = owner.actors.calling.calls.targets
     for name in owner.actors.calling.needs():
         _add(found, name, CALL, f"{calls[ActorId(task_of(name))].pending} of them")
@@ -74,6 +76,12 @@ def _by_values(found: dict[ObjectId, Holds], owner: Owner) -> None:
     for stream, items in owner.streams.streams.items():
         for ref in refs_in(items.unread):
             _add(found, ref.object, INSIDE, f"an item of {items.name}() {short(stream)}")
+
+
+def _by_lineage(found: dict[ObjectId, Holds], owner: Owner) -> None:
+    for task, kept in owner.pins.lineage.entries.items():
+        for name in kept.pinned:
+            _add(found, name, LINEAGE, f"{kept.spec.name}() {short(task)}")
 
 
 def _by_processes(found: dict[ObjectId, Holds], owner: Owner) -> None:

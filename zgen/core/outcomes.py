@@ -10,7 +10,10 @@ from zgen.core.borrowing import Borrowing
 from zgen.core.cancellation import Cancellation
 from zgen.core.effects import Effect
 from zgen.core.gathering import Gathering
+from zgen.core.lineage_pins import LineagePins
 from zgen.core.placement import Placement
+from zgen.core.recovery import Recovery
+from zgen.core.refilling import Refilling
 from zgen.core.settlement import Result, Settlement
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
@@ -54,6 +57,9 @@ class Outcomes:
         supervision: Supervision,
         gathering: Gathering,
         store: StoreClient,
+        recovery: Recovery,
+        refilling: Refilling,
+        pins: LineagePins,
     ) -> None:
         """Take in outcomes of the tasks of these tables."""
         self._tasks = tasks
@@ -66,6 +72,9 @@ class Outcomes:
         self._gathering = gathering
         self._regions = store.regions
         self._dropped = store.dropped
+        self._recovery = recovery
+        self._refilling = refilling
+        self._pins = pins
 
     def on_report_end(
         self, sender: PeerId, message: ReportEnd, now_ns: int, out: list[Effect]
@@ -86,19 +95,41 @@ class Outcomes:
         error = values[0] if values else None
         stream = message.stream
         fault = self._cancellation.verdict(entry, message.outcome)
-        self._streams.check_end(stream, message.count)
+        if entry.wanted is None:
+            self._streams.check_end(stream, message.count)
+        else:
+            self._refilling.check_end(entry, message)
         self._placement.release(entry, stream, message.run_ns, now_ns, out)
         retry = message.outcome == OUTCOME_RETRY
         if fault is not None:
             self._settlement.fail(stream, fault, now_ns, "cancelled", out)
         elif not (retry and self._settlement.retry(stream, RAISED_STORY, now_ns)):
-            completion = self._streams.finish(
-                stream, message.count, error, entry.cancel is not None
-            )
-            completion = self._gathering.gather(stream, completion)
-            self._settlement.end_stream(stream, completion, now_ns, out)
+            if entry.wanted is None:
+                self._end_stream(entry, message, error, now_ns, out)
+            else:
+                self._refilling.on_replayed(entry, message, now_ns, out)
+        if self._pins.unmet:
+            self._recovery.go_on(now_ns, out)
         if not entry.spec.method:
             self._placement.pump(entry.spec.shape, now_ns, out)
+
+    def _end_stream(
+        self,
+        entry: TaskEntry,
+        message: ReportEnd,
+        error: Value | None,
+        now_ns: int,
+        out: list[Effect],
+    ) -> None:
+        stream, count = message.stream, message.count
+        completion = self._streams.finish(stream, count, error, entry.cancel is not None)
+        completion = self._gathering.gather(stream, completion)
+        if entry.spec.returns_count == DYNAMIC:
+            self._pins.gathered(entry, completion)
+        is_unread = self._streams.has_stored(stream)
+        if is_unread or stream in self._pins.lineage.entries:
+            self._pins.keep_stream(entry, count, is_unread, raised=message.outcome in RAISED)
+        self._settlement.end_stream(stream, completion, now_ns, out)
 
     def on_tasks_done(
         self, sender: PeerId, message: TasksDone, now_ns: int, out: list[Effect]
@@ -134,6 +165,8 @@ class Outcomes:
                         self._dropped.extend(needless)
         finally:  # what stands in front of an outcome that is refused has ended
             self._settlement.settle(results, now_ns, out)
+            if self._pins.unmet:
+                self._recovery.go_on(now_ns, out)
             for shape in shapes:
                 self._placement.pump(shape, now_ns, out)
 

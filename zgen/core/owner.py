@@ -29,9 +29,12 @@ from zgen.core.effects import (
 )
 from zgen.core.events import Dropped, PutObject, RefCompletion, TakeItems
 from zgen.core.gathering import Gathering
+from zgen.core.lineage_pins import LineagePins
 from zgen.core.outcomes import Outcomes
 from zgen.core.placement import Placement
+from zgen.core.recovery import Recovery
 from zgen.core.ref_table import RefTable
+from zgen.core.refilling import Refilling
 from zgen.core.settlement import Settlement
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
@@ -72,6 +75,7 @@ from zgen.wire.value import (
     Stored,
     Value,
     is_error,
+    stored_count,
     unpack_items,
 )
 
@@ -91,7 +95,13 @@ class Owner:
         self.streams = StreamsIn(store.dropped)
         placement = self.placement = Placement(me, self.tasks, self.refs, self.streams)
         self.borrowing = Borrowing(me, self.refs)
-        self.settlement = Settlement(self.tasks, self.refs, self.streams, placement, self.borrowing)
+        pins = self.pins = LineagePins(self.refs)
+        tables = (self.tasks, self.refs, self.streams)
+        self.settlement = Settlement(*tables, placement, self.borrowing, pins, store)
+        joined = (placement, self.settlement, self.borrowing)
+        self.recovery = Recovery(*tables, *joined, pins, store)
+        self.refilling = Refilling(*tables, self.settlement, pins, store.regions)
+        self._filling, self._kept = pins.filling, pins.lineage.entries
         self.gathering = Gathering(self.refs, self.streams, self._regions, self.borrowing)
         self.actors = Actors(
             me, self.tasks, self.refs, self.streams, self.placement, self.settlement, self.submit
@@ -109,6 +119,9 @@ class Owner:
             self.actors.supervision,
             self.gathering,
             store,
+            self.recovery,
+            self.refilling,
+            pins,
         )
         self.node_lost: Fault | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
@@ -124,6 +137,7 @@ class Owner:
                 PrintLines(m.pid, m.is_error, m.lines, m.dropped)
             ),
             NodeReport: lambda s, m, now, out: out.append(NodeAnswered(m.query, m.state)),
+            **self.recovery.handlers,
             **self.actors.handlers,
         }
 
@@ -183,6 +197,10 @@ class Owner:
             self._regions.take(last)
         names = item_ids(stream, position, len(values))
         self.refs.create_all(names, values)
+        if type(last) is Stored:
+            self.pins.take(self.tasks.entries.get(stream), names[-1])
+            if ended and stream in self._kept:
+                self.pins.close(stream)
         out.append(ItemsTaken(stream, names, ended))
         if self.streams.streams[stream].window:
             self.placement.grant(stream, out)
@@ -215,6 +233,8 @@ class Owner:
                 worker = entry.worker
                 if worker is not None:
                     out.append(Send(worker, CloseStream(stream, entry.attempt)))
+            elif stream in self._kept:
+                self.pins.close(stream)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Queue the retries that are due and return idle leases."""
@@ -275,6 +295,7 @@ class Owner:
         leases = self.placement.leases
         leases.check()
         self.actors.check()
+        self.pins.check()
         owner_audit.check_tasks(self.tasks, leases, self.streams, self.refs)
 
     # -- messages ----------------------------------------------------------------------------------
@@ -293,6 +314,11 @@ class Owner:
                 if type(value) is Stored:
                     self._regions.own(value, stream)
         first = message.first_index
+        if self._filling and stream in self._filling:
+            values = self.refilling.on_items(sender, message, values, now_ns, out)
+            if not values:
+                return
+            stored = stored_count(values)
         if self.streams.report(stream, message.attempt, first, values, now_ns, stored):
             out.append(StreamAdvanced(stream))
 

@@ -36,8 +36,16 @@ from zgen.wire.lease import (
 )
 from zgen.wire.schema import Buffers
 from zgen.wire.stream import CloseStream, Consumed, ReportItems
-from zgen.wire.task import DYNAMIC, STREAMING, DefineFunction, PushedCall, PushedTask, PushTasks
-from zgen.wire.value import Fault, NestedRef, Stored, Value, pack, refs_in, size_bytes
+from zgen.wire.task import (
+    DYNAMIC,
+    NOTHING,
+    STREAMING,
+    DefineFunction,
+    PushedCall,
+    PushedTask,
+    PushTasks,
+)
+from zgen.wire.value import GONE, Fault, NestedRef, Stored, Value, pack, refs_in, size_bytes
 
 _NOWHERE: Final[Locality] = ()
 
@@ -47,6 +55,9 @@ class Calls(Protocol):
 
     def on_ready(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> None:
         """A task misses nothing."""
+
+    def call_again(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> bool:
+        """A call that has ended is about to be submitted again; return False if it cannot be."""
 
     def released(self, entry: TaskEntry, now_ns: int, out: list[Effect]) -> None:
         """A pushed task ended at its worker."""
@@ -314,7 +325,7 @@ class Placement:
             spec = entry.spec
             slots: list[Value] = []
             nested: tuple[NestedRef, ...] = ()
-            if spec.returns_count < 0:
+            if spec.returns_count < 0 and entry.wanted is None:
                 self._streams.begin_attempt(task, entry.attempt)
                 if not self._streams.is_read(task):
                     reached("stream pushed that nobody reads")
@@ -336,7 +347,7 @@ class Placement:
             size += added
             refs += nested
             consumed = self._streams.grant_first(task) if spec.window else 0
-            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers, consumed))
+            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers, consumed, entry.wanted))
             if method:
                 calls.append(PushedCall(spec.actor, method, spec.group))
         self._send(assignment, first_push, pushed, calls, buffers, refs, out)
@@ -367,12 +378,19 @@ class Placement:
 
     def _slot(self, name: ObjectId) -> Value:
         value = self._refs.value_of(name)
-        assert value is not None, "pushed with a missing argument"
+        if value is None or type(value) is Fault:
+            reached("pushed with an argument that is gone")
+            return GONE
         return value
 
 
 def _pushed_task(
-    spec: TaskSpec, attempt: int, slots: list[Value], buffers: list[bytes], consumed: int
+    spec: TaskSpec,
+    attempt: int,
+    slots: list[Value],
+    buffers: list[bytes],
+    consumed: int,
+    wanted: dict[int, None] | None,
 ) -> PushedTask:
     arguments = spec.arguments
     is_plain = type(arguments) is bytes and len(arguments) <= INBODY_BYTES_MAX
@@ -385,6 +403,7 @@ def _pushed_task(
         arguments if is_plain else pack((arguments,), buffers)[0],  # type: ignore[arg-type]
         pack(slots, buffers) if slots else (),
         spec.retry_exceptions,
-        spec.window,
+        spec.window if wanted is None else 0,
         consumed,
+        () if wanted is None else tuple(wanted) or (NOTHING,),
     )

@@ -146,7 +146,7 @@ class ProcessMachine:
         self.store.check()
         owner = self.owner
         needed = owner_audit.needs(owner.refs, owner.tasks, owner.streams, owner.placement)
-        needed += owner.actors.calling.needs()
+        needed += owner.actors.calling.needs() + owner.pins.needs()
         if self.executor is not None:
             self.executor.check()
             needed += self.executor.needs()
@@ -183,6 +183,7 @@ class ProcessMachine:
                 return
             gone = list(self._gone)
             self._gone.clear()
+            gone = self.owner.pins.on_gone(gone)
             self.owner.actors.on_handles_gone(gone, now_ns, out)  # arguments go with an actor
 
     def _on_connection_up(self, event: ev.ConnectionUp, now_ns: int, out: list[Effect]) -> None:
@@ -262,6 +263,8 @@ class ProcessMachine:
             store.stock.on_refused(message, out)
         elif kind is RegionsHeld:
             regions = store.regions.on_held(message, out)
+            if store.regions.lost_views:
+                self.owner.recovery.on_views_lost(now_ns, out)
             if self.executor is not None:
                 self.executor.on_held(regions, now_ns, out)
         elif kind is AskEvict:
@@ -307,6 +310,11 @@ class ProcessMachine:
 
     def _on_open_view(self, event: OpenView, now_ns: int, out: list[Effect]) -> None:
         record = self.owner.refs.records.get(event.object)
+        if record is not None and record.value is None:
+            reached("view of what was just found lost")
+            self.store.await_value(event.request, event.object)
+            self.owner.borrowing.want((event.object,), out)
+            return
         self.store.open(event, record.value if record is not None else None, out)
 
     def _on_yielded(self, event: ev.Yielded, now_ns: int, out: list[Effect]) -> None:

@@ -201,6 +201,7 @@ def _value_of(values: list[Value], faults: tuple[FaultSaid, ...]) -> Value:
             said.history,
             said.rss_bytes,
             said.limit_bytes,
+            said.why,
         )
     assert value is not None
     return value

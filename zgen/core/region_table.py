@@ -24,7 +24,7 @@ from zgen.core.store_effects import (
     ViewRefused,
 )
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import NO_PEER, PeerId, StreamId, node_tag, region_tag
+from zgen.ids import NO_OBJECT, NO_PEER, ObjectId, PeerId, StreamId, node_tag, region_tag
 from zgen.slotted import slotted
 from zgen.wire.store import (
     RELEASED,
@@ -35,7 +35,7 @@ from zgen.wire.store import (
     ReleaseRegions,
     UnholdRegions,
 )
-from zgen.wire.value import Fault, FaultKind, Stored
+from zgen.wire.value import NO_REGION, Fault, FaultKind, Stored
 
 
 @slotted
@@ -53,7 +53,7 @@ class Region:
         lost: Why it is gone, or empty.
         is_full: Whether that is for want of room, so that it may come back.
         unread: Stream of which it is an item that nobody has taken, or None.
-        openers: Who waits to open a view of it, and of which value.
+        openers: Who waits to open a view of it, of which value and of which object.
     """
 
     place: Place | None
@@ -66,7 +66,7 @@ class Region:
     lost: str = ""
     is_full: bool = False
     unread: StreamId | None = None
-    openers: list[tuple[int, Stored]] = field(default_factory=list)
+    openers: list[tuple[int, Stored, ObjectId]] = field(default_factory=list)
 
     @property
     def is_needed(self) -> bool:
@@ -97,6 +97,9 @@ class RegionTable:
         #: Regions of other nodes that this process has come to own, until ``flush``.
         self._far: list[int] = []
         self._requests = 0
+        #: Views that cannot be opened since their regions are gone: request, object, region and
+        #: reason. Until its caller takes them.
+        self.lost_views: list[tuple[int, ObjectId, int, str]] = []
 
     # -- owners ------------------------------------------------------------------------------------
     def own(self, value: Stored, unread: StreamId | None = None) -> None:
@@ -129,7 +132,9 @@ class RegionTable:
         region = self.regions[value.region]
         region.unread = None
 
-    def open(self, request: int, value: Stored, out: list[Effect]) -> None:
+    def open(
+        self, request: int, value: Stored, out: list[Effect], name: ObjectId = NO_OBJECT
+    ) -> None:
         """Count one more view of a region that this process owns or may read, once it is held."""
         region = self.regions.get(value.region)
         if region is None:
@@ -143,7 +148,7 @@ class RegionTable:
             self._look(value.region, region)
         else:  # also one that did not come back when it was asked for last: there may be room now
             reached("view of a region that was given up")
-            region.openers.append((request, value))
+            region.openers.append((request, value, name))
             self._ask(value.region, region)
 
     def evict(self, size_bytes: int, is_waiting: bool, out: list[Effect]) -> None:
@@ -191,6 +196,8 @@ class RegionTable:
         region = self.regions.get(value.region)
         if region is None:
             region = self.regions[value.region] = Region(None, value.place.room, False)
+            if value.region == NO_REGION:
+                region.lost = "it was lost when the task was pushed"
         region.pending += 1
         if region.place is None and not region.lost:
             self._ask(value.region, region)
@@ -212,6 +219,18 @@ class RegionTable:
             return _fault(region)
         region.views += 1
         return Stored(value.node, value.region, region.place, value.data, value.sizes)
+
+    def why_lost(self, value: Stored) -> str:
+        """Return why the region of an argument is gone, or nothing if it is not."""
+        region = self.regions.get(value.region)
+        if region is None or region.place is not None or region.is_full:
+            return ""
+        return region.lost
+
+    def is_held(self, value: Stored) -> bool:
+        """Return whether a value can be looked at here, wherever it was written."""
+        region = self.regions.get(value.region)
+        return region is not None and region.place is not None
 
     # -- both --------------------------------------------------------------------------------------
     def drop_views(self, views: Iterable[int]) -> None:
@@ -235,7 +254,7 @@ class RegionTable:
             region.asked = False
             region.lost, region.is_full = "", False
             region.place = leased.place
-            for request, value in region.openers:
+            for request, value, _ in region.openers:
                 region.views += 1
                 out.append(ViewOpened(request, value, leased.place))
             region.openers.clear()
@@ -340,11 +359,13 @@ class RegionTable:
         if unheld:
             out.append(Send(self.node, UnholdRegions(tuple(unheld))))
 
-    @staticmethod
-    def _lose(region: Region, reason: str, out: list[Effect]) -> None:
+    def _lose(self, region: Region, reason: str, out: list[Effect]) -> None:
         region.lost = reason
-        for request, _ in region.openers:
-            out.append(ViewRefused(request, _fault(region)))
+        for request, value, name in region.openers:
+            if name and self.node is not None and not region.is_full:
+                self.lost_views.append((request, name, value.region, reason))
+            else:
+                out.append(ViewRefused(request, _fault(region)))
         region.openers.clear()
 
 

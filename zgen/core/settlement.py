@@ -17,9 +17,11 @@ from collections.abc import Iterable, Sequence
 from zgen.core.borrowing import Borrowing
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, ObjectsReady, Report, StreamAdvanced
+from zgen.core.lineage_pins import LineagePins
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
+from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
@@ -27,7 +29,7 @@ from zgen.ids import COMPLETION_INDEX, FIRST_RESULT, ObjectId, TaskId, object_id
 from zgen.limits import MEMORY_RETRY_NS, RETRIES_TOLD_COUNT
 from zgen.wire.lease import ProcessDown, memory_text
 from zgen.wire.task import DYNAMIC
-from zgen.wire.value import Fault, FaultKind, Parcel, Value, is_error
+from zgen.wire.value import Fault, FaultKind, Parcel, Stored, Value, is_error, keeping
 
 #: An object and the value that it gets.
 Result = tuple[ObjectId, Value]
@@ -65,6 +67,8 @@ class Settlement:
         streams: StreamsIn,
         placement: Placement,
         borrowing: Borrowing,
+        pins: LineagePins,
+        store: StoreClient,
     ) -> None:
         """End tasks of these tables."""
         self.deadlines: Deadlines[TaskId] = Deadlines()
@@ -74,6 +78,10 @@ class Settlement:
         self._placement = placement
         self._borrowing = borrowing
         self._askers = borrowing.askers
+        self._pins = pins
+        self._lineage = pins.lineage.entries
+        self._store = store
+        self._views = store.waiting
 
     def retry(self, task: TaskId, cause: str, now_ns: int, pause_ns: int = 0) -> bool:
         """Begin another attempt if the budget allows one, not before ``pause_ns`` are over."""
@@ -150,7 +158,14 @@ class Settlement:
 
     def end(self, task: TaskId, values: Sequence[Value], now_ns: int) -> list[Result]:
         """End a task with its results, or with one error for all of them; ``settle`` next."""
-        entry = self._finish(task, now_ns, "it ended")
+        entry = self._tasks.entries[task]
+        if entry.wanted is not None:
+            return self._end_again(entry, values, now_ns)
+        for value in values:
+            if type(value) is Stored:
+                self._pins.keep(entry, values)
+                break
+        self._finish(task, now_ns, "it ended")
         count = entry.spec.returns_count
         if count == len(values) == 1:
             return [(ObjectId(task + FIRST_RESULT), values[0])]
@@ -164,6 +179,14 @@ class Settlement:
         out.append(StreamAdvanced(stream))
         self.settle([(object_id(stream, COMPLETION_INDEX), completion)], now_ns, out)
 
+    def end_again(self, entry: TaskEntry, now_ns: int) -> None:
+        """End the task of a stream that ran again for some of its items, which have come."""
+        task = entry.spec.task
+        is_unread = self._streams.has_stored(task)
+        self._pins.ended(self._lineage[task], entry, is_open=is_unread)
+        self._finish(task, now_ns, "it ended again")
+        self._pins.look(task)
+
     def settle(self, results: Iterable[Result], now_ns: int, out: list[Effect]) -> None:
         """Give objects their values, and move on what waited for them."""
         ready: list[ObjectId] = []
@@ -176,6 +199,8 @@ class Settlement:
             ready.append(name)
             if name in self._askers:
                 self._borrowing.answer(name, value, out)
+            if self._views and name in self._views:
+                self._store.on_value(name, value, out)
             if name not in missing_by:
                 continue
             if not is_error(value):
@@ -242,13 +267,34 @@ class Settlement:
         entry = self._finish(task, now_ns, cause)
         if entry.spec.method:
             self._placement.calls.on_failed(entry, fault, now_ns, out)
+        lost = self._pins.failed(entry, fault) if task in self._lineage else ()
+        if entry.wanted is not None:
+            return [(name, fault) for name in lost]
         if entry.spec.returns_count >= 0:
             return [(object_id(task, index), fault) for index in range(entry.spec.returns_count)]
         self._streams.fail(task, fault)
         out.append(StreamAdvanced(task))
         if entry.spec.returns_count == DYNAMIC:
             self._streams.close(task)  # what it yielded goes: the failure is its only result
-        return [(object_id(task, COMPLETION_INDEX), fault)]
+        return [(object_id(task, COMPLETION_INDEX), fault), *[(name, fault) for name in lost]]
+
+    def _end_again(self, entry: TaskEntry, values: Sequence[Value], now_ns: int) -> list[Result]:
+        """End a task that ran again for some of its results; the others have their values."""
+        task, wanted, results = entry.spec.task, entry.wanted, list[Result]()
+        assert wanted is not None, entry.doing.story()
+        kept = self._lineage[task]
+        self._pins.ended(kept, entry)
+        self._finish(task, now_ns, "it ended again")
+        is_failed = len(values) != entry.spec.returns_count
+        for index in range(entry.spec.returns_count):
+            name, value = object_id(task, index), values[0 if is_failed else index]
+            record = self._refs.records.get(name)
+            if index in wanted and record is not None and record.value is None:
+                results.append((name, value))
+            else:
+                self._refs.dropped.extend(keeping((value,)))
+        self._pins.look(task, results)
+        return results
 
     def _finish(self, task: TaskId, now_ns: int, cause: str) -> TaskEntry:
         entry = self._tasks.finish(task, now_ns, cause)

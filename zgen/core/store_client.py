@@ -10,16 +10,18 @@ from typing import Final
 from zgen.core.effects import (
     Effect,
 )
+from zgen.core.marks import reached
 from zgen.core.region_stock import RegionStock
 from zgen.core.region_table import RegionTable
 from zgen.core.store_effects import (
+    ValueInstead,
     ViewRefused,
 )
 from zgen.core.store_events import (
     OpenView,
     WantRegion,
 )
-from zgen.ids import PeerId
+from zgen.ids import ObjectId, PeerId
 from zgen.wire.session import Address
 from zgen.wire.store import (
     AskEvict,
@@ -42,6 +44,8 @@ class StoreClient:
         regions: What it owns or reads.
         dropped: Values that nobody will read any more, named or never reported, until ``settle``;
             what else they keep is let go before.
+        waiting: Object without a value -> requests for views of it. Added by ``await_value``;
+            removed by ``on_value``.
     """
 
     def __init__(self) -> None:
@@ -51,6 +55,7 @@ class StoreClient:
         self.dropped: list[Parcel | Stored] = []
         #: Dead writer -> regions that it had for us, until its line is quiet.
         self._orphans: dict[PeerId, list[int]] = {}
+        self.waiting: dict[ObjectId, list[int]] = {}
 
     def join(self, node: PeerId) -> None:
         """Use the shared memory of this node from now on."""
@@ -68,11 +73,28 @@ class StoreClient:
 
     def open(self, event: OpenView, value: Value | None, out: list[Effect]) -> None:
         """Open a view of a value, which may have turned into something else meanwhile."""
-        if isinstance(value, Stored):
-            self.regions.open(event.request, value, out)
+        if value is not None:
+            self.view(event.request, event.object, value, out)
         else:
             lost = Fault(FaultKind.OBJECT_LOST, "", "nothing refers to it any more")
             out.append(ViewRefused(event.request, lost))
+
+    def await_value(self, request: int, name: ObjectId) -> None:
+        """Open a view when the object has a value again."""
+        self.waiting.setdefault(name, []).append(request)
+
+    def on_value(self, name: ObjectId, value: Value, out: list[Effect]) -> None:
+        """An object has its value: open the views that wait for it, or hand it over as it is."""
+        for request in self.waiting.pop(name, ()):
+            self.view(request, name, value, out)
+
+    def view(self, request: int, name: ObjectId, value: Value, out: list[Effect]) -> None:
+        """Open a view of a value that may have come anew, and then lie elsewhere."""
+        if isinstance(value, Stored):
+            self.regions.open(request, value, out, name)
+        else:
+            reached("view of what does not lie in shared memory any more")
+            out.append(ValueInstead(request, value))
 
     def settle(self, out: list[Effect]) -> None:
         """Let go of what a step has dropped, and ask for what it needs."""

@@ -5,7 +5,7 @@ from typing import TypeAlias
 from zgen.ids import PeerId
 from zgen.slotted import slotted
 from zgen.wire.store import Holder, Place
-from zgen.wire.value import Fault, Stored
+from zgen.wire.value import Fault, Stored, Value
 
 
 @slotted
@@ -68,6 +68,19 @@ class ViewRefused:
 
     request: int
     fault: Fault
+
+
+@slotted
+class ValueInstead:
+    """Answer to ``OpenView``: the object was lost, and what came instead has no region.
+
+    Attributes:
+        request: Which request.
+        value: The value, or the error.
+    """
+
+    request: int
+    value: Value
 
 
 @slotted
@@ -229,6 +242,7 @@ StoreEffect: TypeAlias = (
     | RegionRefused
     | ViewOpened
     | ViewRefused
+    | ValueInstead
     | CreateSlab
     | PopulateSlab
     | PunchRegion

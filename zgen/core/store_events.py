@@ -41,11 +41,12 @@ class RegionUnused:
 class OpenView:
     """The user wants to read an object that lies in shared memory.
 
-    ``ViewOpened`` or ``ViewRefused`` follows, in the same step unless its node must be asked.
+    ``ViewOpened``, ``ViewRefused`` or ``ValueInstead`` follows, in the same step unless its node
+    must be asked, or the object has to be made anew.
 
     Attributes:
         request: Number of the request, never used again by this process.
-        object: The object; it has a ``Stored`` value and a reference.
+        object: The object; it has a reference, and had a ``Stored`` value a moment ago.
     """
 
     request: int

@@ -195,6 +195,23 @@ class StreamsIn:
             record.stored += stored
         return True
 
+    def has_stored(self, stream: StreamId) -> bool:
+        """Return whether there are items in shared memory that nobody has taken."""
+        record = self.streams.get(stream)
+        return record is not None and record.stored > 0
+
+    def replace(self, stream: StreamId, index: int, value: Value) -> bool:
+        """Give an item that nobody has taken another value; return False if there is none."""
+        record = self.streams.get(stream)
+        at = index - record.taken if record is not None else -1
+        if record is None or not 0 <= at < len(record.unread):
+            return False
+        before = record.unread[at]
+        self._drop((before,))
+        record.unread[at] = value
+        record.stored += (type(value) is Stored) - (type(before) is Stored)
+        return True
+
     def check_end(self, stream: StreamId, count: int) -> None:
         """Look at the reported end of the current attempt before anything is done about it.
 

@@ -9,6 +9,7 @@ arrives. An attempt that certainly never started costs nothing and keeps its num
 of the table goes through ``finish``, whose caller must end what hangs on the task.
 """
 
+from collections.abc import Iterable
 from dataclasses import field
 from enum import Enum
 from typing import Final
@@ -42,7 +43,7 @@ class Doing(Enum):
 LEGAL: Final = {
     Doing.WAITING_ARGS: (Doing.WAITING_LEASE, Doing.DONE),
     Doing.WAITING_LEASE: (Doing.PUSHED, Doing.DONE),
-    Doing.PUSHED: (Doing.WAITING_LEASE, Doing.WAITING_RETRY, Doing.DONE),
+    Doing.PUSHED: (Doing.WAITING_LEASE, Doing.WAITING_RETRY, Doing.WAITING_ARGS, Doing.DONE),
     Doing.WAITING_RETRY: (Doing.WAITING_LEASE, Doing.DONE),
     Doing.DONE: (),
 }
@@ -65,6 +66,8 @@ class TaskEntry:
         history: How its earlier attempts ended, for people; the last ones.
         cancel: What its worker was asked for, by force and recursively, once the pushed task was
             cancelled: it runs never again; else None.
+        wanted: Indices of the objects for which it runs again though it had ended; None if it has
+            not ended yet.
     """
 
     spec: TaskSpec
@@ -78,6 +81,7 @@ class TaskEntry:
     worker: PeerId | None = None
     cancel: tuple[bool, bool] | None = None
     history: tuple[str, ...] = ()
+    wanted: dict[int, None] | None = None
 
 
 class TaskTable:
@@ -101,6 +105,41 @@ class TaskTable:
             entry.missing[name] = None
             self.missing_by.setdefault(name, {})[spec.task] = None
         return not missing
+
+    def resubmit(
+        self,
+        spec: TaskSpec,
+        attempt: int,
+        retries_left: int,
+        wanted: Iterable[int],
+        missing: list[ObjectId],
+        now_ns: int,
+    ) -> bool:
+        """Add a task again that had ended, for some of its objects; return whether it can run.
+
+        Args:
+            spec: The task.
+            attempt: Which execution this will be.
+            retries_left: How often it may run again after that.
+            wanted: Indices of the objects.
+            missing: Arguments without a value.
+            now_ns: The time.
+        """
+        is_ready = self.submit(spec, missing, now_ns)
+        entry = self.entries[spec.task]
+        entry.attempt = entry.started = attempt
+        entry.retries_left = retries_left
+        entry.wanted = dict.fromkeys(wanted)
+        return is_ready
+
+    def on_arguments_lost(self, task: TaskId, missing: list[ObjectId], now_ns: int) -> None:
+        """A pushed attempt never began, since these arguments are gone: it waits for them."""
+        entry = self.entries[task]
+        entry.lease = entry.worker = None
+        entry.doing.move(Doing.WAITING_ARGS, now_ns, "arguments were lost")
+        for name in missing:
+            entry.missing[name] = None
+            self.missing_by.setdefault(name, {})[task] = None
 
     def on_settled(self, name: ObjectId, now_ns: int) -> list[TaskId]:
         """An object has its value; return the tasks that miss nothing any more."""

@@ -5,6 +5,7 @@ from zgen.exceptions import (
     ActorUnavailableError,
     NodeDiedError,
     ObjectLostError,
+    ObjectReconstructionFailedError,
     ObjectStoreFullError,
     OutOfMemoryError,
     OwnerDiedError,
@@ -47,6 +48,8 @@ def error_of_fault(fault: Fault, cause: BaseException | None) -> BaseException:
         return refusal
     if fault.kind is FaultKind.OBJECT_LOST:
         return ObjectLostError(fault.name, fault.reason)
+    if fault.kind is FaultKind.NOT_REBUILT:
+        return ObjectReconstructionFailedError(fault.name, fault.reason, fault.why)
     if fault.kind is FaultKind.STORE_FULL:
         return ObjectStoreFullError(fault.reason)
     if fault.kind is FaultKind.CANCELLED:

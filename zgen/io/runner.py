@@ -20,10 +20,12 @@ from zgen.core.cancel_words import InterruptBody, KillSelf
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
 from zgen.core.events import Event, TaskEnded, Yielded
 from zgen.exceptions import TaskCancelledError
+from zgen.ids import ITEM_INDEX_FIRST as FIRST
 from zgen.ids import NO_STREAM, FunctionId, PeerId, StreamId, TaskId, hash_function
 from zgen.io import serializer
 from zgen.io.cancels import Cancels
 from zgen.io.ending import close, exit_process, flush_output
+from zgen.io.rebuilding import only
 from zgen.io.serializer import Large
 from zgen.io.task_context import TaskContext
 from zgen.io.waiter import Waiter
@@ -280,7 +282,7 @@ class Runner:
         count, name = start.task.returns_count, start.task.name
         values: list[Value] = []
         try:
-            for item in itertools.islice(body, count):
+            for item in itertools.islice(only(body, start), count):
                 values.append(self._pack(start, item))
                 if self._held:  # a cancel stops calls between their items
                     self._wait_for_release(start)
@@ -309,7 +311,7 @@ class Runner:
         if count == 0:
             return ()
         try:
-            results = list(itertools.islice(result, RETURNS_COUNT_MAX + 1))
+            results = list(itertools.islice(only(result, start), RETURNS_COUNT_MAX + 1))
         except TypeError:
             text = f"{start.task.name}() returned {type(result).__name__}"
             raise TypeError(f"num_returns={count}, but {text}") from None
@@ -339,7 +341,8 @@ class Runner:
                     body = None
                     text = f"{start.task.name}() returned {kind}, not a generator"
                     raise ValueError(f'num_returns="streaming", but {text}')
-                for item in itertools.islice(body, ITEMS_COUNT_MAX):
+                items = only(body, start, FIRST)
+                for item in itertools.islice(items, ITEMS_COUNT_MAX):
                     packed = serialize(item)
                     if type(packed) is Large:
                         packed = self._objects.store(packed, start.owner, task)

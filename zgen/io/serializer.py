@@ -231,8 +231,7 @@ def error_of(value: Value) -> BaseException:
 def serialize_error(error: BaseException, function_name: str, pid: int, attempt: int) -> Value:
     """Return what ``get`` raises for a user's exception; one that does not pickle becomes text."""
     if isinstance(error, (StopIteration, StopAsyncIteration)):
-        # Out of ``get`` it would silently end a loop of the caller, as it would have out of a
-        # generator.
+        # Out of ``get`` it would silently end a loop of the caller, or a generator of his.
         stop, error = error, RuntimeError(f"{function_name}() raised {type(error).__name__}")
         error.__cause__ = stop.with_traceback(user_frames(stop))
     text = traceback_of(error)

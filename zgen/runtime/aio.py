@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from zgen.core.effects import Effect
 from zgen.core.ref_table import OwnedRef
-from zgen.core.store_effects import ViewOpened, ViewRefused
+from zgen.core.store_effects import ValueInstead, ViewOpened, ViewRefused
 from zgen.exceptions import StreamClosedError
 from zgen.ids import ObjectId, StreamId
 from zgen.io import serializer
@@ -35,7 +35,7 @@ from zgen.runtime.futures import check_same, enter, load, pool, settle
 from zgen.runtime.objects import Reply
 from zgen.runtime.process import Runtime, kick
 from zgen.runtime.waits import CountWaiter
-from zgen.wire.value import Stored
+from zgen.wire.value import Stored, Value
 
 T = TypeVar("T")
 
@@ -108,8 +108,8 @@ def value(ref: Any, name: ObjectId, record: OwnedRef) -> Pause[Any]:
                 runtime.waits.add(waiter, (name,), ())
         if waiter is not None:
             yield from _suspend(runtime, waiter, (name,), ())
-    found = record.value
-    if type(found) is Stored:
+    found: Value | None = record.value
+    if found is None or type(found) is Stored:  # it may have been found lost since
         return (yield from _open(name, record))
     return load(found)
 
@@ -219,7 +219,7 @@ def _open(name: ObjectId, record: OwnedRef) -> Pause[Any]:
     if answer is None:
         objects.give_up(request, reply)
         raise StreamClosedError("", "zgen was shut down before shared memory was at hand")
-    assert isinstance(answer, (ViewOpened, ViewRefused)), answer
+    assert isinstance(answer, (ViewOpened, ViewRefused, ValueInstead)), answer
     if objects.is_at_hand(answer):
         return objects.opened(name, answer, serializer.deserialize_parts)
     return (yield from _open_in_thread(runtime, name, answer))
@@ -227,7 +227,7 @@ def _open(name: ObjectId, record: OwnedRef) -> Pause[Any]:
 
 def _open_in_thread(runtime: Runtime, name: ObjectId, answer: Effect) -> Pause[Any]:
     """Map and unpickle in a thread what is counted as viewed already."""
-    assert isinstance(answer, (ViewOpened, ViewRefused)), answer
+    assert isinstance(answer, (ViewOpened, ViewRefused, ValueInstead)), answer
     objects = runtime.objects
     opened: Future[Any] = Future()
     with runtime.loop.lock:

@@ -130,9 +130,7 @@ def settle(settled: "Future[Any]", make: Callable[[], Any]) -> None:
 def open_here(name: ObjectId, record: OwnedRef) -> Any:
     """Return an object in a thread that may block, or raise the error that it holds."""
     found = record.value
-    if found is None:
-        raise ObjectLostError(name.hex(), "zgen was shut down before it was ready")
-    if type(found) is not Stored:
+    if found is not None and type(found) is not Stored:
         return load(found)
     runtime = enter(name)
     check_same(runtime, name, record)

@@ -14,7 +14,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from zgen.core.effects import (
     Effect,
@@ -22,6 +22,7 @@ from zgen.core.effects import (
 from zgen.core.store_effects import (
     RegionGiven,
     RegionRefused,
+    ValueInstead,
     ViewOpened,
     ViewRefused,
 )
@@ -52,6 +53,9 @@ if TYPE_CHECKING:  # ctypes is loaded with the first large value, not with the p
 
 log: Final = logging.getLogger("zgen")
 
+#: What comes of the request for a view.
+Opened: TypeAlias = ViewOpened | ViewRefused | ValueInstead
+
 
 class Reply(Waiter):
     """Waits for the answer to one request.
@@ -65,7 +69,7 @@ class Reply(Waiter):
     def __init__(self) -> None:
         """Start without an answer."""
         super().__init__()
-        self.answer: RegionGiven | RegionRefused | ViewOpened | ViewRefused | None = None
+        self.answer: RegionGiven | RegionRefused | Opened | None = None
 
 
 class Wait(Protocol):
@@ -170,8 +174,9 @@ class LargeObjects:
         """Return an object of this process that lies in shared memory; what it shares is read-only.
 
         Args:
-            name: The object, with a ``Stored`` value and a reference that stays meanwhile.
-            deadline_ns: When to stop waiting for it to be brought back from disk, or None.
+            name: The object, with a reference that stays meanwhile; it lies in shared memory, or
+                did a moment ago and is being made again.
+            deadline_ns: When to stop waiting for it to be brought back or made again, or None.
             load: Unpickles its parts.
 
         Raises:
@@ -183,7 +188,7 @@ class LargeObjects:
         """
         request = next(self._numbers)
         answer = self._ask(request, OpenView(request, name), deadline_ns)
-        assert isinstance(answer, (ViewOpened, ViewRefused)), answer
+        assert isinstance(answer, (ViewOpened, ViewRefused, ValueInstead)), answer
         return self.opened(name, answer, load)
 
     def ask_view(self, name: ObjectId, reply: Reply) -> int:
@@ -206,9 +211,9 @@ class LargeObjects:
         if reply.answer is not None:
             self.perform(reply.answer)
 
-    def is_at_hand(self, answer: ViewOpened | ViewRefused) -> bool:
+    def is_at_hand(self, answer: Opened) -> bool:
         """Return whether ``opened`` takes no longer than a small value does."""
-        if isinstance(answer, ViewRefused):
+        if not isinstance(answer, ViewOpened):
             return True
         value = answer.value
         size_bytes = loading.bytes_to_load(value.data, value.sizes)
@@ -217,7 +222,7 @@ class LargeObjects:
     def opened(
         self,
         name: ObjectId,
-        answer: ViewOpened | ViewRefused,
+        answer: Opened,
         load: Callable[[bytes, list[memoryview]], Any],
     ) -> Any:
         """Return the object that ``answer`` is about; as ``open`` from there on.
@@ -227,6 +232,8 @@ class LargeObjects:
             answer: What came of the request for a view.
             load: Unpickles its parts.
         """
+        if isinstance(answer, ValueInstead):
+            return serializer.deserialize(answer.value)
         if isinstance(answer, ViewRefused):
             error = serializer.error_of(answer.fault)
             raise (
@@ -260,7 +267,7 @@ class LargeObjects:
         """Hand an answer to who waits for it, under the process lock; False if nobody does."""
         if type(effect) not in _ANSWERS:
             return False
-        assert isinstance(effect, (RegionGiven, RegionRefused, ViewOpened, ViewRefused)), effect
+        assert isinstance(effect, _ANSWERS), effect
         reply = self._asked.pop(effect.request, None)
         if reply is None:
             return False
@@ -275,7 +282,7 @@ class LargeObjects:
         elif isinstance(effect, ViewOpened):
             self.give_back(effect.value.region)
         else:
-            return isinstance(effect, (RegionRefused, ViewRefused))
+            return isinstance(effect, (RegionRefused, ViewRefused, ValueInstead))
         return True
 
     def keep(self, place: Place) -> None:
@@ -312,7 +319,7 @@ class LargeObjects:
 
     def _ask(
         self, request: int, event: WantRegion | OpenView, deadline_ns: int | None
-    ) -> RegionGiven | RegionRefused | ViewOpened | ViewRefused:
+    ) -> RegionGiven | RegionRefused | Opened:
         reply = self._asked[request] = Reply()
         in_time = True
         try:
@@ -328,7 +335,7 @@ class LargeObjects:
             return reply.answer
         if in_time or deadline_ns is None:
             raise StreamClosedError("", "zgen was shut down before shared memory was at hand")
-        raise GetTimeoutError("timed out while it was brought back from disk; it may still arrive")
+        raise GetTimeoutError("timed out while it was brought back or made; it may still arrive")
 
     def _forget(self, request: int) -> None:
         with self._loop.lock:
@@ -341,4 +348,4 @@ def _refusal(refused: RegionRefused) -> CapacityError:
     return kind(refused.text, holders)
 
 
-_ANSWERS: Final = frozenset({RegionGiven, RegionRefused, ViewOpened, ViewRefused})
+_ANSWERS: Final = (RegionGiven, RegionRefused, ViewOpened, ViewRefused, ValueInstead)

@@ -102,6 +102,7 @@ class FaultSaid:
     history: tuple[str, ...] = ()
     rss_bytes: int = 0
     limit_bytes: int = 0
+    why: str = ""
 
 
 @message(0x54)
@@ -145,3 +146,16 @@ class KeepWorker:
     """
 
     needed: bool
+
+
+@message(0x58)
+class ObjectsLost:
+    """Borrower -> owner: where you said that these lie they are gone; tell their values again.
+
+    Attributes:
+        objects: The objects, and the region in which each of them lay.
+        reason: What the borrower was told of their loss.
+    """
+
+    objects: tuple[tuple[ObjectId, int], ...]
+    reason: str

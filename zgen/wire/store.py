@@ -35,6 +35,8 @@ REFUSED_DISK: Final = 2
 
 #: What a node says of a region that it does not know any more.
 RELEASED: Final = "its owner released it"
+#: What it says of one of a node that is none of the cluster any more.
+NODE_GONE: Final = "its node is gone"
 
 
 @record

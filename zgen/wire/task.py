@@ -11,6 +11,9 @@ STREAMING: Final = -2
 #: The same where its owner gathers what it yields; a worker sees a stream.
 DYNAMIC: Final = -1
 
+#: ``wanted`` of a task that runs to rebuild what nobody wants any more: no object has this index.
+NOTHING: Final = (1 << 32) - 1
+
 #: The function returned, or the generator ended.
 OUTCOME_VALUE: Final = 0
 #: The function raised; the one entry is the error.
@@ -42,6 +45,8 @@ class PushedTask:
             nothing.
         window: Items of a stream that may be there without being taken; 0 for any number.
         consumed: Items of it that were taken before this push.
+        wanted: Indices of its objects that are wanted, where it runs to rebuild these; empty if all
+            are.
     """
 
     task: TaskId
@@ -54,6 +59,7 @@ class PushedTask:
     retry_exceptions: bytes
     window: int = 0
     consumed: int = 0
+    wanted: tuple[int, ...] = ()
 
 
 @record
@@ -186,3 +192,24 @@ class CancelBorrowed:
     object: ObjectId
     force: bool
     recursive: bool
+
+
+@message(0x28)
+class ArgumentsLost:
+    """Executor -> owner: this was not started and will not be: arguments in shared memory are gone.
+
+    ``TasksReturned`` follows, with what was queued behind it.
+
+    Attributes:
+        lease: Lease under which it was pushed.
+        task: The task.
+        attempt: Which execution of it.
+        slots: Positions of the arguments, and the region in which each of them lay.
+        reason: What the executor was told of their loss.
+    """
+
+    lease: LeaseId
+    task: TaskId
+    attempt: int
+    slots: tuple[tuple[int, int], ...]
+    reason: str

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import NO_ACTOR, ActorId, ObjectId, PeerId
+from zgen.ids import NO_ACTOR, NO_PEER, ActorId, ObjectId, PeerId
 from zgen.limits import INBODY_BYTES_MAX
 from zgen.slotted import slotted
 from zgen.wire.schema import Buffers, Entry, record
@@ -82,6 +82,12 @@ class Stored:
     refs: tuple[NestedRef, ...] = ()
 
 
+#: Region of an argument that its owner finds lost as it pushes the task that takes it.
+NO_REGION: Final = 0
+#: What stands for such an argument: the task comes back for it, and waits or fails.
+GONE: Final = Stored(NO_PEER, NO_REGION, Place(0, 0, 0, 0, False), b"", ())
+
+
 def room_bytes(sizes: Iterable[int]) -> int:
     """Return how much room parts of these sizes take in a region."""
     return sum([-size // ALIGNMENT * -ALIGNMENT for size in sizes])
@@ -103,6 +109,16 @@ class FaultKind(Enum):
     ACTOR_UNAVAILABLE = "actor unavailable"
     CANCELLED = "cancelled"
     OWNER_DIED = "owner died"
+    NOT_REBUILT = "not rebuilt"
+
+
+#: Why a lost object is not rebuilt: ``reason`` of ``ObjectReconstructionFailedError``.
+REASON_PUT: Final = "put"
+REASON_NO_RETRIES: Final = "not retryable"
+REASON_SPENT: Final = "retries spent"
+REASON_EVICTED: Final = "lineage evicted"
+REASON_CANCELLED: Final = "cancelled"
+REASON_NO_ACTOR: Final = "actor gone"
 
 
 @slotted
@@ -127,6 +143,7 @@ class Fault:
         history: How earlier attempts ended, for people.
         rss_bytes: Memory of the worker, if it was ended because that ran out.
         limit_bytes: What its node may use, in that case.
+        why: Of what was not rebuilt one of the ``REASON_`` texts.
     """
 
     kind: FaultKind
@@ -145,6 +162,7 @@ class Fault:
     history: tuple[str, ...] = ()
     rss_bytes: int = 0
     limit_bytes: int = 0
+    why: str = ""
 
 
 Value: TypeAlias = bytes | Parcel | Stored | Fault

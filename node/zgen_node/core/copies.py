@@ -13,7 +13,7 @@ stay for those who hold them; one with another source is copied to its end, for 
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
@@ -23,6 +23,7 @@ from zgen.ids import NO_PEER, PeerId, node_tag, region_tag, short
 from zgen.limits import CHUNK_BYTES, CHUNKS_ASKED_COUNT_MAX
 from zgen.wire.session import Address
 from zgen.wire.store import (
+    NODE_GONE,
     RELEASED,
     Evict,
     HoldRegions,
@@ -40,8 +41,6 @@ from zgen_node.core.peers import Peers
 from zgen_node.core.pulls import Pull, Pulls
 from zgen_node.core.storage import Storage
 from zgen_node.core.view import View
-
-NODE_GONE: Final = "its node is gone"
 
 
 class Copies:

@@ -23,11 +23,12 @@ from zgen.wire.task import (
     OUTCOME_CANCELLED,
     OUTCOME_ERROR,
     STREAMING,
+    ArgumentsLost,
     PushedCall,
     PushedTask,
     PushTasks,
 )
-from zgen.wire.value import NONE, NestedRef, Parcel, Stored, pack
+from zgen.wire.value import GONE, NONE, NestedRef, Parcel, Stored, pack
 
 ACTOR = ActorId(task("actor"))
 LIFE = lease("life")
@@ -261,3 +262,18 @@ def test_what_calls_refer_to_is_needed_until_they_have_ended() -> None:
     (waiting,) = calls.waiting()
     running.arguments = waiting.arguments = Parcel(b"", (), False, (ref,))
     assert host.executor.needs() == [ref.object, ref.object]
+
+
+def test_a_call_whose_argument_is_gone_goes_back_and_lets_the_next_one_pass() -> None:
+    host = Host().alive()
+    first, second = (
+        PushedTask(task(name), 0, FUNCTION, name, 1, b"args", pack(slots, []), b"")
+        for name, slots in (("a", [GONE]), ("b", []))
+    )
+    call = PushedCall(ACTOR, "method")
+    done = host.hear(PushTasks(LeaseId(ACTOR), 0, (first, second), 0, (call, call)))
+    lost = ArgumentsLost(
+        LeaseId(ACTOR), task("a"), 0, ((0, 0),), "it was lost when the task was pushed"
+    )
+    assert Send(ME, lost) in done
+    assert [each.task.name for each in done if isinstance(each, StartTask)] == ["b"]

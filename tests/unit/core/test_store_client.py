@@ -40,6 +40,7 @@ from zgen.core.events import (
 from zgen.core.store_effects import (
     RegionGiven,
     RegionRefused,
+    ValueInstead,
     ViewOpened,
     ViewRefused,
 )
@@ -72,10 +73,12 @@ from zgen.wire.task import (
     OUTCOME_RETRY,
     OUTCOME_VALUE,
     STREAMING,
+    ArgumentsLost,
     Outcome,
     PushedTask,
     PushTasks,
     TasksDone,
+    TasksReturned,
 )
 from zgen.wire.value import Fault, FaultKind, Stored, pack
 
@@ -237,7 +240,7 @@ def test_a_view_of_something_else_is_refused() -> None:
     bench = owner()
     bench.step(PutObject(result("x"), b"small"))
     gone = Fault(FaultKind.OBJECT_LOST, "", "nothing refers to it any more")
-    assert bench.step(OpenView(1, result("x"))) == [ViewRefused(1, gone)]
+    assert bench.step(OpenView(1, result("x"))) == [ValueInstead(1, b"small")]
     assert bench.step(OpenView(2, result("y"))) == [ViewRefused(2, gone)]
 
 
@@ -341,17 +344,29 @@ def test_a_task_that_waits_for_its_arguments_does_not_stand_behind_a_long_one() 
 def test_what_a_dead_owner_pushed_holds_nothing() -> None:
     bench = worker_bench()
     bench.say(DRIVER, PushTasks(L, 0, (reading("a", 7),)))
-    bench.say(NODE, RegionsHeld(1, (), (7,), "gone"))
+    bench.say(NODE, RegionsHeld(1, (), (7,), "full", True))
     bench.say(DRIVER, PushTasks(L, 1, (reading("b", 9),)))
     assert said(bench.goodbye(DRIVER)) == [], "its hold is asked for: the answer comes first"
     assert bench.say(NODE, held(2, 9)) == [Send(NODE, UnholdRegions((9,)))]
 
 
-def test_a_lost_argument_is_a_fault_that_the_body_meets() -> None:
+def test_an_argument_for_which_there_is_no_room_is_a_fault_that_the_body_meets() -> None:
     bench = worker_bench()
     bench.say(DRIVER, PushTasks(L, 0, (reading("a", 7),)))
-    start = started(bench.say(NODE, RegionsHeld(1, (), (7,), "gone")))
-    assert start.slots == (Fault(FaultKind.OBJECT_LOST, "", "gone"), b"small")
+    start = started(bench.say(NODE, RegionsHeld(1, (), (7,), "full", True)))
+    assert start.slots == (Fault(FaultKind.STORE_FULL, "", "full"), b"small")
+
+
+def test_a_task_whose_argument_is_gone_goes_back_with_what_is_queued_behind_it() -> None:
+    bench = worker_bench()
+    bench.say(DRIVER, PushTasks(L, 0, (reading("a", 7), pushed("b"))))
+    assert bench.say(NODE, RegionsHeld(1, (), (7,), "gone")) == [
+        Send(DRIVER, ArgumentsLost(L, task("a"), 0, ((0, 7),), "gone")),
+        Send(DRIVER, TasksReturned(L, ((task("b"), 0),))),
+    ]
+    back = bench.say(DRIVER, PushTasks(L, 2, (pushed("c"),)))
+    assert back == [Send(DRIVER, TasksReturned(L, ((task("c"), 0),)))], "from before that"
+    started(bench.say(DRIVER, PushTasks(L, 3, (pushed("d"),), 2)))
 
 
 def test_yields_and_results_name_the_regions_that_they_were_written_into() -> None:

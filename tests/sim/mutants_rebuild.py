@@ -1,0 +1,80 @@
+"""Fences around what is made again; part of ``tests.sim.mutants``."""
+
+from __future__ import annotations
+
+from tests.sim.mutant import Mutant
+
+RECOVERY = "zgen/core/recovery.py"
+REFILLING = "zgen/core/refilling.py"
+PINS = "zgen/core/lineage_pins.py"
+OUTCOMES = "zgen/core/outcomes.py"
+SETTLEMENT = "zgen/core/settlement.py"
+PLACEMENT = "zgen/core/placement.py"
+
+REBUILD = (
+    Mutant(
+        "a lost argument whose value went is made again",
+        "P4",
+        RECOVERY,
+        "        if entry is None:\n            work.append(parent)\n",
+        "        if entry is None:\n            pass\n",
+        "rebuild",
+        8,
+    ),
+    Mutant(
+        "a run for what was lost counts as a retry",
+        "P5",
+        RECOVERY,
+        "        kept.retries_left -= kept.retries_left > 0\n",
+        "",
+        "rebuild",
+        7,
+    ),
+    Mutant(
+        "arguments that nothing can make again are pinned by lineage",
+        "P4",
+        PINS,
+        "            pinned.append(name)\n            self._refs.pin(name)\n",
+        "            continue\n",
+        "rebuild",
+        8,
+    ),
+    Mutant(
+        "who waits for a lost object reads it when it is there",
+        "P2",
+        SETTLEMENT,
+        "                self._store.on_value(name, value, out)\n",
+        "                pass\n",
+        "rebuild",
+        7,
+    ),
+    Mutant(
+        "what is found lost while its task runs has a run of its own",
+        "P4",
+        PINS,
+        "            self.unmet.append(task)\n",
+        "            pass\n",
+        "rebuild",
+        7,
+    ),
+    Mutant(
+        "a task whose argument is lost while it queues comes back for it",
+        "P4",
+        PLACEMENT,
+        "        if value is None or type(value) is Fault:\n",
+        "        if value is None:\n"
+        '            raise AssertionError("pushed without its argument")\n'
+        "        if type(value) is Fault:\n",
+        "rebuild",
+        53,
+    ),
+    Mutant(
+        "a replay fills in what was lost",
+        "P4",
+        REFILLING,
+        "                results.append((name, value))\n",
+        "                pass\n",
+        "rebuild",
+        7,
+    ),
+)

@@ -1,0 +1,273 @@
+"""Items of streams that were lost come with a run of the stream, and nothing else does."""
+
+from __future__ import annotations
+
+from tests.unit.core.names import NODE, OTHER_WORKER, WORKER, result, spec, stream_spec, task, those
+from tests.unit.core.rebuild_bench import (
+    FAR,
+    FARTHER,
+    LEASE,
+    RebuildBench,
+    again,
+    entries,
+    far,
+    opened,
+)
+from zgen.core.effects import ItemsTaken
+from zgen.core.events import TakeItems
+from zgen.core.store_effects import ValueInstead
+from zgen.ids import ObjectId, item_ids
+from zgen.wire.lease import ProcessDown
+from zgen.wire.stream import ReportItems
+from zgen.wire.task import DYNAMIC, NOTHING, OUTCOME_ERROR, OUTCOME_RETRY
+from zgen.wire.value import (
+    NONE,
+    REASON_NO_RETRIES,
+    REASON_SPENT,
+    Fault,
+    FaultKind,
+    Parcel,
+    Stored,
+    refs_of,
+)
+
+S = task("s")
+ERROR = Parcel(b"error", (), True)
+
+
+def item(position: int) -> ObjectId:
+    return item_ids(S, position, 1)[0]
+
+
+def take(bench: RebuildBench, count: int) -> list[ObjectId]:
+    names: list[ObjectId] = []
+    for _ in range(count):
+        (taken,) = those(bench.step(TakeItems(S, 1)), ItemsTaken)
+        assert isinstance(taken, ItemsTaken)
+        names += taken.objects
+    return names
+
+
+def ended_stream(taken: int = 3, retries: int = 3) -> RebuildBench:
+    """Three large items on one node and a small one; so many of them were taken."""
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=retries))
+    bench.items("s", 0, far(1), far(2), b"small", far(3))
+    take(bench, taken)
+    bench.over("s", 4)
+    return bench
+
+
+def test_items_that_lay_on_one_node_come_with_one_run_taken_or_not() -> None:
+    bench = ended_stream(taken=1)
+    assert again(bench.lose(item(0), far(1))) == [("s", 1, (1, 2, 4))]
+    bench.items("s", 0, far(11, FARTHER), far(12, FARTHER), NONE, far(13, FARTHER), attempt=1)
+    bench.over("s", 4, attempt=1)
+    assert bench.value(item(0)) == far(11, FARTHER)
+    take(bench, 3)
+    there = [bench.value(item(position)) for position in range(4)]
+    assert there == [far(11, FARTHER), far(12, FARTHER), b"small", far(13, FARTHER)]
+    assert len(opened(bench.held(far(11, FARTHER)))) == 1
+
+
+def test_a_stream_whose_handle_is_long_gone_is_run_for_the_items_that_are_held() -> None:
+    bench = ended_stream(taken=4)
+    bench.drop(item(1), streams=(S,))
+    assert bench.owner.streams.streams == {}
+    assert again(bench.lose(item(0), far(1))) == [("s", 1, (1, 4))]
+    bench.items("s", 0, far(11, FARTHER), NONE, NONE, attempt=1)
+    assert bench.value(item(0)) == far(11, FARTHER), "as soon as it comes"
+    bench.items("s", 3, far(13, FARTHER), attempt=1)
+    bench.over("s", 4, attempt=1)
+    bench.held(far(11, FARTHER))
+    bench.drop(*[item(position) for position in (0, 2, 3)])
+    bench.drop_views(far(11, FARTHER))
+    assert bench.is_empty()
+
+
+def test_nothing_is_kept_of_a_stream_when_nobody_can_want_it() -> None:
+    bench = ended_stream(taken=1)
+    bench.drop(item(0), streams=(S,))
+    assert bench.is_empty()
+    bench = ended_stream(taken=4)
+    bench.drop(*[item(position) for position in range(4)])
+    assert bench.owner.pins.lineage.entries == {}
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=3))
+    bench.items("s", 0, far(1))
+    take(bench, 1)
+    bench.drop(item(0), streams=(S,))
+    bench.over("s", 4)
+    assert bench.is_empty()
+
+
+def test_items_that_nobody_wants_any_more_are_not_stored_again() -> None:
+    bench = ended_stream(taken=4)
+    bench.submit(spec("b"))
+    bench.owner.placement.leases.pools[spec("b").shape].depth = 1
+    bench.lose(item(0), far(1))
+    bench.drop(*[item(position) for position in range(4)], streams=(S,))
+    assert again(bench.ended("b", b"x")) == [("s", 1, (1, 2, 4))]
+    bench.items("s", 0, far(11), attempt=1)
+    bench.over("s", 1, attempt=1)
+    assert bench.owner.pins.lineage.entries == {}
+    assert NOTHING > 1 << 31
+
+
+def test_a_worker_that_dies_under_the_run_costs_another_one() -> None:
+    bench = ended_stream(taken=4)
+    bench.lose(item(0), far(1))
+    bench.items("s", 0, far(11, FARTHER), attempt=1)
+    bench.say(NODE, ProcessDown(WORKER, 1, 42, -1, 9, "", LEASE, 2))
+    bench.quiet()
+    bench.meet("worker", 2)
+    entry = bench.owner.tasks.entries[S]
+    assert entry.attempt == 2
+    assert bench.value(item(0)) == far(11, FARTHER)
+    assert bench.value(item(1)) is None
+
+
+def test_a_replay_that_ends_otherwise_fails_what_was_lost() -> None:
+    for error, kind in (((), 0), ((ERROR,), OUTCOME_ERROR)):
+        bench = ended_stream(taken=4)
+        bench.lose(item(3), far(3))
+        bench.items("s", 0, NONE, NONE, NONE, attempt=1)
+        done = bench.over("s", 3, *error, attempt=1, kind=kind)
+        mismatch = Fault(FaultKind.REPLAY_MISMATCH, "s", expected=4, got=3)
+        assert opened(done) == [ValueInstead(1, mismatch)]
+    bench = ended_stream(taken=4)
+    bench.lose(item(3), far(3))
+    bench.items("s", 0, NONE, NONE, NONE, far(4, FARTHER), attempt=1)
+    bench.over("s", 4, ERROR, attempt=1, kind=OUTCOME_ERROR)
+    (answer,) = opened(bench.not_held(far(4, FARTHER)))
+    assert answer.value.why == REASON_SPENT, "it will not be trusted again"
+
+
+def test_a_replay_that_raises_what_may_be_retried_is_run_again() -> None:
+    bench = ended_stream(taken=4)
+    bench.lose(item(3), far(3))
+    bench.items("s", 0, NONE, attempt=1)
+    bench.over("s", 1, ERROR, attempt=1, kind=OUTCOME_RETRY)
+    assert bench.owner.tasks.entries[S].attempt == 2
+
+
+def test_what_a_replay_says_is_checked() -> None:
+    bench = ended_stream(taken=4)
+    bench.lose(item(0), far(1))
+    bench.meet("other worker")
+    bench.say(OTHER_WORKER, ReportItems(S, 1, 0, entries(far(21))))
+    bench.items("s", 0, far(22), attempt=0)
+    bench.items("s", 1, far(23), attempt=1)
+    bench.over("s", 4, attempt=1)
+    assert bench.value(item(0)) is None
+    counts = bench.process.session.counts
+    assert counts["item 1 of a replay, expected 0"] == 1
+    assert counts["end after 4 items, 0 were reported"] == 1
+
+
+# -- while it runs ---------------------------------------------------------------------------------
+def running_stream(retries: int = 3) -> RebuildBench:
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=retries))
+    bench.items("s", 0, far(1), b"small", far(2))
+    take(bench, 1)
+    bench.lose(item(0), far(1))
+    return bench
+
+
+def test_an_item_lost_while_its_stream_runs_comes_with_a_run_after_it() -> None:
+    bench = running_stream()
+    assert bench.value(item(0)) is None
+    bench.items("s", 3, b"more")
+    assert again(bench.over("s", 4)) == [("s", 1, (1, 3))]
+    bench.items("s", 0, far(11, FARTHER), NONE, far(12, FARTHER), NONE, attempt=1)
+    bench.over("s", 4, attempt=1)
+    assert bench.value(item(0)) == far(11, FARTHER)
+    assert take(bench, 3) == [item(1), item(2), item(3)]
+    assert bench.value(item(2)) == far(12, FARTHER)
+
+
+def test_a_retry_of_the_stream_fills_the_item_in_on_its_way() -> None:
+    bench = running_stream()
+    bench.over("s", 3, ERROR, kind=OUTCOME_RETRY)
+    bench.advance(bench.process.next_deadline_ns - bench.now_ns)  # type: ignore[operator]
+    bench.items("s", 7, far(13, FARTHER), attempt=1)
+    assert bench.value(item(0)) is None, "it does not follow what this attempt reported"
+    bench.items("s", 0, far(11, FARTHER), b"small", far(12, FARTHER), attempt=1)
+    assert bench.value(item(0)) == far(11, FARTHER)
+    bench.over("s", 3, attempt=1)
+    assert S not in bench.owner.tasks.entries
+    assert bench.owner.pins.filling == {}
+
+
+def test_an_item_lost_while_its_last_attempt_runs_is_lost() -> None:
+    bench = running_stream(retries=1)
+    bench.over("s", 3, ERROR, kind=OUTCOME_RETRY)
+    bench.advance(bench.process.next_deadline_ns - bench.now_ns)  # type: ignore[operator]
+    (answer,) = opened(bench.over("s", 0, attempt=1))
+    assert answer.value.why in (REASON_SPENT, REASON_NO_RETRIES)
+    bench = running_stream(retries=0)
+    (answer,) = opened(bench.over("s", 3))
+    assert answer.value.why == REASON_NO_RETRIES
+
+
+def test_an_item_of_a_stream_that_fails_is_not_made_again() -> None:
+    bench = running_stream(retries=0)
+    bench.say(NODE, ProcessDown(WORKER, 1, 42, -1, 9, "", LEASE, 1))
+    (answer,) = opened(bench.quiet())
+    assert answer.value.kind is FaultKind.WORKER_CRASHED
+    (taken,) = those(bench.step(TakeItems(S, 9)), ItemsTaken)
+    assert isinstance(taken, ItemsTaken)
+
+
+def test_large_items_of_a_stream_that_failed_are_taken_as_they_are() -> None:
+    bench = RebuildBench()
+    bench.submit(stream_spec("s"))
+    bench.items("s", 0, far(1))
+    bench.say(NODE, ProcessDown(WORKER, 1, 42, -1, 9, "", LEASE, 1))
+    bench.quiet()
+    take(bench, 1)
+    (answer,) = opened(bench.lose(item(0), far(1)))
+    assert answer.value.why == REASON_NO_RETRIES
+
+
+# -- gathered --------------------------------------------------------------------------------------
+def test_items_of_a_gathered_stream_are_made_again() -> None:
+    bench = RebuildBench()
+    bench.submit(spec("s", DYNAMIC, retries=3))
+    bench.items("s", 0, far(1), b"small")
+    bench.over("s", 2)
+    value = bench.value(result("s"))
+    assert value is not None
+    assert [ref.object for ref in refs_of(value)] == [item(0), item(1)]
+    assert again(bench.lose(item(0), far(1))) == [("s", 1, (1,))]
+    bench.items("s", 0, far(11, FARTHER), NONE, attempt=1)
+    bench.over("s", 2, attempt=1)
+    assert bench.value(item(0)) == far(11, FARTHER)
+    bench.held(far(11, FARTHER))
+    bench.drop_views(far(11, FARTHER))
+    bench.drop(result("s"))
+    assert bench.is_empty()
+    assert isinstance(far(1, FAR), Stored)
+
+
+def test_an_item_that_is_lost_while_its_run_waits_comes_with_it() -> None:
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=3))
+    bench.items("s", 0, far(1), far(2, FARTHER))
+    take(bench, 2)
+    bench.over("s", 2)
+    bench.submit(spec("b"))
+    bench.owner.placement.leases.pools[spec("b").shape].depth = 1
+    bench.lose(item(0), far(1))
+    bench.lose(item(1), far(2, FARTHER))
+    assert again(bench.ended("b", b"x")) == [("s", 1, (1, 2))]
+
+
+def test_a_stream_that_failed_twice_over_is_forgotten_with_its_items() -> None:
+    bench = ended_stream(taken=4, retries=1)
+    bench.lose(item(0), far(1))
+    bench.items("s", 0, NONE, attempt=1)
+    bench.over("s", 1, attempt=1)
+    bench.drop(*[item(position) for position in range(4)], streams=(S,))
+    assert bench.is_empty()

@@ -1,0 +1,134 @@
+"""Streams of which items were lost: a run of their task fills them in, and nothing else changes.
+
+Rules of this file: what a replay yields goes to the items that are lost, and it ends as the stream
+did. Why and when the task runs again is not decided here.
+
+Theory of operation. Items are lost while their stream still runs, or after its end. In the first
+case a further attempt of it, if there is one, fills them in on its way. In the second one the
+whole attempt is for nobody else: what it reports of other items is dropped, and its count and its
+end are compared with those of the first time.
+"""
+
+from zgen.core.effects import Effect
+from zgen.core.lineage_pins import LineagePins
+from zgen.core.marks import reached
+from zgen.core.ref_table import RefTable
+from zgen.core.region_table import RegionTable
+from zgen.core.settlement import Result, Settlement
+from zgen.core.stream_in import StreamsIn
+from zgen.core.task_table import TaskEntry, TaskTable
+from zgen.exceptions import RemoteProtocolError
+from zgen.ids import ITEM_INDEX_FIRST, PeerId, TaskId, object_id
+from zgen.wire.stream import ReportEnd, ReportItems
+from zgen.wire.task import RAISED
+from zgen.wire.value import NONE, Fault, FaultKind, Stored, Value, keeping
+
+
+class Refilling:
+    """The streams of one owner of which items were lost."""
+
+    def __init__(
+        self,
+        tasks: TaskTable,
+        refs: RefTable,
+        streams: StreamsIn,
+        settlement: Settlement,
+        pins: LineagePins,
+        regions: RegionTable,
+    ) -> None:
+        """Fill in items of these tables."""
+        self._tasks = tasks
+        self._refs = refs
+        self._streams = streams
+        self._settlement = settlement
+        self._pins = pins
+        self._lineage = pins.lineage.entries
+        self._regions = regions
+
+    def on_items(
+        self,
+        sender: PeerId,
+        message: ReportItems,
+        values: list[Value],
+        now_ns: int,
+        out: list[Effect],
+    ) -> list[Value]:
+        """A stream reports of which items were lost: take those; return what is the stream's.
+
+        Raises:
+            RemoteProtocolError: They do not follow what this attempt reported before.
+        """
+        stream, first = message.stream, message.first_index
+        entry = self._tasks.entries.get(stream)
+        assert entry is not None, "what has ended is filled in"
+        if entry.wanted is None:
+            record = self._streams.streams.get(stream)
+            if record is not None and (message.attempt, first) == (record.attempt, record.position):
+                self._fill(stream, first, values, None, now_ns, out)
+            return values
+        if self._tasks.accept(stream, message.attempt) is None or entry.worker != sender:
+            self._refs.dropped.extend(keeping(values))
+            return []
+        position = self._position(entry)
+        if first != position:
+            self._refs.dropped.extend(keeping(values))
+            raise RemoteProtocolError(f"item {first} of a replay, expected {position}")
+        self._pins.filling[stream] = (entry.attempt, position + len(values))
+        self._fill(stream, first, values, entry.wanted, now_ns, out)
+        self._refs.dropped.extend(keeping(values))
+        return []
+
+    def check_end(self, entry: TaskEntry, message: ReportEnd) -> None:
+        """Look at the reported end of a stream that ran again.
+
+        Raises:
+            RemoteProtocolError: ``count`` is not what this attempt reported.
+        """
+        position = self._position(entry)
+        if message.count != position:
+            raise RemoteProtocolError(f"end after {message.count} items, {position} were reported")
+
+    def on_replayed(
+        self, entry: TaskEntry, message: ReportEnd, now_ns: int, out: list[Effect]
+    ) -> None:
+        """A stream that ran again has ended: it must have done so as it did before."""
+        kept = self._lineage[message.stream]
+        raised = message.outcome in RAISED
+        if (message.count, raised) == (kept.count, kept.raised):
+            self._settlement.end_again(entry, now_ns)
+            return
+        reached("replay for lost items that ended otherwise")
+        name = entry.spec.name
+        fault = Fault(FaultKind.REPLAY_MISMATCH, name, expected=kept.count, got=message.count)
+        self._settlement.fail(message.stream, fault, now_ns, "its replay differs", out)
+
+    def _position(self, entry: TaskEntry) -> int:
+        """Return how many items the current attempt of a replay has reported."""
+        attempt, position = self._pins.filling[entry.spec.task]
+        return position if attempt == entry.attempt else 0
+
+    def _fill(
+        self,
+        stream: TaskId,
+        first: int,
+        values: list[Value],
+        wanted: dict[int, None] | None,
+        now_ns: int,
+        out: list[Effect],
+    ) -> None:
+        """Give items that were lost their values, which are left out of ``values``."""
+        results: list[Result] = []
+        for at, value in enumerate(values):
+            index = ITEM_INDEX_FIRST + first + at
+            if wanted is not None and index not in wanted:
+                continue
+            name = object_id(stream, index)
+            record = self._refs.records.get(name)
+            if record is not None and record.value is None:
+                results.append((name, value))
+                if type(value) is Stored:
+                    self._regions.take(value)
+            elif wanted is None or not self._streams.replace(stream, first + at, value):
+                continue
+            values[at] = NONE
+        self._settlement.settle(results, now_ns, out)
