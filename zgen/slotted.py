@@ -32,7 +32,8 @@ def slotted(cls: type[T], /, *, frozen: bool = False) -> type[T]:
 
 def _compile_init(cls: Any, frozen: bool) -> Callable[..., None]:
     """Return what sets each field of ``cls`` to its argument or to its default."""
-    names: dict[str, Any] = {"__set": object.__setattr__, "__unset": MISSING}
+    names: dict[str, Any] = {"__name__": cls.__module__}  # frames ask whose code runs
+    names |= {"__set": object.__setattr__, "__unset": MISSING}
     parameters, lines = ["self"], []
     for field in fields(cls):
         name, parameter, value = field.name, field.name, field.name

@@ -9,6 +9,7 @@ from zgen.core.events import Leave
 from zgen.core.identity import Identity
 from zgen.core.node_effects import CheckDial, ClusterJoined, NodeFenced, NotJoined
 from zgen.core.node_events import DialRefused, JoinCluster
+from zgen.core.store_effects import ForgetLine
 from zgen.ids import PeerId
 from zgen.limits import MS, SECOND, STORE_BYTES_MIN
 from zgen.sim.network import Rates
@@ -148,6 +149,8 @@ class JoinedNodes:
                 self.world.at(10 * MS, self._begin_anew)
             case Report(_, text):
                 self.said.append(text)
+            case ForgetLine(node):
+                assert node not in self.known(life), f"{life.name} lets go of one that lives"
             case _:
                 raise AssertionError(f"{life.name} cannot do {effect}")
 

@@ -147,7 +147,7 @@ MUTANTS = (
         "if not self.session.hold_down(peer, now_ns):",
         "if True:",
         "cluster",
-        3,
+        2,
     ),
     Mutant(
         "a quiet line means that nothing came between two looks",
@@ -156,7 +156,7 @@ MUTANTS = (
         "        line.heard()\n        ready: list",
         "        ready: list",
         "cluster",
-        18,
+        28,
     ),
     Mutant(
         "the started mark tells what may not run again",
@@ -183,7 +183,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        194,
+        56,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -210,7 +210,7 @@ MUTANTS = (
         '            if peer in self._downs:\n                reached("message of the dead',
         '            if False:\n                reached("message of the dead',
         "cluster",
-        40,
+        19,
     ),
     # -- attempts ----------------------------------------------------------------------------------
     Mutant(
@@ -247,7 +247,7 @@ MUTANTS = (
         "        if fresh < len(values):\n",
         "        if False:\n",
         "cluster",
-        4,
+        6,
     ),
     Mutant(
         "a task that may not run again ends its stream",
@@ -334,7 +334,7 @@ MUTANTS = (
         "and not (region.views or region.openers or region.pending)",
         "and not (region.openers or region.pending)",
         "cluster",
-        11,
+        17,
     ),
     Mutant(
         "what a waiting task needs is not let go",
@@ -361,7 +361,7 @@ MUTANTS = (
         "        if is_quiet:\n            self._release",
         "        if True:\n            self._release",
         "cluster",
-        96,
+        18,
     ),
     Mutant(
         "what is written when its owner dies goes back when it is written",
@@ -370,7 +370,7 @@ MUTANTS = (
         "            if region in self.writing:\n",
         "            if False:\n",
         "cluster",
-        37,
+        18,
     ),
     Mutant(
         "what is leased for the dead goes back",
@@ -425,7 +425,7 @@ MUTANTS = (
         "        if region.holders:\n            reached",
         "        if False:\n            reached",
         "cluster",
-        84,
+        -1,
     ),
     Mutant(
         "the disk forgets what is over",
@@ -443,7 +443,7 @@ MUTANTS = (
         "        if place.is_warm or is_written:\n",
         "        if True:\n",
         "cluster",
-        3,
+        8,
     ),
     Mutant(
         "an orphan is freed only when its writer answers",

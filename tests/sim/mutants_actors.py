@@ -37,7 +37,7 @@ ACTORS = (
         "        for call in reversed(calls):\n",
         "        for call in calls:\n",
         "actors",
-        2,
+        0,
     ),
     Mutant(
         "a call of an actor that keeps order waits for those before it",
@@ -46,7 +46,7 @@ ACTORS = (
         "next(iter(queue if target.in_order else ready))",
         "next(iter(ready))",
         "actors",
-        2,
+        0,
     ),
     Mutant(
         "where the next life is counts only after this one was decided on",
@@ -55,7 +55,7 @@ ACTORS = (
         "            target.next = said\n            return False\n",
         "            pass\n",
         "actors",
-        76,
+        24,
     ),
     Mutant(
         "who calls an actor watches its worker",
@@ -64,7 +64,7 @@ ACTORS = (
         "            self._watch(message.worker, out)\n",
         "            pass\n",
         "actors",
-        0,
+        -1,
     ),
     Mutant(
         "who calls an actor watches its creator",
@@ -73,7 +73,7 @@ ACTORS = (
         "                self._watch(creator, out)\n",
         "                pass\n",
         "actors",
-        5,
+        -1,
     ),
     Mutant(
         "the worker of an actor that nobody can call ends",
@@ -100,7 +100,7 @@ ACTORS = (
         "        if target.pending == 1 and handle_object(actor) in self._refs.records:\n",
         "        if False:\n",
         "actors",
-        2,
+        -1,
     ),
     Mutant(
         "an actor runs as many calls at a time as it allows",
@@ -127,7 +127,7 @@ ACTORS = (
         "            holds = bool(entry.spec.shape)\n",
         "            holds = False\n",
         "actors",
-        14,
+        57,
     ),
     Mutant(
         "a grant for an actor that is dead goes back",
@@ -145,7 +145,7 @@ ACTORS = (
         "        if self.calls.targets[actor].queue:\n",
         "        if False:\n",
         "self-calls",
-        12,
+        11,
     ),
     Mutant(
         "an actor has a line to itself",

@@ -26,7 +26,7 @@ BORROW = (
         "            table = self.lent.loans\n",
         "            return\n",
         "borrowing",
-        59,
+        -1,
     ),
     Mutant(
         "what the dead had borrowed is kept for whom they passed it on to",
@@ -35,7 +35,7 @@ BORROW = (
         "now_ns + BORROW_GRACE_NS",
         "now_ns",
         "borrowing",
-        307,
+        -1,
     ),
     Mutant(
         "the death of an owner is told to those who wait",
@@ -44,7 +44,7 @@ BORROW = (
         "            self._settlement.settle(borrowing.owner_died(peer, fault), now_ns, out)\n",
         "            pass\n",
         "borrowing",
-        2,
+        -1,
     ),
     Mutant(
         "a borrower has the owner watched",
@@ -53,7 +53,7 @@ BORROW = (
         "            self.watch(address, out)\n            lender",
         "            lender",
         "borrowing",
-        25,
+        -1,
     ),
     Mutant(
         "a node tells at once of who is dead already",
@@ -62,7 +62,7 @@ BORROW = (
         "            out.append(Send(watcher, dead))\n",
         "            pass\n",
         "borrowing",
-        13,
+        -1,
     ),
     Mutant(
         "an answer holds what it refers to until it has left",
@@ -72,7 +72,7 @@ BORROW = (
         "        out.append(Send(borrower, _said(name, value), refs=refs_of(value), gives=True))\n",
         "        out.append(Send(borrower, _said(name, value), refs=refs_of(value)))\n",
         "borrowing",
-        188,
+        -1,
     ),
     Mutant(
         "a value that goes lets go of what it refers to",
@@ -91,6 +91,6 @@ BORROW = (
         "                self._refs.unpin(name)\n",
         "                pass\n",
         "borrowing",
-        30,
+        -1,
     ),
 )

@@ -31,7 +31,7 @@ CANCEL = (
         "            if entry is not None and entry.cancel is not None:\n",
         "            if False:\n",
         "cluster",
-        7,
+        16,
     ),
     Mutant(
         "a cancelled task does not run again when its worker dies",
@@ -40,7 +40,7 @@ CANCEL = (
         '        if entry.cancel is not None:\n            reached("worker died under a',
         '        if False:\n            reached("worker died under a',
         "cluster",
-        14,
+        7,
     ),
     Mutant(
         "a cancelled task does not run when its worker dies before it",
@@ -58,7 +58,7 @@ CANCEL = (
         "        if outcome == OUTCOME_RETRY and entry.cancel is not None:\n",
         "        if False:\n",
         "cluster",
-        14,
+        -1,
     ),
     Mutant(
         "what a cancelled task has submitted is cancelled too",
@@ -76,7 +76,7 @@ CANCEL = (
         "            event = self.unwanted.as_cancelled(event)\n",
         "            pass\n",
         "cluster",
-        4,
+        7,
     ),
     Mutant(
         "what a cancelled stream yields is not counted",
@@ -85,7 +85,7 @@ CANCEL = (
         "            record.count -= record.cancelled\n",
         "            pass\n",
         "cluster",
-        4,
+        7,
     ),
     Mutant(
         "an error of a cancelled replay stands, wherever it was",
@@ -94,7 +94,7 @@ CANCEL = (
         " and not (is_cut and error is not None):\n",
         ":\n",
         "cluster",
-        58,
+        -1,
     ),
     Mutant(
         "a call that is cancelled in its worker's queue never begins",
@@ -112,7 +112,7 @@ CANCEL = (
         "        if self.calls.targets[actor].queue:\n            self.pump(actor, now_ns, out)\n",
         "",
         "actors",
-        318,
+        -1,
     ),
     Mutant(
         "a cancelled call is not sent to the next life of its actor",
@@ -121,7 +121,7 @@ CANCEL = (
         "            if verdict.is_dead or entry.cancel is not None:\n",
         "            if verdict.is_dead:\n",
         "actors",
-        19,
+        -1,
     ),
     Mutant(
         "a call that nobody interrupts is over for its caller at once",
@@ -139,7 +139,7 @@ CANCEL = (
         "        record.closed = record.cancelled = True\n",
         "        record.cancelled = True\n",
         "actors",
-        34,
+        -1,
     ),
     Mutant(
         "who borrows a reference can cancel its task",
@@ -166,6 +166,6 @@ CANCEL = (
         "                out.append(AbandonBody(running.task.task, running.task.attempt))\n",
         "                pass\n",
         "actors",
-        163,
+        -1,
     ),
 )

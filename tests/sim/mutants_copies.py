@@ -35,7 +35,7 @@ COPIES = (
         "            self._leave(pull, node, NODE_GONE, now_ns, out)\n",
         "            pass\n",
         "copies",
-        31,
+        -1,
     ),
     Mutant(
         "a copy is given when all its parts are here",
@@ -53,7 +53,7 @@ COPIES = (
         "            pull.again[offset] = None\n        tries",
         "            pass\n        tries",
         "copies",
-        3,
+        -1,
     ),
     Mutant(
         "where a value lies on another node is no place here",
@@ -91,7 +91,7 @@ COPIES = (
         "            self._take_back(pull, source)\n            found",
         "            found",
         "copies",
-        0,
+        -1,
     ),
     Mutant(
         "what was asked of a source that is left is asked of others",
@@ -100,7 +100,7 @@ COPIES = (
         "        if source is not None:\n            self._take_back(pull, source)\n",
         "        pass\n",
         "copies",
-        9,
+        -1,
     ),
     Mutant(
         "a finished copy is held for the node that copies it",
@@ -127,7 +127,7 @@ COPIES = (
         "            self._objects.adopt(region, self._me)\n",
         "            pass\n",
         "copies",
-        0,
+        -1,
     ),
     Mutant(
         "nothing is written to the place of a copy that was given up",
@@ -145,6 +145,6 @@ COPIES = (
         "        for pull in self.pulls.starved():\n            self._ask(pull, now_ns, out)\n",
         "        pass\n",
         "copies",
-        0,
+        -1,
     ),
 )

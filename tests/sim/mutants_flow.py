@@ -25,7 +25,7 @@ FLOW = (
         "            record.consumed = first + bool(unread)\n",
         "            record.consumed = first + min(count_max, len(unread))\n",
         "cluster",
-        25,
+        -1,
     ),
     Mutant(
         "a producer hears of what was taken before its window is used up",
@@ -61,7 +61,7 @@ FLOW = (
         "        self.holds.free_of(owner, out)\n",
         "",
         "cluster",
-        43,
+        -1,
     ),
     # -- gathering ---------------------------------------------------------------------------------
     Mutant(

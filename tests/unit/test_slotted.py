@@ -1,6 +1,7 @@
 """``@slotted``: what its classes share with a dataclass, and what they do without."""
 
 from dataclasses import field, fields, replace
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,8 @@ def test_its_init_takes_what_its_fields_say_and_runs_what_comes_after() -> None:
         made = Made(1)
         assert (made.a, made.b, made.c, made.d, made.e) == (1, 2, 3, [], 3)
         assert Made(1, b=5).e == 6
+    made_by: Any = Made.__init__
+    assert made_by.__globals__["__name__"] == __name__
     with pytest.raises(TypeError, match=r"Made.__init__\(\) missing 1 required .* 'a'"):
         Made()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected keyword argument 'c'"):
