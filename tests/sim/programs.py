@@ -254,6 +254,8 @@ class Consumer:
         self.store = StoreUser(self)
         #: Answer to the last ``TakeItems``.
         self._taken: list[ItemsTaken] = []
+        #: Streams that advanced since it was asked for.
+        self._advanced: dict[TaskId, None] = {}
 
     def later(self, delay_ns: int, act: Callable[[], None]) -> None:
         """Do ``act`` after ``delay_ns``, when the process is not paused, if it lives then."""
@@ -416,11 +418,15 @@ class Consumer:
     ) -> None:
         """Take up to ``count_max`` items as soon as there is one, an error, or the end."""
         self._taken.clear()
+        self._advanced.clear()
         self.post(TakeItems(stream, count_max))
         (taken,) = self._taken
         names = list(taken.objects)
         if not names and not taken.ended:
-            self.waiting_streams[stream] = (count_max, then)
+            if stream in self._advanced:  # by what the process heard behind that event
+                self.later(0, partial(self.next, stream, count_max, then))
+            else:
+                self.waiting_streams[stream] = (count_max, then)
             return
         for name in names:
             self.refs[name] = 1
@@ -453,9 +459,11 @@ class Consumer:
                     self.later(0, partial(self._tell, name, tell))
         elif isinstance(effect, NameAnswered):
             self.later(0, partial(self.waiting_names.pop(effect.query), effect.actor))
-        elif isinstance(effect, StreamAdvanced) and effect.stream in self.waiting_streams:
-            count_max, then = self.waiting_streams.pop(effect.stream)
-            self.later(0, partial(self.next, effect.stream, count_max, then))
+        elif isinstance(effect, StreamAdvanced):
+            self._advanced[effect.stream] = None
+            if effect.stream in self.waiting_streams:
+                count_max, then = self.waiting_streams.pop(effect.stream)
+                self.later(0, partial(self.next, effect.stream, count_max, then))
         else:
             self.store.perform(effect)
 

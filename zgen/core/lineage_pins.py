@@ -60,10 +60,10 @@ class LineagePins:
     def take(self, entry: TaskEntry | None, name: ObjectId) -> None:
         """Somebody took an item that lies in shared memory, of a stream that runs or has ended."""
         kept = self.lineage.entries.get(task_of(name))
-        if kept is None and entry is not None:
+        if kept is None:
+            assert entry is not None, f"nothing is kept of what yielded {name.hex()}"
             kept = self.lineage.open(entry.spec)
-        if kept is not None:  # else it failed behind what it has reported
-            self.add(kept, name)
+        self.add(kept, name)
 
     def gathered(self, entry: TaskEntry, completion: Value) -> None:
         """What a task has yielded is one value now, which refers to its items."""
@@ -118,6 +118,9 @@ class LineagePins:
         kept.is_open, kept.is_again = is_open, False
         if spec.retries_max == 0:
             kept.why = REASON_NO_RETRIES
+        elif entry.cancel is not None:
+            reached("result of a task that was cancelled too late")
+            self.give_up(kept, REASON_CANCELLED)
         elif not (kept.why or kept.size_bytes):
             self._hold(kept)
         self._unpin(self.lineage.release(spec.task))
@@ -129,13 +132,20 @@ class LineagePins:
         if any(name not in met for name in self.pending(task)):
             self.unmet.append(task)
 
-    def failed(self, entry: TaskEntry, fault: Fault) -> list[ObjectId]:
-        """A task ended for good without a result; return what was lost of it and never comes."""
+    def failed(self, entry: TaskEntry, fault: Fault, *, is_open: bool) -> list[ObjectId]:
+        """A task ended for good without a result; return what was lost of it and never comes.
+
+        ``is_open`` if it is a stream with items in shared memory that nobody has taken.
+        """
         task = entry.spec.task
-        kept = self.lineage.entries[task]
+        kept = self.lineage.entries.get(task)
+        if kept is None:
+            if not is_open:
+                return []
+            kept = self.lineage.open(entry.spec)
         lost = self.pending(task)
         self.filling.pop(task, None)
-        kept.is_open = kept.is_again = False
+        kept.is_open, kept.is_again = is_open, False
         is_cancelled = fault.kind is FaultKind.CANCELLED
         retriable = REASON_SPENT if entry.spec.retries_max else REASON_NO_RETRIES
         self.give_up(kept, REASON_CANCELLED if is_cancelled else retriable)

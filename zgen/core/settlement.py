@@ -267,7 +267,8 @@ class Settlement:
         entry = self._finish(task, now_ns, cause)
         if entry.spec.method:
             self._placement.calls.on_failed(entry, fault, now_ns, out)
-        lost = self._pins.failed(entry, fault) if task in self._lineage else ()
+        is_unread = entry.spec.returns_count != DYNAMIC and self._streams.has_stored(task)
+        lost = self._pins.failed(entry, fault, is_open=is_unread)
         if entry.wanted is not None:
             return [(name, fault) for name in lost]
         if entry.spec.returns_count >= 0:
