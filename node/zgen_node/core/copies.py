@@ -1,15 +1,13 @@
 """Regions between nodes: copies of those of other nodes, and what is said of them.
 
-Rules of this file: joins the store with the view of other nodes. What a region is, and how room is
-made for a copy, is the store's; which parts are under way is the table's of pulls.
+Rules of this file: joins the store with the view of other nodes. What a region is and how room is
+made is the store's; which parts are under way is the table's of pulls.
 
-Theory of operation. Processes speak of any region to their own node. What they say of regions of
-other nodes is parted from the rest: an owner's word goes to the region's node, by its number; who
-asks to hold one gets a copy, which is made once however many ask. The copying node holds the region
-at its own node meanwhile, so that it stays there, and asks for it stretch by stretch; also of nodes
-that have a copy already, as it is told. A copy lives until nobody holds it and room is wanted, or
-until its region is no more, of which its node is told. When a node is gone, copies of its regions
-stay for those who hold them; one with another source is copied to its end, for those who wait.
+Theory of operation. Processes speak of any region to their own node. An owner's word about one of
+another node goes there, by its number; who asks to hold one gets a copy, which is made once however
+many ask. The copying node holds the region where it is meanwhile and asks for it stretch by
+stretch, also of nodes that have a copy, as it is told. A copy lives until nobody holds it and room
+is wanted, or until its region is no more; where its node is gone, as long as somebody holds it.
 """
 
 from collections.abc import Callable
@@ -66,6 +64,8 @@ class Copies:
         self._objects = storage.rooms.objects
         self._view = view
         self._monitors = monitors
+        #: Members that parts were sent to. Removed when they are gone.
+        self._sent_to: dict[PeerId, None] = {}
         #: Tags of nodes that are not waited for any more, while what waited is heard.
         self._late: dict[int, None] = {}
         storage.elsewhere = self
@@ -131,7 +131,8 @@ class Copies:
         for pull in self.pulls.all():
             self._without(pull, node, now_ns, out)
         self._feed(now_ns, out)
-        out.append(ForgetLine(node))
+        if self._sent_to.pop(node, False) is None:
+            out.append(ForgetLine(node))
         for region in self._objects.copies_of(node):
             if region.state is RegionState.SPILLED:
                 self._storage.drop(region, NODE_GONE, now_ns, out)
@@ -236,6 +237,7 @@ class Copies:
             address = self._view.members[peer].state.address
             stretch = (said.pull, said.region, region.place, said.offset, said.size_bytes)
             leaves = address.machine != self._peers.session.identity.address.machine
+            self._sent_to[peer] = None
             out.append(SendChunks(peer, address.tcp, *stretch, is_checked=leaves))
 
     def _on_chunks_unsent(self, event: ChunksUnsent, now_ns: int, out: list[Effect]) -> None:

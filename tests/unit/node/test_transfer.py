@@ -211,6 +211,7 @@ def test_an_idle_line_is_closed_and_a_slab_forgotten(
 ) -> None:
     here, there = nodes
     monkeypatch.setattr(part_lines, "IDLE_NS", 50 * MS)
+    monkeypatch.setattr(transfer, "IDLE_NS", 50 * MS)
     here.transfer.order(OpenCopy(3, 7, place(), SIZE))
     there.transfer.order(send(here))
     here.until(3)
