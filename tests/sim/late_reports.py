@@ -64,7 +64,7 @@ class LateReports(Oracle):
     def run(self) -> None:
         owner, out = self.owner, []  # type: tuple[Owner, list[Effect]]
         owner.placement.join(NODE, JobId(bytes(16)))
-        owner.placement.define(FUNCTION_ID, FUNCTION)
+        owner.placement.pushing.define(FUNCTION_ID, FUNCTION)
         for index in range(TASKS):
             task = derive_task_id(TaskId(bytes(16)), 0, index)
             returns = STREAMING if index % 2 else 1

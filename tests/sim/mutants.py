@@ -174,7 +174,7 @@ MUTANTS = (
         "begun = down.started if down.lease == lease else 0",
         "begun = held.pushes",
         "cluster",
-        2,
+        0,
     ),
     Mutant(
         "nothing starts that was pushed before its owner heard of a hand-back",
@@ -380,7 +380,7 @@ MUTANTS = (
         "            self._return([leased.region for leased in regions], out)\n",
         "",
         "cluster",
-        45,
+        9,
     ),
     Mutant(
         "the region of a replayed item is released",
@@ -407,7 +407,7 @@ MUTANTS = (
         "            self.unhold(touched[number], peer)\n        for number in list(self._owned",
         "            pass\n        for number in list(self._owned",
         "cluster",
-        7,
+        2,
     ),
     Mutant(
         "what is held is not spilled",
@@ -425,7 +425,7 @@ MUTANTS = (
         "        if region.holders:\n            reached",
         "        if False:\n            reached",
         "cluster",
-        -1,
+        88,
     ),
     Mutant(
         "the disk forgets what is over",

@@ -28,7 +28,7 @@ ACTORS = (
         "            elif not may_have_run:\n",
         "            elif True:\n",
         "actors",
-        1,
+        0,
     ),
     Mutant(
         "calls that are sent again keep their order",

@@ -17,7 +17,7 @@ BORROW = (
         "        table = self.lent.borrowers\n        if ref.owner.peer == self._me:\n"
         "            return\n        if True:\n",
         "borrowing",
-        1,
+        0,
     ),
     Mutant(
         "a lender keeps its borrow until the owner has counted the borrower",
@@ -26,7 +26,7 @@ BORROW = (
         "            table = self.lent.loans\n",
         "            return\n",
         "borrowing",
-        -1,
+        152,
     ),
     Mutant(
         "what the dead had borrowed is kept for whom they passed it on to",
@@ -35,7 +35,7 @@ BORROW = (
         "now_ns + BORROW_GRACE_NS",
         "now_ns",
         "borrowing",
-        -1,
+        207,
     ),
     Mutant(
         "the death of an owner is told to those who wait",
@@ -44,7 +44,7 @@ BORROW = (
         "            self._settlement.settle(borrowing.owner_died(peer, fault), now_ns, out)\n",
         "            pass\n",
         "borrowing",
-        -1,
+        9,
     ),
     Mutant(
         "a borrower has the owner watched",
@@ -62,7 +62,7 @@ BORROW = (
         "            out.append(Send(watcher, dead))\n",
         "            pass\n",
         "borrowing",
-        -1,
+        25,
     ),
     Mutant(
         "an answer holds what it refers to until it has left",
@@ -91,6 +91,6 @@ BORROW = (
         "                self._refs.unpin(name)\n",
         "                pass\n",
         "borrowing",
-        -1,
+        25,
     ),
 )

@@ -35,7 +35,7 @@ COPIES = (
         "            self._leave(pull, node, NODE_GONE, now_ns, out)\n",
         "            pass\n",
         "copies",
-        -1,
+        13,
     ),
     Mutant(
         "a copy is given when all its parts are here",
@@ -53,7 +53,7 @@ COPIES = (
         "            pull.again[offset] = None\n        tries",
         "            pass\n        tries",
         "copies",
-        -1,
+        11,
     ),
     Mutant(
         "where a value lies on another node is no place here",

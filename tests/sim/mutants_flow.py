@@ -16,7 +16,7 @@ FLOW = (
         "            record.limit = consumed + window\n",
         "            record.limit = consumed + window + 1\n",
         "cluster",
-        4,
+        1,
     ),
     Mutant(
         "what was handed over ahead does not open a window",
@@ -25,7 +25,7 @@ FLOW = (
         "            record.consumed = first + bool(unread)\n",
         "            record.consumed = first + min(count_max, len(unread))\n",
         "cluster",
-        -1,
+        28,
     ),
     Mutant(
         "a producer hears of what was taken before its window is used up",
@@ -39,7 +39,7 @@ FLOW = (
     Mutant(
         "the window of a replay begins at what was taken",
         "P2",
-        "zgen/core/placement.py",
+        "zgen/core/pushing.py",
         "self._streams.grant_first(task) if spec.window else 0",
         "0",
         "cluster",
@@ -61,7 +61,7 @@ FLOW = (
         "        self.holds.free_of(owner, out)\n",
         "",
         "cluster",
-        -1,
+        97,
     ),
     # -- gathering ---------------------------------------------------------------------------------
     Mutant(
@@ -80,7 +80,7 @@ FLOW = (
         "            self._streams.close(task)  # what",
         "            pass  # what",
         "cluster",
-        53,
+        29,
     ),
     Mutant(
         "what is gathered is kept by what refers to it",

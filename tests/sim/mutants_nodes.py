@@ -26,7 +26,7 @@ NODES = (
         "if down is not None and down.started >= 0:",
         "if down is not None:",
         "nodes",
-        -1,
+        9,
     ),
     Mutant(
         "the processes of a node that is gone are dead",
@@ -44,7 +44,7 @@ NODES = (
         "        if news == self._published and not self.hosting.touched:\n",
         "        if news == self._published:\n",
         "nodes",
-        -1,
+        4,
     ),
     Mutant(
         "a dead owner gives back what it has elsewhere",
@@ -53,7 +53,7 @@ NODES = (
         "        for forward in self.forwards.of_owner(owner):\n",
         "        for forward in ():\n",
         "nodes",
-        -1,
+        2,
     ),
     Mutant(
         "what came from another node goes to no third one",
@@ -62,7 +62,7 @@ NODES = (
         "            if lease.via != lease.owner or kind in stuck:\n",
         "            if kind in stuck:\n",
         "nodes",
-        12,
+        2,
     ),
     Mutant(
         "a request that may run on a dead node alone is refused",
@@ -71,6 +71,6 @@ NODES = (
         "        self.spillback.refuse_hopeless(now_ns, out)\n",
         "        pass\n",
         "nodes",
-        -1,
+        11,
     ),
 )

@@ -9,7 +9,7 @@ REFILLING = "zgen/core/refilling.py"
 PINS = "zgen/core/lineage_pins.py"
 OUTCOMES = "zgen/core/outcomes.py"
 SETTLEMENT = "zgen/core/settlement.py"
-PLACEMENT = "zgen/core/placement.py"
+PUSHING = "zgen/core/pushing.py"
 
 REBUILD = (
     Mutant(
@@ -60,7 +60,7 @@ REBUILD = (
     Mutant(
         "a task whose argument is lost while it queues comes back for it",
         "P4",
-        PLACEMENT,
+        PUSHING,
         "        if value is None or type(value) is Fault:\n",
         "        if value is None:\n"
         '            raise AssertionError("pushed without its argument")\n'

@@ -15,7 +15,7 @@ STATE = (
         "                self._silent(question, peer, DIED)\n",
         "                continue\n",
         "state",
-        1,
+        0,
     ),
     Mutant(
         "a node waits no longer for an answer than it was told to",
@@ -33,7 +33,7 @@ STATE = (
         "        self._owed.pop(peer, None)\n",
         "",
         "state",
-        1,
+        0,
     ),
     Mutant(
         "an answer is whole with its last part",

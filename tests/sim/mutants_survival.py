@@ -17,7 +17,7 @@ SURVIVAL = (
         "        forward.refusals[peer] = said.reason\n",
         "        out.append(Send(forward.owner, said))\n        return\n",
         "survival",
-        -1,
+        24,
     ),
     Mutant(
         "what every node refuses is refused",
@@ -26,7 +26,7 @@ SURVIVAL = (
         "        elif lease.refusals and not self._could_go(lease):\n",
         "        elif False:\n",
         "survival",
-        -1,
+        12,
     ),
     Mutant(
         "what may run again ends first for memory",
@@ -35,7 +35,7 @@ SURVIVAL = (
         "found.append((not lease.asked.retriable, ",
         "found.append((False, ",
         "survival",
-        -1,
+        2,
     ),
     Mutant(
         "the youngest ends first for memory",
@@ -80,6 +80,6 @@ SURVIVAL = (
         "    entry.history = (*entry.history, ",
         "    entry.history = (",
         "survival",
-        -1,
+        30,
     ),
 )

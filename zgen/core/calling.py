@@ -134,7 +134,7 @@ class Calling:
                 return
             assert target.worker is not None, target
             assignment = Assignment(LeaseId(actor), target.worker, first, calls, 0)
-            self._placement.push(assignment, now_ns, out)
+            self._placement.pushing.push(assignment, now_ns, out)
             if len(calls) < BATCH_COUNT_MAX:
                 return
 

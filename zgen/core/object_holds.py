@@ -64,7 +64,7 @@ def _by_tasks(found: dict[ObjectId, Holds], owner: Owner) -> None:
         by = f"{spec.name}() {short(task)}"
         for name in (*spec.slots, *[ref.object for ref in refs_of(spec.arguments)]):
             _add(found, name, TASK, by)
-    for ref in owner.placement.closed_over():
+    for ref in owner.placement.pushing.closed_over():
         _add(found, ref.object, FUNCTION, "a function of this process")
 
 

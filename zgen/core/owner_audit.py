@@ -22,7 +22,7 @@ def needs(
     for entry in tasks.entries.values():
         values.append(entry.spec.arguments)
         names.extend(entry.spec.slots)
-    return names + [ref.object for ref in (*refs_in(values), *placement.closed_over())]
+    return names + [ref.object for ref in (*refs_in(values), *placement.pushing.closed_over())]
 
 
 def check_regions(refs: RefTable, streams: StreamsIn, regions: RegionTable) -> None:

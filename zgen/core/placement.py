@@ -1,14 +1,10 @@
-"""Waiting tasks to workers: leases, functions, pushes.
+"""Waiting tasks to workers: it joins tasks with the leases that let them run.
 
-Rules of this file: it joins the tasks with the leases that let them run. What becomes of a pushed
-task is
-not decided here.
+Rules of this file: what becomes of a pushed task is not decided here.
 
 Theory of operation. A task that can run is queued under its resource shape. ``pump`` gives queued
-tasks
-to the workers in hand and asks the node for more; every event that adds a task, a lease or room in
-one
-ends in a pump. A function travels to a worker once, in front of the first task that names it.
+tasks to the workers in hand and asks the node for more; every event that adds a task, a lease or
+room in one ends in a pump.
 """
 
 from typing import Final, Protocol
@@ -16,15 +12,16 @@ from typing import Final, Protocol
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import RegisterDriver
-from zgen.core.lease_client import Assignment, Held, LeaseClient, Locality
+from zgen.core.lease_client import Held, LeaseClient, Locality
 from zgen.core.marks import reached
+from zgen.core.pushing import Pushing
 from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import InStream, StreamsIn
-from zgen.core.task_spec import CREATION, TaskSpec
+from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import FunctionId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
-from zgen.limits import BATCH_BYTES_MAX, INBODY_BYTES_MAX, LINE_TICK_NS
+from zgen.ids import JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
+from zgen.limits import LINE_TICK_NS
 from zgen.wire.lease import (
     Demand,
     LeaseGranted,
@@ -34,18 +31,8 @@ from zgen.wire.lease import (
     QueryNode,
     RegisterJob,
 )
-from zgen.wire.schema import Buffers
-from zgen.wire.stream import CloseStream, Consumed, ReportItems
-from zgen.wire.task import (
-    DYNAMIC,
-    NOTHING,
-    STREAMING,
-    DefineFunction,
-    PushedCall,
-    PushedTask,
-    PushTasks,
-)
-from zgen.wire.value import GONE, Fault, NestedRef, Stored, Value, pack, refs_in, size_bytes
+from zgen.wire.stream import Consumed, ReportItems
+from zgen.wire.value import Fault, Stored
 
 _NOWHERE: Final[Locality] = ()
 
@@ -75,6 +62,7 @@ class Placement:
     Attributes:
         leases: The leases in hand and asked for.
         node: The daemon that grants them, or None before ``join`` and after its death.
+        pushing: What sends them to workers.
         deadlines: Shapes whose workers are busy, and when their new tasks are placed at the latest.
         calls: Who places tasks of actors; set before the first of them.
     """
@@ -89,9 +77,8 @@ class Placement:
         self._tasks = tasks
         self._refs = refs
         self._streams = streams
+        self.pushing = Pushing(tasks, refs, streams, self.leases)
         self._job = JobId(b"")
-        #: Function -> how workers that do not know it learn it. Lives as long as the process.
-        self._functions: dict[FunctionId, DefineFunction] = {}
 
     # -- the node ----------------------------------------------------------------------------------
     def join(self, node: PeerId, job: JobId) -> None:
@@ -126,16 +113,6 @@ class Placement:
         self.leases.clear()
 
     # -- tasks -------------------------------------------------------------------------------------
-    def define(
-        self, function: FunctionId, payload: bytes, refs: tuple[NestedRef, ...] = ()
-    ) -> None:
-        """Keep a function, and what it closes over, for the workers that will need it."""
-        self._functions[function] = DefineFunction(function, payload, refs)
-
-    def closed_over(self) -> list[NestedRef]:
-        """Return the references that functions close over."""
-        return [ref for function in self._functions.values() for ref in function.refs]
-
     def enqueue(self, task: TaskId, now_ns: int, out: list[Effect]) -> None:
         """Let a task that can run wait for a worker, or give it to one."""
         spec = self._tasks.entries[task].spec
@@ -215,7 +192,7 @@ class Placement:
         for assignment in self.leases.assign(
             shape, node, job, what, now_ns, out, locality, retriable
         ):
-            self.push(assignment, now_ns, out)
+            self.pushing.push(assignment, now_ns, out)
 
     def _locality(self, slots: tuple[ObjectId, ...]) -> Locality:
         """Return the nodes where large arguments lie, and how many bytes of them."""
@@ -310,100 +287,3 @@ class Placement:
             self.pump(shape, now_ns, out)
         if self.node is not None:
             self.leases.on_timer(self.node, now_ns, out)
-
-    def push(self, assignment: Assignment, now_ns: int, out: list[Effect]) -> None:
-        """Send an assignment, in as many messages as its bytes ask for."""
-        pushed: list[PushedTask] = []
-        calls: list[PushedCall] = []
-        buffers: list[bytes] = []
-        refs: tuple[NestedRef, ...] = ()
-        size = 0
-        closed: list[CloseStream] = []
-        first_push, lease, worker = assignment.first_push, assignment.lease, assignment.worker
-        for task in assignment.tasks:
-            entry = self._tasks.on_pushed(task, lease, worker, now_ns)
-            spec = entry.spec
-            slots: list[Value] = []
-            nested: tuple[NestedRef, ...] = ()
-            if spec.returns_count < 0 and entry.wanted is None:
-                self._streams.begin_attempt(task, entry.attempt)
-                if not self._streams.is_read(task):
-                    reached("stream pushed that nobody reads")
-                    closed.append(CloseStream(task, entry.attempt))
-            method, arguments = spec.method, spec.arguments
-            if (not method or method == CREATION) and self.leases.teach(worker, spec.function):
-                function = self._functions[spec.function]
-                out.append(Send(worker, function, refs=function.refs))
-            if spec.slots or type(arguments) is not bytes:
-                slots = [self._slot(name) for name in spec.slots]
-                added = size_bytes(arguments) + sum(map(size_bytes, slots))
-                nested = refs_in((arguments, *slots))
-            else:
-                added = len(arguments)
-            if pushed and size + added > BATCH_BYTES_MAX:
-                self._send(assignment, first_push, pushed, calls, buffers, refs, out)
-                first_push += len(pushed)
-                pushed, calls, buffers, refs, size = [], [], [], (), 0
-            size += added
-            refs += nested
-            consumed = self._streams.grant_first(task) if spec.window else 0
-            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers, consumed, entry.wanted))
-            if method:
-                calls.append(PushedCall(spec.actor, method, spec.group))
-        self._send(assignment, first_push, pushed, calls, buffers, refs, out)
-        out.extend([Send(worker, message) for message in closed])
-
-    def _send(
-        self,
-        assignment: Assignment,
-        first_push: int,
-        pushed: list[PushedTask],
-        calls: list[PushedCall],
-        buffers: list[bytes],
-        refs: tuple[NestedRef, ...],
-        out: list[Effect],
-    ) -> None:
-        message = PushTasks(
-            assignment.lease,
-            first_push,
-            tuple(pushed),
-            assignment.returns_seen,
-            tuple(calls),
-            Buffers(tuple(buffers)),
-        )
-        token = (assignment.lease, first_push)
-        for ref in refs:  # until it has left: the task may end in this step
-            self._refs.pin(ref.object)
-        out.append(Send(assignment.worker, message, token, 0, refs, refs != ()))
-
-    def _slot(self, name: ObjectId) -> Value:
-        value = self._refs.value_of(name)
-        if value is None or type(value) is Fault:
-            reached("pushed with an argument that is gone")
-            return GONE
-        return value
-
-
-def _pushed_task(
-    spec: TaskSpec,
-    attempt: int,
-    slots: list[Value],
-    buffers: list[bytes],
-    consumed: int,
-    wanted: dict[int, None] | None,
-) -> PushedTask:
-    arguments = spec.arguments
-    is_plain = type(arguments) is bytes and len(arguments) <= INBODY_BYTES_MAX
-    return PushedTask(
-        spec.task,
-        attempt,
-        spec.function,
-        spec.name,
-        STREAMING if spec.returns_count == DYNAMIC else spec.returns_count,
-        arguments if is_plain else pack((arguments,), buffers)[0],  # type: ignore[arg-type]
-        pack(slots, buffers) if slots else (),
-        spec.retry_exceptions,
-        spec.window if wanted is None else 0,
-        consumed,
-        () if wanted is None else tuple(wanted) or (NOTHING,),
-    )

@@ -289,7 +289,7 @@ class ProcessMachine:
         self, event: ev.DefineTaskFunction, now_ns: int, out: list[Effect]
     ) -> None:
         self.owner.borrowing.hold(Parcel(b"", (), False, event.refs))
-        self.owner.placement.define(event.function, event.payload, event.refs)
+        self.owner.placement.pushing.define(event.function, event.payload, event.refs)
 
     def _on_put(self, event: ev.PutObject, now_ns: int, out: list[Effect]) -> None:
         if type(event.value) is Stored:

@@ -176,7 +176,7 @@ class Supervision:
             holds = bool(entry.spec.shape)
             out.append(Send(worker, HostActor(actor, record.life, record.settings, holds)))
             assignment = Assignment(message.lease, worker, 0, [task], 0)
-            self._placement.push(assignment, now_ns, out)
+            self._placement.pushing.push(assignment, now_ns, out)
         return True
 
     def on_refused(self, message: LeaseRefused, now_ns: int, out: list[Effect]) -> bool:
@@ -279,7 +279,7 @@ class Supervision:
                 continue
             if record.standing.state is Standing.ALIVE:
                 begun = True
-            elif isinstance(end, str):
+            elif isinstance(end, str) or end.started < 0:  # nobody knows
                 begun = not any(token[0] == lease for token in unsent)
             else:
                 begun = end.lease == lease and end.started > 0

@@ -69,7 +69,7 @@ class OwnerBench:
         self.now_ns = 1_000_000
         if joined:
             self.owner.placement.join(NODE, JOB)
-            self.owner.placement.define(FUNCTION, PAYLOAD)
+            self.owner.placement.pushing.define(FUNCTION, PAYLOAD)
 
     # -- the user ----------------------------------------------------------------------------------
     def submit(self, spec: TaskSpec) -> list[Effect]:

@@ -142,7 +142,7 @@ def test_a_producer_of_a_stream_that_is_over_begins_with_nothing() -> None:
 def test_a_process_sends_what_it_grants_and_keeps_its_deadlines() -> None:
     bench = ProcessBench()
     bench.meet("driver")
-    bench.process.owner.placement.define(windowed(1).function, b"pickle")
+    bench.process.owner.placement.pushing.define(windowed(1).function, b"pickle")
     bench.step(SubmitTask(windowed(1)))
     lease_asked = next(iter(bench.process.owner.placement.leases.pools.values())).open
     address = Address(DRIVER, 1, "ipc://driver")

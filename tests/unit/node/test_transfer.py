@@ -22,7 +22,7 @@ from zgen.io.mailbox import Mailbox
 from zgen.limits import CHUNK_BYTES, MS
 from zgen.wire.parts import PartHeader
 from zgen.wire.store import Place
-from zgen_node.io import part_lines
+from zgen_node.io import part_lines, transfer
 from zgen_node.io.transfer import Transfer
 
 SIZE = 2 * CHUNK_BYTES + 5
