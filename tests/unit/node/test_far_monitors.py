@@ -17,7 +17,6 @@ from tests.unit.node.clusters import (
 from tests.unit.node.fakes import DRIVER, JOB, NODE, ask, peer
 from zgen.core.effects import CloseConnection, OpenConnection
 from zgen.core.events import ConnectionLost, ProcessExited
-from zgen.core.store_effects import ForgetLine
 from zgen.ids import LeaseId
 from zgen.limits import NODE_UNKNOWN_NS, REDIALS_FAILED_MAX
 from zgen.wire.cluster import WatchBack
@@ -109,7 +108,7 @@ def test_when_a_node_is_gone_so_are_its_processes_and_what_it_says_later() -> No
     assert bench.member(state(version=9), speaks=False) == []  # the dead stay dead
     (late,) = messages(bench.say(DRIVER, WatchProcess(OTHER, 1, EAST)))
     assert isinstance(late, ProcessDown)
-    assert bench.gone(WEST) == [ForgetLine(WEST)]  # nobody knew it
+    assert bench.gone(WEST) == []  # nobody knew it
 
 
 def test_a_node_that_says_goodbye_is_gone() -> None:

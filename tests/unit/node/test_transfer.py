@@ -22,7 +22,7 @@ from zgen.io.mailbox import Mailbox
 from zgen.limits import CHUNK_BYTES, MS
 from zgen.wire.parts import PartHeader
 from zgen.wire.store import Place
-from zgen_node.io import part_lines, transfer
+from zgen_node.io import part_lines
 from zgen_node.io.transfer import Transfer
 
 SIZE = 2 * CHUNK_BYTES + 5
@@ -211,7 +211,6 @@ def test_an_idle_line_is_closed_and_a_slab_forgotten(
 ) -> None:
     here, there = nodes
     monkeypatch.setattr(part_lines, "IDLE_NS", 50 * MS)
-    monkeypatch.setattr(transfer, "IDLE_NS", 50 * MS)
     here.transfer.order(OpenCopy(3, 7, place(), SIZE))
     there.transfer.order(send(here))
     here.until(3)
