@@ -58,24 +58,6 @@ ACTORS = (
         24,
     ),
     Mutant(
-        "who calls an actor watches its worker",
-        "P2",
-        CALLING,
-        "            self._watch(message.worker, out)\n",
-        "            pass\n",
-        "actors",
-        -1,
-    ),
-    Mutant(
-        "who calls an actor watches its creator",
-        "P2",
-        CALLING,
-        "                self._watch(creator, out)\n",
-        "                pass\n",
-        "actors",
-        -1,
-    ),
-    Mutant(
         "the worker of an actor that nobody can call ends",
         "P3",
         SUPERVISION,
@@ -100,7 +82,7 @@ ACTORS = (
         "        if target.pending == 1 and handle_object(actor) in self._refs.records:\n",
         "        if False:\n",
         "actors",
-        -1,
+        0,
     ),
     Mutant(
         "an actor runs as many calls at a time as it allows",
@@ -145,7 +127,7 @@ ACTORS = (
         "        if self.calls.targets[actor].queue:\n",
         "        if False:\n",
         "self-calls",
-        11,
+        17,
     ),
     Mutant(
         "an actor has a line to itself",

@@ -47,13 +47,13 @@ BORROW = (
         9,
     ),
     Mutant(
-        "a borrower has the owner watched",
+        "a process whose connection is lost is watched",
         "P2",
         BORROWING,
-        "            self.watch(address, out)\n            lender",
-        "            lender",
+        "        if peer != self.node and self.session.knows(peer):\n",
+        "        if False:\n",
         "borrowing",
-        -1,
+        1,
     ),
     Mutant(
         "a node tells at once of who is dead already",

@@ -82,7 +82,7 @@ COPIES = (
         "                self._objects.unhold(region, peer) if is_node else None\n"
         "            else:",
         "copies",
-        0,
+        2,
     ),
     Mutant(
         "what does not come is asked for again",
@@ -91,7 +91,7 @@ COPIES = (
         "            self._take_back(pull, source)\n            found",
         "            found",
         "copies",
-        -1,
+        8,
     ),
     Mutant(
         "what was asked of a source that is left is asked of others",
@@ -100,7 +100,7 @@ COPIES = (
         "        if source is not None:\n            self._take_back(pull, source)\n",
         "        pass\n",
         "copies",
-        -1,
+        2,
     ),
     Mutant(
         "a finished copy is held for the node that copies it",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim.programs import Account
 from zgen.core.process import ProcessMachine
+from zgen.core.supervision import NO_HANDLE
 from zgen.ids import TaskId, short
 from zgen.sim.oracle import Oracle
 from zgen.sim.world import Life
@@ -73,6 +74,8 @@ class ActorsKeepOrder(Oracle):
             self.require(account.plan.retries >= 0, f"{text}, but it may run for ever")
             self.require(fault.may_have_run, f"{text}: it may be sent again")
             return
+        kept = account.owner is story.creator and not story.settings.name
+        self.require(not (kept and NO_HANDLE in fault.reason), f"{text}: its call keeps its actor")
         creation = self.cluster.accounts[TaskId(actor)]
         restarts = story.settings.max_restarts
         causes = {
