@@ -145,6 +145,6 @@ COPIES = (
         "        for pull in self.pulls.starved():\n            self._ask(pull, now_ns, out)\n",
         "        pass\n",
         "copies",
-        -1,
+        46,
     ),
 )

@@ -14,7 +14,7 @@ DRAIN = (
         "        if self._view.draining:\n",
         "        if False:\n",
         "drain",
-        -1,
+        3,
     ),
     Mutant(
         "nobody sends work to who drains",
@@ -32,7 +32,7 @@ DRAIN = (
         "        self.hosting.drain(now_ns, out)\n",
         "",
         "drain",
-        -1,
+        13,
     ),
     Mutant(
         "a value that is needed keeps its node",
@@ -41,7 +41,7 @@ DRAIN = (
         '            (values, "values in shared memory"),\n',
         "",
         "drain",
-        -1,
+        30,
     ),
     Mutant(
         "what runs on past the time is ended before the node goes",
@@ -59,7 +59,7 @@ DRAIN = (
         "held.stalled or held.doomed or held.closing or is_over",
         "held.stalled or held.doomed or is_over",
         "drain",
-        -1,
+        2,
     ),
     Mutant(
         "a node that drains waits no longer than it was told",

@@ -19,7 +19,7 @@ REBUILD = (
         "        if entry is None:\n            work.append(parent)\n",
         "        if entry is None:\n            pass\n",
         "rebuild",
-        8,
+        11,
     ),
     Mutant(
         "a run for what was lost counts as a retry",
@@ -28,7 +28,7 @@ REBUILD = (
         "        kept.retries_left -= kept.retries_left > 0\n",
         "",
         "rebuild",
-        7,
+        3,
     ),
     Mutant(
         "arguments that nothing can make again are pinned by lineage",
@@ -37,7 +37,7 @@ REBUILD = (
         "            pinned.append(name)\n            self._refs.pin(name)\n",
         "            continue\n",
         "rebuild",
-        8,
+        11,
     ),
     Mutant(
         "who waits for a lost object reads it when it is there",
@@ -46,7 +46,7 @@ REBUILD = (
         "                self._store.on_value(name, value, out)\n",
         "                pass\n",
         "rebuild",
-        7,
+        11,
     ),
     Mutant(
         "what is found lost while its task runs has a run of its own",
@@ -55,7 +55,7 @@ REBUILD = (
         "            self.unmet.append(task)\n",
         "            pass\n",
         "rebuild",
-        7,
+        18,
     ),
     Mutant(
         "a task whose argument is lost while it queues comes back for it",
@@ -66,7 +66,7 @@ REBUILD = (
         '            raise AssertionError("pushed without its argument")\n'
         "        if type(value) is Fault:\n",
         "rebuild",
-        53,
+        18,
     ),
     Mutant(
         "a replay fills in what was lost",
@@ -75,6 +75,6 @@ REBUILD = (
         "                results.append((name, value))\n",
         "                pass\n",
         "rebuild",
-        7,
+        12,
     ),
 )
