@@ -65,16 +65,6 @@ BORROW = (
         25,
     ),
     Mutant(
-        "an answer holds what it refers to until it has left",
-        "P4",
-        BORROWING,
-        "        self.hold(value)\n"
-        "        out.append(Send(borrower, _said(name, value), refs=refs_of(value), gives=True))\n",
-        "        out.append(Send(borrower, _said(name, value), refs=refs_of(value)))\n",
-        "borrowing",
-        -1,
-    ),
-    Mutant(
         "a value that goes lets go of what it refers to",
         "P3",
         BORROWING,
