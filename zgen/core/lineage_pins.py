@@ -75,10 +75,12 @@ class LineagePins:
         """These watched objects are gone; return those that are none of here."""
         others: list[ObjectId] = []
         for name in names:
-            if task_of(name) in self.lineage.entries:
-                self._unpin(self.lineage.remove(name))
-            else:
+            if task_of(name) not in self.lineage.entries:
                 others.append(name)
+            elif name in self._refs.records:
+                reached("result let go and needed again in one step")
+            else:
+                self._unpin(self.lineage.remove(name))
         return others
 
     def give_up(self, kept: Kept, why: str) -> None:

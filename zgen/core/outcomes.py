@@ -157,8 +157,8 @@ class Outcomes:
                         if not entry.spec.method:
                             shapes[entry.spec.shape] = None
                         ended = self._results_of(entry, outcome, values, now_ns, out)
-                        results += ended
-                        if ended:
+                        if ended is not None:
+                            results += ended
                             needless.clear()
                 finally:
                     if needless:
@@ -188,8 +188,8 @@ class Outcomes:
         values: list[Value],
         now_ns: int,
         out: list[Effect],
-    ) -> list[Result]:
-        """Take in how an execution ended; return what its objects get, nothing if it runs again.
+    ) -> list[Result] | None:
+        """Take in how an execution ended; return what its objects get, None if nothing takes it.
 
         A generator that may run again sends what it yielded too, in case that it does not.
         """
@@ -203,14 +203,14 @@ class Outcomes:
         if not fits:
             raise RemoteProtocolError(f"{len(values)} results, expected {count}")
         if entry.spec.method == CREATION:
-            return self._supervision.on_created(entry, outcome.outcome, values, now_ns, out)
+            return self._supervision.on_created(entry, outcome.outcome, values, now_ns, out) or None
         self._placement.release(entry, task, outcome.run_ns, now_ns, out)
         if fault is not None:
             self._dropped.extend(keeping(values))
             return self._settlement.end(task, [fault], now_ns)
         retry = outcome.outcome == OUTCOME_RETRY
         if retry and self._settlement.retry(task, RAISED_STORY, now_ns):
-            return []
+            return None
         return self._settlement.end(task, values, now_ns)
 
     def _accept(self, sender: PeerId, task: TaskId, attempt: int) -> TaskEntry | None:

@@ -143,7 +143,7 @@ class Recovery:
         if entry is None or node is None:
             return
         spec = entry.spec
-        known = all(position < len(spec.slots) for position, _ in message.slots)
+        known = all(0 <= position < len(spec.slots) for position, _ in message.slots)
         was_given = entry.worker == sender and (spec.method or entry.lease == message.lease)
         if not known or not was_given or spec.creates_actor:
             raise RemoteProtocolError("arguments lost that the worker was not given")
@@ -263,9 +263,10 @@ class Recovery:
         if not self._nodes_gone:
             return
         for name in kept.results:
-            record = self._refs.records[name]
-            if type(record.value) is Stored and self._is_gone(record.value):
-                self._forget(name, record, record.value)
+            record = self._refs.records.get(name)  # None if it went in this step
+            value = record.value if record is not None else None
+            if record is not None and type(value) is Stored and self._is_gone(value):
+                self._forget(name, record, value)
 
     def _is_gone(self, value: Stored) -> bool:
         return value.node in self._nodes_gone and not self._regions.is_held(value)
@@ -289,8 +290,8 @@ class Recovery:
         work = [task]
         while work:
             task = work.pop()
-            if task in self._tasks.entries:
-                continue
+            if task in self._tasks.entries or not self._pins.pending(task):
+                continue  # it runs, or what needed it has failed meanwhile
             kept = self._lineage[task]
             spec = kept.spec
             if self._placement.node is None:

@@ -366,10 +366,11 @@ def test_what_workers_say_of_arguments_is_checked() -> None:
     bench.meet("other worker")
     assert bench.say(OTHER_WORKER, arguments_lost()) == []
     assert bench.say(WORKER, arguments_lost(position=1)) == []
+    assert bench.say(WORKER, arguments_lost(position=-2)) == []
     assert bench.say(WORKER, arguments_lost(attempt=1)) == []
     assert bench.value(A) == far(1)
     counts = bench.process.session.counts
-    assert counts["arguments lost that the worker was not given"] == 2
+    assert counts["arguments lost that the worker was not given"] == 3
 
 
 def test_a_task_is_pushed_though_its_argument_was_lost_and_comes_back_for_it() -> None:
