@@ -10,9 +10,11 @@ from typing import Any
 from zgen.core.actor_calls import Reach
 from zgen.core.actor_effects import NameAnswered
 from zgen.core.actor_events import CallActor, CreateActor, KillActorNow
+from zgen.core.actor_table import Standing
 from zgen.core.calling import Calling
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, PushToken, Send
+from zgen.core.marks import reached
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
 from zgen.core.settlement import Settlement
@@ -140,6 +142,15 @@ class Actors:
     def call_again(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> bool:
         """A call that has ended is about to be submitted again; return False if it cannot be."""
         return self.calling.again(spec)
+
+    def take_back(self, entry: TaskEntry, out: list[Effect]) -> bool:
+        """The worker of a creation task did not begin it; return False if the actor is there."""
+        actor = entry.spec.actor
+        if self.supervision.table.actors[actor].standing.state is Standing.ALIVE:
+            return False
+        reached("argument of an actor is gone")
+        self.supervision.end_lease(actor, out)
+        return True
 
     def released(self, entry: TaskEntry, now_ns: int, out: list[Effect]) -> None:
         """A call ended at its worker."""

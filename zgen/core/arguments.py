@@ -69,7 +69,7 @@ class Arguments:
         So no mark goes beyond one that was given back, as with all that is handed back.
         """
         queue = admission.queue
-        while queue and not queue[0].missing and queue[0].call is None:
+        while queue and not queue[0].missing:
             first = queue[0]
             lost, reason = self._lost_of(first)
             if not lost:

@@ -46,6 +46,9 @@ class Calls(Protocol):
     def call_again(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> bool:
         """A call that has ended is about to be submitted again; return False if it cannot be."""
 
+    def take_back(self, entry: TaskEntry, out: list[Effect]) -> bool:
+        """The worker of a creation task did not begin it; return False if the actor is there."""
+
     def released(self, entry: TaskEntry, now_ns: int, out: list[Effect]) -> None:
         """A pushed task ended at its worker."""
 

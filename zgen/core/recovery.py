@@ -145,9 +145,12 @@ class Recovery:
         spec = entry.spec
         known = all(0 <= position < len(spec.slots) for position, _ in message.slots)
         was_given = entry.worker == sender and (spec.method or entry.lease == message.lease)
-        if not known or not was_given or spec.creates_actor:
+        if not known or not was_given:
             raise RemoteProtocolError("arguments lost that the worker was not given")
-        if spec.method:
+        if spec.creates_actor:
+            if not self._placement.calls.take_back(entry, out):
+                raise RemoteProtocolError("arguments lost of an actor that was created")
+        elif spec.method:
             self._placement.release(entry, task, 0, now_ns, out)
         else:
             self._placement.leases.release(message.lease, task, None, node, now_ns, out)

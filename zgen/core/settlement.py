@@ -271,6 +271,10 @@ class Settlement:
         lost = self._pins.failed(entry, fault, is_open=is_unread)
         if entry.wanted is not None:
             return [(name, fault) for name in lost]
+        if entry.spec.creates_actor:
+            handle = self._refs.records.get(ObjectId(task + FIRST_RESULT))
+            if handle is None or handle.value is not None:
+                return []  # it has had its value since the first life
         if entry.spec.returns_count >= 0:
             return [(object_id(task, index), fault) for index in range(entry.spec.returns_count)]
         self._streams.fail(task, fault)

@@ -117,7 +117,7 @@ class Supervision:
             return
         if no_restart:
             self._die(actor, Verdict(record.life, True, KILLED, record.pid), now_ns, out)
-            self._end_lease(actor, out)
+            self.end_lease(actor, out)
         elif record.worker is not None and record.lease is not None:
             self._return(record, out)  # its worker's death is a crash like any other
 
@@ -138,7 +138,7 @@ class Supervision:
             elif record.standing.state is not Standing.DEAD:
                 reached("actor dropped before it was created")
                 self._die(actor, Verdict(record.life, True, NO_HANDLE, record.pid), now_ns, out)
-                self._end_lease(actor, out)
+                self.end_lease(actor, out)
             else:
                 self.table.forget_if_over(actor)
 
@@ -146,7 +146,7 @@ class Supervision:
         """End the workers that had time to end in peace."""
         for actor in self.deadlines.pop_due(now_ns):
             reached("actor too slow to end in peace")
-            self._end_lease(actor, out)
+            self.end_lease(actor, out)
 
     def leave_node(self, now_ns: int) -> None:
         """The node is gone, and with it every worker."""
@@ -212,7 +212,7 @@ class Supervision:
                 error=values[0],
             )
             self._die(actor, verdict, now_ns, out)
-            self._end_lease(actor, out)
+            self.end_lease(actor, out)
             return []
         record.standing.move(Standing.ALIVE, now_ns, "created")
         if entry.retries_left == 0:
@@ -274,7 +274,7 @@ class Supervision:
         for actor in self.table.on_worker(peer):
             record = self.table.actors[actor]
             lease = record.lease
-            self._end_lease(actor, out)
+            self.end_lease(actor, out)
             if record.standing.state is Standing.DEAD:
                 continue
             if record.standing.state is Standing.ALIVE:
@@ -385,7 +385,7 @@ class Supervision:
         handle = self._refs.records.get(handle_object(actor))
         return handle is None or handle.value is not None
 
-    def _end_lease(self, actor: ActorId, out: list[Effect]) -> None:
+    def end_lease(self, actor: ActorId, out: list[Effect]) -> None:
         """Have the worker of an actor end, or a request for one forgotten."""
         self.deadlines.clear(actor)
         self._return(self.table.actors[actor], out)

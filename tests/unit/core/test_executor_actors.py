@@ -12,7 +12,7 @@ from zgen.core.cancel_words import AbandonBody
 from zgen.core.effects import Effect, HoldBody, ReleaseBody, Send, StartTask
 from zgen.core.events import BodyBlocked
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import ActorId, LeaseId, PeerId
+from zgen.ids import ActorId, LeaseId, PeerId, TaskId
 from zgen.limits import ITEM_BYTES_UNACKED_MAX, LINE_BUSY_NS
 from zgen.wire.actor import ActorExits, ActorSettings, EndActor, HostActor
 from zgen.wire.lease import WorkerBlocked
@@ -27,6 +27,7 @@ from zgen.wire.task import (
     PushedCall,
     PushedTask,
     PushTasks,
+    TasksReturned,
 )
 from zgen.wire.value import GONE, NONE, NestedRef, Parcel, Stored, pack
 
@@ -277,3 +278,13 @@ def test_a_call_whose_argument_is_gone_goes_back_and_lets_the_next_one_pass() ->
     )
     assert Send(ME, lost) in done
     assert [each.task.name for each in done if isinstance(each, StartTask)] == ["b"]
+
+
+def test_a_creation_task_whose_argument_is_gone_goes_back() -> None:
+    host = Host().host()
+    created = PushedTask(
+        TaskId(ACTOR), 0, FUNCTION, "actor", 1, b"args", tuple(pack([GONE], [])), b""
+    )
+    done = host.hear(PushTasks(LIFE, 0, (created,), 0, (PushedCall(ACTOR, "__init__"),)))
+    lost = ArgumentsLost(LIFE, TaskId(ACTOR), 0, ((0, 0),), "it was lost when the task was pushed")
+    assert done == [Send(ME, lost), Send(ME, TasksReturned(LIFE, ()))]

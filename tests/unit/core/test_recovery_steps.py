@@ -12,9 +12,10 @@ from tests.unit.core.rebuild_bench import (
     far,
     opened,
 )
+from zgen.core.cancel_words import CancelRequested
 from zgen.ids import PUT_INDEX_FIRST, object_id
 from zgen.wire.task import OUTCOME_VALUE, ArgumentsLost, Outcome, TasksDone
-from zgen.wire.value import NONE, FaultKind, NestedRef
+from zgen.wire.value import NONE, REASON_CANCELLED, FaultKind, NestedRef
 
 A, B = result("a"), result("b")
 PUT = object_id(task("root"), PUT_INDEX_FIRST)
@@ -74,3 +75,13 @@ def test_what_is_let_go_and_needed_again_in_one_step_is_a_result_still() -> None
         assert again(done) == [("b", 2, (1,))]
         lost = ArgumentsLost(LEASE, task("b"), 2, ((0, far(10 + attempt).region),), "gone")
         assert again(bench.say(WORKER, lost)) == [("a", attempt + 1, (0,))]
+
+
+def test_what_ended_though_it_was_cancelled_is_not_made_again() -> None:
+    bench = RebuildBench()
+    bench.submit(spec("a", retries=3))
+    bench.step(CancelRequested(task("a"), False, False))
+    bench.ended("a", far(1))
+    assert bench.value(A) == far(1)
+    (answer,) = opened(bench.lose(A, far(1)))
+    assert answer.value.why == REASON_CANCELLED
