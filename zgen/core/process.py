@@ -181,8 +181,8 @@ class ProcessMachine:
             self.store.settle(out)
             if not self._gone:
                 return
-            gone = list(self._gone)
-            self._gone.clear()
+            gone, self._gone[:] = list(self._gone), []
+            self.store.on_gone(gone, out)
             gone = self.owner.pins.on_gone(gone)
             self.owner.actors.on_handles_gone(gone, now_ns, out)  # arguments go with an actor
 

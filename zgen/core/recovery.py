@@ -246,6 +246,7 @@ class Recovery:
         reached("borrower asks for what is lost")
         self._refs.dropped.append(Parcel(b"", (), False, value.refs))  # the region is its owner's
         record.value = None
+        self._refs.watched[name] = None  # who waits for a view of it hears when it goes
         borrow.asked = True
         out.append(Send(borrow.owner.peer, ObjectsLost(((name, value.region),), reason)))
 

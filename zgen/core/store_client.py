@@ -45,7 +45,7 @@ class StoreClient:
         dropped: Values that nobody will read any more, named or never reported, until ``settle``;
             what else they keep is let go before.
         waiting: Object without a value -> requests for views of it. Added by ``await_value``;
-            removed by ``on_value``.
+            removed by ``on_value`` and ``on_gone``.
     """
 
     def __init__(self) -> None:
@@ -76,8 +76,7 @@ class StoreClient:
         if value is not None:
             self.view(event.request, event.object, value, out)
         else:
-            lost = Fault(FaultKind.OBJECT_LOST, "", "nothing refers to it any more")
-            out.append(ViewRefused(event.request, lost))
+            out.append(ViewRefused(event.request, _unreferenced()))
 
     def await_value(self, request: int, name: ObjectId) -> None:
         """Open a view when the object has a value again."""
@@ -87,6 +86,14 @@ class StoreClient:
         """An object has its value: open the views that wait for it, or hand it over as it is."""
         for request in self.waiting.pop(name, ()):
             self.view(request, name, value, out)
+
+    def on_gone(self, names: Iterable[ObjectId], out: list[Effect]) -> None:
+        """Nothing refers to these any more: no view of them will be opened."""
+        if self.waiting:
+            for name in names:
+                for request in self.waiting.pop(name, ()):
+                    reached("view waited for what nobody refers to any more")
+                    out.append(ViewRefused(request, _unreferenced()))
 
     def view(self, request: int, name: ObjectId, value: Value, out: list[Effect]) -> None:
         """Open a view of a value that may have come anew, and then lie elsewhere."""
@@ -134,3 +141,7 @@ class StoreClient:
 
     def _release_orphans(self, regions: Iterable[int], out: list[Effect]) -> None:
         self.regions.on_orphaned(self.stock.on_orphaned(regions), out)
+
+
+def _unreferenced() -> Fault:
+    return Fault(FaultKind.OBJECT_LOST, "", "nothing refers to it any more")

@@ -416,7 +416,7 @@ def test_nothing_is_left_when_all_is_dropped_while_it_is_made_again() -> None:
     bench.ended("b", far(4, FARTHER), attempt=1)
     assert bench.owner.pins.lineage.entries == {}
     assert bench.owner.refs.records == {}
-    assert bench.process.store.waiting.keys() == {B}, "who waits is not forgotten"
+    assert bench.process.store.waiting == {}, "who waited has heard of it"
 
 
 # -- what is borrowed ------------------------------------------------------------------------------
@@ -452,6 +452,14 @@ def test_a_borrower_that_waits_hears_of_the_death_of_the_owner() -> None:
     bench.lose(X, far(5))
     (answer,) = opened(bench.goodbye(FRIEND))
     assert answer.value.kind is FaultKind.OWNER_DIED
+
+
+def test_a_borrower_whose_reference_goes_meanwhile_waits_no_more() -> None:
+    bench = borrowing()
+    bench.lose(X, far(5))
+    gone = bench.drop(result("a"))
+    assert those(gone, ViewRefused) != []
+    assert bench.process.store.waiting == {}
 
 
 def test_an_argument_that_is_borrowed_is_asked_for_and_pinned() -> None:
