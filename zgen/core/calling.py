@@ -298,6 +298,7 @@ class Calling:
             elif self._tasks.retry_at_once(call, now_ns, "its actor died"):
                 reached("call sent again to the next life of its actor")
                 self._streams.begin_attempt(call, entry.attempt)
+                self._settlement.refill(entry)
                 again.append(call)
             else:
                 failed.append((call, True))

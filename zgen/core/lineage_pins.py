@@ -40,8 +40,8 @@ class LineagePins:
     Attributes:
         lineage: The kept tasks.
         unmet: Tasks that have ended while results of them were found lost, until they run again.
-        filling: Stream of which items were lost -> attempt that runs, and how many items it has
-            reported if that counts nowhere else. Removed when it ends.
+        filling: Stream of which items were or may be lost -> attempt that runs, and how many items
+            it has reported if that counts nowhere else. Removed when it ends.
     """
 
     def __init__(self, refs: RefTable) -> None:
@@ -111,6 +111,11 @@ class LineagePins:
         kept.count, kept.raised = count, raised
         self.ended(kept, entry, is_open=is_unread)
         self.look(entry.spec.task)
+
+    def refill(self, entry: TaskEntry) -> None:
+        """The next attempt of a stream is to give anew what it yields on another node."""
+        self.lineage.open(entry.spec)
+        self.filling[entry.spec.task] = (entry.attempt, 0)
 
     def ended(self, kept: Kept, entry: TaskEntry, *, is_open: bool = False) -> None:
         """A task has ended well; its arguments are not let go yet."""

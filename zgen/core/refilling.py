@@ -4,7 +4,8 @@ Rules of this file: what a replay yields goes to the items that are lost, and it
 did. Why and when the task runs again is not decided here.
 
 Theory of operation. Items are lost while their stream still runs, or after its end. In the first
-case a further attempt of it, if there is one, fills them in on its way. In the second one the
+case a further attempt of it, if there is one, fills them in on its way; if there is one since a
+node died, it does so for all that it yields elsewhere, lost or not. In the second one the
 whole attempt is for nobody else: what it reports of other items is dropped, and its count and its
 end are compared with those of the first time.
 """
@@ -18,7 +19,7 @@ from zgen.core.settlement import Result, Settlement
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import ITEM_INDEX_FIRST, PeerId, TaskId, object_id
+from zgen.ids import ITEM_INDEX_FIRST, ObjectId, PeerId, TaskId, object_id
 from zgen.wire.stream import ReportEnd, ReportItems
 from zgen.wire.task import RAISED
 from zgen.wire.value import NONE, Fault, FaultKind, Stored, Value, keeping
@@ -64,7 +65,7 @@ class Refilling:
         if entry.wanted is None:
             record = self._streams.streams.get(stream)
             if record is not None and (message.attempt, first) == (record.attempt, record.position):
-                self._fill(stream, first, values, None, now_ns, out)
+                self._fill_on_the_way(stream, first, values, now_ns, out)
             return values
         if self._tasks.accept(stream, message.attempt) is None or entry.worker != sender:
             self._refs.dropped.extend(keeping(values))
@@ -112,7 +113,7 @@ class Refilling:
         stream: TaskId,
         first: int,
         values: list[Value],
-        wanted: dict[int, None] | None,
+        wanted: dict[int, None],
         now_ns: int,
         out: list[Effect],
     ) -> None:
@@ -120,15 +121,47 @@ class Refilling:
         results: list[Result] = []
         for at, value in enumerate(values):
             index = ITEM_INDEX_FIRST + first + at
-            if wanted is not None and index not in wanted:
+            if index not in wanted:
                 continue
             name = object_id(stream, index)
             record = self._refs.records.get(name)
             if record is not None and record.value is None:
-                results.append((name, value))
-                if type(value) is Stored:
-                    self._regions.take(value)
-            elif wanted is None or not self._streams.replace(stream, first + at, value):
+                self._take(name, value, results)
+            elif not self._streams.replace(stream, first + at, value):
                 continue
             values[at] = NONE
         self._settlement.settle(results, now_ns, out)
+
+    def _fill_on_the_way(
+        self, stream: TaskId, first: int, values: list[Value], now_ns: int, out: list[Effect]
+    ) -> None:
+        """The same while the stream has not ended, and for what lay on another node before."""
+        results: list[Result] = []
+        for at, value in enumerate(values):
+            name = object_id(stream, ITEM_INDEX_FIRST + first + at)
+            record = self._refs.records.get(name)
+            if record is None:
+                if self._has_moved(self._streams.unread_at(stream, first + at), value):
+                    self._streams.replace(stream, first + at, value)
+                    values[at] = NONE
+                continue
+            before = record.value
+            if type(before) is Stored and self._has_moved(before, value):
+                reached("item that a replay yields on another node")
+                self._refs.dropped.append(before)
+                record.value = None
+            if record.value is None:
+                self._take(name, value, results)
+                values[at] = NONE
+        self._settlement.settle(results, now_ns, out)
+
+    def _take(self, name: ObjectId, value: Value, results: list[Result]) -> None:
+        results.append((name, value))
+        if type(value) is Stored:
+            self._regions.take(value)
+
+    def _has_moved(self, before: Value | None, value: Value) -> bool:
+        """Return whether an item lies on another node now, and cannot be read here as it was."""
+        if type(before) is not Stored or type(value) is not Stored:
+            return False
+        return before.node != value.node and not self._regions.is_held(before)

@@ -124,8 +124,16 @@ class Settlement:
         pause_ns = MEMORY_RETRY_NS if for_memory else 0
         if self.retry(task, _story_of(down, pid), now_ns, pause_ns):
             self._warn(entry, out)
+            if not isinstance(down, str) and down.started < 0:
+                self.refill(entry)
             return
         self.fail(task, self._death_under(entry, pid, down), now_ns, "its worker died", out)
+
+    def refill(self, entry: TaskEntry) -> None:
+        """A stream that has not ended runs again elsewhere: what lay where it ran may be gone."""
+        task = entry.spec.task
+        if entry.wanted is None and (task in self._lineage or self._streams.has_stored(task)):
+            self._pins.refill(entry)
 
     def lose(
         self, task: TaskId, pid: int, down: ProcessDown | str, now_ns: int, out: list[Effect]

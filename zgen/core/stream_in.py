@@ -200,6 +200,12 @@ class StreamsIn:
         record = self.streams.get(stream)
         return record is not None and record.stored > 0
 
+    def unread_at(self, stream: StreamId, index: int) -> Value | None:
+        """Return an item that nobody has taken, or None if there is no such one."""
+        record = self.streams.get(stream)
+        at = index - record.taken if record is not None else -1
+        return record.unread[at] if record is not None and 0 <= at < len(record.unread) else None
+
     def replace(self, stream: StreamId, index: int, value: Value) -> bool:
         """Give an item that nobody has taken another value; return False if there is none."""
         record = self.streams.get(stream)

@@ -17,8 +17,10 @@ from zgen.core.effects import ItemsTaken
 from zgen.core.events import TakeItems
 from zgen.core.store_effects import ValueInstead
 from zgen.ids import ObjectId, item_ids
-from zgen.wire.lease import ProcessDown
-from zgen.wire.stream import ReportItems
+from zgen.limits import SECOND
+from zgen.wire.lease import LeaseGranted, ProcessDown
+from zgen.wire.session import Address
+from zgen.wire.stream import ReportEnd, ReportItems
 from zgen.wire.task import DYNAMIC, NOTHING, OUTCOME_ERROR, OUTCOME_RETRY
 from zgen.wire.value import (
     NONE,
@@ -28,6 +30,7 @@ from zgen.wire.value import (
     FaultKind,
     Parcel,
     Stored,
+    Value,
     refs_of,
 )
 
@@ -229,6 +232,75 @@ def test_large_items_of_a_stream_that_failed_are_taken_as_they_are() -> None:
     take(bench, 1)
     (answer,) = opened(bench.lose(item(0), far(1)))
     assert answer.value.why == REASON_NO_RETRIES
+
+
+def moved(bench: RebuildBench, started: int = -1) -> None:
+    """Let the worker die, alone or with its node, and another one begin the next attempt."""
+    bench.say(NODE, ProcessDown(WORKER, 1, 0, -1, 9, "its node is gone", LEASE, started))
+    bench.quiet()
+    bench.meet("other worker")
+    bench.advance(SECOND)
+    lease = next(iter(bench.owner.placement.leases.pools[stream_spec("s").shape].open))
+    bench.say(NODE, LeaseGranted(lease, Address(OTHER_WORKER, 1, "ipc://w"), 43))
+
+
+def replayed(bench: RebuildBench, first: int, *values: Value) -> None:
+    bench.say(OTHER_WORKER, ReportItems(S, 1, first, entries(*values)))
+
+
+def test_a_replay_after_the_death_of_a_node_gives_what_lay_there_anew() -> None:
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=1))
+    bench.items("s", 0, far(1), far(2), b"small", far(3), far(4), b"small", far(5))
+    take(bench, 2)
+    bench.open(item(1))
+    bench.held(far(2))
+    moved(bench)
+    first = (far(11, FARTHER), far(12, FARTHER), b"small", far(13, FARTHER), far(4, FAR))
+    replayed(bench, 0, far(11, FARTHER), far(12, FARTHER), b"small", far(13, FARTHER), far(14))
+    replayed(bench, 5, b"small", far(15, FARTHER), far(16, FARTHER))
+    bench.say(OTHER_WORKER, ReportEnd(S, 1, 8, 0, 0, ()))
+    assert bench.owner.pins.filling == {}
+    take(bench, 6)
+    there = [bench.value(item(position)) for position in range(8)]
+    seen = [first[0], far(2), *first[2:], b"small", far(15, FARTHER), far(16, FARTHER)]
+    assert there == seen, "what can be read here stays as it is"
+    assert len(opened(bench.open(item(0)))) == 0
+    bench.held(far(11, FARTHER))
+    bench.drop(*[item(position) for position in range(8)], streams=(S,))
+    bench.drop_views(far(2))
+    bench.drop_views(far(11, FARTHER))
+    assert bench.is_empty()
+
+
+def test_a_replay_after_the_death_of_a_worker_alone_changes_nothing() -> None:
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=1))
+    bench.items("s", 0, far(1), far(2))
+    take(bench, 1)
+    moved(bench, started=1)
+    replayed(bench, 0, far(11, FARTHER), far(12, FARTHER))
+    take(bench, 1)
+    assert [bench.value(item(position)) for position in range(2)] == [far(1), far(2)]
+
+
+def test_a_stream_of_small_items_has_nothing_to_give_anew() -> None:
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=1))
+    bench.items("s", 0, b"small")
+    moved(bench)
+    assert bench.owner.pins.filling == {}
+
+
+def test_a_stream_that_fails_after_the_death_of_its_node_is_forgotten() -> None:
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=1))
+    bench.items("s", 0, far(1))
+    moved(bench)
+    bench.say(NODE, ProcessDown(OTHER_WORKER, 1, 0, -1, 9, "its node is gone", LEASE, -1))
+    bench.quiet()
+    bench.drop(streams=(S,))
+    assert bench.is_empty()
 
 
 # -- gathered --------------------------------------------------------------------------------------
