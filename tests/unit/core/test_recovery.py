@@ -193,6 +193,15 @@ def test_a_run_that_is_cancelled_is_the_last_one() -> None:
     assert why(bench.lose(result("a", 1), far(2, FARTHER))) == [REASON_CANCELLED]
 
 
+def test_a_result_of_a_task_that_was_cancelled_too_late_is_not_made_again() -> None:
+    bench = RebuildBench()
+    bench.submit(spec("a", retries=3))
+    bench.step(CancelRequested(task("a"), False, False))
+    bench.ended("a", far(1))
+    assert why(bench.lose(A, far(1))) == [REASON_CANCELLED]
+    assert bench.value(A) == far(1)
+
+
 def test_the_eldest_is_forgotten_where_too_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lineage, "LINEAGE_COUNT_MAX", 2)
     bench = with_result()
