@@ -262,23 +262,23 @@ class World:
         machine = life.machine
         try:
             effects = machine.step(event, now_ns + life.clock_offset_ns)
-            is_quiet = not effects and type(event) in _QUIET
-            if not is_quiet and life.steps % self.checks_every == 0:
+            if life.steps % self.checks_every == 0 and (effects or type(event) not in _QUIET):
                 machine.check()
         except Exception as error:
             raise self._failure(life, error, event) from error
         for effect in effects:
             note(now_ns, life.name, ">", effect)
-            if type(effect) is Transmit:
+            kind = type(effect)
+            if kind is Transmit:
                 self.network.transmit(life, effect, now_ns)
-            elif type(effect) is OpenConnection:
+            elif kind is OpenConnection:
                 self.network.open(life, effect)
-            elif type(effect) is CloseConnection:
+            elif kind is CloseConnection:
                 self.network.close(life, effect)
-            elif type(effect) is Exit:
+            elif kind is Exit:
                 self.end(life, f"exit: {effect.reason}")
                 break
-            elif type(effect) is Left:
+            elif kind is Left:
                 self.end(life, "left")
                 break
             else:

@@ -12,6 +12,7 @@ and a worker of the end of its owners, so that both close their lines.
 from collections.abc import Callable
 from typing import Any, Final
 
+from zgen.core.deadlines import Deadlines, earliest
 from zgen.core.effects import Effect, Send
 from zgen.core.events import (
     Arrived,
@@ -110,6 +111,8 @@ class NodeMachine:
         self.draining = Draining(self._staffing, self.storage, self.cluster, self._output)
         workers = WorkerWords(self._peers, self._staffing)
         self.memory = MemoryWatch(self._staffing, memory_ppm)
+        tables = (self.session, self.leases, self.pool, self.census, self.memory, self.draining)
+        self._deadlines: tuple[Deadlines[Any], ...] = tuple([each.deadlines for each in tables])
         self._leaving = False
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             Arrived: self._on_arrived,
@@ -160,10 +163,9 @@ class NodeMachine:
             self.storage.rooms.place(now_ns, asked)
             self.draining.look(now_ns, asked)
         out = self._peers.send(asked, now_ns)
-        tables = (self.session, self.leases, self.pool, self.census, self.memory, self.draining)
-        due_ns = [table.deadlines.next_ns for table in tables]
-        due_ns += [self.storage.rooms.next_deadline_ns, self.cluster.next_deadline_ns]
-        self.next_deadline_ns = min([each for each in due_ns if each is not None], default=None)
+        due_ns = earliest(self._deadlines)
+        several = (due_ns, self.storage.rooms.next_deadline_ns, self.cluster.next_deadline_ns)
+        self.next_deadline_ns = min([each for each in several if each is not None], default=None)
         self.lines_closing = self.session.lines_closing
         return out
 
