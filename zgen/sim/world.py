@@ -268,17 +268,16 @@ class World:
             raise self._failure(life, error, event) from error
         for effect in effects:
             note(now_ns, life.name, ">", effect)
-            kind = type(effect)
-            if kind is Transmit:
+            if type(effect) is Transmit:
                 self.network.transmit(life, effect, now_ns)
-            elif kind is OpenConnection:
+            elif type(effect) is OpenConnection:
                 self.network.open(life, effect)
-            elif kind is CloseConnection:
+            elif type(effect) is CloseConnection:
                 self.network.close(life, effect)
-            elif kind is Exit:
+            elif type(effect) is Exit:
                 self.end(life, f"exit: {effect.reason}")
                 break
-            elif kind is Left:
+            elif type(effect) is Left:
                 self.end(life, "left")
                 break
             else:

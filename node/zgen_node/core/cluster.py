@@ -83,9 +83,12 @@ class Cluster:
         self._tell = tell
         #: When to publish; there is one key.
         self._deadlines: Deadlines[None] = Deadlines()
-        tables = (self.monitors.far, self.spillback, self.poll, self.copies.early, self.copies.pulls)
-        others = [each.deadlines for each in tables]
-        self._all_deadlines: tuple[Deadlines[Any], ...] = (self._deadlines, *others)
+        copies, others = self.copies, (self.monitors.far, self.spillback, self.poll)
+        tables = (*others, copies.early, copies.pulls)
+        self._all_deadlines: tuple[Deadlines[Any], ...] = (
+            self._deadlines,
+            *[table.deadlines for table in tables],
+        )
         self._published: tuple[Shape, int, bool] | None = None
         self._published_ns = -PUBLISH_NS
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {

@@ -12,7 +12,7 @@ and a worker of the end of its owners, so that both close their lines.
 from collections.abc import Callable
 from typing import Any, Final
 
-from zgen.core.deadlines import Deadlines, earliest
+from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, Send
 from zgen.core.events import (
     Arrived,
@@ -111,8 +111,6 @@ class NodeMachine:
         self.draining = Draining(self._staffing, self.storage, self.cluster, self._output)
         workers = WorkerWords(self._peers, self._staffing)
         self.memory = MemoryWatch(self._staffing, memory_ppm)
-        tables = (self.session, self.leases, self.pool, self.census, self.memory, self.draining)
-        self._deadlines: tuple[Deadlines[Any], ...] = tuple([each.deadlines for each in tables])
         self._leaving = False
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             Arrived: self._on_arrived,
@@ -163,7 +161,8 @@ class NodeMachine:
             self.storage.rooms.place(now_ns, asked)
             self.draining.look(now_ns, asked)
         out = self._peers.send(asked, now_ns)
-        due_ns = earliest(self._deadlines)
+        tables = (self.session, self.leases, self.pool, self.census, self.memory, self.draining)
+        due_ns = earliest([table.deadlines for table in tables])
         several = (due_ns, self.storage.rooms.next_deadline_ns, self.cluster.next_deadline_ns)
         self.next_deadline_ns = min([each for each in several if each is not None], default=None)
         self.lines_closing = self.session.lines_closing
