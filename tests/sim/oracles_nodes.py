@@ -44,9 +44,7 @@ class NodesAgree(Oracle):
             else:
                 lost = self.cluster.lost
                 dead = first.dead or first.name in lost or life.name in lost
-                self.require(
-                    dead, f"{short(lease.lease)} granted by {first.name} and {life.name}"
-                )
+                self.require(dead, f"{short(lease.lease)} granted by {first.name} and {life.name}")
             self._granted[lease.lease] = life
 
     def at_rest(self, *, empty: bool = False) -> None:

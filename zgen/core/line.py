@@ -194,11 +194,13 @@ class Line:
 
     def check(self) -> None:
         """Assert the invariants of the line."""
-        kept, sizes = self.kept, (0, 0)
+        kept, size = self.kept, 0
         if kept:
             ends = (kept[0].seq, kept[-1].seq)
             assert ends == (self.seq - len(kept) + 1, self.seq), f"gap in kept: {ends}"
-            sizes = sum([each.item_bytes for each in kept]), sum([each.size_bytes for each in kept])
-        assert (self.item_bytes_kept, self.bytes_kept) == sizes, f"{self} keeps {sizes} bytes"
+            size = sum([each.item_bytes for each in kept])
+        assert self.item_bytes_kept == size, f"{self.item_bytes_kept} item bytes, {size} kept"
+        size = sum([each.size_bytes for each in kept])
+        assert self.bytes_kept == size, f"{self.bytes_kept} bytes, {size} kept"
         for seq in self.early:
             assert seq > self.arrived + 1, "a deliverable message waits"
