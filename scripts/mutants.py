@@ -76,8 +76,10 @@ def runner(scenario: str) -> Callable[[int], str]:
     from tests.sim.scenarios import SCENARIOS
 
     if scenario in SCENARIOS:
+        from zgen.sim.trace import Trace
+
         run = SCENARIOS[scenario]
-        return lambda seed: str(run(seed, None).failure or "")
+        return lambda seed: str(run(seed, Trace(hashes=False)).failure or "")
     if scenario == "self-calls":
         from tests.sim.self_calls import run_self_calls
 

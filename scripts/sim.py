@@ -15,9 +15,9 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -26,17 +26,20 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "node")]
 
 from tests.sim.run import Outcome  # noqa: E402  # the paths above come first
-from tests.sim.scenarios import REQUIRED, SCENARIOS, SHARES  # noqa: E402
+from tests.sim.scenarios import PARTS, REQUIRED, SCENARIOS, SHARES  # noqa: E402
 from zgen.sim.trace import Trace  # noqa: E402
 
 TRACE_LINES_SHOWN = 40
 #: A seed makes many cycles that go with it: looking for garbage more often only costs time.
 GC_THRESHOLD = 50_000
+#: Seeds that a process takes at a time: few, since at the end the others wait for the last of them.
+CHUNK_COUNT_MAX = 4
 
 
-def run_one(scenario: str, seed: int) -> Outcome:
-    """Run one seed; here, since it goes to another process by its name."""
-    return SCENARIOS[scenario](seed, None)
+def run_one(job: tuple[str, int]) -> Outcome:
+    """Run one seed of a scenario without its digest; another process knows this by its name."""
+    scenario, seed = job
+    return SCENARIOS[scenario](seed, Trace(hashes=False))
 
 
 def look_for_garbage_seldom() -> None:
@@ -46,24 +49,22 @@ def look_for_garbage_seldom() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def run_seeds(
-    first: int, count: int, processes: int = 1, scenario: str = "cluster"
-) -> Iterator[Outcome]:
-    """Run seeds ``first`` to ``first + count - 1``, in order, in so many processes."""
-    seeds, run = range(first, first + count), partial(run_one, scenario)
+def run_jobs(jobs: list[tuple[str, int]], processes: int) -> Iterator[Outcome]:
+    """Run seeds of scenarios, in order, in so many processes, none of which waits for another."""
     if processes == 1:
-        yield from map(run, seeds)
+        yield from map(run_one, jobs)
         return
+    chunk = max(1, min(CHUNK_COUNT_MAX, len(jobs) // (4 * processes)))
     with ProcessPoolExecutor(processes, initializer=look_for_garbage_seldom) as pool:
-        yield from pool.map(run, seeds, chunksize=max(1, min(8, count // (4 * processes))))
+        yield from pool.map(run_one, jobs, chunksize=chunk)
 
 
 def share_out(count: int | None) -> dict[str, int]:
     """Return how many seeds of each scenario ``count`` of them are, or what is run by default."""
     if count is None:
         return dict(SHARES)
-    parts = sum(SHARES.values())
-    return {scenario: -(-count * part // parts) for scenario, part in SHARES.items()}
+    parts = sum(PARTS.values())
+    return {scenario: -(-count * part // parts) for scenario, part in PARTS.items()}
 
 
 def show_failure(outcome: Outcome, scenario: str) -> None:
@@ -98,11 +99,11 @@ def missing_marks(scenario: str, outcomes: list[Outcome]) -> list[str]:
     return [mark for mark in marks if mark not in reached] if len(outcomes) >= seeds_min else []
 
 
-def run_scenario(scenario: str, first: int, count: int, processes: int) -> bool:
-    """Run seeds of one scenario and print how they went; return whether all is well."""
+def tell_of(scenario: str, coming: Iterable[Outcome]) -> bool:
+    """Print how the seeds of one scenario go; return whether all is well."""
     began = monotonic()
     outcomes: list[Outcome] = []
-    for outcome in run_seeds(first, count, processes, scenario):
+    for outcome in coming:
         outcomes.append(outcome)
         if outcome.failure:
             show_failure(outcome, scenario)
@@ -132,19 +133,22 @@ def main() -> int:
         print(outcome.failure or "green", outcome.digest)
         return 1 if outcome.failure else 0
     if arguments.digests:
-        for outcome in run_seeds(arguments.seed, arguments.seeds or 100, 1, one):
-            print(outcome.seed, outcome.digest)
+        for seed in range(arguments.seed, arguments.seed + (arguments.seeds or 100)):
+            print(seed, SCENARIOS[one](seed, None).digest)
         return 0
     if arguments.scenario == "all":
         counts = share_out(arguments.seeds)
     else:
         counts = {one: arguments.seeds or 100}
     began = monotonic()
-    well = [
-        run_scenario(scenario, arguments.seed, count, arguments.processes)
+    jobs = [
+        (scenario, arguments.seed + number)
         for scenario, count in counts.items()
+        for number in range(count)
     ]
-    print(f"\n{sum(counts.values())} seeds in all, {monotonic() - began:.1f} s")
+    outcomes = run_jobs(jobs, arguments.processes)
+    well = [tell_of(scenario, islice(outcomes, count)) for scenario, count in counts.items()]
+    print(f"\n{len(jobs)} seeds in all, {monotonic() - began:.1f} s")
     return 0 if all(well) else 1
 
 

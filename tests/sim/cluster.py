@@ -156,6 +156,8 @@ class Cluster:
         self.worker_deaths: dict[PeerId, int] = {}
         self.workers: dict[int, Worker] = {}
         self.drivers: dict[int, Consumer] = {}
+        #: Number of a life -> the user of that driver or worker.
+        self.users: dict[int, Consumer] = {}
         self.begin_program: Callable[[Consumer], None] = lambda user: None
         self.cancels = 0.0
         self.dice = Random(f"cancels of {seed}")
@@ -197,7 +199,7 @@ class Cluster:
         machine = ProcessMachine(Identity(address, PYTHON, RELEASE), executes=False)
         life = self.world.start(name, address, machine, self._perform_driver)
         self.driver_begun(life, node)
-        self.drivers[life.number] = user = Consumer(self, life)
+        self.drivers[life.number] = self.users[life.number] = user = Consumer(self, life)
         pid = self._next_pid()
         user.post(Join(node.address, self.job_of(life), pid))
         user.post(RegisterDriver(pid, (), "/", ()))
@@ -220,8 +222,7 @@ class Cluster:
 
     def user_of(self, life: Life) -> Consumer | None:
         """Return the user of a process; None if it is the node."""
-        worker = self.workers.get(life.number)
-        return worker.user if worker is not None else self.drivers.get(life.number)
+        return self.users.get(life.number)
 
     def is_gone(self, place: str) -> bool:
         """Return whether a task can run nowhere, since it may run on a dead node alone."""
@@ -317,7 +318,7 @@ class Cluster:
         worker = Worker(self, node, effect.worker, pid)
         self.worker_deaths.pop(effect.worker, None)  # of the same name under an earlier node
         worker.life = life = self.world.start(name, address, machine, self._perform_worker)
-        worker.user = Consumer(self, life)
+        worker.user = self.users[life.number] = Consumer(self, life)
         self._overhear_cancels(worker, machine)
         self.workers[life.number] = worker
         self.world.post(node, WorkerSpawned(effect.worker, pid))

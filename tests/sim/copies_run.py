@@ -5,7 +5,6 @@ from __future__ import annotations
 from random import Random
 
 from tests.sim.nodes_run import NodesRun
-from tests.sim.oracles_copies import RegionsOfNode
 from tests.sim.run import SAFETY_NS, Outcome, draw_disk, run_seed
 from zgen.limits import CHUNKS_OF_NODE_COUNT_MAX, CHUNKS_STALLED_NS, MS
 from zgen.sim.trace import Trace
@@ -51,9 +50,9 @@ class CopiesRun(NodesRun):
         finally:
             vars(pulls).update(before)
             vars(copies)["CHUNK_BYTES"] = before["CHUNK_BYTES"]
-        for oracle in self.cluster.world.oracles:
-            if isinstance(oracle, RegionsOfNode) and not oracle.memory.node.dead:
-                oracle.at_rest()
+        for regions in self.cluster.regions.values():
+            if not regions.memory.node.dead:
+                regions.at_rest()
 
 
 def run_copies(seed: int, trace: Trace | None = None) -> Outcome:

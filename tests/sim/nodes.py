@@ -31,6 +31,7 @@ class Nodes(Cluster):
         kinds: Node's name -> what it is made of.
         homes: Number of a driver's life -> its node.
         memories: Number of a node's life -> its shared memory.
+        regions: The same -> who looks at what lies there.
         chunk_lines: Node -> likewise, for parts that go from node to node.
         lost: Names of nodes that were declared dead and have not noticed.
         left_well: Numbers of the lives of nodes that drained, ended nothing, and left.
@@ -44,6 +45,7 @@ class Nodes(Cluster):
         self.nodes: dict[str, Life] = {}
         self.homes: dict[int, Life] = {}
         self.memories: dict[int, Memory] = {}
+        self.regions: dict[int, RegionsOfNode] = {}
         self.chunk_lines: dict[PeerId, Memory] = {}
         self.promises.store = StoreAnswersOfNodes(self)
         self.lost: dict[str, None] = {}
@@ -82,7 +84,8 @@ class Nodes(Cluster):
         self.memories[node.number] = memory
         self.chunk_lines[node.address.peer] = memory
         memory.chunks.others = self.chunk_lines
-        self.world.oracles.append(RegionsOfNode(self, memory))
+        self.regions[node.number] = regions = RegionsOfNode(self, memory)
+        node.oracles.append(regions)
         machine = node.machine
         assert isinstance(machine, NodeMachine)
         machine.cluster.publishes = True

@@ -11,7 +11,16 @@ from tests.sim.cluster import Settings
 from tests.sim.nodes import Nodes
 from tests.sim.oracles_nodes import NodesAgree
 from tests.sim.programs import Plan
-from tests.sim.run import LIVENESS_NS_MAX, REST_NS, SAFETY_NS, STROKES, Outcome, Run, run_seed
+from tests.sim.run import (
+    LIVENESS_NS_MAX,
+    REST_NS,
+    SAFETY_NS,
+    STROKES,
+    Outcome,
+    Run,
+    checks_every,
+    run_seed,
+)
 from tests.sim.workloads import Program
 from zgen.core import executor
 from zgen.ids import ObjectId, TaskId
@@ -74,7 +83,7 @@ class NodesRun(Run):
         self.cluster.places = random.random() < 0.5
         self.cluster.place_dice = Random(f"places {seed}")
         self.cluster.cancels = random.choice((0.0, 0.0, 0.05, 0.3))
-        self.cluster.world.checks_every = 1 if seed % 3 == 0 else 4
+        self.cluster.world.checks_every = checks_every(seed)
         self.cluster.begin_program = self._begin_program
         self.agree = NodesAgree(self.cluster)
         self.cluster.world.oracles.append(self.agree)

@@ -98,8 +98,8 @@ class CancelledForGood(Oracle):
     def item(self, task: TaskId, index: int) -> None:
         """A user takes an item of a stream."""
         most = self._most.get(task)
-        story = f"{short(task)}: item {index} was yielded after the cancel"
-        self.require(most is None or index < most, story)
+        if most is not None:
+            self.require(index < most, f"{short(task)}: item {index} was yielded after the cancel")
 
     def is_forced(self, task: TaskId) -> bool:
         asked = self._asked.get(task)

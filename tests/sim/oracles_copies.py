@@ -26,8 +26,8 @@ class RegionsOfNode(RegionsKept):
         self.of = memory
 
     def after_step(self, life: Life, event: Event, effects: list[Effect]) -> None:
-        if life is self.memory.node and isinstance(life.machine, NodeMachine):
-            self.after_node_step(life.machine)
+        assert isinstance(life.machine, NodeMachine)
+        self.after_node_step(life.machine)
 
 
 class StoreAnswersOfNodes(StoreAnswers):

@@ -34,17 +34,18 @@ class NodesAgree(Oracle):
         if not isinstance(machine, NodeMachine) or not effects:
             return
         for lease in machine.leases.all():
-            if lease.state not in _GRANTED or lease.lease in self._granted:
-                if lease.state in _GRANTED:
-                    first = self._granted[lease.lease]
-                    lost = self.cluster.lost
-                    dead = first.dead or first.name in lost or life.name in lost
-                    story = f"{short(lease.lease)} granted by {first.name} and {life.name}"
-                    self.require(first is life or dead, story)
-                    self._granted[lease.lease] = life
+            if lease.state not in _GRANTED:
                 continue
+            first = self._granted.get(lease.lease)
+            if first is life:
+                continue
+            if first is None:
+                self.far_grants += lease.via != lease.owner
+            else:
+                lost = self.cluster.lost
+                dead = first.dead or first.name in lost or life.name in lost
+                self.require(dead, f"{short(lease.lease)} granted by {first.name} and {life.name}")
             self._granted[lease.lease] = life
-            self.far_grants += lease.via != lease.owner
 
     def at_rest(self, *, empty: bool = False) -> None:
         world = self.cluster.world

@@ -30,7 +30,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "drain": run_drain,
     "census": run_census,
 }
-#: Scenario -> how many of its seeds ``make sim`` runs; of another number of seeds, its part.
+#: Scenario -> how many of its seeds ``make sim`` runs.
 SHARES: Final[dict[str, int]] = {
     "cluster": 100,
     "actors": 25,
@@ -42,6 +42,21 @@ SHARES: Final[dict[str, int]] = {
     "state": 10,
     "drain": 25,
     "census": 10,
+}
+#: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the
+#: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
+#: take, and yet as many of 1000 as it must run to be asked for its marks.
+PARTS: Final[dict[str, int]] = {
+    "cluster": 400,
+    "actors": 200,
+    "borrowing": 100,
+    "nodes": 60,
+    "survival": 60,
+    "copies": 40,
+    "rebuild": 45,
+    "state": 30,
+    "drain": 35,
+    "census": 30,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {

@@ -71,6 +71,8 @@ class Deadlines(Generic[K]):
     def pop_due(self, now_ns: int) -> list[K]:
         """Remove and return the keys that are due, earliest first."""
         due: list[K] = []
+        if self.next_ns is None or self.next_ns > now_ns:
+            return due
         while self._heap and self._heap[0][0] <= now_ns:
             at_ns, _, key = heapq.heappop(self._heap)
             if self._at.get(key) == at_ns:

@@ -1,8 +1,9 @@
 """One line per event and effect; digest of a whole run; lines that people can read.
 
 Theory of operation. Every event and effect goes into the digest by the ``repr`` of its fields, so
-that two runs with equal digests did the same things at the same times. Only the last ones are kept
-as objects, and they are made readable when somebody asks.
+that two runs with equal digests did the same things at the same times; a run whose digest nobody
+wants is spared that. Only the last ones are kept as objects, and they are made readable when
+somebody asks.
 """
 
 from collections import deque
@@ -28,13 +29,12 @@ class Trace:
 
     Attributes:
         names: Readable names of ids. Added by whoever knows one; never removed.
-        count: Lines noted so far.
     """
 
-    def __init__(self, kept_max: int | None = LINES_KEPT) -> None:
-        """Keep the last ``kept_max`` lines, or all of them if it is None."""
+    def __init__(self, kept_max: int | None = LINES_KEPT, *, hashes: bool = True) -> None:
+        """Keep the last ``kept_max`` lines, or all of them if it is None; hash them or not."""
         self.names: dict[bytes, str] = {}
-        self.count = 0
+        self._hashes = hashes
         self._kept: deque[tuple[int, str, str, Any]] = deque(maxlen=kept_max)
         #: Lines that are not hashed yet. Added by ``note``; removed a batch at a time.
         self._unhashed: list[str] = []
@@ -42,27 +42,29 @@ class Trace:
 
     def note(self, now_ns: int, who: str, sign: str, what: Any) -> None:
         """Note an event (``<``), an effect (``>``) or an act of the world (``*``)."""
-        self.count += 1
         self._kept.append((now_ns, who, sign, what))
+        if not self._hashes:
+            return
         kind = type(what)
         if kind is Arrived:
             # Its other frames were hashed when they were transmitted.
-            said = f"{what.connection}{what.frames[0] if what.frames else None}"
+            first = what.frames[0] if what.frames else None
+            said = f"{now_ns}{who}{sign}{what.connection}{first}"
         elif kind is Transmit:
-            said = f"{what.peer}{what.epoch}{what.frames}"
+            said = f"{now_ns}{who}{sign}{what.peer}{what.epoch}{what.frames}"
         elif kind is str:
-            said = what
+            said = f"{now_ns}{who}{sign}{what}"
         else:
             fields_of = _FIELDS_OF.get(kind) or _learn(kind)
-            said = f"{kind.__name__}{fields_of(what)}"
-        self._unhashed.append(f"{now_ns}{who}{sign}{said}")
+            said = f"{now_ns}{who}{sign}{kind.__name__}{fields_of(what)}"
+        self._unhashed.append(said)
         if len(self._unhashed) >= _BATCH:
             self._fold()
 
     def digest(self) -> str:
-        """Return the hash of everything noted so far."""
+        """Return the hash of everything noted so far, or nothing if this trace makes none."""
         self._fold()
-        return self._hash.hexdigest()
+        return self._hash.hexdigest() if self._hashes else ""
 
     def lines(self) -> list[str]:
         """Return the kept lines, readable, oldest first."""

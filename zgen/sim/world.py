@@ -56,6 +56,7 @@ class Life:
         inbox: Events that came during a pause, oldest first.
         timer_ns: World time at which its timer is armed, or None.
         steps: Events taken in.
+        oracles: Who looks at every step of this life alone.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Life:
     inbox: deque[Event] = field(default_factory=deque)
     timer_ns: int | None = None
     steps: int = 0
+    oracles: list[Oracle] = field(default_factory=list)
 
 
 class World:
@@ -83,7 +85,7 @@ class World:
         started_count: Lives that began.
         crashes_count: Lives that ended by ``crash``.
         pauses_count: How often a process was paused.
-        oracles: Who looks at every step.
+        oracles: Who looks at every step of everybody.
         mourners: Who is told of every death, with its reason.
         timer_late_ns_max: How late a timer may fire.
         checks_every: After how many steps of a life its invariants are checked; they are at its end
@@ -260,8 +262,7 @@ class World:
         machine = life.machine
         try:
             effects = machine.step(event, now_ns + life.clock_offset_ns)
-            is_quiet = not effects and type(event) in _QUIET
-            if not is_quiet and life.steps % self.checks_every == 0:
+            if life.steps % self.checks_every == 0 and (effects or type(event) not in _QUIET):
                 machine.check()
         except Exception as error:
             raise self._failure(life, error, event) from error
@@ -284,6 +285,8 @@ class World:
                 if life.dead:
                     break
         for oracle in self.oracles:
+            oracle.after_step(life, event, effects)
+        for oracle in life.oracles:
             oracle.after_step(life, event, effects)
         return not life.dead
 

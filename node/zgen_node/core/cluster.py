@@ -83,6 +83,12 @@ class Cluster:
         self._tell = tell
         #: When to publish; there is one key.
         self._deadlines: Deadlines[None] = Deadlines()
+        copies, others = self.copies, (self.monitors.far, self.spillback, self.poll)
+        tables = (*others, copies.early, copies.pulls)
+        self._all_deadlines: tuple[Deadlines[Any], ...] = (
+            self._deadlines,
+            *[table.deadlines for table in tables],
+        )
         self._published: tuple[Shape, int, bool] | None = None
         self._published_ns = -PUBLISH_NS
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
@@ -101,10 +107,7 @@ class Cluster:
     @property
     def next_deadline_ns(self) -> int | None:
         """When ``on_timer`` is wanted."""
-        far, early = self.monitors.far.deadlines, self.copies.early.deadlines
-        due_ns = earliest((self._deadlines, far, self.spillback.deadlines, self.poll.deadlines))
-        several = (due_ns, early.next_ns, self.copies.pulls.deadlines.next_ns)
-        return min([each_ns for each_ns in several if each_ns is not None], default=None)
+        return earliest(self._all_deadlines)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Do what is due."""

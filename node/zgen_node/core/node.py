@@ -12,6 +12,7 @@ and a worker of the end of its owners, so that both close their lines.
 from collections.abc import Callable
 from typing import Any, Final
 
+from zgen.core.deadlines import earliest
 from zgen.core.effects import Effect, Send
 from zgen.core.events import (
     Arrived,
@@ -161,9 +162,9 @@ class NodeMachine:
             self.draining.look(now_ns, asked)
         out = self._peers.send(asked, now_ns)
         tables = (self.session, self.leases, self.pool, self.census, self.memory, self.draining)
-        due_ns = [table.deadlines.next_ns for table in tables]
-        due_ns += [self.storage.rooms.next_deadline_ns, self.cluster.next_deadline_ns]
-        self.next_deadline_ns = min([each for each in due_ns if each is not None], default=None)
+        due_ns = earliest([table.deadlines for table in tables])
+        several = (due_ns, self.storage.rooms.next_deadline_ns, self.cluster.next_deadline_ns)
+        self.next_deadline_ns = min([each for each in several if each is not None], default=None)
         self.lines_closing = self.session.lines_closing
         return out
 
