@@ -86,7 +86,7 @@ class TaskError(ZgenError):
             does not pickle; never a ``TaskError``, however many tasks it came through.
         function_name: Name of the remote function.
         remote_traceback: The traceback as text, as it stood in the worker.
-        pid: Process id of the worker.
+        pid: Process id of the worker; 0 if no worker ran it, for an argument that is an error.
         attempt: Which execution of the task raised, from 0.
     """
 
@@ -109,8 +109,8 @@ class TaskError(ZgenError):
     def __str__(self) -> str:
         """Return the remote traceback under a line that says where it was raised."""
         again = f", attempt {self.attempt}" if self.attempt else ""
-        where = f"{self.function_name}() raised in worker pid={self.pid}{again}"
-        return f"{where}\n\n{self.remote_traceback.rstrip()}"
+        where = f"raised in worker pid={self.pid}{again}" if self.pid else "failed"
+        return f"{self.function_name}() {where}\n\n{self.remote_traceback.rstrip()}"
 
     def as_instance_of_cause(self) -> "TaskError":
         """Return this error as an instance of the cause's class too, where that can be."""

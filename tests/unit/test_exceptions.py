@@ -89,6 +89,11 @@ def test_the_message_names_the_function_the_worker_and_the_line_that_raised() ->
     assert "attempt" not in str(task_error(ValueError("bad")))
 
 
+def test_a_task_that_no_worker_ran_names_none() -> None:
+    error = TaskError(ValueError("lost"), "work", "an argument of work() is an error:\nlost\n")
+    assert str(error) == "work() failed\n\nan argument of work() is an error:\nlost"
+
+
 def test_an_error_that_came_through_several_tasks_names_what_was_raised_first() -> None:
     first = ValueError("bad")
     inner = dual_of(first)
