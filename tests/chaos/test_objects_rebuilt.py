@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,14 @@ def rows(count: int, ran: Tally) -> Iterator[Any]:
         yield np.full(ROWS, i)
 
 
+@zgen.remote(max_retries=1)
+def lingers(count: int) -> Iterator[Any]:
+    """Yield and do not end."""
+    for i in range(count):
+        yield np.full(ROWS, i)
+    time.sleep(60)
+
+
 @zgen.remote
 class Reader(RemoteClass):
     """Borrows a reference and reads it when it is told to, in a process of its own."""
@@ -84,6 +93,8 @@ def test_what_lay_on_a_killed_node_is_made_again_and_the_rest_says_why_not(
     bottom = add.options(**there).remote(side, top, added)
     items = list(rows.options(**there).remote(6, yielded))
     never = make.options(**there, max_retries=0).remote(1, once)
+    lingering = lingers.options(**there, num_cpus=0).remote(2)
+    first = next(lingering)
     reader = Reader.options(**here, num_cpus=0).remote()
     get(reader.keep.remote([bottom]))
     zgen.wait([bottom, never], num_returns=2, timeout=20, fetch_local=False)
@@ -105,6 +116,9 @@ def test_what_lay_on_a_killed_node_is_made_again_and_the_rest_says_why_not(
     with pytest.raises(TaskError, match="max_retries"):
         get(add.remote(never, 1, added))
     assert once.count == 1
+    # A stream that goes on elsewhere makes up for what lay there, read or not, and need not end.
+    assert [int(get(ref)[0]) for ref in (first, lingering.next(timeout=20))] == [0, 1]
+    zgen.cancel(lingering)
 
 
 async def first_of(ref: Any) -> int:
