@@ -17,7 +17,6 @@ from typing import (
     dataclass_transform,
     get_args,
     get_origin,
-    get_type_hints,
 )
 
 from zgen.exceptions import RemoteProtocolError
@@ -147,8 +146,8 @@ def _look_into(layout: Layout, array: tuple[Any, ...]) -> list[Any]:
 
 
 def _lay_out(cls: type, kind: int) -> Layout:
-    hints = get_type_hints(cls)
     declared = fields(cls)
+    hints: dict[str, Any] = {field.name: field.type for field in declared}
     buffered = bool(declared) and hints[declared[-1].name] is Buffers
     plain = declared[:-1] if buffered else declared
     names = tuple(field.name for field in plain)
