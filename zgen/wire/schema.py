@@ -17,6 +17,7 @@ from typing import (
     dataclass_transform,
     get_args,
     get_origin,
+    get_type_hints,
 )
 
 from zgen.exceptions import RemoteProtocolError
@@ -148,6 +149,8 @@ def _look_into(layout: Layout, array: tuple[Any, ...]) -> list[Any]:
 def _lay_out(cls: type, kind: int) -> Layout:
     declared = fields(cls)
     hints: dict[str, Any] = {field.name: field.type for field in declared}
+    if str in map(type, hints.values()):
+        hints = get_type_hints(cls)  # dear, and needless where annotations are no strings
     buffered = bool(declared) and hints[declared[-1].name] is Buffers
     plain = declared[:-1] if buffered else declared
     names = tuple(field.name for field in plain)
