@@ -1,7 +1,7 @@
 """`ActorClass`, actor options, `kill`, `get_actor`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any, Final, NoReturn, TypeVar
 
 from zgen.actor_handle import (
@@ -25,6 +25,7 @@ from zgen.options import TaskOptions, check_options
 from zgen.remote_function import RemoteFunction
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
+from zgen.slotted import slotted
 from zgen.wire.actor import ActorSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,7 +35,7 @@ _RESOURCES: Final = ("num_cpus", "num_gpus", "memory", "resources", *_PLACED)
 _BUILT_IN: Final = (methods.CALL, methods.READY, methods.TERMINATE)
 
 
-@dataclass(frozen=True, slots=True)
+@slotted
 class ActorOptions:
     """How an actor is run.
 

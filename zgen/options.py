@@ -1,9 +1,10 @@
 """Options of tasks, resources of nodes, and their validation."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from zgen.limits import ITEMS_COUNT_MAX, MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
+from zgen.slotted import slotted
 from zgen.util.scheduling_strategies import strategy_from
 from zgen.wire.lease import ANYWHERE, Demand, PlacedShape
 
@@ -14,7 +15,7 @@ WINDOW: Final = "_generator_backpressure_num_objects"
 _MAY_BE_NONE: Final = ("num_returns", "num_cpus", "num_gpus", "memory", WINDOW)
 
 
-@dataclass(frozen=True, slots=True)
+@slotted
 class TaskOptions:
     """How a remote function is run.
 
