@@ -81,8 +81,11 @@ def check_actor_options(given: dict[str, Any]) -> dict[str, Any]:
         TypeError: A value is of a wrong type.
     """
     given = dict(given)
-    if given.pop("lifetime", None) not in (None, "non_detached"):
+    lifetime = given.pop("lifetime", None)
+    if lifetime == "detached":
         raise ValueError("detached actors do not exist yet; an actor ends with its creator")
+    if lifetime not in (None, "non_detached"):
+        raise ValueError(f"lifetime must be None or 'non_detached', got {lifetime!r}")
     known = [each.name for each in fields(ActorOptions)]
     for name in given:
         if name not in known:

@@ -93,8 +93,8 @@ def init(
     Raises:
         RuntimeError: zgen runs in this process already.
         NodeStartError: The node could not be started or joined; ``HandshakeError`` is one.
-        ValueError: An amount is out of range, the folder cannot be written to, or one of them is
-            given for a node that is joined.
+        ValueError: An amount is out of range, the folder cannot be written to, one of them is
+            given for a node that is joined, or a key for one that needs none.
         TypeError: An argument is of a wrong type.
     """
     unknown = [name for name in others if name not in _WITHOUT_MEANING]
@@ -110,6 +110,11 @@ def init(
             "ignore_reinit_error=True"
         )
     address = None if address == "local" else given_address(address)
+    if key is not None and not (address or "").startswith("tcp://"):
+        raise ValueError(
+            "key is for the nodes of address='tcp://HOST:PORT'; nodes of this machine need none, "
+            f"and address is {address!r}"
+        )
     amounts = node_resources(num_cpus, num_gpus, resources)
     store = object_store_memory, object_spilling_directory
     settings = _settings(address, num_cpus, amounts, *store)

@@ -243,6 +243,8 @@ def test_calls_that_do_not_fit_and_options_that_make_no_sense_are_refused_at_onc
             Counter.options(**options)
     with pytest.raises(ValueError, match="detached actors do not exist yet"):
         Counter.options(lifetime="detached")
+    with pytest.raises(ValueError, match="lifetime must be None or 'non_detached', got 'long'"):
+        Counter.options(lifetime="long")
     unfit: list[dict[str, Any]] = [{"num_returns": -1}, {"no": 1}, {"concurrency_group": "io"}]
     for options in unfit:
         with pytest.raises(ValueError, match=r"num_returns|'no'|'io'"):

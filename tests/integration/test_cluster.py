@@ -109,6 +109,22 @@ def test_the_command_line_lists_the_nodes(
     assert capsys.readouterr().out.startswith("3 nodes\n")
 
 
+def test_what_is_no_node_or_no_label_is_refused(cluster: Cluster) -> None:
+    nodes: Any = cluster
+    for refused in (nodes.remove_node, nodes.pause_node, nodes.resume_node):
+        with pytest.raises(ValueError, match="'one' is not of this cluster"):
+            refused("one")
+    with pytest.raises(TypeError, match="labels and their values are strings, got 1"):
+        nodes.add_node(labels={"zone": 1})
+    with pytest.raises(TypeError, match="timeout must be seconds"):
+        nodes.wait_for_nodes("soon")
+    gone = Cluster()
+    gone.shutdown()
+    with pytest.raises(RuntimeError, match="was shut down"):
+        gone.add_node()
+    assert len(cluster.nodes) == 2
+
+
 def test_tasks_spread_over_both_nodes(cluster: Cluster) -> None:
     spread = where.options(scheduling_strategy="SPREAD")
     assert sorted(set(get([spread.remote(0.2) for _ in range(4)]))) == sorted(

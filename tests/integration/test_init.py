@@ -105,6 +105,7 @@ def test_the_context_shuts_down_when_its_block_raises() -> None:
         ({"resources": {"CPU": 1}}, ValueError),
         ({"endpoint": "auto"}, TypeError),
         ({"address": "auto", "num_cpus": 1}, ValueError),
+        ({"key": "/no/such/key"}, ValueError),
         ({"address": "auto"}, ZgenError),
         ({"address": "ipc:///nowhere"}, ZgenError),
     ],

@@ -139,7 +139,14 @@ class Cluster:
         Raises:
             NodeStartError: It could not be started.
             ValueError: An amount is out of range.
+            TypeError: A label is no string.
+            RuntimeError: The cluster was shut down.
         """
+        if self._lock_fd < 0:
+            raise RuntimeError("the cluster was shut down; make another one")
+        for text in (text for label in (labels or {}).items() for text in label):
+            if not isinstance(text, str):
+                raise TypeError(f"labels and their values are strings, got {text!r}")
         amounts = node_resources(num_cpus, num_gpus, resources)
         given = {"resources": amounts, "object_store_memory": object_store_memory}
         named = tuple(sorted((labels or {}).items()))
@@ -173,8 +180,11 @@ class Cluster:
             node: Which one.
             allow_graceful: Whether it may take its leave; else all its processes are killed at
                 once, as if its machine had failed.
+
+        Raises:
+            ValueError: It is no node of this cluster, or not any more.
         """
-        self.nodes.remove(node)
+        self.nodes.remove(self._mine(node))
         if not allow_graceful:
             folders.signal_marked(node.folder, signal.SIGSTOP)  # so that none sees another die
             folders.end_marked(node.folder)
@@ -184,16 +194,22 @@ class Cluster:
         """Stop the processes of a node, as a machine does that sleeps; the others may bury it.
 
         Its supervisor, which talks to nobody, goes on, and ends it with this program.
+
+        Raises:
+            ValueError: It is no node of this cluster, or not any more.
         """
-        facts = node._now()  # noqa: SLF001  # of the same module
+        facts = self._mine(node)._now()  # noqa: SLF001  # of the same module
         folders.signal_marked(facts.folder, signal.SIGSTOP, spared=facts.supervisor)
 
     def resume_node(self, node: Node) -> None:
         """Let a paused node go on.
 
         If it was declared dead meanwhile, it ends all its work and comes back under another id.
+
+        Raises:
+            ValueError: It is no node of this cluster, or not any more.
         """
-        folders.signal_marked(node.folder, signal.SIGCONT)
+        folders.signal_marked(self._mine(node).folder, signal.SIGCONT)
 
     def partition(self, *sides: Iterable[Node | Here], one_way: bool = False) -> None:
         """Cut sides off from each other: what they send to each other vanishes until ``heal``.
@@ -240,7 +256,10 @@ class Cluster:
 
         Raises:
             GetTimeoutError: Not within ``timeout`` seconds.
+            TypeError: ``timeout`` is no number.
         """
+        if not isinstance(timeout, (int, float)):
+            raise TypeError(f"timeout must be seconds, got {timeout!r}")
         deadline_ns = clock.now_ns() + round(timeout * SECOND)
         while not self._agrees():
             if clock.now_ns() > deadline_ns:
@@ -282,6 +301,11 @@ class Cluster:
         if machine is None:
             raise ValueError(f"{place} is not of this cluster")
         return machine
+
+    def _mine(self, node: Node) -> Node:
+        if node not in self.nodes:
+            raise ValueError(f"{node!r} is not of this cluster: {self.nodes}")
+        return node
 
     def _agrees(self) -> bool:
         facts = [node._now() for node in self.nodes]  # noqa: SLF001  # of the same module

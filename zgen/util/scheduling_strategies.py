@@ -145,6 +145,11 @@ def _selected(given: Any) -> Labels:
             values = (text,)
         if not all(values):
             raise ValueError(f"label_selector[{name!r}] names no value: {value!r}")
+        if any(mark in part for part in values for mark in "!(),"):
+            raise ValueError(
+                f"label_selector[{name!r}] must be 'value', '!value', 'in(a, b)' or '!in(a, b)', "
+                f"got {value!r}"
+            )
         made.append((_text(name), how, values))
     return tuple(made)
 

@@ -83,6 +83,8 @@ def test_a_selector_says_what_a_label_is(text: str, how: str, values: tuple[str,
         (None, {"zone": 3}, TypeError),
         (None, {3: "zone"}, TypeError),
         (None, {"zone": "in()"}, ValueError),
+        (None, {"zone": "in(a"}, ValueError),
+        (None, {"zone": "!!a"}, ValueError),
     ],
 )
 def test_what_says_nothing_is_refused(chosen: Any, selector: Any, error: type[Exception]) -> None:
