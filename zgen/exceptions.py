@@ -568,16 +568,23 @@ class ReplayMismatchError(StreamError):
     Attributes:
         expected: Items known from earlier attempts.
         got: Items that the replay yielded.
+        how: In which way it differs from an attempt that had ended; empty if none had.
     """
 
-    def __init__(self, task_name: str = "", expected: int = 0, got: int = 0) -> None:
+    def __init__(self, task_name: str = "", expected: int = 0, got: int = 0, how: str = "") -> None:
         """Give both counts."""
         super().__init__(task_name)
         self.expected = expected
         self.got = got
+        self.how = how
 
     def __str__(self) -> str:
-        """Give both counts and what to do next."""
+        """Say what differs and what to do next."""
+        if self.how:
+            return (
+                f"{self.task_name}() was run again for items that were lost, and {self.how}; make "
+                "the generator deterministic or give it max_retries=0"
+            )
         return (
             f"{self.task_name}() was run again after a failure and yielded {self.got} items where "
             f"at least {self.expected} are known; make the generator deterministic or give it "

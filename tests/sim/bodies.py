@@ -82,6 +82,8 @@ class Body:
         self.stops: tuple[int, tuple[Value, ...]] | None = None
         self.rests = 0
         self.is_resting = False
+        #: Whether it does otherwise than the first time, and whether it yields small items now.
+        self.differs = self.shrinks = False
         self.is_hopeless = any(isinstance(slot, Fault) for slot in start.slots)
 
     def begin(self) -> None:
@@ -208,6 +210,8 @@ class Body:
             self.user.drop(self.refs, tuple(s for s in streams if s in self.user.handles))
         del self.worker.bodies[task]
         self.account.ends.append(self.attempt)
+        if self.differs:
+            self.account.differed[self.attempt] = self.worker.name
         self.user.store.reported(values)
         self.drop_views()
         self.user.post(TaskEnded(task, self.attempt, outcome, values))
@@ -233,6 +237,8 @@ class Body:
         value = item_value(self.task, self.yielded, self.attempt, size)
         if self.pushed.wanted and ITEM_INDEX_FIRST + self.yielded not in self.pushed.wanted:
             value = NONE
+        elif self.shrinks and isinstance(value, Stored):
+            self.differs, value = True, value.data
         self.yielded += 1
         self.yielded_of_op += 1
         if isinstance(value, Stored):
@@ -284,6 +290,20 @@ class Body:
         if self.attempt < attempts:
             return -1, lambda: self.end(OUTCOME_RETRY)
         return None
+
+    def _do_differ(self, how: str) -> Any:
+        self.at += 1
+        if not self.pushed.wanted:
+            return None
+        if how == "small":
+            self.shrinks = True
+            return None
+        self.differs = True
+        if how == "more":
+            self.yielded += 1
+            self.user.post(Yielded(self.task, self.attempt, NONE))
+            return None
+        return -1, lambda: self.end(OUTCOME_ERROR if how == "raise" else OUTCOME_VALUE)
 
     def _do_die(self, attempts: int) -> Any:
         self.at += 1

@@ -134,6 +134,7 @@ class Cluster:
         begin_program: Called with the consumer of each driver whose job is ready.
         cancels: Chance that a task is cancelled some time after it was submitted.
         dice: What cancels are drawn from; others, so that a run without them is what it was.
+        differing: Dice of streams that do otherwise when they run again for lost items; or None.
         make_body: Makes what a worker runs of a task that it starts.
     """
 
@@ -151,6 +152,7 @@ class Cluster:
         self.counts: dict[str, int] = {}
         self.node_deaths = 0
         self.lost_count = 0
+        self.differing: Random | None = None
         self.spawn_failures = 0
         self.memory_deaths = 0
         self.worker_deaths: dict[PeerId, int] = {}

@@ -77,4 +77,22 @@ REBUILD = (
         "rebuild",
         12,
     ),
+    Mutant(
+        "what a replay gave that ends otherwise is taken back",
+        "P4",
+        REFILLING,
+        "        self._take_back(entry, fault)\n",
+        "",
+        "rebuild",
+        14,
+    ),
+    Mutant(
+        "a replay that yields more than the first time is noticed",
+        "P4",
+        REFILLING,
+        "    if message.count != kept.count:\n",
+        "    if message.count < kept.count:\n",
+        "rebuild",
+        14,
+    ),
 )

@@ -81,8 +81,9 @@ class ItemsInOrderOnce(Oracle):
             value = user.owner.refs.value_of(name)
             assert value is not None
             if is_error(value):
-                failed = True
                 self.cluster.promises.errors.allowed(stream, account, value, count)
+                failed = not (account.differed and is_mismatch(value))
+                count += not failed
                 continue
             self.cluster.promises.cancels.item(stream, count)
             size = item_size(account, count)
@@ -204,6 +205,8 @@ class ErrorsNameTheirCause(Oracle):
             self.require(good, f"{story}, slots {account.slots}")
         elif value.kind is FaultKind.NOT_REBUILT:
             self.cluster.promises.lost.allowed(account, value, story)
+        elif is_mismatch(value):
+            self.require(bool(account.differed or account.excuses), story)
         else:
             self.require(False, f"{story}: no scripted task earns this")
 
@@ -219,6 +222,10 @@ def items_before_raise(account: Account) -> int:
         elif op[0] == "raise" and account.plan.is_final(op[1]):
             break
     return count
+
+
+def is_mismatch(value: Value) -> bool:
+    return isinstance(value, Fault) and value.kind is FaultKind.REPLAY_MISMATCH
 
 
 class NothingHangs(Oracle):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.sim.programs import Account
-from zgen.ids import ObjectId, short
+from tests.sim.programs import Account, attempt_in
+from zgen.core.process import ProcessMachine
+from zgen.ids import ObjectId, short, task_of
 from zgen.sim.oracle import Oracle
 from zgen.wire.value import (
     REASON_CANCELLED,
@@ -19,6 +20,7 @@ from zgen.wire.value import (
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
+    from tests.sim.programs import Consumer
 
 
 class LostIsRebuilt(Oracle):
@@ -54,6 +56,23 @@ class LostIsRebuilt(Oracle):
         """Somebody is told that an object is there, which is gone again."""
         self.require(self.losses > 0, f"woken for nothing: {short(name)}")
 
+    def read(self, user: Consumer, name: ObjectId) -> None:
+        """Somebody begins to read an object: what a run made that differed must be gone by then."""
+        task, value = task_of(name), user.owner.refs.value_of(name)
+        account = self.cluster.accounts.get(task)
+        if account is None or not account.differed or account.owner is not user.life:
+            return
+        attempt = attempt_in(value) if value is not None else None
+        worker = account.differed.get(attempt) if attempt is not None else None
+        machine = user.life.machine
+        assert isinstance(machine, ProcessMachine)
+        if worker is None or worker in self.cluster.worker_deaths:
+            return  # its end may never have come
+        if machine.session.is_fenced(worker, 1):
+            return  # nor is it heard if it is held for dead
+        is_over = task not in user.owner.tasks.entries
+        self.require(not is_over, f"{short(name)} is of attempt {attempt}, which differed")
+
     def allowed(self, account: Account, fault: Fault, story: str) -> None:
         """Somebody is told why an object is not made again."""
         self.named += 1
@@ -62,7 +81,7 @@ class LostIsRebuilt(Oracle):
         if fault.why == REASON_NO_RETRIES:
             self.require(plan.retries == 0, story)
         elif fault.why == REASON_SPENT:
-            spent = starts == 1 + plan.retries or bool(self.cluster.lost_count)
+            spent = starts == 1 + plan.retries or bool(self.cluster.lost_count or account.differed)
             self.require(spent, f"{story}: {starts} of {1 + plan.retries}")
         elif fault.why == REASON_NO_ACTOR:
             self.require(account.actor is not None, story)

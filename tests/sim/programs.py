@@ -76,7 +76,9 @@ class Plan:
             ``["die", attempts]`` (its worker crashes below that attempt), ``["spawn", plan]``
             (submits a child), ``["gather"]`` (waits for its children), ``["waste", size]`` (asks
             for room in shared memory and writes nothing), ``["call", actor, plan]``, ``["kill",
-            actor, no_restart]``, ``["exit"]`` (its actor ends itself).
+            actor, no_restart]``, ``["exit"]`` (its actor ends itself), ``["differ", how]`` (where
+            it runs again for lost items: one item ``more``, ``raise``, end ``early``, or yield
+            ``small`` items from there on).
         returns: Number of results, or ``STREAMING`` or ``DYNAMIC``.
         retries: How often it may run again.
         cpus: Ten-thousandths of a CPU.
@@ -129,6 +131,7 @@ class Account:
         worker: Where the call last started.
         parent: Which execution submitted it.
         interrupts: Attempts that were interrupted, since they were cancelled.
+        differed: Attempts whose body ended and did otherwise than the first time, and who ran it.
     """
 
     plan: Plan
@@ -142,6 +145,7 @@ class Account:
     worker: PeerId | None = None
     parent: tuple[TaskId, int] = (NO_TASK, 0)
     interrupts: list[int] = field(default_factory=list)
+    differed: dict[int, PeerId] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -39,6 +39,8 @@ class Rebuilds(Placed):
     """One driver's user, who keeps references to large values and reads them late."""
 
     def kinds(self) -> tuple[Callable[[str], None], ...]:
+        if self.cluster.differing is not None:
+            return (*(self._items,) * 4, self._links)
         usual = (self._links, self._links, self._diamond, self._items, self._items)
         return (*usual, self._gathered, self._calls, self._nested)
 
@@ -77,6 +79,9 @@ class Rebuilds(Placed):
             ops.append(["sleep", 30 * MS])
         if self.random.random() < 0.1:
             ops.append(["raise", -1])
+        differing = self.cluster.differing
+        if differing is not None and differing.random() < 0.7:
+            self._differ(ops, differing)
         plan = Plan(ops, STREAMING, self._retries(), self._cpus())
         stream = self.submit(plan)
         self.active[number] = f"items {self.cluster.world.trace.show(stream)}"
@@ -98,6 +103,17 @@ class Rebuilds(Placed):
             self.user.next(stream, self.random.choice((1, 8)), took)
 
         self.user.later(self.random.choice((0, 0, 80 * MS)), read)
+
+    @staticmethod
+    def _differ(ops: list[list[object]], dice: Random) -> None:
+        """Let a stream do otherwise where it runs again for items that were lost."""
+        how = dice.choice(("more", "more", "raise", "early", "small"))
+        if how == "early":
+            ops += [["differ", how], ["yield", 1, 0, 10]]
+        elif how == "small":
+            ops.insert(0, ["differ", how])
+        else:
+            ops.append(["differ", how])
 
     def _gathered(self, number: str) -> None:
         """All that a task yields is one value, which keeps its items."""
@@ -187,6 +203,13 @@ class Rebuilds(Placed):
         open_count = len(left) + twice
 
         def closed() -> None:
+            if self.cluster.differing is None:
+                drop()
+            else:  # look again when what was lost may have come and gone
+                again = partial(self.user.store.read, names, 0, drop)
+                self.user.later(40 * MS, again)
+
+        def drop() -> None:
             self.user.drop(names)
             if after:
                 self._results(number, after)
@@ -235,6 +258,8 @@ class RebuildRun(CopiesRun):
         if random.random() < 0.7:
             settings.disk = Disk()
         self.cluster.cancels = 0.0
+        if seed % 5 == 4:
+            self.cluster.differing = Random(f"differing {seed}")
         self.program_class = Rebuilds
         self.activities = random.choice((10, 16, 24))
         self.large = 0
@@ -255,7 +280,8 @@ class RebuildRun(CopiesRun):
     @property
     def counts(self) -> dict[str, int]:
         lost = self.cluster.promises.lost
-        return {"rebuilt": lost.rebuilt, "not rebuilt": lost.named}
+        differed = sum(len(account.differed) for account in self.cluster.accounts.values())
+        return {"rebuilt": lost.rebuilt, "not rebuilt": lost.named, "differed": differed}
 
 
 def run_rebuild(seed: int, trace: Trace | None = None) -> Outcome:

@@ -121,6 +121,7 @@ class StoreUser:
     # -- reading -----------------------------------------------------------------------------------
     def open(self, name: ObjectId, then: Opened) -> None:
         """Open a view of an object that lies in shared memory."""
+        self.user.cluster.promises.lost.read(self.user, name)
         self._requests += 1
         request = self._requests
         self.openings[request] = Opening(name, then, self.user.cluster.world.now_ns)

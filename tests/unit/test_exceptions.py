@@ -276,6 +276,10 @@ def test_every_error_survives_a_pickle_and_a_copy_with_what_was_set_on_it(
         (ObjectLostError("0a0b", "its node died"), ["0a0b", "its node died"]),
         (ObjectReconstructionFailedError("0a0b", "why", "put"), ["0a0b", "why"]),
         (ReplayMismatchError("work", 5, 3), ["work()", "3 items", "5", "max_retries=0"]),
+        (
+            ReplayMismatchError("work", 5, 6, "yielded 6 items instead of 5"),
+            ["lost, and yielded 6"],
+        ),
         (StreamClosedError("work", "work() was closed"), ["work() was closed"]),
         (TaskCancelledError("0123456789"), ["task 01234567 was cancelled"]),
         (TaskCancelledError("0123456789", "by hand"), ["by hand"]),

@@ -27,8 +27,9 @@ class Kept:
         spec: How to execute it again.
         attempt: Its last execution, once it has ended.
         retries_left: How often it may run again; -1 for ever.
-        results: Results and items in shared memory that somebody refers to. Added by ``add``;
-            removed by ``remove``.
+        results: Results and items in shared memory that somebody refers to, and of those that were
+            lost whether they had parts besides their pickle. Added by ``add``; removed by
+            ``remove``.
         children: Kept tasks that name it as a parent.
         is_open: Whether it has not ended yet, or has items in shared memory that nobody has taken.
         is_again: Whether it runs again.
@@ -38,12 +39,13 @@ class Kept:
         why: Why it can not run again; empty if it can.
         count: Items that it yielded; -1 if it is no stream, or has not ended.
         raised: Whether it raised behind them.
+        odd: First item that its present run has yielded in another kind than before, or -1.
     """
 
     spec: TaskSpec
     attempt: int = 0
     retries_left: int = 0
-    results: dict[ObjectId, None] = field(default_factory=dict)
+    results: dict[ObjectId, bool | None] = field(default_factory=dict)
     children: int = 0
     is_open: bool = True
     is_again: bool = False
@@ -53,6 +55,7 @@ class Kept:
     why: str = ""
     count: int = -1
     raised: bool = False
+    odd: int = -1
 
     @property
     def is_needed(self) -> bool:

@@ -6,11 +6,13 @@ did. Why and when the task runs again is not decided here.
 Theory of operation. Items are lost while their stream still runs, or after its end. In the first
 case a further attempt of it, if there is one, fills them in on its way; if there is one since a
 node died, it does so for all that it yields elsewhere, lost or not. In the second one the
-whole attempt is for nobody else: what it reports of other items is dropped, and its count and its
-end are compared with those of the first time.
+whole attempt is for nobody else: what it reports of other items is dropped, and its count, its end
+and the kind of what was lost are compared with those of the first time. Items are given out as they
+come; if the end differs they are taken back, and are that error from then on.
 """
 
-from zgen.core.effects import Effect
+from zgen.core.effects import Effect, Report
+from zgen.core.lineage import Kept
 from zgen.core.lineage_pins import LineagePins
 from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
@@ -74,6 +76,8 @@ class Refilling:
         if first != position:
             self._refs.dropped.extend(keeping(values))
             raise RemoteProtocolError(f"item {first} of a replay, expected {position}")
+        if not position:
+            self._lineage[stream].odd = -1
         self._pins.filling[stream] = (entry.attempt, position + len(values))
         self._fill(stream, first, values, entry.wanted, now_ns, out)
         self._refs.dropped.extend(keeping(values))
@@ -94,14 +98,17 @@ class Refilling:
     ) -> None:
         """A stream that ran again has ended: it must have done so as it did before."""
         kept = self._lineage[message.stream]
-        raised = message.outcome in RAISED
-        if (message.count, raised) == (kept.count, kept.raised):
+        how = _difference(kept, message)
+        if not how:
             self._settlement.end_again(entry, now_ns)
             return
         reached("replay for lost items that ended otherwise")
-        name = entry.spec.name
-        fault = Fault(FaultKind.REPLAY_MISMATCH, name, expected=kept.count, got=message.count)
+        name, expected = entry.spec.name, kept.count
+        fault = Fault(FaultKind.REPLAY_MISMATCH, name, how, expected=expected, got=message.count)
+        self._take_back(entry, fault)
         self._settlement.fail(message.stream, fault, now_ns, "its replay differs", out)
+        story = f"{name}() ran again for items that were lost, and {how}"
+        out.append(Report("warning", f"{story}; these items raise ReplayMismatchError from now on"))
 
     def _position(self, entry: TaskEntry) -> int:
         """Return how many items the current attempt of a replay has reported."""
@@ -118,19 +125,40 @@ class Refilling:
         out: list[Effect],
     ) -> None:
         """Give items that were lost their values, which are left out of ``values``."""
+        kept = self._lineage[stream]
         results: list[Result] = []
-        for at, value in enumerate(values):
-            index = ITEM_INDEX_FIRST + first + at
+        for position, value in enumerate(values, first):
+            index = ITEM_INDEX_FIRST + position
             if index not in wanted:
                 continue
             name = object_id(stream, index)
             record = self._refs.records.get(name)
-            if record is not None and record.value is None:
-                self._take(name, value, results)
-            elif not self._streams.replace(stream, first + at, value):
+            is_pending = record is not None and record.value is None
+            before = self._streams.unread_at(stream, position)
+            had_parts = bool(before.data) if type(before) is Stored else kept.results.get(name)
+            if not (is_pending or before is not None):
                 continue
-            values[at] = NONE
+            if type(value) is not Stored or had_parts is (not value.data):
+                kept.odd = position if kept.odd < 0 else kept.odd
+                continue
+            if is_pending:
+                self._take(name, value, results)
+            else:
+                self._streams.replace(stream, position, value)
+            values[position - first] = NONE
         self._settlement.settle(results, now_ns, out)
+
+    def _take_back(self, entry: TaskEntry, error: Fault) -> None:
+        """A replay ended otherwise: nobody is to get any of what was lost from it."""
+        stream = entry.spec.task
+        for index in entry.wanted or ():
+            record = self._refs.records.get(object_id(stream, index))
+            if record is None:
+                self._streams.replace(stream, index - ITEM_INDEX_FIRST, error)
+            elif record.value is not None:
+                reached("item of a replay taken back")
+                self._refs.dropped.extend(keeping((record.value,)))
+                record.value = None
 
     def _fill_on_the_way(
         self, stream: TaskId, first: int, values: list[Value], now_ns: int, out: list[Effect]
@@ -165,3 +193,15 @@ class Refilling:
         if type(before) is not Stored or type(value) is not Stored:
             return False
         return before.node != value.node and not self._regions.is_held(before)
+
+
+def _difference(kept: Kept, message: ReportEnd) -> str:
+    """Say in which way a replay differs from the first time; nothing if it does not."""
+    if kept.odd >= 0:
+        return f"its item {kept.odd} was of another kind"
+    if message.count != kept.count:
+        return f"yielded {message.count} items instead of {kept.count}"
+    raised = message.outcome in RAISED
+    if raised != kept.raised:
+        return f"{'raised' if raised else 'did not raise'} behind its {kept.count} items"
+    return ""

@@ -41,7 +41,7 @@ def error_of_fault(fault: Fault, cause: BaseException | None) -> BaseException:
         ran = fault.name, fault.pid, fault.attempts, fault.history
         return NodeDiedError("", fault.reason, fault.may_have_run, *ran)
     if fault.kind is FaultKind.REPLAY_MISMATCH:
-        return ReplayMismatchError(fault.name, fault.expected, fault.got)
+        return ReplayMismatchError(fault.name, fault.expected, fault.got, fault.reason)
     if fault.kind is FaultKind.REFUSED:
         refusal = SystemFailure(f"{fault.name}() was refused: {fault.reason}")
         refusal.may_have_run = False

@@ -129,7 +129,7 @@ class Fault:
         kind: Which error.
         name: Name of the task.
         reason: For people; for a crash the last lines of the worker; for what was cancelled the
-            hex id of the task.
+            hex id of the task; for a replay in which way it differs, if the first run had ended.
         pid: Process id of the worker that died.
         exit_code: Its exit code, or -1.
         signal: The signal that ended it, or 0.

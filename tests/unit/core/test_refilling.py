@@ -12,16 +12,17 @@ from tests.unit.core.rebuild_bench import (
     entries,
     far,
     opened,
+    place,
 )
-from zgen.core.effects import ItemsTaken
+from zgen.core.effects import Effect, ItemsTaken, Report
 from zgen.core.events import TakeItems
-from zgen.core.store_effects import ValueInstead
+from zgen.core.store_effects import ValueInstead, ViewOpened
 from zgen.ids import ObjectId, item_ids
-from zgen.limits import SECOND
+from zgen.limits import LINE_TICK_NS, SECOND
 from zgen.wire.lease import LeaseGranted, ProcessDown
 from zgen.wire.session import Address
 from zgen.wire.stream import ReportEnd, ReportItems
-from zgen.wire.task import DYNAMIC, NOTHING, OUTCOME_ERROR, OUTCOME_RETRY
+from zgen.wire.task import DYNAMIC, NOTHING, OUTCOME_ERROR, OUTCOME_RETRY, ArgumentsLost
 from zgen.wire.value import (
     NONE,
     REASON_NO_RETRIES,
@@ -130,20 +131,130 @@ def test_a_worker_that_dies_under_the_run_costs_another_one() -> None:
     assert bench.value(item(1)) is None
 
 
-def test_a_replay_that_ends_otherwise_fails_what_was_lost() -> None:
+def mismatch(how: str, got: int) -> Fault:
+    return Fault(FaultKind.REPLAY_MISMATCH, "s", how, expected=4, got=got)
+
+
+def warnings(effects: list[Effect]) -> list[str]:
+    return [each.text for each in effects if isinstance(each, Report)]
+
+
+SHORT = mismatch("yielded 3 items instead of 4", 3)
+LONG = mismatch("yielded 5 items instead of 4", 5)
+
+
+def test_a_replay_that_ends_early_fails_what_was_lost() -> None:
     for error, kind in (((), 0), ((ERROR,), OUTCOME_ERROR)):
         bench = ended_stream(taken=4)
         bench.lose(item(3), far(3))
-        bench.items("s", 0, NONE, NONE, NONE, attempt=1)
+        bench.items("s", 0, far(11, FARTHER), far(12, FARTHER), NONE, attempt=1)
         done = bench.over("s", 3, *error, attempt=1, kind=kind)
-        mismatch = Fault(FaultKind.REPLAY_MISMATCH, "s", expected=4, got=3)
-        assert opened(done) == [ValueInstead(1, mismatch)]
+        assert opened(done) == [ValueInstead(1, SHORT)]
+        assert [bench.value(item(position)) for position in (0, 1, 3)] == [SHORT] * 3
+        assert bench.value(item(2)) == b"small", "it was never lost"
+        assert len(warnings(done)) == 1
+
+
+def test_a_replay_that_goes_on_or_raises_where_it_had_not_takes_back_what_came() -> None:
+    for more, error, kind, fault in (
+        ((NONE,), (), 0, LONG),
+        ((), (ERROR,), OUTCOME_ERROR, mismatch("raised behind its 4 items", 4)),
+    ):
+        bench = ended_stream(taken=4)
+        bench.lose(item(3), far(3))
+        values = (far(11, FARTHER), far(12, FARTHER), NONE, far(13, FARTHER), *more)
+        bench.items("s", 0, *values, attempt=1)
+        (answer,) = opened(bench.held(far(13, FARTHER)))
+        assert answer.value == far(13, FARTHER), "it is read as soon as it comes"
+        done = bench.over("s", 4 + len(more), *error, attempt=1, kind=kind)
+        assert [bench.value(item(position)) for position in (0, 1, 3)] == [fault] * 3
+        (story,) = warnings(done)
+        assert fault.reason in story
+        assert opened(bench.open(item(3))) == [ValueInstead(2, fault)]
+        bench.drop_views(far(13, FARTHER))
+        bench.drop(*[item(position) for position in range(4)], streams=(S,))
+        assert bench.is_empty()
+
+
+def test_a_replay_that_does_not_raise_where_it_had_takes_back_what_came() -> None:
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=3))
+    bench.items("s", 0, far(1))
+    take(bench, 1)
+    bench.over("s", 1, ERROR, kind=OUTCOME_ERROR)
+    bench.lose(item(0), far(1))
+    bench.items("s", 0, far(11, FARTHER), attempt=1)
+    bench.over("s", 1, attempt=1)
+    value = bench.value(item(0))
+    assert isinstance(value, Fault)
+    assert value.reason == "did not raise behind its 1 items"
+
+
+def test_items_that_nobody_has_taken_are_taken_back_too() -> None:
+    bench = ended_stream(taken=1)
+    bench.lose(item(0), far(1))
+    values = (far(11, FARTHER), far(12, FARTHER), NONE, far(13, FARTHER), NONE)
+    bench.items("s", 0, *values, attempt=1)
+    bench.over("s", 5, attempt=1)
+    assert take(bench, 3) == [item(1), item(2), item(3)]
+    there = [bench.value(item(position)) for position in range(4)]
+    assert there == [LONG, LONG, b"small", LONG]
+    assert opened(bench.not_held(far(11, FARTHER))) == [ValueInstead(1, LONG)]
+    bench.drop(*[item(position) for position in range(4)], streams=(S,))
+    assert bench.is_empty()
+
+
+def test_a_lost_item_must_come_in_the_kind_in_which_it_was() -> None:
+    whole = Stored(FARTHER, far(11, FARTHER).region, place(11), b"", (9,))
+    for odd in (b"small", whole):
+        bench = ended_stream(taken=1)
+        bench.lose(item(0), far(1))
+        values: tuple[Value, ...] = (odd, far(12, FARTHER), NONE, odd)
+        if odd is whole:
+            values = (odd, far(12, FARTHER), NONE, far(13, FARTHER))
+        bench.items("s", 0, *values, attempt=1)
+        assert bench.value(item(0)) is None
+        done = bench.over("s", 4, attempt=1)
+        assert opened(done) == [ValueInstead(1, mismatch("its item 0 was of another kind", 4))]
+    bench = ended_stream(taken=1)
+    bench.lose(item(0), far(1))
+    bench.items("s", 0, far(11, FARTHER), b"small", NONE, far(13, FARTHER), attempt=1)
+    (answer,) = opened(bench.held(far(11, FARTHER)))
+    assert isinstance(answer, ViewOpened)
+    bench.over("s", 4, attempt=1)
+    assert bench.value(item(0)) == mismatch("its item 1 was of another kind", 4)
+
+
+def test_a_further_attempt_of_a_replay_is_looked_at_anew() -> None:
+    bench = ended_stream(taken=4)
+    bench.lose(item(0), far(1))
+    bench.items("s", 0, b"small", attempt=1)
+    bench.say(NODE, ProcessDown(WORKER, 1, 42, -1, 9, "", LEASE, 2))
+    bench.quiet()
+    bench.meet("other worker")
+    bench.advance(SECOND)
+    lease = next(iter(bench.owner.placement.leases.pools[stream_spec("s").shape].open))
+    bench.say(NODE, LeaseGranted(lease, Address(OTHER_WORKER, 1, "ipc://w"), 43))
+    values = (far(11, FARTHER), far(12, FARTHER), NONE, far(13, FARTHER))
+    bench.say(OTHER_WORKER, ReportItems(S, 2, 0, entries(*values)))
+    assert warnings(bench.say(OTHER_WORKER, ReportEnd(S, 2, 4, 0, 0, ()))) == []
+    assert bench.value(item(0)) == far(11, FARTHER)
+
+
+def test_a_task_that_was_given_what_is_taken_back_fails_for_it() -> None:
     bench = ended_stream(taken=4)
     bench.lose(item(3), far(3))
-    bench.items("s", 0, NONE, NONE, NONE, far(4, FARTHER), attempt=1)
-    bench.over("s", 4, ERROR, attempt=1, kind=OUTCOME_ERROR)
-    (answer,) = opened(bench.not_held(far(4, FARTHER)))
-    assert answer.value.why == REASON_SPENT, "it will not be trusted again"
+    bench.submit(spec("taker", slots=(item(3),)))
+    bench.owner.placement.leases.pools[spec("taker").shape].depth = 2
+    values = (far(11, FARTHER), far(12, FARTHER), NONE, far(13, FARTHER), NONE)
+    done = bench.items("s", 0, *values, attempt=1)
+    assert [name for name, *_ in again(done + bench.advance(LINE_TICK_NS))] == ["taker"]
+    bench.over("s", 5, attempt=1)
+    lost = ArgumentsLost(LEASE, task("taker"), 0, ((0, far(13, FARTHER).region),), "it went")
+    bench.say(WORKER, lost)
+    value = bench.value(result("taker"))
+    assert isinstance(value, Fault)
+    assert value.cause == LONG
 
 
 def test_a_replay_that_raises_what_may_be_retried_is_run_again() -> None:
