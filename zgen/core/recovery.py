@@ -254,9 +254,7 @@ class Recovery:
         """An object is pending again; note it for a run of its task that has not begun."""
         record.value = None
         self._refs.dropped.append(value)
-        kept = self._lineage[task_of(name)]
-        if name in kept.results:
-            kept.results[name] = bool(value.data)
+        self._lineage[task_of(name)].results[name] = bool(value.data)
         entry = self._tasks.entries.get(task_of(name))
         if entry is None:
             return

@@ -314,6 +314,14 @@ def test_a_retry_of_the_stream_fills_the_item_in_on_its_way() -> None:
     assert bench.owner.pins.filling == {}
 
 
+def test_a_retry_of_what_had_not_ended_may_give_another_kind() -> None:
+    bench = running_stream()
+    bench.over("s", 3, ERROR, kind=OUTCOME_RETRY)
+    bench.advance(bench.process.next_deadline_ns - bench.now_ns)  # type: ignore[operator]
+    bench.items("s", 0, b"tiny", attempt=1)
+    assert bench.value(item(0)) == b"tiny"
+
+
 def test_an_item_lost_while_its_last_attempt_runs_is_lost() -> None:
     bench = running_stream(retries=1)
     bench.over("s", 3, ERROR, kind=OUTCOME_RETRY)
