@@ -1,7 +1,6 @@
 """`init shutdown is_initialized get put wait`."""
 
 from collections.abc import Sequence
-from itertools import compress
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, Final, TypeVar, overload
@@ -13,8 +12,9 @@ from zgen.io import clock, serializer
 from zgen.io.addresses import given_address
 from zgen.options import UNIT, node_resources
 from zgen.runtime import process, start
+from zgen.runtime.arrivals import Arrivals
 from zgen.runtime.process import Runtime
-from zgen.runtime.waits import CountWaiter, CrowdWaiter
+from zgen.runtime.waits import CountWaiter, CrowdWaiter, others
 from zgen.wire.value import is_error
 
 T = TypeVar("T")
@@ -248,7 +248,8 @@ def wait(
         refs: References and generators, without repetition.
         num_returns: How many to wait for; never more are returned as ready.
         timeout: Seconds; None waits for ever, 0 only looks.
-        fetch_local: Whether a value must be on this machine to count; on one node it always is.
+        fetch_local: Whether a large value must be on this node to count: one that lies on another
+            is brought here, also if it is not returned. An error counts, and what cannot come.
 
     Returns:
         The ready ones and the others, each in the order given.
@@ -266,29 +267,31 @@ def wait(
     runtime = start.ensure()
     runtime.enter()
     runtime.waits.ask(item._id for item in items)  # noqa: SLF001  # a method call for each is dear
-    ready = _ready_among(items, num_returns)
+    arrivals = runtime.arrivals.bring(items) if fetch_local else None
+    ready = _ready_among(items, num_returns, arrivals)
     while len(ready) < num_returns and timeout != 0:
         with runtime.loop.lock:
-            ready = _ready_among(items, num_returns)
+            ready = _ready_among(items, num_returns, arrivals)
             if len(ready) == num_returns or runtime.closed:
                 break
             names = [item._id for item in items]  # noqa: SLF001  # as above
             pending: dict[bytes, None] = dict.fromkeys(names)
             for index in ready:
                 del pending[names[index]]
-            waiter = CrowdWaiter(pending, len(items) - num_returns)
-            runtime.waits.add_crowd(waiter)
+            waiter = CrowdWaiter(pending, len(items) - num_returns, is_local=fetch_local)
+            runtime.waits.add_crowd(waiter, items)
         try:
+            runtime.arrivals.begin()
             done = wait_blocked(runtime, waiter, deadline_ns)
         finally:
             with runtime.loop.lock:
                 runtime.waits.remove_crowd(waiter)
-        ready = _ready_among(items, num_returns)
+        ready = _ready_among(items, num_returns, arrivals)
         if not done:
             break
     if runtime.closed and len(ready) < num_returns:
         raise StreamClosedError("", f"{runtime.closed} before {num_returns} were ready")
-    return [items[index] for index in ready], _others(items, ready)
+    return [items[index] for index in ready], others(items, ready)
 
 
 #: A list that is waited for may have thousands of elements: each is a turn of a short loop.
@@ -296,27 +299,16 @@ _WAITABLE: Final = frozenset((ObjectRef, ObjectRefGenerator))
 _value_of_record: Final = attrgetter("record.value")
 _PLAIN: Final = frozenset((bytes,))  # types of values that are no errors and not in shared memory
 _PLAIN_OR_PENDING: Final = frozenset((bytes, type(None)))
-_CUT_COUNT_MAX: Final = 8  # so many are cut out of a list one by one faster than by a look at all
 
 
-def _others(items: list[W], ready: list[int]) -> list[W]:
-    """Return the items that are not at these positions, which rise."""
-    if len(ready) <= _CUT_COUNT_MAX:
-        for index in reversed(ready):
-            items = items[:index] + items[index + 1 :]
-        return items
-    others = bytearray(b"\1") * len(items)
-    for index in ready:
-        others[index] = 0
-    return list(compress(items, others))
-
-
-def _ready_among(items: Sequence[Waitable], count_max: int) -> list[int]:
-    """Return the positions of what is ready, ``count_max`` at most.
+def _ready_among(items: Sequence[Waitable], count_max: int, arrivals: Arrivals | None) -> list[int]:
+    """Return the positions of what is ready, ``count_max`` at most, and here if ``arrivals`` says.
 
     What has a value on record is looked at more closely, since a generator that had something may
     have it no longer; each one does once for each time it advanced.
     """
+    if arrivals is not None and arrivals.is_used:
+        return arrivals.ready_among(items, count_max)
     ready: list[int] = []
     for index, item in enumerate(items):
         if item.record.value is not None and (

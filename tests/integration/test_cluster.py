@@ -25,7 +25,9 @@ from zgen.exceptions import (
     WrongKeyError,
 )
 from zgen.io import keys
+from zgen.runtime import process
 from zgen.testing import Cluster, leaks
+from zgen.wire.value import Stored
 
 #: What a mistaken program is told, it is told within this time.
 TOLD_WITHIN_S = 3.0
@@ -157,6 +159,56 @@ def test_large_values_are_read_wherever_they_were_written(cluster: Cluster) -> N
 
     assert [get(ref)[0] for ref in rows.remote()] == [0, 1, 2, 3, 4]
     assert get(total.remote(made)) == np.arange(1 << 20).sum()
+
+
+def is_held(value: Any) -> bool:
+    """Return whether this process can read a value without asking anybody."""
+    assert type(value) is Stored
+    return process.require().machine.store.regions.is_held(value)
+
+
+@zgen.remote(resources={"far": 1})
+def large(i: int) -> Any:
+    return np.full(1 << 18, i)
+
+
+@zgen.remote
+def poll(nested: list[zgen.ObjectRef[Any]]) -> int:
+    looks = 1
+    while zgen.wait(nested, timeout=0)[1]:
+        time.sleep(0.01)
+        looks += 1
+    assert zgen.get(nested[0], timeout=20)[0] == 0
+    return looks
+
+
+def test_wait_brings_what_lies_elsewhere_unless_it_is_told_otherwise(cluster: Cluster) -> None:
+    refs = [large.remote(i) for i in range(3)]
+    assert zgen.wait(refs, num_returns=3, timeout=20, fetch_local=False) == (refs, [])
+    assert [is_held(ref.record.value) for ref in refs] == [False] * 3
+    ready, waiting = zgen.wait(refs, timeout=20)
+    assert is_held(ready[0].record.value)
+    wait_until(lambda: all(is_held(ref.record.value) for ref in waiting), LATE_S, "all have come")
+    later = large.remote(7)
+    assert zgen.wait([*refs, later], num_returns=4, timeout=20) == ([*refs, later], [])
+    assert is_held(later.record.value)
+    assert get(poll.options(label_selector={"zone": "!east"}).remote([refs[0]])) > 1
+
+
+def test_wait_brings_the_next_item_of_a_generator_and_takes_nothing(cluster: Cluster) -> None:
+    @zgen.remote(resources={"far": 1})
+    def several() -> Iterator[Any]:
+        for i in range(3):
+            yield np.full(1 << 18, i)
+
+    stream = several.remote()
+    for i in range(3):
+        assert zgen.wait([stream], timeout=20) == ([stream], [])
+        ref = next(stream)
+        assert is_held(ref.record.value)
+        assert zgen.get(ref, timeout=0)[0] == i
+    assert zgen.wait([stream], timeout=20) == ([stream], [])
+    assert list(stream) == []
 
 
 def test_the_doctor_reaches_a_node_with_its_key_and_names_what_is_wrong(

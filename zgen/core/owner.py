@@ -43,13 +43,16 @@ from zgen.core.task_table import TaskTable
 from zgen.ids import (
     COMPLETION_INDEX,
     FIRST_RESULT,
+    ITEM_INDEX_FIRST,
     LeaseId,
     ObjectId,
     PeerId,
     StreamId,
     TaskId,
+    index_of,
     item_ids,
     object_id,
+    task_of,
 )
 from zgen.wire.lease import (
     Demand,
@@ -212,6 +215,13 @@ class Owner:
         """
         completion = object_id(stream, COMPLETION_INDEX)
         return self.streams.holds_back(stream, now_ns) and completion not in self.refs.records
+
+    def readable(self, name: ObjectId) -> Value | None:
+        """Return the value of an object, or of an item that nobody has taken; None without one."""
+        record = self.refs.records.get(name)
+        if record is not None:
+            return record.value
+        return self.streams.unread_at(task_of(name), index_of(name) - ITEM_INDEX_FIRST)
 
     def ref_completion(self, event: RefCompletion) -> None:
         """Count a reference to a stream's completion object."""

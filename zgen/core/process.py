@@ -315,7 +315,7 @@ class ProcessMachine:
             self.store.await_value(event.request, event.object)
             self.owner.borrowing.want((event.object,), out)
             return
-        self.store.open(event, record.value if record is not None else None, out)
+        self.store.open(event, self.owner.readable(event.object), out)
 
     def _on_yielded(self, event: ev.Yielded, now_ns: int, out: list[Effect]) -> None:
         executor = self.executor

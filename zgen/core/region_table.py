@@ -81,11 +81,13 @@ class RegionTable:
         node: The node that is asked for them; None before it is joined and after its death.
         home: The same, also after its death.
         changed: Whether ``flush`` may have something to say.
+        has_far: Whether this process ever owned a value that was written on another node.
     """
 
     def __init__(self) -> None:
         """Start without regions."""
         self.changed = False
+        self.has_far = False
         self.node: PeerId | None = None
         self.home: PeerId | None = None
         #: Number -> region. Added by ``own`` and ``borrow``; removed when it is not needed.
@@ -115,7 +117,7 @@ class RegionTable:
             reached("value on another node owned")
             place = None
             self._far.append(value.region)
-            self.changed = True
+            self.changed = self.has_far = True
         self.regions[value.region] = Region(
             place, value.place.room, True, named=True, unread=unread
         )

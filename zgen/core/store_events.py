@@ -46,7 +46,8 @@ class OpenView:
 
     Attributes:
         request: Number of the request, never used again by this process.
-        object: The object; it has a reference, and had a ``Stored`` value a moment ago.
+        object: The object; it has a reference, or is an item that nobody has taken, and had a
+            ``Stored`` value a moment ago.
     """
 
     request: int

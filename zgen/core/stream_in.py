@@ -206,6 +206,13 @@ class StreamsIn:
         at = index - record.taken if record is not None else -1
         return record.unread[at] if record is not None and 0 <= at < len(record.unread) else None
 
+    def first_unread(self, stream: StreamId) -> tuple[int, Value] | None:
+        """Return position and value of the item that is taken next, or None if there is none."""
+        record = self.streams.get(stream)
+        if record is None or not record.unread:
+            return None
+        return record.taken, record.unread[0]
+
     def replace(self, stream: StreamId, index: int, value: Value) -> bool:
         """Give an item that nobody has taken another value; return False if there is none."""
         record = self.streams.get(stream)

@@ -101,6 +101,10 @@ class AwaitableSteps(Generic[R]):
             await self._fill()
         return self.__next__()
 
+    def at_hand(self) -> R | None:
+        """Return what the next step returns, if that was taken over already; nothing is taken."""
+        return self._items[self._cursor] if self._cursor < len(self._items) else None
+
     def __next__(self) -> R:
         """Step on; of ``ObjectRefGenerator``."""
         raise NotImplementedError

@@ -259,8 +259,12 @@ class LargeObjects:
         return serializer.deserialize_parts(value.data, parts)
 
     def give_back(self, region: int) -> None:
-        """Take back a view that is counted and will not be made."""
-        self.memory.drop(region)
+        """Take back a view that is counted and will not be made; nothing is mapped for it."""
+        dropped = self.dropped
+        first = not dropped
+        dropped.append(region)
+        if first or len(dropped) == 1:  # either alone misses a race with another thread
+            self._kick()
 
     # -- for the runtime ---------------------------------------------------------------------------
     def perform_inside(self, effect: Effect) -> bool:

@@ -38,6 +38,7 @@ from zgen.io.recorder import recorder_from_environment
 from zgen.io.task_context import TaskContext, running
 from zgen.io.waiter import Waiter
 from zgen.limits import DROP_DELAY_NS, DROPPED_COUNT_MAX, REGION_SOON_NS
+from zgen.runtime.arrivals import Arrivals
 from zgen.runtime.bells import Bells
 from zgen.runtime.objects import LargeObjects
 from zgen.runtime.printer import Printer
@@ -78,6 +79,7 @@ class Runtime:
         machine: What decides.
         loop: What steps it.
         waits: Who waits.
+        arrivals: What is brought here from other nodes for them.
         bells: Who of them is told in an event loop or by a future, and where.
         objects: What is written and read in shared memory.
         questions: What the node is asked.
@@ -107,7 +109,6 @@ class Runtime:
             told = found.told(identity.address, self._mailbox.tcp_port)
             identity = replace(identity, address=told)
         self.machine = ProcessMachine(identity, executes=marks_fd is not None)
-        self.waits = Waits(self.machine.owner)
         self.bells = Bells()
         self.job = job
         self.folder = folder
@@ -128,13 +129,16 @@ class Runtime:
         self.loop = Loop(
             self.machine, self._mailbox, self._perform, self._perform_inside, self._recorder
         )
-        self.waits.want = lambda names: self.loop.post(WantValues(names))
         self.objects = LargeObjects(
             self.loop, folder, kick, self._wait_for_room, self.refuse_if_lost
         )
+        owner, regions = self.machine.owner, self.machine.store.regions
+        self.arrivals = Arrivals(owner, regions, self.objects, self.loop.lock)
+        self.waits = Waits(owner, self.arrivals)
+        self.waits.want = lambda names: self.loop.post(WantValues(names))
         self.questions = Questions(self.loop, self.refuse_if_lost, job.hex())
         self.runner = None if marks_fd is None else self._make_runner(marks_fd)
-        self._regions = self.machine.store.regions.regions
+        self._regions = regions.regions
         self._keeper = (
             SlabKeeper(self._regions, self.loop.lock, self.objects.keep, self.objects.let_go)
             if marks_fd is None
@@ -277,6 +281,8 @@ class Runtime:
         while dropped_objects or dropped_streams or dropped_views:  # others step in between
             objects, streams = _drained(dropped_objects), _drained(dropped_streams)
             self.waits.forget(streams)
+            if self.arrivals.here:
+                self.arrivals.forget(objects + streams)
             self.loop.post(Dropped(objects, streams, _drained(dropped_views)))
 
     def close(self, reason: str) -> None:
@@ -321,7 +327,7 @@ class Runtime:
         if self.waits.perform(effect):
             if self._regions and self._keeper is not None:
                 self._keeper.look()
-            return not self.bells.due  # they are rung by ``_perform``
+            return not (self.bells.due or self.arrivals.due)  # ``_perform`` sees to them
         if self.objects.perform_inside(effect):
             return True
         return self.runner.perform(effect) if self.runner is not None else False
@@ -329,6 +335,7 @@ class Runtime:
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, (ObjectsReady, StreamAdvanced)):
             self.bells.ring()
+            self.arrivals.begin()
         elif isinstance(effect, PrintLines):
             if self.log_to_driver:
                 self._printer.show(effect)

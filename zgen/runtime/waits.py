@@ -5,15 +5,20 @@ the process lock and changes nothing in them.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from itertools import compress
+from typing import Any, Final, TypeVar
 
 from zgen.core.effects import Effect, ObjectsReady, StreamAdvanced
 from zgen.core.owner import Owner
 from zgen.ids import ObjectId, StreamId
 from zgen.io.waiter import Waiter
+from zgen.runtime.arrivals import Arrivals
 from zgen.wire.value import is_error
 
 K = TypeVar("K", ObjectId, StreamId)
+W = TypeVar("W")
+
+_CUT_COUNT_MAX: Final = 8  # so many are cut out of a list one by one faster than by a look at all
 
 
 class Answer(Waiter):
@@ -60,15 +65,17 @@ class CrowdWaiter(Waiter):
     Attributes:
         pending: Those that are not ready.
         most: It is done when no more than so many are pending.
+        is_local: Whether what lies on another node is ready only when it was brought here.
     """
 
-    __slots__ = ("most", "pending")
+    __slots__ = ("is_local", "most", "pending")
 
-    def __init__(self, pending: dict[bytes, None], most: int) -> None:
+    def __init__(self, pending: dict[bytes, None], most: int, *, is_local: bool = False) -> None:
         """Wait until ``most`` of ``pending`` are left."""
         super().__init__()
         self.pending = pending
         self.most = most
+        self.is_local = is_local
 
     def note(self, name: bytes) -> None:
         """This is ready; of no interest unless it is one of those waited for."""
@@ -100,9 +107,11 @@ UNKNOWN: Final = Mark(True)
 class Waits:
     """Who waits in this process. All methods under the process lock."""
 
-    def __init__(self, owner: Owner) -> None:
-        """Look into ``owner``'s tables."""
+    def __init__(self, owner: Owner, arrivals: Arrivals) -> None:
+        """Look into ``owner``'s tables; ``arrivals`` brings what lies elsewhere."""
         self._owner = owner
+        self._arrivals = arrivals
+        arrivals.tell = self._tell
         #: Asks other processes for the values of objects that they own.
         self.want: Callable[[tuple[ObjectId, ...]], object] = lambda names: None
         #: Object -> waiters. Added by ``add``; removed when it is ready and by ``remove``.
@@ -124,8 +133,9 @@ class Waits:
                 mark = self._marks.pop(effect.stream, None)
                 if mark is not None:
                     mark.value = True
-            for crowd in self._crowds:
-                crowd.note(effect.stream)
+            if self._crowds:
+                far = self._arrivals.far_next(effect.stream) if self._arrivals.is_used else {}
+                self._tell_crowds((effect.stream,), far)
         elif type(effect) is ObjectsReady:
             records = self._owner.refs.records
             for name in effect.objects:
@@ -136,9 +146,9 @@ class Waits:
                     error = type(value) is not bytes and value is not None and is_error(value)
                     for waiter in waiters:
                         waiter.count(error=error)
-            for crowd in self._crowds:
-                for name in effect.objects:
-                    crowd.note(name)
+            if self._crowds:
+                far = self._arrivals.far_among(effect.objects) if self._arrivals.is_used else {}
+                self._tell_crowds(effect.objects, far)
         else:
             return False
         return True
@@ -157,6 +167,7 @@ class Waits:
         """Ask the owners for those of ``names`` that are borrowed and were not asked for yet."""
         if not self._owner.borrowing.is_borrower:
             return
+        self._arrivals.may_borrow = True
         records = self._owner.refs.records
         wanted: list[ObjectId] = []
         for name in names:
@@ -175,9 +186,16 @@ class Waits:
         for stream in streams:
             _take_out(self._streams, stream, waiter)
 
-    def add_crowd(self, crowd: CrowdWaiter) -> None:
-        """Let ``crowd`` be told of everything that becomes ready."""
+    def add_crowd(self, crowd: CrowdWaiter, items: Iterable[Any] = ()) -> None:
+        """Let ``crowd`` be told of everything that becomes ready, and note what has to come.
+
+        Args:
+            crowd: Who waits.
+            items: For which references and generators.
+        """
         self._crowds[crowd] = None
+        if crowd.is_local:
+            self._arrivals.want_all(items)
 
     def remove_crowd(self, crowd: CrowdWaiter) -> None:
         """Tell ``crowd`` of nothing any more."""
@@ -204,9 +222,35 @@ class Waits:
             mark.value = True
         self._marks.clear()
 
+    def _tell(self, name: bytes) -> None:
+        for crowd in self._crowds:
+            crowd.note(name)
+
+    def _tell_crowds(self, names: Iterable[bytes], far: dict[bytes, ObjectId]) -> None:
+        """Tell of what has its value; what is ``far`` has to come first, where that is wanted."""
+        for crowd in self._crowds:
+            for name in names:
+                if far and crowd.is_local and name in far:
+                    if name in crowd.pending:
+                        self._arrivals.want(name, far[name])
+                else:
+                    crowd.note(name)
+
     def is_idle(self) -> bool:
         """Return whether nobody waits."""
         return not (self._objects or self._streams or self._crowds)
+
+
+def others(items: list[W], ready: list[int]) -> list[W]:
+    """Return the items that are not at these positions, which rise."""
+    if len(ready) <= _CUT_COUNT_MAX:
+        for index in reversed(ready):
+            items = items[:index] + items[index + 1 :]
+        return items
+    kept = bytearray(b"\1") * len(items)
+    for index in ready:
+        kept[index] = 0
+    return list(compress(items, kept))
 
 
 def _take_out(table: dict[K, list[CountWaiter]], key: K, waiter: CountWaiter) -> None:

@@ -226,3 +226,13 @@ def test_check_finds_lost_and_additional_items_and_what_nobody_can_take() -> Non
     streams.streams[S].unread.append(b"a")
     with pytest.raises(AssertionError, match="stream"):
         streams.check()
+
+
+def test_the_item_that_is_next_can_be_looked_at_without_taking_it() -> None:
+    streams = opened("a", "b")
+    assert streams.first_unread(S) == (0, b"a")
+    take(streams, 1)
+    assert streams.first_unread(S) == (1, b"b")
+    take(streams)
+    assert streams.first_unread(S) is None
+    assert streams.first_unread(task("another")) is None

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from threading import RLock
+from typing import cast
+
 import pytest
 
 from tests.unit.core.bench import OwnerBench
 from tests.unit.core.names import result, spec, stream_spec, task
 from zgen.core.effects import ObjectsReady, StreamAdvanced
+from zgen.core.region_table import RegionTable
 from zgen.ids import ObjectId, StreamId
+from zgen.runtime.arrivals import Arrivals
+from zgen.runtime.objects import LargeObjects
 from zgen.runtime.waits import CrowdWaiter, Mark, Waits
 
 S, T = task("s"), task("t")
@@ -20,7 +26,8 @@ def waits() -> Waits:
     bench.submit(stream_spec("s"))
     bench.submit(stream_spec("t"))
     bench.submit(spec("a"))
-    return Waits(bench.owner)
+    arrivals = Arrivals(bench.owner, RegionTable(), cast(LargeObjects, None), RLock())
+    return Waits(bench.owner, arrivals)
 
 
 def crowd(waits: Waits, *names: bytes, most: int) -> CrowdWaiter:
