@@ -110,15 +110,10 @@ def init(
             "ignore_reinit_error=True"
         )
     address = None if address == "local" else given_address(address)
-    if key is not None and not (address or "").startswith("tcp://"):
-        raise ValueError(
-            "key is for the nodes of address='tcp://HOST:PORT'; nodes of this machine need none, "
-            f"and address is {address!r}"
-        )
     amounts = node_resources(num_cpus, num_gpus, resources)
     store = object_store_memory, object_spilling_directory
     settings = _settings(address, num_cpus, amounts, *store)
-    settings |= {"key": key, "log_to_driver": log_to_driver, "namespace": namespace}
+    settings |= {"key": _key(address, key), "log_to_driver": log_to_driver, "namespace": namespace}
     started = start.start_driver(address, **settings)
     context = Context(started)
     started.rest()
@@ -150,6 +145,16 @@ def _settings(
         "object_store_memory": object_store_memory,
         "object_spilling_directory": object_spilling_directory,
     }
+
+
+def _key(address: str | None, key: str | None) -> str | None:
+    """Return the file of a key, which is for nodes of other machines only."""
+    if key is None or (address or "").startswith("tcp://"):
+        return key
+    raise ValueError(
+        "key is for the nodes of address='tcp://HOST:PORT'; nodes of this machine need none, "
+        f"and address is {address!r}"
+    )
 
 
 def shutdown() -> None:
