@@ -24,7 +24,7 @@ import types
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from zgen.io import folders
+from zgen.io import folders, stacks
 from zgen.io.clock import adopt_timezone
 from zgen.io.descriptors import receive
 from zgen.slotted import slotted
@@ -180,6 +180,7 @@ def _take_over(descriptors: list[int]) -> dict[str, Any]:
         for number in (1, 2)
     )
     faulthandler.enable()
+    stacks.offer()
     job: dict[str, Any] = json.loads(job_text)
     return job
 
