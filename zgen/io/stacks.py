@@ -68,17 +68,21 @@ class Told:
     silence: str = ""
 
 
+def prepare() -> None:
+    """Block the first signal, here and in the forks of this process, in all their threads."""
+    # Should a thread not block it, which C code may have made, nothing happens.
+    signal.signal(ASK_SIGNAL, lambda _number, _frame: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (ASK_SIGNAL,))
+
+
 def offer() -> int:
-    """Let ``ask`` find out where this process is; once, before it has other threads.
+    """Let ``ask`` find out where this process is, which was prepared before it had threads.
 
     Returns:
         The file that it tells in.
     """
     file = os.memfd_create(_FILE, os.MFD_CLOEXEC)
     fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)  # others empty it
-    # Should a thread not block it, which C code may have made, nothing happens.
-    signal.signal(ASK_SIGNAL, lambda _number, _frame: None)
-    signal.pthread_sigmask(signal.SIG_BLOCK, (ASK_SIGNAL,))
     faulthandler.register(FORCE_SIGNAL, file, all_threads=True, chain=False)
     _thread.start_new_thread(tell_when_asked, (file,))
     return file

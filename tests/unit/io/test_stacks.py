@@ -20,6 +20,7 @@ import ctypes, os, signal, sys, threading
 from zgen.io import stacks
 if sys.argv[2:]:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+stacks.prepare()
 file = stacks.offer()
 libc, space = ctypes.PyDLL(None), ctypes.create_string_buffer(1)
 def wait():
