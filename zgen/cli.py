@@ -79,9 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     for asks in (listed, memory):
         asks.add_argument("--address", metavar="NODE", help="its folder; default: all of this user")
         asks.add_argument("--limit", type=int, default=100, metavar="N", help="rows at most")
-        asks.add_argument(
-            "--timeout", type=float, default=5.0, metavar="S", help="seconds for each process"
-        )
+        asks.add_argument("--timeout", type=float, default=5.0, metavar="S", help="each process")
         asks.add_argument("--json", action="store_true", help="for programs")
 
     whole = commands.add_parser("status", help="show the cluster: its nodes and what waits")

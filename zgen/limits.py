@@ -364,8 +364,8 @@ STATE_OWED_COUNT_MAX: Final = 16
 STATE_QUESTIONS_COUNT_MAX: Final = 64
 
 # -- stacks of workers -----------------------------------------------------------------------------
-#: A worker that did not tell where it is after this long is asked by force.
-STACK_FORCED_NS: Final = 500 * MS
+#: A worker that heard that it is asked where it is, and did not tell for so long, is made to.
+STACK_FORCED_NS: Final = SECOND
 #: How often is looked for what a worker tells.
 STACK_LOOK_NS: Final = 2 * MS
 #: Bytes that are read of what one worker tells; a hundred threads of a hundred calls take less.

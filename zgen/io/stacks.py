@@ -146,6 +146,7 @@ class _Asked:
         self._pid = pid
         self._pidfd = self._file = -1
         self._asked_ns = 0  # 0 until it was asked
+        self._heard_ns = 0  # and until it has taken the signal
         self._forced = False
         #: Threads that never handle the second signal, so that none is taken for one that does.
         self._deaf: dict[str, None] = {}
@@ -223,13 +224,18 @@ class _Asked:
         signal.pidfd_send_signal(self._pidfd, ASK_SIGNAL)
 
     def _force(self) -> None:
-        """Send the second signal, if it has had the time to answer the first and did not."""
+        """Send the second signal, if it took the first one and cannot get the interpreter."""
+        threads = self._threads()
+        if any(
+            _has(each, ASK_SIGNAL, "ShdPnd") and not _has(each, ASK_SIGNAL, "SigBlk")
+            for _, each in threads
+        ):
+            return  # the machine is busy: the thread that waits for it has not woken yet
+        self._heard_ns = self._heard_ns or now_ns()
         begun = os.fstat(self._file).st_size > 0
-        if begun or now_ns() - self._asked_ns < STACK_FORCED_NS:
+        if begun or now_ns() - self._heard_ns < STACK_FORCED_NS:
             return
-        self._deaf = {
-            name: None for name, each in self._threads() if _has(each, FORCE_SIGNAL, "SigBlk")
-        }
+        self._deaf = {name: None for name, each in threads if _has(each, FORCE_SIGNAL, "SigBlk")}
         self._forced = True
         signal.pidfd_send_signal(self._pidfd, FORCE_SIGNAL)
 
