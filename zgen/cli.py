@@ -26,6 +26,7 @@ from zgen.io.spawn import (
 )
 from zgen.limits import DRAIN_NS, SECOND
 from zgen.overview import node_text, nodes_text, overview, overview_text
+from zgen.stacks import stacks_json, stacks_text, worker_stacks
 from zgen.state import check_bounds
 from zgen.state_answers import Answers, listing, summary
 from zgen.tables import listing_json, listing_text, summary_json, summary_text
@@ -78,16 +79,18 @@ def _parser() -> argparse.ArgumentParser:
     for asks in (listed, memory):
         asks.add_argument("--address", metavar="NODE", help="its folder; default: all of this user")
         asks.add_argument("--limit", type=int, default=100, metavar="N", help="rows at most")
-        asks.add_argument(
-            "--timeout", type=float, default=5.0, metavar="S", help="seconds for each process"
-        )
+        asks.add_argument("--timeout", type=float, default=5.0, metavar="S", help="each process")
         asks.add_argument("--json", action="store_true", help="for programs")
 
     whole = commands.add_parser("status", help="show the cluster: its nodes and what waits")
-    whole.add_argument("--address", metavar="NODE", help="whom to ask; default: all of this user")
-    whole.add_argument("--timeout", type=float, default=5.0, metavar="S", help="for each node")
-    whole.add_argument("--json", action="store_true", help="for programs")
     whole.set_defaults(run=_overview)
+    stack = commands.add_parser("stack", help="show where in their code the workers here are")
+    stack.add_argument("--pid", type=int, metavar="PID", help="only this one")
+    stack.set_defaults(run=_stack)
+    for asks in (whole, stack):
+        asks.add_argument("--address", metavar="NODE", help="whom to ask; default: all here")
+        asks.add_argument("--timeout", type=float, default=5.0, metavar="S", help="for each node")
+        asks.add_argument("--json", action="store_true", help="for programs")
 
     keygen = commands.add_parser("keygen", help="make the key that all nodes of a cluster share")
     keygen.add_argument("file", metavar="FILE", help="a new file")
@@ -339,6 +342,14 @@ def _memory(given: argparse.Namespace) -> int:
     elif nodes:
         print(summary_text(found))
     return failed or not nodes
+
+
+def _stack(given: argparse.Namespace) -> int:
+    """Show where in their code the workers of this machine's nodes are."""
+    check_bounds(1, given.timeout)
+    found = worker_stacks(given.address, given.pid, given.timeout)
+    print(json.dumps(stacks_json(found), indent=2) if given.json else stacks_text(found))
+    return int(any(worker.silence for worker in found))
 
 
 def _asked(what: str, given: argparse.Namespace) -> tuple[list[Answers], bool]:

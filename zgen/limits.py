@@ -363,6 +363,14 @@ STATE_OWED_COUNT_MAX: Final = 16
 #: Questions that a node has open at a time; what comes beyond is answered without its processes.
 STATE_QUESTIONS_COUNT_MAX: Final = 64
 
+# -- stacks of workers -----------------------------------------------------------------------------
+#: A worker that heard that it is asked where it is, and did not tell for so long, is made to.
+STACK_FORCED_NS: Final = SECOND
+#: How often is looked for what a worker tells.
+STACK_LOOK_NS: Final = 2 * MS
+#: Bytes that are read of what one worker tells; a hundred threads of a hundred calls take less.
+STACK_BYTES_MAX: Final = 4 << 20
+
 # -- what `zgen doctor` finds good ----------------------------------------------------------------
 #: Room on disk for values that memory has none for.
 DISK_FREE_BYTES_MIN: Final = 1 << 30

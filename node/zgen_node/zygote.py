@@ -24,7 +24,7 @@ import types
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from zgen.io import folders
+from zgen.io import folders, stacks
 from zgen.io.clock import adopt_timezone
 from zgen.io.descriptors import receive
 from zgen.slotted import slotted
@@ -61,6 +61,7 @@ def main(facts_text: str) -> int:
     os.closerange(LINK_FD + 1, os.sysconf("SC_OPEN_MAX"))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    stacks.prepare()
     link = socket.socket(fileno=LINK_FD)
     link.set_inheritable(False)
     module, _, name = facts["main"].partition(":")
@@ -170,7 +171,8 @@ def _take_over(descriptors: list[int]) -> dict[str, Any]:
     os.dup2(started, STARTED_FD, inheritable=False)
     os.closerange(STARTED_FD + 1, os.sysconf("SC_OPEN_MAX"))
     for known in signal.valid_signals():
-        if signal.getsignal(known) not in (signal.SIG_DFL, None):
+        prepared = known == stacks.ASK_SIGNAL
+        if not prepared and signal.getsignal(known) not in (signal.SIG_DFL, None):
             signal.signal(known, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as in every Python program
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import subprocess
 import sys
@@ -24,11 +25,13 @@ SPIN: Final = "while True: pass"
 
 @zgen.remote(num_cpus=0, max_retries=10)
 def hold_gil(runs: str, hold_s: int) -> tuple[int, float]:
-    """Sleep in C without letting other threads of Python run."""
+    """Wait in C without letting other threads of Python run, through signals too."""
     with open(runs, "a") as file:
         file.write(f"{os.getpid()}\n")
-    began = time.monotonic()
-    ctypes.PyDLL(None).sleep(hold_s)
+    libc, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+    began, until = time.monotonic(), time.time() + hold_s
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_timedlock(mutex, (ctypes.c_long * 2)(int(until), int(until % 1 * 1e9)))
     return os.getpid(), time.monotonic() - began
 
 
@@ -64,6 +67,10 @@ def rf25(setting: Setting) -> Outcome:
         held = _at(hold_gil, 1).remote(str(path), hold_s)
         blocked = stuck.block.remote(hold_s)
         wait_until(lambda: len(noted(path)) == 1, 30, "the body runs")
+        shown = all(
+            name in _functions(pid)
+            for pid, name in ((int(noted(path)[0]), "hold_gil"), (actor, "block"))
+        )
         beside: list[int] = []
         worst_s = 0.0
         while time.monotonic() - began < hold_s - 1:
@@ -80,13 +87,13 @@ def rf25(setting: Setting) -> Outcome:
         alive = is_alive(pid) and is_alive(actor)
         runs = len(noted(path))
         deaths = logs.count("is gone") + ([n.node_id for n in nodes.nodes] != before)
-    good = deaths == 0 and runs == 1 and same and alive and all(beside)
+    good = deaths == 0 and runs == 1 and same and alive and all(beside) and shown
     told = (
         f"{hold_s} s: {deaths} false deaths of nodes, workers {'live' if alive else 'DIED'}, the "
         f"body ran {runs} times, {sum(beside)} of {len(beside)} streams beside it whole, the "
-        f"slowest in {worst_s:.2f} s; there is no `zgen stack` yet to show where a worker is"
+        f"slowest in {worst_s:.2f} s; `zgen stack` showed {'both' if shown else 'NOT BOTH'}"
     )
-    return Outcome(False, told, {"good_but_stack": good, "deaths_count": deaths})
+    return Outcome(good, told, {"deaths_count": deaths, "shown": shown})
 
 
 def rf26(setting: Setting) -> Outcome:
@@ -129,6 +136,14 @@ def rf26(setting: Setting) -> Outcome:
         f"again, {whole} of {count} streams whole"
     )
     return Outcome(good, told, {"deaths_count": deaths, "suspicions_count": suspicions})
+
+
+def _functions(pid: int) -> list[str]:
+    """Return which functions `zgen stack` shows of a worker."""
+    command = [sys.executable, "-m", "zgen.cli", "stack", "--json", "--pid", str(pid)]
+    said = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    (worker,) = json.loads(said.stdout)
+    return [call["function"] for thread in worker["threads"] for call in thread["calls"]]
 
 
 def _at(remote: Any, number: int) -> Any:

@@ -9,7 +9,7 @@ from zgen.core.events import Join, Leave
 from zgen.core.identity import Identity
 from zgen.exceptions import InternalError
 from zgen.ids import JobId, PeerId
-from zgen.io import actor_runner, clock, mailbox, serializer, shared_memory
+from zgen.io import actor_runner, clock, mailbox, serializer, shared_memory, stacks
 from zgen.io.folders import endpoint_of
 from zgen.io.release import PYTHON, RELEASE
 from zgen.limits import SECOND
@@ -56,6 +56,7 @@ def run(
     try:
         daemon = Address(PeerId(peer), incarnation, endpoint, PeerId(peer))
         runtime.loop.post(Join(daemon, runtime.job, os.getpid()))
+        stacks.offer()  # while the node answers
         while not runner.over:
             runner.run_next()
         runner.end()
