@@ -234,6 +234,7 @@ class Storage:
             if not region.is_copy:
                 story = f"it cannot be read from disk: {story}"
                 out.append(ForgetSpilled(event.region))
+            self._end_copies(region, out)  # nobody else would: its owner gives up a dead number
             self._objects.end(region, event.failure, now_ns)
             self.rooms.free(place, False, now_ns, out)
             self._lose(event.region, story, out, is_full=is_full)
@@ -311,12 +312,16 @@ class Storage:
 
     def _finish(self, region: Region, now_ns: int, out: list[Effect]) -> None:
         if region.is_released:
-            over = ReleaseRegions((region.region,))
-            nodes = [node for node in region.copied_to if self.elsewhere.is_node(node)]
-            region.copied_to.clear()
-            out.extend(Send(node, over) for node in nodes)
+            self._end_copies(region, out)
         if self.rooms.finish(region, now_ns, out):
             self._lose(region.region, RELEASED, out)
+
+    def _end_copies(self, region: Region, out: list[Effect]) -> None:
+        """Tell the nodes with copies of a region that it is over."""
+        over = ReleaseRegions((region.region,))
+        nodes = [node for node in region.copied_to if self.elsewhere.is_node(node)]
+        region.copied_to.clear()
+        out.extend(Send(node, over) for node in nodes)
 
     def _lose(self, region: int, reason: str, out: list[Effect], *, is_full: bool = False) -> None:
         """Answer those who wait for a region that does not come back."""

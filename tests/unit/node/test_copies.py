@@ -14,7 +14,7 @@ from zgen.core.store_effects import (
     SendChunks,
     SpillRegion,
 )
-from zgen.core.store_events import ChunksUnsent, ChunkWritten, RegionSpilled
+from zgen.core.store_events import ChunksUnsent, ChunkWritten, RegionRestored, RegionSpilled
 from zgen.ids import NO_STREAM, PeerId, node_tag, region_number
 from zgen.limits import (
     CHUNK_BYTES,
@@ -394,15 +394,20 @@ def test_a_node_that_is_gone_holds_nothing_and_is_told_nothing() -> None:
     assert bench.regions() == []
 
 
-def test_what_is_on_disk_is_brought_back_for_another_node() -> None:
+def test_what_is_on_disk_is_brought_back_for_another_node_or_its_copies_are_over() -> None:
     bench = Reading()
+    bench.member(state(WEST))
     mine = [bench.leased() for _ in range(4)]
+    bench.say(WEST, HoldRegions(3, (mine[0],)))
+    bench.say(WEST, CopyMade(mine[0]), UnholdRegions((mine[0],)))
     bench.say(DRIVER, Evict((mine[0],), False))
     bench.want()
     bench.step(RegionSpilled(mine[0], "", False))
     bench.say(DRIVER, ReleaseRegions((mine[1],)))
     done = bench.say(EAST, HoldRegions(3, (mine[0],)))
     assert [effect.region for effect in of(done, RestoreRegion)] == [mine[0]]
+    done = bench.step(RegionRestored(mine[0], "checksum"))
+    assert messages(done, WEST) == [ReleaseRegions((mine[0],))]
 
 
 def test_a_finished_copy_is_copied_and_no_other() -> None:
