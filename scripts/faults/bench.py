@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final
 
 import zgen
+from scripts.faults.bodies import note
 from scripts.faults.row import SkippedError
 from tests.integration.remote_class import RemoteClass
 from zgen.exceptions import NamespaceError
@@ -124,17 +125,6 @@ class Logs:
                 self._read[node] += len(whole)
                 for line in whole.decode(errors="replace").splitlines():
                     self.lines.append((node, now, line))
-
-
-def note(path: str, text: str) -> None:
-    """Append a line to a file, from whatever process."""
-    with open(path, "a") as file:
-        file.write(f"{text}\n")
-
-
-def noted(path: Path) -> list[str]:
-    """Return the whole lines of a file that ``note`` writes."""
-    return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
 @zgen.remote(num_cpus=0, max_retries=10)

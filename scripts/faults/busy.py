@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import zgen
-from scripts.faults.bench import Consumer, Logs, cluster, noted, ticks, wait_until
+from scripts.faults.bench import Consumer, Logs, cluster, ticks, wait_until
+from scripts.faults.bodies import noted
 from scripts.faults.row import Outcome, Row, Setting, made
 from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import is_alive

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import zgen
-from scripts.faults.bench import Consumer, Logs, cluster, noted, ticks, wait_until
+from scripts.faults.bench import Consumer, Logs, cluster, ticks, wait_until
+from scripts.faults.bodies import noted
 from scripts.faults.row import Outcome, Row, Setting, SkippedError, made
 from zgen.io import spawn
 

@@ -9,12 +9,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import zgen
-from scripts.faults.bench import Consumer, Logs, Teller, cluster, note, noted, soft, wait_until
+from scripts.faults.bench import Consumer, Logs, Teller, cluster, soft, wait_until
+from scripts.faults.bodies import noted, paced, square
 from scripts.faults.row import PATIENCE_S, Outcome, Row, Setting, high, made, middle
 from zgen.exceptions import ReplayMismatchError
 from zgen.testing import Cluster, Node
@@ -26,28 +26,6 @@ zgen.init(address=sys.argv[1], key=sys.argv[2], log_to_driver=False)
 print(zgen.get(zgen.remote(lambda: 42).remote(), timeout=30))
 zgen.shutdown()
 """
-
-
-@zgen.remote
-def square(runs: str, number: int) -> int:
-    """Note the run and its end."""
-    note(runs, f"begin {number} {os.getpid()} {time.monotonic()}")
-    time.sleep(0.02)
-    note(runs, f"end {number} {os.getpid()} {time.monotonic()}")
-    return number * number
-
-
-@zgen.remote(max_retries=10)
-def paced(runs: str, count: int, pause_s: float, short_at: int = -1) -> Iterator[tuple[int, int]]:
-    """Yield index and process id; note each; a second run ends before ``short_at`` if given."""
-    again = bool(noted(Path(runs)))
-    with open(runs, "a", buffering=1) as file:
-        for i in range(count):
-            if again and i == short_at:
-                return
-            file.write(f"{i}\n")
-            yield i, os.getpid()
-            time.sleep(pause_s)
 
 
 def rf1(setting: Setting) -> Outcome:

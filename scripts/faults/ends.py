@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import zgen
-from scripts.faults.bench import Teller, cluster, note, noted, soft, wait_until
+from scripts.faults.bench import Teller, cluster, soft, wait_until
+from scripts.faults.bodies import Victim, note, noted
 from scripts.faults.row import PATIENCE_S, Outcome, Row, Setting, high, made, middle
-from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import is_alive
 from zgen.exceptions import ActorUnavailableError, OwnerDiedError
 from zgen.io.inquiry import query_node
@@ -82,19 +82,6 @@ def borrow(refs: list[Any]) -> float:
     except OwnerDiedError:
         return time.monotonic()
     return -1.0
-
-
-@zgen.remote(num_cpus=0, max_restarts=-1)
-class Victim(RemoteClass):
-    """Is killed under its calls."""
-
-    def pid(self) -> int:
-        """Say who it is."""
-        return os.getpid()
-
-    def hold(self) -> None:
-        """Do not end."""
-        time.sleep(1000)
 
 
 def rf12(setting: Setting) -> Outcome:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import zgen
-from scripts.faults.bench import cluster, note, noted, wait_until
+from scripts.faults.bench import cluster, wait_until
+from scripts.faults.bodies import note, noted
 from scripts.faults.row import PATIENCE_S, Outcome, Row, Setting, SkippedError, made
 from tests.integration.watching import is_alive
 from zgen.exceptions import OutOfMemoryError, TaskError, WorkerCrashedError, ZgenError

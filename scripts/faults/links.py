@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import zgen
-from scripts.faults.bench import Consumer, Logs, cluster, note, noted, ticks, wait_until
+from scripts.faults.bench import Consumer, Logs, cluster, ticks, wait_until
+from scripts.faults.bodies import note, noted
 from scripts.faults.row import Outcome, Row, Setting, high, made, middle
 from zgen.exceptions import ZgenError
 from zgen.testing import Cluster, Node

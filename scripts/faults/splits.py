@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 import zgen
-from scripts.faults.bench import Consumer, Logs, cluster, noted, soft, ticks, wait_until
+from scripts.faults.bench import Consumer, Logs, cluster, soft, ticks, wait_until
+from scripts.faults.bodies import noted
 from scripts.faults.row import Outcome, Row, Setting, made
 from tests.integration.watching import is_alive
 
