@@ -149,8 +149,8 @@ def _settings(
 
 def _key(address: str | None, key: str | None) -> str | None:
     """Return the file of a key, which is for nodes of other machines only."""
-    if key is None or (address or "").startswith("tcp://"):
-        return key
+    if not isinstance(key, str) or (address or "").startswith("tcp://"):
+        return key  # what is no text is refused with the other ones
     raise ValueError(
         "key is for the nodes of address='tcp://HOST:PORT'; nodes of this machine need none, "
         f"and address is {address!r}"
