@@ -14,7 +14,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from zgen.core.effects import (
     Effect,
@@ -44,7 +45,7 @@ from zgen.io import loading, serializer
 from zgen.io.loop import Loop
 from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
-from zgen.limits import LOAD_IN_PLACE_BYTES_MAX
+from zgen.limits import DROPPED_COUNT_MAX, LOAD_IN_PLACE_BYTES_MAX
 from zgen.wire.store import REFUSED_DISK, Place
 from zgen.wire.value import Stored, room_bytes
 
@@ -55,6 +56,7 @@ log: Final = logging.getLogger("zgen")
 
 #: What comes of the request for a view.
 Opened: TypeAlias = ViewOpened | ViewRefused | ValueInstead
+T = TypeVar("T")
 
 
 class Reply(Waiter):
@@ -353,3 +355,15 @@ def _refusal(refused: RegionRefused) -> CapacityError:
 
 
 _ANSWERS: Final = (RegionGiven, RegionRefused, ViewOpened, ViewRefused, ValueInstead)
+
+
+def drained(dropped: deque[T]) -> tuple[T, ...]:
+    """Take out what was dropped first, ``DROPPED_COUNT_MAX`` at most.
+
+    Another thread may take some too, so what ``len`` says need not be there.
+    """
+    taken: list[T] = []
+    with suppress(IndexError):
+        while len(taken) < DROPPED_COUNT_MAX:
+            taken.append(dropped.popleft())
+    return tuple(taken)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from zgen.core.effects import (
     Effect,
@@ -37,10 +37,10 @@ from zgen.io.loop import Loop
 from zgen.io.recorder import recorder_from_environment
 from zgen.io.task_context import TaskContext, running
 from zgen.io.waiter import Waiter
-from zgen.limits import DROP_DELAY_NS, DROPPED_COUNT_MAX, REGION_SOON_NS
+from zgen.limits import DROP_DELAY_NS, REGION_SOON_NS
 from zgen.runtime.arrivals import Arrivals
 from zgen.runtime.bells import Bells
-from zgen.runtime.objects import LargeObjects
+from zgen.runtime.objects import LargeObjects, drained
 from zgen.runtime.printer import Printer
 from zgen.runtime.questions import Questions
 from zgen.runtime.slab_keeper import SlabKeeper
@@ -50,7 +50,6 @@ from zgen.wire.value import Fault, FaultKind
 if TYPE_CHECKING:  # asyncio is loaded with it, and drivers need none
     from zgen.io.actor_runner import ActorRunner
 
-T = TypeVar("T")
 
 log: Final = logging.getLogger("zgen")
 
@@ -279,11 +278,11 @@ class Runtime:
         """Release everything that was dropped so far."""
         dropped_views = self.objects.dropped
         while dropped_objects or dropped_streams or dropped_views:  # others step in between
-            objects, streams = _drained(dropped_objects), _drained(dropped_streams)
+            objects, streams = drained(dropped_objects), drained(dropped_streams)
             self.waits.forget(streams)
             if self.arrivals.here:
                 self.arrivals.forget(objects + streams)
-            self.loop.post(Dropped(objects, streams, _drained(dropped_views)))
+            self.loop.post(Dropped(objects, streams, drained(dropped_views)))
 
     def close(self, reason: str) -> None:
         """End this runtime; what was pending fails, what is held can still be read."""
@@ -354,11 +353,6 @@ class Runtime:
             self.on_exit(effect.reason)
         elif not self.questions.perform(effect):
             self.objects.perform(effect)
-
-
-def _drained(dropped: deque[T]) -> tuple[T, ...]:
-    """Take out what was dropped first, ``DROPPED_COUNT_MAX`` at most."""
-    return tuple([dropped.popleft() for _ in range(min(len(dropped), DROPPED_COUNT_MAX))])
 
 
 def require() -> Runtime:
