@@ -21,6 +21,18 @@ def counting() -> Callable[[int], Iterator[int]]:
     return numbers
 
 
+def counting_behind(gate: str) -> Callable[[int], Iterator[int]]:
+    """Make a generator function that yields 0, then the rest once the file `gate` is there."""
+
+    def numbers(count: int) -> Iterator[int]:
+        for index in range(count):
+            while index and not os.path.exists(gate):
+                time.sleep(0.01)
+            yield index
+
+    return numbers
+
+
 def regular_actor() -> type:
     """Make a class of regular actors."""
 

@@ -4,11 +4,12 @@ import asyncio
 import importlib
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from scripts.benchmark.rows.bodies import async_actor, counting, regular_actor
+from scripts.benchmark.rows.bodies import async_actor, counting, counting_behind, regular_actor
 from scripts.benchmark.subject import Subject
 
 Figures = dict[str, float]
@@ -201,11 +202,19 @@ def _arrays(subject: Subject, size_bytes: int, count: int) -> Figures:
 def _together(subject: Subject, streams: int, items: int) -> float:
     """Read some streams by turns, as one consumer, and tell the rate of them all.
 
-    Zero CPUs a task: all of them run at the same time however few CPUs there are. The first time
-    makes the processes that this takes: short streams would run behind each other in a few.
+    Zero CPUs a task: all of them run at the same time however few CPUs there are. The processes
+    that this takes are there before, as the floor's are: short streams would run behind each other
+    in a few, and the start of the others would be measured.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        gate = os.path.join(folder, "open")
+        waiting = subject.stream(counting_behind(gate), num_cpus=0)
+        warm = [waiting.remote(2) for _ in range(streams)]
+        for items_of_one in warm:
+            next(items_of_one)
+        with open(gate, "x"):
+            _by_turns(subject, warm)
     stream = subject.stream(counting(), num_cpus=0)
-    _by_turns(subject, [stream.remote(items // streams) for _ in range(streams)])
     began = time.perf_counter()
     taken = _by_turns(subject, [stream.remote(items // streams) for _ in range(streams)])
     elapsed_s = time.perf_counter() - began
