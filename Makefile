@@ -20,14 +20,15 @@ MADE := $(VENV)/.made-$(VERSION)
 RUNTIME := $(VENV)/.runtime-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 
-STEPS := lint+layers types+unit sim-tests+docs sim mutants-recorded integration-1+integration-2 chaos-quick+wheel
+STEPS := lint+layers unit-1,types,docs+unit-2,sim-tests coverage sim mutants-recorded \
+	integration-1,wheel+integration-2,chaos-quick
 # Two halves of the integration tests, that wait more than they compute, side by side.
 HALF := $(wildcard tests/integration/test_[a-m]*.py)
 OTHER_HALF := $(filter-out $(HALF),$(wildcard tests/integration/test_*.py))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dev hooks fmt lint types layers unit sim-tests sim integration integration-1 \
+.PHONY: help demo test dev hooks fmt lint types layers unit unit-1 unit-2 coverage sim-tests sim integration integration-1 \
 	integration-2 conformance chaos chaos-quick faults bench docs wheel mutants mutants-recorded clean
 
 help: ## list the targets
@@ -82,8 +83,19 @@ types: $(DEV) ## mypy strict over everything, tests too
 layers: $(DEV) ## import contracts: the floors of ARCHITECTURE.md
 	$(VENV)/bin/lint-imports
 
-unit: $(DEV) ## unit, model and project tests; branch coverage of the pure floors
-	$(PY) -X dev -m coverage run -m pytest tests/unit tests/model tests/project
+unit: unit-1 unit-2 coverage ## unit, model and project tests; branch coverage of the pure floors
+
+# Two halves that run side by side.
+unit-1: $(DEV)
+	$(PY) -X dev -m coverage run --data-file=.coverage.unit-1 -m pytest tests/unit/core tests/unit/wire
+
+unit-2: $(DEV)
+	$(PY) -X dev -m coverage run --data-file=.coverage.unit-2 -m pytest \
+		$(filter-out tests/unit/core/ tests/unit/wire/,$(wildcard tests/unit/*/)) \
+		$(wildcard tests/unit/test_*.py) tests/model tests/project
+
+coverage: $(DEV)
+	$(PY) -m coverage combine .coverage.unit-1 .coverage.unit-2
 	$(PY) -m coverage report
 
 sim-tests: $(DEV) ## what the simulator is made of: sessions, damage, determinism, transcripts

@@ -1,7 +1,7 @@
 """Run make targets one after the other and print each one's name and seconds.
 
-Targets joined by "+" run side by side; what they print comes when each has ended. Stops at the
-first that fails, as what follows it is dearer. The last lines repeat every step run, so that the
+Targets joined by "," run one after the other, such lines joined by "+" side by side; what these
+print comes when each has ended. Stops at the first that fails, as what follows it is dearer. The last lines repeat every step run, so that the
 end of a long log tells the whole story.
 """
 
@@ -20,10 +20,10 @@ _NOT_OURS: Final = ("MAKEFLAGS", "MFLAGS")
 
 
 class Step:
-    """A target that runs.
+    """A target that runs, or a line of them.
 
     Attributes:
-        name: The target.
+        name: The target, or several joined by ",".
         status: Its exit status, once it has ended.
         took_s: Seconds that it took, then.
     """
@@ -31,7 +31,7 @@ class Step:
     def __init__(self, name: str, output: IO[bytes] | None) -> None:
         """Start it; ``output`` keeps what it prints."""
         env = {key: value for key, value in os.environ.items() if key not in _NOT_OURS}
-        command = [os.environ.get("MAKE", "make"), "--no-print-directory", name]
+        command = [os.environ.get("MAKE", "make"), "--no-print-directory", *name.split(",")]
         self.name = name
         self.status: int | None = None
         self.took_s = 0.0
@@ -63,6 +63,7 @@ class Step:
 def run(groups: list[str]) -> int:
     """Run the steps of ``groups`` in order; return the exit status of the first that fails."""
     rows: list[tuple[str, float, str]] = []
+    width = max(len(name) for name in "+".join(groups).split("+"))
     status, began = 0, time.monotonic()
     for group in groups:
         steps = run_together(group.split("+"))
@@ -72,10 +73,10 @@ def run(groups: list[str]) -> int:
             break
     print()
     for name, seconds, verdict in rows:
-        print(f"{name:<18} {seconds:7.1f} s  {verdict}")
+        print(f"{name:<{width}} {seconds:7.1f} s  {verdict}")
     for name in "+".join(groups).split("+")[len(rows) :]:
-        print(f"{name:<18}         -  not run")
-    print(f"{'total':<18} {time.monotonic() - began:7.1f} s")
+        print(f"{name:<{width}}         -  not run")
+    print(f"{'total':<{width}} {time.monotonic() - began:7.1f} s")
     return status
 
 

@@ -8,11 +8,12 @@ from scripts import run_steps
 
 MAKE = """#!/bin/sh
 test -z "$MAKEFLAGS" || exit 3
-echo "this is $2"
-case "$2" in
+shift
+echo "this is $*"
+case "$1" in
 bad) exit 2 ;;
 meets-*)
-  mkdir "$0.$2"
+  mkdir "$0.$1"
   until test -e "$0.meets-a" -a -e "$0.meets-b"; do :; done ;;
 esac
 """
@@ -59,3 +60,13 @@ def test_one_of_joined_steps_that_fails_ends_the_run(capfd: pytest.CaptureFixtur
     assert run_steps.run(["bad+one", "two"]) == 2
     verdicts = [line.split()[0] for line in capfd.readouterr().out.splitlines()[-4:-1]]
     assert verdicts == ["bad", "one", "two"]
+
+
+@pytest.mark.usefixtures("make")
+def test_a_line_of_steps_is_one_call_of_make_in_their_order(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run_steps.run(["one,two+three"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("this")] == ["this is one two", "this is three"]
+    assert [line.split()[0] for line in lines[-3:]] == ["one,two", "three", "total"]
