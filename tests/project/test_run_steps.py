@@ -68,5 +68,8 @@ def test_a_line_of_steps_is_one_call_of_make_in_their_order(
 ) -> None:
     assert run_steps.run(["one,two+three"]) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert [line for line in lines if line.startswith("this")] == ["this is one two", "this is three"]
+    assert [line for line in lines if line.startswith("this")] == [
+        "this is one two",
+        "this is three",
+    ]
     assert [line.split()[0] for line in lines[-3:]] == ["one,two", "three", "total"]
