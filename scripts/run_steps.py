@@ -1,8 +1,8 @@
 """Run make targets one after the other and print each one's name and seconds.
 
 Targets joined by "," run one after the other, such lines joined by "+" side by side; what these
-print comes when each has ended. Stops at the first that fails, as what follows it is dearer. The last lines repeat every step run, so that the
-end of a long log tells the whole story.
+print comes when each has ended. Stops at the first that fails, as what follows it is dearer. The
+last lines repeat every step run, so that the end of a long log tells the whole story.
 """
 
 from __future__ import annotations
