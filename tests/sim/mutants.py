@@ -147,7 +147,7 @@ MUTANTS = (
         "if not self.session.hold_down(peer, now_ns):",
         "if True:",
         "cluster",
-        2,
+        0,
     ),
     Mutant(
         "a quiet line means that nothing came between two looks",
@@ -156,7 +156,7 @@ MUTANTS = (
         "        line.heard()\n        ready: list",
         "        ready: list",
         "cluster",
-        28,
+        4,
     ),
     Mutant(
         "the started mark tells what may not run again",
@@ -183,7 +183,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        56,
+        373,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -201,7 +201,7 @@ MUTANTS = (
         '        self.end_owner(worker.worker, f"worker died of {end}", now_ns, out)\n',
         "",
         "cluster",
-        2,
+        0,
     ),
     Mutant(
         "a node hears nothing of the dead",
@@ -210,7 +210,7 @@ MUTANTS = (
         '            if peer in self._downs:\n                reached("message of the dead',
         '            if False:\n                reached("message of the dead',
         "cluster",
-        19,
+        18,
     ),
     # -- attempts ----------------------------------------------------------------------------------
     Mutant(
@@ -247,7 +247,7 @@ MUTANTS = (
         "        if fresh < len(values):\n",
         "        if False:\n",
         "cluster",
-        6,
+        1,
     ),
     Mutant(
         "a task that may not run again ends its stream",
@@ -334,7 +334,7 @@ MUTANTS = (
         "and not (region.views or region.openers or region.pending)",
         "and not (region.openers or region.pending)",
         "cluster",
-        17,
+        7,
     ),
     Mutant(
         "what a waiting task needs is not let go",

@@ -4,9 +4,9 @@ Rules of this file: checks who may say what, and translates one table's result i
 call. Order, amounts and states are decided in the tables.
 
 Theory of operation. Every step ends with at most one look at what can be met now. A death acts on
-leases and workers at once; it is told to others when the line of the dead is quiet. Whoever was
-joined by a lease watches the other, also after the lease: an owner learns of the end of its workers
-and a worker of the end of its owners, so that both close their lines.
+leases and workers at once, and is told to others at once: they know whether the dead has more to
+say to them. Whoever was joined by a lease watches the other, also after the lease: an owner learns
+of the end of its workers and a worker of the end of its owners, so that both close their lines.
 """
 
 from collections.abc import Callable
@@ -196,14 +196,14 @@ class NodeMachine:
                 handler(peer, message, now_ns, out)
         if self.session.closing:
             for dead in self.session.on_drained(now_ns, passed=True):
-                self._tell_down(dead, out)
+                self._bury(dead, out)
 
     def _on_gone(self, gone: Gone, now_ns: int, out: list[Effect]) -> None:
         """Act on a life whose line ended: it said goodbye, or a newer life took its place."""
         peer = gone.peer
         if self._peers.is_down(peer):
             reached("line of the dead replaced before it was quiet")
-            self._tell_down(peer, out)
+            self._bury(peer, out)
             return
         if self.cluster.monitors.is_node(peer) or self.cluster.is_node(peer):
             self.cluster.on_gone(peer, gone.reason, now_ns, out)
@@ -238,29 +238,24 @@ class NodeMachine:
 
     def _on_inbox_drained(self, event: InboxDrained, now_ns: int, out: list[Effect]) -> None:
         for peer in self.session.on_drained(now_ns):
-            self._tell_down(peer, out)
+            self._bury(peer, out)
 
     def _on_leave(self, event: Leave, now_ns: int, out: list[Effect]) -> None:
         self._leaving = True
         self.session.leave(event.reason, now_ns, out)
 
     def _down(self, down: ProcessDown, now_ns: int, out: list[Effect]) -> bool:
-        """Note a death; return whether its watchers were told at once."""
+        """Act on a death and tell it; return whether nothing is left to be buried."""
         self._directory.died(down.peer)
         self.census.died(down.peer, out)
         self.storage.died(down.peer, now_ns, out)
         self.cluster.spillback.on_owner_gone(down.peer, out)
         self.cluster.copies.early.drop(down.peer)
-        told: list[Effect] = []
-        at_once = self._peers.down(down, now_ns, told)
-        if at_once:
-            self.storage.told(down.peer, out)
-        out.extend(told)
-        return at_once
+        self.storage.told(down.peer, out)
+        return self._peers.down(down, now_ns, out)
 
-    def _tell_down(self, peer: PeerId, out: list[Effect]) -> None:
-        self.storage.told(peer, out)
-        self._peers.tell(peer, out)
+    def _bury(self, peer: PeerId, out: list[Effect]) -> None:
+        self._peers.bury(peer, out)
         if self.pool.get(peer) is not None:
             self.pool.bury(peer)
 

@@ -4,10 +4,10 @@ Rules of this file: joins the session, the codec and the monitors. What a messag
 process is a driver or a worker, is not known here.
 
 Theory of operation. A process that is dead says nothing more from the moment its DOWN is noted:
-what its line still delivers is dropped. Its watchers are told when the line is quiet, or at once if
-there is none; then the line is forgotten and the life fenced. A process of which the operating
-system tells nothing (a tool, a driver before it registered) is forgotten after
-``REDIALS_FAILED_MAX`` failed dials in a row.
+what its line still delivers is dropped. So its watchers are told at once: each of them waits by
+itself for the line that it has to the dead. When the line here is quiet it is forgotten and the
+life fenced. A process of which the operating system tells nothing (a tool, a driver before it
+registered) is forgotten after ``REDIALS_FAILED_MAX`` failed dials in a row.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ _DETAIL_CHARS_MAX = 200
 
 
 class Peers:
-    """The processes that a node has a line to, and the dead whose DOWN is not told yet.
+    """The processes that a node has a line to, and the dead whose line is not quiet yet.
 
     Attributes:
         session: The lines; its counts also count what is refused here.
@@ -39,14 +39,14 @@ class Peers:
         """Start without lines."""
         self.session = Session(identity)
         self.monitors = Monitors()
-        #: Dead process -> what its watchers will be told. Added by ``down``; removed when told.
+        #: Dead process -> what its watchers are told. Added by ``down``; removed by ``bury``.
         self._downs: dict[PeerId, ProcessDown] = {}
         #: Peer -> failed dials in a row, for those that nobody watches. Removed by a success, by
         #: ``watched`` and with the line.
         self._redials: dict[PeerId, int] = {}
 
     def is_down(self, peer: PeerId) -> bool:
-        """Return whether ``peer`` is dead and its watchers are not told yet."""
+        """Return whether ``peer`` is dead and its line not forgotten yet."""
         return peer in self._downs
 
     def refuse(self, reason: str, detail: str, out: list[Effect]) -> None:
@@ -117,7 +117,7 @@ class Peers:
     def watch(
         self, watcher: PeerId, watched: PeerId, lives: bool, dead: ProcessDown, out: list[Effect]
     ) -> None:
-        """Tell ``watcher`` of a death when it comes, when its line is quiet, or now if it did.
+        """Tell ``watcher`` of a death when it comes, or now if it did.
 
         Args:
             watcher: Who wants to know.
@@ -126,29 +126,28 @@ class Peers:
             dead: What is told if it was forgotten already.
             out: Effects are added here.
         """
-        if lives or self.is_down(watched):
+        if lives:
             self.monitors.add(watcher, watched)
         else:
             reached("watch of the dead answered at once")
-            out.append(Send(watcher, dead))
+            out.append(Send(watcher, self._downs.get(watched, dead)))
 
     def down(self, down: ProcessDown, now_ns: int, out: list[Effect]) -> bool:
-        """Note a death; return whether its watchers were told at once, for want of a line."""
+        """Tell the watchers of a death, each once; return whether it has no line to be buried."""
         peer = down.peer
         self._downs[peer] = down
         self._redials.pop(peer, None)
-        self.monitors.forget_watcher(peer)
+        watchers = self.monitors.down(peer)
+        out.extend(Send(watcher, down) for watcher in watchers if self.session.knows(watcher))
         if self.session.knows(peer) and self._life(peer) == down.incarnation:
             self.session.hold_down(peer, now_ns)
             return False
-        self.tell(peer, out)
+        self.bury(peer, out)
         return True
 
-    def tell(self, peer: PeerId, out: list[Effect]) -> None:
-        """Tell the watchers of a dead process, each once, forget its line and fence its life."""
+    def bury(self, peer: PeerId, out: list[Effect]) -> None:
+        """Forget the line of a dead process and fence its life."""
         down = self._downs.pop(peer)
-        watchers = self.monitors.down(peer)
-        out.extend(Send(watcher, down) for watcher in watchers if self.session.knows(watcher))
         if self.session.knows(peer) and self._life(peer) == down.incarnation:
             self.session.forget(peer, "process is down", out)
         self.session.fence(peer, down.incarnation)

@@ -6,8 +6,8 @@ call. What a region is, and how room is made, is not known here.
 Theory of operation. A process that is known (a worker, or the driver of a job) may want room, for
 one that is known too, and may hold what it has learned of. Only the owner or the writer of a region
 may end it, and only its owner gives it up. A death acts on regions at once. The writer of what a
-dead owner leaves is told at once; owners are told of what a dead writer leaves when the DOWN is
-told, before it on the same line, so that all its reports have been taken in by then.
+dead owner leaves is told at once, and so are owners of what a dead writer leaves: before its DOWN,
+on the same line, so that they act on it when they have taken in all its reports.
 
 What lies on another node is copied here for those who ask to hold it, and what owners say of it is
 passed on. Another node holds regions of this one as a reader does, while it copies them.

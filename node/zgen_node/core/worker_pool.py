@@ -6,7 +6,7 @@ death. Which lease a worker serves is noted here by id; what the lease holds is 
 Theory of operation. A worker is named before it is forked, so that every report about it, in any
 order, finds its record: the fork's answer, the worker's own word that it is ready, its exit. That
 it is to end is an intent (``ending``) beside the state: an ending worker is given to nobody,
-whatever it says, and only its exit makes it DEAD. A DEAD record stays until its DOWN is told. Idle
+whatever it says, and only its exit makes it DEAD. A DEAD record stays until its line is quiet. Idle
 workers are used youngest first, so that those beyond need grow old and end.
 """
 
@@ -231,7 +231,7 @@ class WorkerPool:
         return was_starting and (not worker.ending or worker.start_timed_out)
 
     def bury(self, name: PeerId) -> None:
-        """Forget a dead worker whose DOWN was told."""
+        """Forget a dead worker whose line is quiet."""
         worker = self._workers.pop(name)
         assert worker.state is WorkerState.DEAD
 

@@ -50,8 +50,9 @@ def test_who_watches_a_worker_is_told_of_its_end_once_and_the_worker_of_its_watc
     bench, worker = node_with_worker()
     assert bench.say(OTHER, WatchProcess(worker, 1)) == []
     assert bench.say(OTHER, WatchProcess(worker, 1)) == []
-    bench.die(worker)
-    assert sorted(told(bench.quiet())) == sorted([(DRIVER, worker), (OTHER, worker)])
+    done = bench.die(worker)
+    assert sorted(told(done)) == sorted([(DRIVER, worker), (OTHER, worker)])
+    assert told(bench.quiet()) == []
     bench, worker = node_with_worker()
     bench.say(OTHER, WatchProcess(worker, 1))
     assert (worker, OTHER) in told(bench.leave(OTHER))
@@ -65,11 +66,14 @@ def test_who_watches_the_dead_is_told_at_once() -> None:
     ]
 
 
-def test_who_watches_the_dying_is_told_with_the_others() -> None:
+def test_who_watches_one_that_died_just_now_is_told_at_once_and_all_that_is_known() -> None:
     bench, worker = node_with_worker()
-    bench.die(worker)
-    assert bench.say(OTHER, WatchProcess(worker, 1)) == []
-    assert (OTHER, worker) in told(bench.quiet())
+    bench.die(worker, pid=101, log_tail="last words")
+    (answer,) = bench.say(OTHER, WatchProcess(worker, 1))
+    assert isinstance(answer, Send)
+    assert isinstance(answer.message, ProcessDown)
+    assert (answer.peer, answer.message.log_tail) == (OTHER, "last words")
+    assert told(bench.quiet()) == []
 
 
 def test_drivers_can_be_watched_and_strangers_watch_nobody() -> None:

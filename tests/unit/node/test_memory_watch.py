@@ -97,8 +97,8 @@ def test_the_youngest_ends_of_those_whose_work_may_run_again() -> None:
 def test_the_owner_hears_how_much_it_had_and_what_the_limit_is() -> None:
     bench = serving(True)
     read(bench, LIMIT + 1, (worker(1), 77))
-    bench.die(worker(1), 101, under=lease("l1"), started=1)
-    (down,) = [e.message for e in bench.quiet() if isinstance(e, Send) and e.peer == DRIVER]
+    done = bench.die(worker(1), 101, under=lease("l1"), started=1)
+    (down,) = [e.message for e in done if isinstance(e, Send) and e.peer == DRIVER]
     assert isinstance(down, ProcessDown)
     assert (down.rss_bytes, down.limit_bytes) == (77, LIMIT)
 

@@ -5,7 +5,7 @@ from zgen.core.effects import CloseConnection, Effect, Report, Send
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, InboxDrained
 from zgen.core.node_effects import FlushLines, UnwatchProcess
 from zgen.ids import derive_worker_id
-from zgen.limits import REDIALS_FAILED_MAX, SECOND
+from zgen.limits import QUIET_LINE_NS, REDIALS_FAILED_MAX, SECOND
 from zgen.wire.codec import FLAG_BODY, encode_header
 from zgen.wire.lease import JobRegistered, ProcessDown, QueryNode, RegisterJob
 
@@ -31,26 +31,29 @@ def messages(effects: list[Effect]) -> list[object]:
     return [effect.message for effect in effects if isinstance(effect, Send)]
 
 
-def test_a_down_is_told_when_the_line_of_the_dead_is_quiet() -> None:
+def test_a_down_is_told_at_once_and_the_dead_forgotten_when_their_line_is_quiet() -> None:
     bench = leased()
-    assert messages(kill(bench)) == []
+    assert messages(kill(bench)) == [DOWN]
     assert bench.closing()
-    done = bench.quiet()
-    assert messages(done) == [DOWN]
+    assert bench.machine.session.knows(WORKER)
+    assert messages(bench.quiet()) == []
     assert bench.states() == []
     assert not bench.machine.session.knows(WORKER)
     assert bench.machine.session.is_fenced(WORKER, 1)
     assert not bench.closing()
 
 
-def test_a_down_waits_while_the_dead_still_speaks() -> None:
+def test_what_the_dead_still_say_is_dropped_and_keeps_their_line() -> None:
     bench = leased()
     kill(bench)
     bench.step(InboxDrained())
     bench.say(WORKER, ask("late"))
-    assert messages(bench.step(InboxDrained())) == []
     assert bench.machine.leases.get(lease("late")) is None
-    assert messages(bench.quiet()) == [DOWN]
+    bench.now_ns += QUIET_LINE_NS
+    bench.step(InboxDrained())
+    assert bench.machine.session.knows(WORKER)
+    bench.quiet()
+    assert not bench.machine.session.knows(WORKER)
 
 
 def test_a_down_without_a_line_is_told_at_once() -> None:
@@ -170,10 +173,10 @@ def test_a_newer_life_of_a_driver_ends_the_old_one() -> None:
     ]
 
 
-def test_a_newer_life_of_a_dead_worker_has_its_down_told_at_once() -> None:
+def test_a_newer_life_of_a_dead_worker_buries_it_at_once() -> None:
     bench = leased()
-    kill(bench)
-    assert messages(bench.join(WORKER, incarnation=2)) == [DOWN]
+    assert messages(kill(bench)) == [DOWN]
+    assert messages(bench.join(WORKER, incarnation=2)) == []
     assert bench.states() == []
     assert messages(bench.quiet()) == []
 

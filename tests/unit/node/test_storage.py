@@ -449,11 +449,11 @@ def test_the_owner_is_told_of_what_a_dead_writer_left_just_before_its_down() -> 
     worker = next(made.worker for made in bench.machine.pool.all() if made.lease is not None)
     regions = [bench.lease(worker).region for _ in range(3)]
     bench.release(DRIVER, regions[1])
-    assert told(bench.die(worker), RegionsOrphaned) == []
-    bench.release(DRIVER, regions[2])
-    done = [effect for effect in bench.quiet() if isinstance(effect, Send)]
-    assert done[0] == Send(DRIVER, RegionsOrphaned(worker, (regions[0],)))
+    done = [effect for effect in bench.die(worker) if isinstance(effect, Send)]
+    assert done[0] == Send(DRIVER, RegionsOrphaned(worker, (regions[0], regions[2])))
     assert isinstance(done[1].message, ProcessDown)
+    assert told(bench.quiet(), RegionsOrphaned) == []
+    bench.release(DRIVER, regions[2])
     assert bench.warm_bytes == MB, "what may be written in part was kept as written"
     bench.release(DRIVER, regions[0])
     assert bench.used_bytes == bench.warm_bytes == MB
