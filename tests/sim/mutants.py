@@ -183,7 +183,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        373,
+        392,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -361,7 +361,7 @@ MUTANTS = (
         "        if is_quiet:\n            self._release",
         "        if True:\n            self._release",
         "cluster",
-        18,
+        125,
     ),
     Mutant(
         "what is written when its owner dies goes back when it is written",
@@ -407,7 +407,7 @@ MUTANTS = (
         "            self.unhold(touched[number], peer)\n        for number in list(self._owned",
         "            pass\n        for number in list(self._owned",
         "cluster",
-        2,
+        3,
     ),
     Mutant(
         "what is held is not spilled",
@@ -425,7 +425,7 @@ MUTANTS = (
         "        if region.holders:\n            reached",
         "        if False:\n            reached",
         "cluster",
-        88,
+        100,
     ),
     Mutant(
         "the disk forgets what is over",
@@ -443,7 +443,7 @@ MUTANTS = (
         "        if place.is_warm or is_written:\n",
         "        if True:\n",
         "cluster",
-        8,
+        17,
     ),
     Mutant(
         "an orphan is freed only when its writer answers",

@@ -109,7 +109,7 @@ ACTORS = (
         "            holds = bool(entry.spec.shape)\n",
         "            holds = False\n",
         "actors",
-        57,
+        70,
     ),
     Mutant(
         "a grant for an actor that is dead goes back",
@@ -137,6 +137,6 @@ ACTORS = (
         "        if process.peer != self._session.identity.address.peer:\n"
         "            self._session.dial(process, out)\n",
         "self-calls",
-        3,
+        11,
     ),
 )

@@ -26,7 +26,7 @@ BORROW = (
         "            table = self.lent.loans\n",
         "            return\n",
         "borrowing",
-        152,
+        333,
     ),
     Mutant(
         "what the dead had borrowed is kept for whom they passed it on to",
@@ -35,7 +35,7 @@ BORROW = (
         "now_ns + BORROW_GRACE_NS",
         "now_ns",
         "borrowing",
-        207,
+        47,
     ),
     Mutant(
         "the death of an owner is told to those who wait",
@@ -53,16 +53,16 @@ BORROW = (
         "        if peer != self.node and self.session.knows(peer):\n",
         "        if False:\n",
         "borrowing",
-        1,
+        309,
     ),
     Mutant(
         "a node tells at once of who is dead already",
         "P2",
         "node/zgen_node/core/peers.py",
-        "            out.append(Send(watcher, dead))\n",
+        "            out.append(Send(watcher, self._downs.get(watched, dead)))\n",
         "            pass\n",
         "borrowing",
-        25,
+        14,
     ),
     Mutant(
         "a value that goes lets go of what it refers to",
@@ -81,6 +81,6 @@ BORROW = (
         "                self._refs.unpin(name)\n",
         "                pass\n",
         "borrowing",
-        25,
+        104,
     ),
 )

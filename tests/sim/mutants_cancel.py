@@ -22,7 +22,7 @@ CANCEL = (
         "        waiting = queue.withdraw(sender, message.task, message.attempt)\n",
         "        waiting = None\n",
         "cluster",
-        32,
+        7,
     ),
     Mutant(
         "a cancelled task that is handed back waits for no other worker",
@@ -31,7 +31,7 @@ CANCEL = (
         "            if entry is not None and entry.cancel is not None:\n",
         "            if False:\n",
         "cluster",
-        16,
+        29,
     ),
     Mutant(
         "a cancelled task does not run again when its worker dies",
@@ -49,7 +49,7 @@ CANCEL = (
         '        if entry.cancel is not None:\n            reached("worker died before',
         '        if False:\n            reached("worker died before',
         "cluster",
-        30,
+        44,
     ),
     Mutant(
         "a cancelled task does not run again for what it raised",
@@ -94,7 +94,7 @@ CANCEL = (
         " and not (is_cut and error is not None):\n",
         ":\n",
         "cluster",
-        49,
+        7,
     ),
     Mutant(
         "a call that is cancelled in its worker's queue never begins",
@@ -103,7 +103,7 @@ CANCEL = (
         "        waiting = queue.withdraw(sender, message.task, message.attempt)\n",
         "        waiting = None\n",
         "actors",
-        16,
+        60,
     ),
     Mutant(
         "calls that a cancelled one held back leave",
@@ -112,7 +112,7 @@ CANCEL = (
         "        if self.calls.targets[actor].queue:\n            self.pump(actor, now_ns, out)\n",
         "",
         "actors",
-        79,
+        134,
     ),
     Mutant(
         "a cancelled call is not sent to the next life of its actor",
@@ -121,7 +121,7 @@ CANCEL = (
         "            if verdict.is_dead or entry.cancel is not None:\n",
         "            if verdict.is_dead:\n",
         "actors",
-        7,
+        27,
     ),
     Mutant(
         "a call that nobody interrupts is over for its caller at once",
@@ -139,7 +139,7 @@ CANCEL = (
         "        record.closed = record.cancelled = True\n",
         "        record.cancelled = True\n",
         "actors",
-        25,
+        19,
     ),
     Mutant(
         "who borrows a reference can cancel its task",
@@ -166,6 +166,6 @@ CANCEL = (
         "                out.append(AbandonBody(running.task.task, running.task.attempt))\n",
         "                pass\n",
         "actors",
-        61,
+        102,
     ),
 )

@@ -82,7 +82,7 @@ COPIES = (
         "            self._take_back(pull, source)\n            found",
         "            found",
         "copies",
-        8,
+        9,
     ),
     Mutant(
         "what was asked of a source that is left is asked of others",
@@ -109,6 +109,6 @@ COPIES = (
         "        for pull in self.pulls.starved():\n            self._ask(pull, now_ns, out)\n",
         "        pass\n",
         "copies",
-        46,
+        11,
     ),
 )

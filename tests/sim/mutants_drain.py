@@ -59,7 +59,7 @@ DRAIN = (
         "held.stalled or held.doomed or held.closing or is_over",
         "held.stalled or held.doomed or is_over",
         "drain",
-        2,
+        19,
     ),
     Mutant(
         "a node that drains waits no longer than it was told",
@@ -77,7 +77,7 @@ DRAIN = (
         "        self.poll.on_gone(node, out)\n",
         "",
         "census",
-        1,
+        0,
     ),
     Mutant(
         "a driver is asked by its own node alone",

@@ -80,7 +80,7 @@ FLOW = (
         "            self._streams.close(task)  # what",
         "            pass  # what",
         "cluster",
-        29,
+        41,
     ),
     Mutant(
         "what is gathered is kept by what refers to it",

@@ -17,7 +17,7 @@ NODES = (
         "            self.spillback.queue_again(forward, forward.backs, now_ns, out)\n",
         "            pass\n",
         "nodes",
-        0,
+        3,
     ),
     Mutant(
         "what was pushed to a node that is gone may have begun",
@@ -26,7 +26,7 @@ NODES = (
         "if down is not None and down.started >= 0:",
         "if down is not None:",
         "nodes",
-        9,
+        11,
     ),
     Mutant(
         "the processes of a node that is gone are dead",
@@ -44,7 +44,7 @@ NODES = (
         "        if news == self._published and not self.hosting.touched:\n",
         "        if news == self._published:\n",
         "nodes",
-        4,
+        17,
     ),
     Mutant(
         "a dead owner gives back what it has elsewhere",
@@ -71,6 +71,6 @@ NODES = (
         "        self.spillback.refuse_hopeless(now_ns, out)\n",
         "        pass\n",
         "nodes",
-        11,
+        31,
     ),
 )

@@ -55,7 +55,7 @@ REBUILD = (
         "            self.unmet.append(task)\n",
         "            pass\n",
         "rebuild",
-        18,
+        21,
     ),
     Mutant(
         "a task whose argument is lost while it queues comes back for it",
@@ -66,7 +66,7 @@ REBUILD = (
         '            raise AssertionError("pushed without its argument")\n'
         "        if type(value) is Fault:\n",
         "rebuild",
-        18,
+        8,
     ),
     Mutant(
         "a replay fills in what was lost",
@@ -84,7 +84,7 @@ REBUILD = (
         "        self._take_back(entry, fault)\n",
         "",
         "rebuild",
-        14,
+        119,
     ),
     Mutant(
         "a replay that yields more than the first time is noticed",
@@ -93,6 +93,6 @@ REBUILD = (
         "    if message.count != kept.count:\n",
         "    if message.count < kept.count:\n",
         "rebuild",
-        14,
+        119,
     ),
 )

@@ -51,6 +51,6 @@ STATE = (
         "            if question.asker == peer:\n",
         "            if False:\n",
         "state",
-        17,
+        7,
     ),
 )

@@ -26,7 +26,7 @@ SURVIVAL = (
         "        elif lease.refusals and not self._could_go(lease):\n",
         "        elif False:\n",
         "survival",
-        12,
+        2,
     ),
     Mutant(
         "what may run again ends first for memory",
@@ -35,7 +35,7 @@ SURVIVAL = (
         "found.append((not lease.asked.retriable, ",
         "found.append((False, ",
         "survival",
-        2,
+        3,
     ),
     Mutant(
         "the youngest ends first for memory",
@@ -62,7 +62,7 @@ SURVIVAL = (
         "        self._staffing.end_owner(down.peer, down.log_tail, now_ns, out)\n",
         "",
         "survival",
-        31,
+        154,
     ),
     Mutant(
         "the end of a driver ends its job on other nodes",
