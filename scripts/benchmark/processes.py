@@ -27,6 +27,25 @@ def family(mark: str) -> list[int]:
     return sorted(pid for pid in parents if _has_ancestor(pid, found, parents))
 
 
+def branch(pid: int) -> list[int]:
+    """List a process's node: the child of this process that it descends from, and all below that.
+
+    Raises:
+        RuntimeError: It does not descend from this process.
+    """
+    parents, above = _parents(), pid
+    while parents.get(above, 0) != os.getpid():
+        above = parents.get(above, 0)
+        if not above:
+            raise RuntimeError(f"process {pid} is not below this one")
+    return sorted(each for each in parents if _has_ancestor(each, {above}, parents))
+
+
+def name(pid: int) -> str:
+    """Return what a process calls itself, or nothing if it has ended."""
+    return _read(pid, "comm").decode(errors="replace").strip()
+
+
 def end_all(mark: str, patience_s: float = 5.0) -> int:
     """Kill what is left of a run, wait until it is gone, and tell how many processes that were."""
     pending = family(mark)

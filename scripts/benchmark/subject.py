@@ -8,6 +8,9 @@ from typing import Any, Final, Literal
 
 RuntimeName = Literal["zgen", "ray", "floor"]
 
+#: The runtime that zgen is measured beside.
+RAY: Final[RuntimeName] = "ray"
+
 #: CPUs that either runtime is told it has, whatever the machine has.
 CPUS: Final = 2
 

@@ -60,7 +60,7 @@ class Line:
         """Tell whether a score lies so close to *must* that it needs more rounds."""
         if score is None or self.must is None:
             return False
-        return abs(score - self.must) <= CLOSE_CALL * self.must
+        return abs(score - self.must) < CLOSE_CALL * self.must
 
     def _reaches(self, score: float, limit: float) -> bool:
         return score >= limit if self.better == "higher" else score <= limit
@@ -116,6 +116,19 @@ LINES: Final[tuple[Line, ...]] = (
     Line(
         "PF2", "seconds", "SIGKILL of an actor to its next answer", "s", "lower", "unit", 0.4, 0.15
     ),
+    Line("PF3", "seconds", "SIGKILL of a node to first new item", "s", "lower", "unit", 1.5, 0.5),
+    Line(
+        "PF4",
+        "killed",
+        "SIGKILL of a daemon until it is listed no more",
+        "s",
+        "lower",
+        "unit",
+        3,
+        1,
+    ),
+    Line("PF4", "hung", "... SIGSTOP of a node", "s", "lower", "unit", 15, 8),
+    Line("PF5", "missed", "first node killed; of 5 actors, no answer", "", "lower", "unit", 0, 0),
 )
 
 ROWS: Final[tuple[str, ...]] = tuple(dict.fromkeys(line.row for line in LINES))
@@ -129,16 +142,26 @@ BUILT: Final[tuple[str, ...]] = (
     *("PO1", "PO2", "PO3", "PO4", "PO5"),
     "PN1",
     *("PI1", "PI2", "PI3", "PI4", "PI5"),
-    *("PF1", "PF2"),
+    *("PF1", "PF2", "PF3", "PF4", "PF5"),
 )
 
 #: Rows for which a bare program would show nothing, or no more than another one's.
-WITHOUT_FLOOR: Final[tuple[str, ...]] = ("PI4", "PI5", "PS9", "PA3", "PW1", "PF2")
+WITHOUT_FLOOR: Final[tuple[str, ...]] = (
+    "PI4",
+    "PI5",
+    "PS9",
+    "PA3",
+    "PW1",
+    "PF2",
+    "PF3",
+    "PF4",
+    "PF5",
+)
 
 #: Rows for which Ray would need more than this machine.
 WITHOUT_RAY: Final[tuple[str, ...]] = ("PN1",)
 
-#: What measures a row, by the first two letters of its id.
+#: What measures a row, by its id or the first two letters of that.
 FAMILIES: Final[dict[str, str]] = {
     "PS": "streams",
     "PT": "tasks",
@@ -148,6 +171,7 @@ FAMILIES: Final[dict[str, str]] = {
     "PN": "nodes",
     "PI": "startup",
     "PF": "faults",
+    **dict.fromkeys(("PF3", "PF4", "PF5"), "node_faults"),
 }
 
 

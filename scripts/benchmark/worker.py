@@ -15,7 +15,8 @@ Figures = dict[str, float]
 def measure(runtime: RuntimeName, row: str) -> Figures:
     """Run the program of a row; its file is loaded only now, so that others weigh nothing."""
     package = "floor" if runtime == "floor" else "rows"
-    module = importlib.import_module(f"scripts.benchmark.{package}.{FAMILIES[row[:2]]}")
+    family = FAMILIES.get(row) or FAMILIES[row[:2]]
+    module = importlib.import_module(f"scripts.benchmark.{package}.{family}")
     program = getattr(module, row.lower())
     if runtime == "floor":
         return cast(Callable[[], Figures], program)()

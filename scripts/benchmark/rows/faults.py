@@ -4,7 +4,8 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from scripts.benchmark.rows.bodies import regular_actor, warm_up
 from scripts.benchmark.subject import Subject
@@ -32,7 +33,7 @@ def pf1(subject: Subject) -> Figures:
     gaps_s = []
     for _ in range(5):
         warm_up(subject)  # a spare worker, as an idle node has one
-        gaps_s.append(_gap(subject, stream.remote(KILL_AT + 50)))
+        gaps_s.append(gap(subject, stream.remote(KILL_AT + 50), _kill))
     subject.stop()
     return {"seconds": statistics.median(gaps_s)}
 
@@ -56,7 +57,17 @@ def pf2(subject: Subject) -> Figures:
     return {"seconds": statistics.median(gaps_s)}
 
 
-def _gap(subject: Subject, items: Iterator[object]) -> float:
+def gap(subject: Subject, items: Iterator[Any], kill: Callable[[int], None]) -> float:
+    """Read a stream of (index, process), kill its process midway, and time the first item after.
+
+    Args:
+        subject: The runtime.
+        items: References to ``KILL_AT + 50`` items.
+        kill: Kills the process, and what belongs to it.
+
+    Raises:
+        RuntimeError: The items are not all of them in order, or the kill hit nothing.
+    """
     killed_s = gap_s = 0.0
     victim = -1
     expected = 0
@@ -68,9 +79,13 @@ def _gap(subject: Subject, items: Iterator[object]) -> float:
         expected += 1
         if index == KILL_AT:
             victim, killed_s = pid, time.perf_counter()
-            os.kill(victim, signal.SIGKILL)
+            kill(victim)
         elif victim >= 0 and pid != victim and not gap_s:
             gap_s = arrived_s - killed_s
     if not gap_s or expected != KILL_AT + 50:
         raise RuntimeError(f"the stream ended after {expected} items, gap {gap_s}")
     return gap_s
+
+
+def _kill(worker: int) -> None:
+    os.kill(worker, signal.SIGKILL)
