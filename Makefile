@@ -83,7 +83,7 @@ types: $(DEV) ## mypy strict over everything, tests too
 layers: $(DEV) ## import contracts: the floors of ARCHITECTURE.md
 	$(VENV)/bin/lint-imports
 
-unit: unit-1 unit-2 coverage ## unit, model and project tests; branch coverage of the pure floors
+unit: unit-1 unit-2 coverage ## unit, model, project and typing tests; branch coverage of the pure floors
 
 # Two halves that run side by side.
 unit-1: $(DEV)
@@ -92,7 +92,7 @@ unit-1: $(DEV)
 unit-2: $(DEV)
 	$(PY) -X dev -m coverage run --data-file=.coverage.unit-2 -m pytest \
 		$(filter-out tests/unit/core/ tests/unit/wire/,$(wildcard tests/unit/*/)) \
-		$(wildcard tests/unit/test_*.py) tests/model tests/project
+		$(wildcard tests/unit/test_*.py) tests/model tests/project tests/typing
 
 coverage: $(DEV)
 	$(PY) -m coverage combine .coverage.unit-1 .coverage.unit-2

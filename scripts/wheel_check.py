@@ -45,7 +45,7 @@ def sources(root: Path) -> list[str]:
         found += [
             path.relative_to(parent).as_posix()
             for path in (parent / package).rglob("*")
-            if path.suffix == ".py" or path.name == "py.typed"
+            if path.suffix in (".py", ".pyi") or path.name == "py.typed"
         ]
     return sorted(found)
 

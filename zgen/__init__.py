@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zgen.handles import ObjectRef, ObjectRefGenerator, StreamingObjectRefGenerator
     from zgen.io.release import RELEASE as __version__
     from zgen.runtime_context import get_runtime_context
+    from zgen.typed_actor import TypedActor
 
 __all__ = [
     "ActorClass",
@@ -24,6 +25,7 @@ __all__ = [
     "ObjectRef",
     "ObjectRefGenerator",
     "StreamingObjectRefGenerator",
+    "TypedActor",
     "__version__",
     "actor",
     "available_resources",
@@ -55,6 +57,7 @@ _HOME = {
     "ObjectRef": "zgen.handles",
     "ObjectRefGenerator": "zgen.handles",
     "StreamingObjectRefGenerator": "zgen.handles",
+    "TypedActor": "zgen.typed_actor",
     "available_resources": "zgen.cluster",
     "cancel": "zgen.cancellation",
     "cluster_resources": "zgen.cluster",

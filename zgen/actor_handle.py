@@ -2,7 +2,17 @@
 
 import functools
 import inspect
-from typing import Any, Final, NoReturn
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    TypeVar,
+    overload,
+)
 
 from zgen.core.actor_events import CallActor
 from zgen.core.task_spec import TaskSpec
@@ -13,12 +23,25 @@ from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts, positional_counts
 from zgen.limits import RETURNS_COUNT_MAX
 from zgen.options import WINDOW, TaskOptions, check_options
-from zgen.remote_function import RemoteFunction
+from zgen.remote_function import RemoteFunction, remote_type
 from zgen.runtime import process, start
 from zgen.slotted import slotted
 from zgen.wire.schema import to_array
 from zgen.wire.session import Address
 from zgen.wire.task import STREAMING
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    from zgen.call_types import Calls, Dynamic, Fixed, Several
+
+    I_co = DefaultTypeVar("I_co", covariant=True, default=Any)
+else:
+    Calls = Generic
+    I_co = TypeVar("I_co", covariant=True)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: Classes whose descriptions a process keeps ready.
 _DESCRIPTIONS_COUNT_MAX: Final = 256
@@ -193,7 +216,7 @@ def check_group(name: str, group: str, groups: tuple[str, ...]) -> None:
         raise ValueError(f"{name} has no concurrency group {group!r}; it has: {known}")
 
 
-class ActorMethod:
+class ActorMethod(Calls[P, R]):
     """A method of one actor: call it by ``.remote()``."""
 
     __slots__ = ("_calls", "_handle")
@@ -203,6 +226,7 @@ class ActorMethod:
         self._handle = handle
         self._calls = calls
 
+    @remote_type
     def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the method and return at once.
 
@@ -225,7 +249,33 @@ class ActorMethod:
         """
         return self._calls.submit(self._handle, args, kwargs)
 
-    def options(self, *, name: str = "", **options: Any) -> "ActorMethod":
+    @overload
+    def options(
+        self,
+        *,
+        name: str = "",
+        num_returns: Literal["streaming"] | None = None,
+        **options: Any,
+    ) -> "ActorMethod[P, R]": ...
+    @overload
+    def options(
+        self, *, name: str = "", num_returns: Literal["dynamic"], **options: Any
+    ) -> "Fixed[P, Dynamic]": ...
+    @overload
+    def options(
+        self, *, name: str = "", num_returns: Literal[0], **options: Any
+    ) -> "Fixed[P, None]": ...
+    @overload
+    def options(
+        self, *, name: str = "", num_returns: Literal[1], **options: Any
+    ) -> "Fixed[P, ObjectRef[Any]]": ...
+    @overload
+    def options(
+        self, *, name: str = "", num_returns: int, **options: Any
+    ) -> "Fixed[P, Several]": ...
+    @overload
+    def options(self, *, name: str = "", **options: Any) -> "ActorMethod[P, R]": ...
+    def options(self, *, name: str = "", **options: Any) -> Any:
         """Return the same method with other options.
 
         Args:
@@ -253,7 +303,7 @@ class ActorMethod:
         return f"ActorMethod({self._calls.__name__} of {self._handle!r})"
 
 
-class ActorHandle:
+class ActorHandle(Generic[I_co]):
     """A counted handle on one actor: it lives as long as one of them does, or a call is pending.
 
     Its attributes are the actor's methods. A handle from ``get_actor``, or from
@@ -278,7 +328,7 @@ class ActorHandle:
         self._zgen_description = description
         self._zgen_ref = ref
 
-    def __getattr__(self, name: str) -> ActorMethod:
+    def __getattr__(self, name: str) -> ActorMethod[..., Any]:
         """Return a method.
 
         Raises:
@@ -307,7 +357,7 @@ class ActorHandle:
         """Name the class and the actor."""
         return f"Actor({described(self._zgen_description).name}, {self._zgen_actor.hex()})"
 
-    def __deepcopy__(self, memo: object = None) -> "ActorHandle":
+    def __deepcopy__(self, memo: object = None) -> "ActorHandle[I_co]":
         """Return itself, which never changes: what holds handles can be copied, not an actor."""
         return self
 

@@ -1,11 +1,9 @@
 """`ActorClass`, actor options, `kill`, `get_actor`."""
 
-from collections.abc import Callable
 from dataclasses import field, fields, replace
-from typing import Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 from zgen.actor_handle import (
-    METHOD_OPTIONS,
     ActorHandle,
     Description,
     check_count,
@@ -22,13 +20,23 @@ from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
 from zgen.limits import ACTOR_CALLS_COUNT_MAX, ASYNC_CALLS_COUNT_DEFAULT
 from zgen.options import TaskOptions, check_options
-from zgen.remote_function import RemoteFunction
+from zgen.remote_function import RemoteFunction, remote_type
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
 from zgen.slotted import slotted
+from zgen.typed_actor import TypedActor
 from zgen.wire.actor import ActorSettings
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    from zgen.call_types import class_remote_type
+
+    C_co = DefaultTypeVar("C_co", covariant=True, default=Any)
+else:
+    class_remote_type = remote_type
+    C_co = TypeVar("C_co", covariant=True)
+
 
 _PLACED: Final = ("scheduling_strategy", "label_selector")
 _RESOURCES: Final = ("num_cpus", "num_gpus", "memory", "resources", *_PLACED)
@@ -113,7 +121,7 @@ def check_actor_options(given: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-class ActorClass(RemoteFunction[..., Any]):
+class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
     """A class whose instances are actors; made by ``@zgen.remote``."""
 
     def __init__(self, cls: type, options: ActorOptions) -> None:
@@ -154,18 +162,21 @@ class ActorClass(RemoteFunction[..., Any]):
             "plain class and make that remote"
         )
 
-    def options(self, **options: Any) -> "ActorClass":
+    def options(self, **options: Any) -> "ActorClass[C_co]":  # type: ignore[override]  # other options
         """Return the same class with other options; see ``ActorOptions``.
 
         Raises:
             ValueError: An option is unknown, out of range, or does not fit the class.
             TypeError: A value is of a wrong type.
         """
-        made = ActorClass(self._class, replace(self._chosen, **check_actor_options(options)))
+        made: ActorClass[C_co] = ActorClass(
+            self._class, replace(self._chosen, **check_actor_options(options))
+        )
         made._definition = self._definition
         made.check()
         return made
 
+    @class_remote_type
     def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Create an actor and return a handle at once.
 
@@ -300,29 +311,7 @@ def make_remote_class(cls: type, options: dict[str, Any]) -> ActorClass:
     return made
 
 
-def method(**options: Any) -> Callable[[F], F]:
-    """Say how calls of a method are made, in the class body of an actor.
-
-    Args:
-        options: ``num_returns``, ``concurrency_group``, ``max_task_retries``,
-            ``retry_exceptions``, ``_generator_backpressure_num_objects``.
-
-    Raises:
-        ValueError: An option is unknown, or its value is out of range.
-        TypeError: A value is of a wrong type, or it is used without keywords.
-    """
-    if not options:
-        raise TypeError(f"use @zgen.method(…) with keywords: {', '.join(METHOD_OPTIONS)}")
-    check_method_options(options)
-
-    def mark(function: F) -> F:
-        setattr(function, methods.MARK, {**getattr(function, methods.MARK, {}), **options})
-        return function
-
-    return mark
-
-
-def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
+def kill(actor: ActorHandle | TypedActor, *, no_restart: bool = True) -> None:
     """End an actor at once, whatever it runs; its calls fail.
 
     Args:

@@ -170,7 +170,7 @@ def is_initialized() -> bool:
     return process.current is not None
 
 
-def put(value: Any) -> ObjectRef[Any]:
+def put(value: T) -> ObjectRef[T]:
     """Own ``value`` as an object and return a reference to it.
 
     Raises:

@@ -4,7 +4,17 @@ import inspect
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    TypeVar,
+    overload,
+)
 
 from zgen.core.events import DefineTaskFunction, SubmitTask
 from zgen.core.task_spec import TaskSpec
@@ -29,6 +39,17 @@ from zgen.runtime.process import Runtime
 from zgen.wire.task import DYNAMIC, STREAMING
 from zgen.wire.value import Value
 
+if TYPE_CHECKING:
+    from zgen.call_types import Calls, Dynamic, Fixed, Several
+    from zgen.call_types import remote_type as remote_type  # for the other modules too
+else:
+    Calls = Generic
+
+    def remote_type(method):
+        """Leave it as it is: types are for type checkers."""
+        return method
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -52,7 +73,7 @@ class Definition:
         self.function = FunctionId(b"")
 
 
-class RemoteFunction(Generic[P, R]):
+class RemoteFunction(Calls[P, R]):
     """A function whose calls run in worker processes; made by ``@zgen.remote``."""
 
     def __init__(self, function: Callable[P, R], options: TaskOptions) -> None:
@@ -92,7 +113,23 @@ class RemoteFunction(Generic[P, R]):
             f"{self.__name__}() is a remote function: call {self.__name__}.remote() instead"
         )
 
-    def options(self, **options: Any) -> "RemoteFunction[P, R]":
+    @overload
+    def options(
+        self, *, num_returns: Literal["streaming"] | None = None, **options: Any
+    ) -> "RemoteFunction[P, R]": ...
+    @overload
+    def options(
+        self, *, num_returns: Literal["dynamic"], **options: Any
+    ) -> "Fixed[P, Dynamic]": ...
+    @overload
+    def options(self, *, num_returns: Literal[0], **options: Any) -> "Fixed[P, None]": ...
+    @overload
+    def options(self, *, num_returns: Literal[1], **options: Any) -> "Fixed[P, ObjectRef[Any]]": ...
+    @overload
+    def options(self, *, num_returns: int, **options: Any) -> "Fixed[P, Several]": ...
+    @overload
+    def options(self, **options: Any) -> "RemoteFunction[P, R]": ...
+    def options(self, **options: Any) -> Any:
         """Return the same function with other options; see ``TaskOptions``.
 
         Raises:
@@ -103,6 +140,7 @@ class RemoteFunction(Generic[P, R]):
         made._definition = self._definition
         return made
 
+    @remote_type
     def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a task and return at once.
 

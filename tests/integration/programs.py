@@ -53,7 +53,7 @@ def add(first: int, second: int) -> int:
 
 
 @zgen.remote
-def fail(text: str) -> None:
+def fail(text: str) -> int:
     raise ValueError(text)
 
 
@@ -347,9 +347,10 @@ def cancelled_work(folder: Path) -> None:
         time.sleep(60)
 
     @zgen.remote(max_retries=-1)
-    def wait_for_ever(path: str) -> None:
+    def wait_for_ever(path: str) -> int:
         begin(path)
         time.sleep(60)
+        return 0
 
     queued = [wait_for_ever.remote(str(folder / "queued")) for _ in range(4)]
     streams = [counts.remote(str(folder / f"stream{n}")) for n in range(2)]

@@ -186,3 +186,41 @@ def test_calls_of_many_processes_to_one_actor_are_each_in_order(gate: Gate) -> N
     assert len(seen) == 200
     for who in range(4):
         assert [number for each, number in seen if each == who] == list(range(50))
+
+
+class Tally(zgen.TypedActor):
+    def __init__(self, first: int) -> None:
+        self.number = first
+
+    @zgen.method
+    def add(self, by: int = 1) -> int:
+        self.number += by
+        return self.number
+
+    @zgen.method(num_returns=2)
+    def pair(self) -> tuple[int, int]:
+        return self.add(), self.add()
+
+    def unmarked(self) -> int:
+        return -self.number
+
+
+def test_a_typed_actor_is_an_actor_like_any_other_where_it_runs() -> None:
+    tally = zgen.remote(Tally).remote(5)
+    assert zgen.get(tally.add.remote(by=2), timeout=20) == 7
+    assert zgen.get(tally.pair.remote(), timeout=20) == [8, 9]
+    untyped: Any = tally
+    assert isinstance(untyped, zgen.ActorHandle)
+    assert zgen.get(untyped.unmarked.remote(), timeout=20) == -9
+    assert [name for name in dir(untyped) if name in ("remote", "options")] == []
+    zgen.kill(tally)
+
+
+def test_a_method_may_be_marked_without_options_by_a_plain_decorator_alone() -> None:
+    def work() -> None: ...
+
+    mark: Any = zgen.method
+    assert mark(work) is work
+    for given in ((), (1,), (work,)):
+        with pytest.raises(TypeError, match="keywords"):
+            mark(*given, **{"num_returns": 2} if given == (work,) else {})

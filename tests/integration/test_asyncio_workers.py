@@ -118,7 +118,8 @@ def test_a_worker_is_left_as_it_was_after_waits_that_were_cancelled(gate: Gate) 
     def cancels(gate: Gate) -> list[Any]:
         async def main() -> None:
             slow, stream = wait_for.remote(gate), numbers.remote(3)
-            waits = [asyncio.create_task(anext(stream)), *(slow.as_future() for _ in range(5))]
+            waits: list[asyncio.Future[Any]] = [slow.as_future() for _ in range(5)]
+            waits.append(asyncio.create_task(anext(stream)))
             await asyncio.sleep(0.01)
             for wait in waits:
                 wait.cancel()

@@ -145,7 +145,7 @@ def test_tasks_streams_and_actors_run_where_a_resource_is(cluster: Cluster) -> N
 
 
 def test_large_values_are_read_wherever_they_were_written(cluster: Cluster) -> None:
-    there: Any = {"resources": {"far": 1}}
+    there = {"resources": {"far": 1}}
     made = zgen.remote(**there)(lambda: np.arange(1 << 20)).remote()
     assert get(made).sum() == np.arange(1 << 20).sum()
     mine = zgen.put(np.ones(3 << 20))

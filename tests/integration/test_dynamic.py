@@ -147,7 +147,7 @@ def test_what_nobody_wants_any_more_is_dropped_while_it_is_yielded(
 
 def test_a_failed_argument_is_the_result() -> None:
     @zgen.remote
-    def fails() -> None:
+    def fails() -> int:
         raise ValueError("wrong")
 
     with pytest.raises(ValueError, match="wrong"):

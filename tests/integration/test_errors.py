@@ -160,7 +160,7 @@ def test_an_argument_that_cannot_be_unpickled_is_an_error_of_the_task() -> None:
             return int, ("not a number",)
 
     with pytest.raises(ValueError, match="not a number") as raised:
-        zgen.get(divide.remote(Trap()))
+        zgen.get(divide.remote(Trap()))  # type: ignore[call-overload]  # a wrong argument
     assert isinstance(raised.value, TaskError)
 
 
@@ -180,7 +180,7 @@ def test_a_function_that_cannot_be_unpickled_is_the_same_error_for_every_call() 
 
 def test_an_argument_that_cannot_be_pickled_raises_at_the_call() -> None:
     with pytest.raises(TypeError, match="pickle"):
-        divide.remote(sys._getframe())
+        divide.remote(sys._getframe())  # type: ignore[call-overload]  # a wrong argument
 
 
 @pytest.mark.parametrize("by", [0, "text"])

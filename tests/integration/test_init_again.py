@@ -48,5 +48,5 @@ def test_zgen_starts_again_at_once_when_another_thread_ends_it(
     before()
     with zgen.init(num_cpus=1):
         thread.join()
-        assert zgen.get(zgen.remote(abs).remote(-1)) == 1
+        assert zgen.get(zgen.remote(abs).remote(-1)) == 1  # type: ignore[call-overload]  # generic
     assert leaks.left_behind(then) == []
