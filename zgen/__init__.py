@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zgen import actor, exceptions, state
+    from zgen import actor, async_streams, exceptions, state, streams
     from zgen.actor_handle import ActorHandle
     from zgen.actors import ActorClass, get_actor, kill
     from zgen.api import Context, get, init, is_initialized, put, shutdown, wait
@@ -28,6 +28,7 @@ __all__ = [
     "TypedActor",
     "__version__",
     "actor",
+    "async_streams",
     "available_resources",
     "cancel",
     "cluster_resources",
@@ -44,6 +45,7 @@ __all__ = [
     "remote",
     "shutdown",
     "state",
+    "streams",
     "wait",
 ]
 
@@ -81,7 +83,7 @@ def __getattr__(name: str) -> Any:
         found = getattr(import_module(_HOME[name]), name)
     elif name == "__version__":
         found = import_module("zgen.io.release").RELEASE
-    elif name in ("actor", "exceptions", "state"):
+    elif name in ("actor", "async_streams", "exceptions", "state", "streams"):
         found = import_module(f"zgen.{name}")
     else:
         raise AttributeError(f"module 'zgen' has no attribute {name!r}")

@@ -111,6 +111,9 @@ ITEMS_COUNT_MAX: Final = 100_000_000
 RETURNS_COUNT_MAX: Final = 100_000
 #: Ready items that one ``next`` takes over for the following ones.
 TAKE_COUNT_MAX: Final = 64
+#: Of streams that are merged, those that had nothing are looked at again after so many items, or
+#: after as many as there are of them.
+MERGE_LOOK_ITEMS_COUNT: Final = 32
 #: An event loop gets a turn this often from a consumer who never has to wait.
 LOOP_TURN_NS: Final = 5 * MS
 #: What takes more bytes than this to unpickle is unpickled in a thread when it is awaited.

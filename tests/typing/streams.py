@@ -111,6 +111,20 @@ wide: ObjectRef[float] = zgen.put(1.5)
 wider: ObjectRef[object] = one  # a reference to an int is one to an object
 
 
+# -- combinations ----------------------------------------------------------------------------------
+@zgen.remote
+def half(number: int) -> float:
+    return number / 2
+
+
+assert_type(zgen.streams.merge(stream, stream), Generator[ObjectRef[int], None, None])
+assert_type(next(zgen.streams.zipped(stream, stream)), tuple[ObjectRef[int], ...])
+assert_type(next(zgen.streams.mapped(half.remote, stream, in_flight=2)), ObjectRef[float])
+assert_type(next(zgen.streams.timed(stream, 1)), ObjectRef[int])
+assert_type(next(zgen.streams.tracked(stream, print)), ObjectRef[int])
+zgen.streams.mapped(half.remote, stream)  # wrong: without a bound
+
+
 # -- event loops -----------------------------------------------------------------------------------
 async def awaits() -> None:
     assert_type(await one, int)
@@ -122,3 +136,7 @@ async def awaits() -> None:
     assert_type(await asyncio.wait_for(one, 1), int)
     assert_type(one.as_future(), asyncio.Future[int])
     assert_type(one.future(), concurrent.futures.Future[int])
+    async for ref in zgen.async_streams.merge(stream, stream):
+        assert_type(ref, ObjectRef[int])
+    async for result in zgen.async_streams.mapped(half.remote, stream, in_flight=2):
+        assert_type(result, ObjectRef[float])
