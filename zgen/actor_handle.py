@@ -22,7 +22,7 @@ from zgen.ids import ActorId, FunctionId, derive_task_id
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts, positional_counts
 from zgen.limits import RETURNS_COUNT_MAX
-from zgen.options import WINDOW, TaskOptions, check_options
+from zgen.options import WINDOW, TaskOptions, check_options, meant
 from zgen.remote_function import RemoteFunction, remote_type
 from zgen.runtime import process, start
 from zgen.slotted import slotted
@@ -173,6 +173,7 @@ def check_method_options(given: dict[str, Any]) -> dict[str, Any]:
         ValueError: An option is unknown, or its value is out of range.
         TypeError: A value is of a wrong type.
     """
+    given = meant(given)
     for name in given:
         if name not in METHOD_OPTIONS:
             known = ", ".join(METHOD_OPTIONS)

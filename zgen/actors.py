@@ -19,7 +19,7 @@ from zgen.ids import NO_ACTOR, ActorId, derive_task_id, handle_object
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
 from zgen.limits import ACTOR_CALLS_COUNT_MAX, ASYNC_CALLS_COUNT_DEFAULT
-from zgen.options import TaskOptions, check_options
+from zgen.options import TaskOptions, check_options, meant
 from zgen.remote_function import RemoteFunction, remote_type
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
@@ -88,7 +88,7 @@ def check_actor_options(given: dict[str, Any]) -> dict[str, Any]:
         ValueError: An option is unknown, or its value is out of range.
         TypeError: A value is of a wrong type.
     """
-    given = dict(given)
+    given = meant(given)
     lifetime = given.pop("lifetime", None)
     if lifetime == "detached":
         raise ValueError("detached actors do not exist yet; an actor ends with its creator")

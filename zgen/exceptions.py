@@ -85,7 +85,7 @@ class TaskError(ZgenError):
         cause: The exception that user code raised first, or a ``ZgenError`` with its text if that
             does not pickle; never a ``TaskError``, however many tasks it came through.
         function_name: Name of the remote function.
-        remote_traceback: The traceback as text, as it stood in the worker.
+        remote_traceback: The traceback as text, as it stood in the worker; empty for a cancel.
         pid: Process id of the worker; 0 if no worker ran it, for an argument that is an error.
         attempt: Which execution of the task raised, from 0.
     """
@@ -108,6 +108,8 @@ class TaskError(ZgenError):
 
     def __str__(self) -> str:
         """Return the remote traceback under a line that says where it was raised."""
+        if not self.remote_traceback:  # no code raised it: the task was cancelled
+            return str(self.cause)
         again = f", attempt {self.attempt}" if self.attempt else ""
         where = f"raised in worker pid={self.pid}{again}" if self.pid else "failed"
         return f"{self.function_name}() {where}\n\n{self.remote_traceback.rstrip()}"
@@ -197,6 +199,8 @@ def _rebuild_dual(state: dict[str, Any]) -> ZgenError:
 
 class TaskCancelledError(ZgenError):
     """The task was cancelled by ``cancel``. Never raised for a task that failed on its own.
+
+    If it may have run, the error is a ``TaskError`` too, as in Ray.
 
     Attributes:
         task_id: Hex id of the task.

@@ -302,7 +302,7 @@ SLOW_POLL_NS: Final = 1 * SECOND
 # -- actors ----------------------------------------------------------------------------------------
 #: Calls of one actor, or of one of its concurrency groups, that may run at a time; and those of an
 #: async actor that does not say.
-ACTOR_CALLS_COUNT_MAX: Final = 1 << 16
+ACTOR_CALLS_COUNT_MAX: Final = 1 << 20
 ASYNC_CALLS_COUNT_DEFAULT: Final = 1000
 #: Items that a generator of an async actor yields in a row without a wait of its own before others
 #: are let in.

@@ -13,6 +13,16 @@ UNIT: Final = 10_000
 _AMOUNT_MAX: Final = 1 << 49
 WINDOW: Final = "_generator_backpressure_num_objects"
 _MAY_BE_NONE: Final = ("num_returns", "num_cpus", "num_gpus", "memory", WINDOW)
+#: Options of Ray that are about its own records, and mean nothing here.
+_WITHOUT_MEANING: Final = ("enable_task_events", "_metadata", "_labels")
+#: Options of Ray that zgen does not have -> what asks for nothing, beside None.
+_ASK_FOR_NOTHING: Final[dict[str, Any]] = {
+    "runtime_env": {},
+    "max_calls": 0,
+    "accelerator_type": None,
+    "_num_objects_per_yield": 1,
+    "_actor_generator_backpressure_num_objects": None,
+}
 
 
 @slotted
@@ -56,6 +66,16 @@ class TaskOptions:
         return min(max(self._generator_backpressure_num_objects or 0, 0), ITEMS_COUNT_MAX)
 
 
+def meant(given: dict[str, Any]) -> dict[str, Any]:
+    """Return ``given`` options without those that are Ray's and ask for nothing here."""
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in _WITHOUT_MEANING
+        and not (name in _ASK_FOR_NOTHING and value in (None, _ASK_FOR_NOTHING[name]))
+    }
+
+
 def check_options(given: dict[str, Any]) -> dict[str, Any]:
     """Return ``given`` options in the form in which ``TaskOptions`` keeps them.
 
@@ -63,8 +83,8 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
         ValueError: An option is unknown, or its value is out of range.
         TypeError: A value is of a wrong type.
     """
-    checked = dict(given)
-    for name, value in given.items():
+    checked = meant(given)
+    for name, value in list(checked.items()):
         if name not in TaskOptions.__dataclass_fields__:
             known = ", ".join(TaskOptions.__dataclass_fields__)
             raise ValueError(f"unknown option {name!r} for a remote function; known are {known}")

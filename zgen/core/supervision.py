@@ -52,7 +52,7 @@ from zgen.wire.value import NONE, Fault, Value
 #: What is known of the end of a worker: what its node says, or a reason for people.
 End: TypeAlias = ProcessDown | str
 
-KILLED = "it was killed by zgen.kill()"
+KILLED = "The actor is dead because it was killed by `ray.kill` or `zgen.kill`"
 NO_HANDLE = "its last handle is gone"
 EXITED = "it ended itself"
 

@@ -15,6 +15,7 @@ from zgen.exceptions import (
     TaskCancelledError,
     TaskError,
     WorkerCrashedError,
+    ZgenError,
 )
 from zgen.wire.value import Fault, FaultKind
 
@@ -53,10 +54,7 @@ def error_of_fault(fault: Fault, cause: BaseException | None) -> BaseException:
     if fault.kind is FaultKind.STORE_FULL:
         return ObjectStoreFullError(fault.reason)
     if fault.kind is FaultKind.CANCELLED:
-        task = fault.reason
-        stopped = TaskCancelledError(task, f"{fault.name}(), task {task[:8]}, was cancelled")
-        stopped.may_have_run = fault.may_have_run
-        return stopped
+        return _cancelled(fault)
     if fault.kind is FaultKind.OWNER_DIED:
         return OwnerDiedError(fault.name, fault.reason)
     if fault.kind is FaultKind.SHUT_DOWN:
@@ -70,6 +68,16 @@ def error_of_fault(fault: Fault, cause: BaseException | None) -> BaseException:
     refused = TaskError(cause, fault.name, f"an argument of {fault.name}() is an error:\n{cause}")
     refused.may_have_run = fault.may_have_run
     return refused.as_instance_of_cause()
+
+
+def _cancelled(fault: Fault) -> ZgenError:
+    """Return the error of a cancelled task; of one that may have run it is a TaskError too."""
+    task = fault.reason
+    stopped = TaskCancelledError(task, f"{fault.name}(), task {task[:8]}, was cancelled")
+    stopped.may_have_run = fault.may_have_run
+    if not fault.may_have_run:
+        return stopped
+    return TaskError(stopped, fault.name, "").as_instance_of_cause()
 
 
 def _actor_died(fault: Fault, cause: BaseException | None) -> ActorDiedError:

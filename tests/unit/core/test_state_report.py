@@ -27,6 +27,7 @@ from zgen.core.events import CountRef, DefineTaskFunction, PutObject, SubmitTask
 from zgen.core.object_holds import pins_of
 from zgen.core.state_report import StateReport
 from zgen.core.state_words import AskState, StateCame
+from zgen.core.supervision import KILLED
 from zgen.ids import NO_ACTOR, ObjectId, item_ids
 from zgen.limits import STATE_ROWS_COUNT_MAX
 from zgen.wire.actor import ActorSettings, HostActor
@@ -317,7 +318,7 @@ def test_actors_and_their_calls_are_told() -> None:
     assert handle == (LOCAL, HoldSaid("pending call", "1 of them", 1))
     bench.kill()
     (row,) = told_by(bench, ACTORS).actors
-    assert (row.state, row.reason, row.pid) == ("DEAD", "it was killed by zgen.kill()", 0)
+    assert (row.state, row.reason, row.pid) == ("DEAD", KILLED, 0)
 
 
 def test_streams_are_told() -> None:

@@ -12,7 +12,7 @@ import cloudpickle
 import numpy
 import pytest
 
-from zgen.exceptions import ObjectLostError, TaskCancelledError
+from zgen.exceptions import ObjectLostError, TaskCancelledError, TaskError
 from zgen.io import serializer
 from zgen.io.serializer import Large, deserialize, deserialize_parts, serialize
 from zgen.limits import INLINE_BYTES_MAX
@@ -284,9 +284,11 @@ def test_a_lost_object_is_an_error_that_says_why() -> None:
     assert (error.object_id, error.story) == ("ab12", "its disk died")
 
 
-def test_a_cancel_is_an_error_that_names_its_task_and_pickles() -> None:
-    fault = Fault(FaultKind.CANCELLED, "work", "0123456789abcdef" * 2, may_have_run=False)
+@pytest.mark.parametrize("ran", [False, True])
+def test_a_cancel_is_an_error_that_names_its_task_and_pickles(ran: bool) -> None:
+    fault = Fault(FaultKind.CANCELLED, "work", "0123456789abcdef" * 2, may_have_run=ran)
     error = pickle.loads(pickle.dumps(serializer.error_of(fault)))
     assert isinstance(error, TaskCancelledError)
     assert str(error) == "work(), task 01234567, was cancelled"
-    assert (error.task_id, error.may_have_run) == ("0123456789abcdef" * 2, False)
+    assert (error.task_id, error.may_have_run) == ("0123456789abcdef" * 2, ran)
+    assert isinstance(error, TaskError) is ran
