@@ -1,6 +1,7 @@
 """`ActorClass`, actor options, `kill`, `get_actor`."""
 
 from dataclasses import field, fields, replace
+from inspect import getattr_static, isfunction
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 from zgen.actor_handle import (
@@ -150,6 +151,24 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
         raise TypeError(
             f"{self.__name__} is a remote class: make an actor with {self.__name__}.remote()"
         )
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a constant, a class method or a static method of the plain class.
+
+        Raises:
+            AttributeError: It has none of this name, or it is a method of its actors.
+        """
+        cls = self.__dict__.get("_class")
+        missing = object()
+        found = missing if cls is None or name[:2] == "__" else getattr_static(cls, name, missing)
+        if found is missing:
+            raise AttributeError(f"{self!r} has no attribute {name!r}")
+        if isfunction(found):
+            raise AttributeError(
+                f"{self.__name__}.{name}() is a method of its actors: "
+                f"handle = {self.__name__}.remote(), then handle.{name}.remote()"
+            )
+        return getattr(cls, name)
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
         """A remote class is no base class.

@@ -85,7 +85,13 @@ class Counter(RemoteClass):
 
     def leave_midway(self) -> Iterator[int]:
         yield 1
-        sys.exit("bye")
+        sys.exit(0)
+
+    def fail_in_the_first_life(self) -> Iterator[int]:
+        yield 1
+        if not zgen.get_runtime_context().was_current_actor_reconstructed:
+            sys.exit("bye")
+        yield 2
 
     @staticmethod
     def twice(value: int) -> int:
@@ -222,6 +228,14 @@ def test_a_method_may_have_nearly_any_name() -> None:
         Counter()
     with pytest.raises(TypeError, match="cannot be inherited"):
         types.resolve_bases((Counter,))
+    with pytest.raises(AttributeError, match=r"handle\.add\.remote"):
+        _ = Counter.add
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = Counter.nothing
+
+
+def test_what_belongs_to_the_class_is_there_without_an_actor() -> None:
+    assert (Counter.kind, Counter.twice(4), Counter.which()) == ("counter", 8, "counter")
 
 
 def test_calls_that_do_not_fit_and_options_that_make_no_sense_are_refused_at_once() -> None:
@@ -534,6 +548,11 @@ def test_sys_exit_in_a_generator_method_ends_the_actor_after_what_was_reported()
     with pytest.raises(ActorDiedError):
         get(next(stream))
     assert list(stream) == []
+
+
+def test_sys_exit_for_a_failure_is_a_crash_of_the_actor() -> None:
+    counter = Counter.options(max_restarts=1, max_task_retries=1).remote()
+    assert values(counter.fail_in_the_first_life.remote()) == [1, 2]
 
 
 def test_exit_actor_outside_of_an_actor_is_a_type_error() -> None:

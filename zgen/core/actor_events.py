@@ -90,7 +90,12 @@ class ExitActor:
     """The actor of this worker asked for its end; the process is about to leave.
 
     No end of the calls that run is reported any more.
+
+    Attributes:
+        is_crash: Whether it failed, so that its creator may make it anew once this process is gone.
     """
+
+    is_crash: bool = False
 
 
 ActorEvent: TypeAlias = CreateActor | CallActor | KillActorNow | NameActor | FindActor | ExitActor

@@ -339,7 +339,7 @@ class Executor:
             creator, host = self.hosting
             actor, life = host.actor, host.life
         self.reports.flush_all(now_ns, out)
-        out.append(Send(creator, ActorExits(actor, life)))
+        out += [] if event.is_crash else [Send(creator, ActorExits(actor, life))]
 
     def _on_host_actor(
         self, sender: PeerId, message: HostActor, now_ns: int, out: list[Effect]

@@ -19,6 +19,7 @@ from zgen.core.effects import Effect, StartTask
 from zgen.ids import ActorId, PeerId
 from zgen.io import methods
 from zgen.io.async_runner import AsyncRunner, Unwanted
+from zgen.io.ending import exit_code
 from zgen.io.runner import Over
 from zgen.io.task_context import TaskContext, running
 from zgen.wire.actor import ActorSettings
@@ -87,10 +88,12 @@ class ActorRunner(AsyncRunner):
 
     Attributes:
         actor: The actor of this worker, or None.
+        exit_code: With which code the process ends when its actor is over.
         wake: Wakes the main thread if it waits. Set after the making, by the runtime.
     """
 
     actor: HostedActor | None = None
+    exit_code: int = 0
 
     def __init__(self, *args: Any) -> None:
         """As a runner of plain tasks."""
@@ -220,11 +223,15 @@ class ActorRunner(AsyncRunner):
         return [*own, *methods.bound_methods(instance, cls)]
 
     def _exit(self, leaving: SystemExit) -> NoReturn:
-        """A method asked for the end of its actor, or a task for that of its process."""
+        """A method asked for the end of its actor, or a task for that of its process.
+
+        A code that says that something went wrong is a crash of the actor, as of any program.
+        """
         if self.actor is None:
             super()._exit(leaving)
         if not self.over:
-            self._post(ExitActor())
+            self.exit_code = exit_code(leaving)
+            self._post(ExitActor(self.exit_code != 0))
             self.over = True
         self.ready.finish()
         self.wake()

@@ -6,14 +6,20 @@ from collections.abc import Generator
 from typing import Any, NoReturn
 
 
-def exit_process(leaving: SystemExit) -> NoReturn:
-    """The body asked the process to end: it does, as any process would."""
+def exit_code(leaving: SystemExit) -> int:
+    """Return with which code a program ends by this; what is no number it prints, and fails."""
     code = leaving.code
     if isinstance(code, str):
         print(code, file=sys.stderr)  # noqa: T201  # what the interpreter does with such a code
+    return code if isinstance(code, int) else 0 if code is None else 1
+
+
+def exit_process(leaving: SystemExit) -> NoReturn:
+    """The body asked the process to end: it does, as any process would."""
+    code = exit_code(leaving)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+    os._exit(code)
 
 
 def flush_output() -> None:

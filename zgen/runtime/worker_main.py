@@ -60,17 +60,18 @@ def run(
         while not runner.over:
             runner.run_next()
         runner.end()
-        _end(runtime)
-        return 0
+        code = runner.exit_code
+        _end(runtime, f"it ended with exit code {code}" if code else "the actor ended")
+        return code & 0xFF
     except InternalError as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201  # the worker's log is its standard error
         return BROKEN
 
 
-def _end(runtime: process.Runtime) -> None:
+def _end(runtime: process.Runtime, reason: str) -> None:
     """The actor of this worker is over: end as a program does, and tell who has to know."""
     atexit._run_exitfuncs()  # noqa: SLF001  # no other way but to exit
-    runtime.loop.post(Leave("the actor ended"))
+    runtime.loop.post(Leave(reason))
     runtime.loop.wait(runtime.left, clock.now_ns() + 3 * SECOND)
 
 

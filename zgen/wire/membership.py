@@ -72,7 +72,7 @@ class MemberDead:
 
     Attributes:
         node: Which one.
-        endpoint: Where it was.
+        endpoint: Where it was; empty if it need not be tried.
     """
 
     node: PeerId

@@ -205,6 +205,8 @@ class MemberNode:
                 case words.MemberDown(node, reason):
                     out.append(Report("warning", f"node {short(node)} is gone: {reason}"))
                     self._step_node(MemberGone(node, reason), now_ns, out)
+                case words.MemberBuried(node):
+                    self._step_node(MemberGone(node, "it was dead before"), now_ns, out)
                 case words.MemberSuspected(node):
                     out.append(Report("info", f"node {short(node)} is not heard of"))
                 case words.MemberTrusted(node):

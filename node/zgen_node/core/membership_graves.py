@@ -4,6 +4,8 @@ Rules of this file: what is remembered of the dead. Which side of a healed cut s
 elsewhere.
 """
 
+from itertools import islice
+
 from zgen.ids import PeerId
 from zgen.limits import FENCED_COUNT_MAX
 from zgen.wire.membership import MemberDead
@@ -66,6 +68,13 @@ class Graves:
     def listed(self) -> list[MemberDead]:
         """Return those that are still tried."""
         return [MemberDead(node, endpoint) for node, endpoint in self._endpoints.items()]
+
+    def told(self) -> list[MemberDead]:
+        """Return whom a newcomer is told of: also the latest of those that are not tried."""
+        tried = self.listed()
+        settled = (node for node in reversed(self._fenced) if node not in self._endpoints)
+        latest = islice(settled, GRAVES_COUNT_MAX - len(tried))
+        return [*tried, *(MemberDead(node, "") for node in latest)]
 
     def check(self) -> None:
         """Assert the invariants."""

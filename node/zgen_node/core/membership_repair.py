@@ -38,6 +38,7 @@ from zgen_node.core.membership_view import bucket_of, buckets_that_differ
 from zgen_node.core.membership_words import (
     Joined,
     JoinRefused,
+    MemberBuried,
     MembershipEffect,
     SendProbe,
 )
@@ -95,7 +96,7 @@ class Repair:
             standing.on_alive(said.member, now_ns, out)
             members = standing.view.members
             listed = [members[each].said for each in members if each != node]
-            dead = tuple(standing.graves.listed())
+            dead = tuple(standing.graves.told())
             answer = JoinAnswer(standing.me.node, node, WELCOME, "", (standing.me, *listed), dead)
         out.append(SendProbe(node, endpoint, answer))
 
@@ -212,7 +213,11 @@ class Repair:
                 doubt = MemberDoubt(each.node, 0, DEAD, standing.me.node)
                 standing.dead(doubt, now_ns, out)
             elif each.node not in standing.graves:
-                standing.graves.bury(each.node, each.endpoint, now_ns)
+                if each.endpoint:
+                    standing.graves.bury(each.node, each.endpoint, now_ns)
+                else:
+                    standing.graves.fence(each.node)
+                out.append(MemberBuried(each.node))
 
     def _push(
         self, node: PeerId, endpoint: str, sums: bytes, answer: bool, out: list[MembershipEffect]

@@ -34,6 +34,7 @@ from zgen_node.core.membership_profile import Candidate, Profile
 from zgen_node.core.membership_view import Member, View
 from zgen_node.core.membership_words import (
     Fenced,
+    MemberBuried,
     MemberChanged,
     MemberDown,
     MembershipEffect,
@@ -255,6 +256,7 @@ class Standing:
         member = self.view.members.get(node)
         if member is None:
             self.graves.fence(node)
+            out.append(MemberBuried(node))
         else:
             self._forget(node)
             self.view.remove(node)

@@ -150,6 +150,17 @@ class MemberDown:
 
 
 @slotted
+class MemberBuried:
+    """A node that this one never knew is dead or has left; what lay there need not be waited for.
+
+    Attributes:
+        node: Which one.
+    """
+
+    node: PeerId
+
+
+@slotted
 class MemberUnlisted:
     """A member left the view for others, in a cluster too large to know all; it may well live.
 
@@ -251,6 +262,7 @@ MembershipEffect: TypeAlias = (
     | MemberUp
     | MemberChanged
     | MemberDown
+    | MemberBuried
     | MemberUnlisted
     | MemberSuspected
     | MemberTrusted

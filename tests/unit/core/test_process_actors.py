@@ -120,4 +120,5 @@ def test_names_are_claimed_and_found_at_the_node() -> None:
 def test_an_actor_in_a_worker_ends_itself() -> None:
     bench = worker_bench()
     bench.say(DRIVER, HostActor(ACTOR, 0, ActorSettings()))
+    assert bench.step(ExitActor(is_crash=True)) == []
     assert bench.step(ExitActor()) == [Send(DRIVER, ActorExits(ACTOR, 0))]

@@ -12,7 +12,7 @@ from zgen.core.handshake_events import HandshakeFailed, Refusal
 from zgen.core.identity import Identity
 from zgen.core.node_effects import CheckDial, ClusterJoined, Drained, NodeFenced, NotJoined
 from zgen.core.node_events import DialRefused, JoinCluster
-from zgen.ids import PeerId
+from zgen.ids import PeerId, node_tag
 from zgen.limits import MS, PUBLISH_NS, SECOND, STORE_BYTES_MIN
 from zgen.wire.cluster import DrainNode, NodeState
 from zgen.wire.codec import FLAG_BODY, FLAG_PROBE, FLAG_UNSEQUENCED, decode, encode, encode_header
@@ -167,6 +167,16 @@ def test_a_member_that_dies_is_gone_for_the_node() -> None:
     done = hands.hear(Gossip(peer("there"), ME, (), (doubt,)))
     assert [type(each) for each in done] == [Report]
     assert list(hands.machine.node.cluster.view.members) == [peer("there")]
+
+
+def test_a_node_that_was_dead_before_this_one_came_is_not_waited_for() -> None:
+    hands = Hands().with_there()
+    view = hands.machine.node.cluster.view
+    assert view.may_come(node_tag(peer("third")))
+    doubt = MemberDoubt(peer("third"), 0, DEAD, peer("there"))
+    assert [type(each) for each in hands.hear(Gossip(peer("there"), ME, (), (doubt,)))] == []
+    assert view.is_gone(peer("third"))
+    assert not view.may_come(node_tag(peer("third")))
 
 
 def test_who_is_not_heard_of_and_who_is_again_is_reported() -> None:

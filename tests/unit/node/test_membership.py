@@ -44,6 +44,7 @@ from zgen_node.core.membership_words import (
     LeftCluster,
     LinkBroken,
     LinkRestored,
+    MemberBuried,
     MemberChanged,
     MemberDown,
     MemberSuspected,
@@ -57,7 +58,7 @@ from zgen_node.core.membership_words import (
 )
 from zgen_node.limits import ENDPOINT_BYTES_MAX, HEARD_COUNT_MAX
 
-A, B, C, X = peer("a"), peer("b"), peer("c"), peer("x")
+A, B, C, X, Y = peer("a"), peer("b"), peer("c"), peer("x"), peer("y")
 
 
 def settled(names: str, full_count_max: int = 1000, partial_count: int = 256) -> Few:
@@ -379,9 +380,11 @@ def test_what_news_missed_is_found_by_comparing() -> None:
     few.sent.clear()
     few.hear("b", Digest(A, B, "tcp://a", a.view.summary(a.me)))
     assert few.sent == []
-    dead = (MemberDead(X, ""), MemberDead(X, ""))
+    dead = (MemberDead(X, ""), MemberDead(X, ""), MemberDead(Y, "tcp://y"))
     few.hear("b", PushPull(A, B, "tcp://a", b.view.summary(b.me), True, (), dead))
+    assert few.of("b", MemberBuried) == [MemberBuried(X), MemberBuried(Y)]
     assert X in b.graves
+    assert b.graves.listed()[-1] == MemberDead(Y, "tcp://y")
 
 
 def test_members_of_a_large_cluster_tell_each_other_of_samples() -> None:
@@ -440,6 +443,7 @@ def test_a_watched_node_is_known_and_of_a_dead_one_is_told_at_once() -> None:
     few.hear("a", Gossip(B, A, (), (doubt(X, DEAD),)))
     few.step("a", WatchMember(X, "tcp://x"))
     assert few.of("a", MemberDown) == [MemberDown(X, "dead")]
+    assert few.of("a", MemberBuried) == [MemberBuried(X)]
     few.step("a", UnwatchMember(X))
     for name in "bcde":
         few.step("a", UnwatchMember(peer(name)))
@@ -451,6 +455,16 @@ def test_a_watched_node_is_known_and_of_a_dead_one_is_told_at_once() -> None:
 
 
 # -- leaving ---------------------------------------------------------------------------------------
+def test_who_joins_hears_of_those_that_died_or_left_before() -> None:
+    few = settled("abcd")
+    few.step("c", Leave("done"))
+    few.hear("a", Gossip(B, A, (), (doubt(peer("d"), DEAD),)))
+    few.add("e")
+    few.step("e", Join(("tcp://a",)))
+    assert few.of("e", MemberBuried) == [MemberBuried(peer("d")), MemberBuried(C)]
+    assert few.of("e", MemberDown) == []
+
+
 def test_who_leaves_is_gone_to_all_at_once_and_never_tried() -> None:
     few = settled("abc")
     few.step("c", Leave("done"))

@@ -324,6 +324,7 @@ def test_the_dead_are_tried_in_turn() -> None:
     assert not graves.is_fresh(150)
     graves.settled("tcp://2")
     assert graves.listed() == [MemberDead(number(1), "tcp://1")]
+    assert graves.told() == [MemberDead(number(1), "tcp://1"), MemberDead(number(2), "")]
     assert number(2) in graves
     graves.check()
 
@@ -341,6 +342,7 @@ def test_the_oldest_dead_are_forgotten_beyond_the_bounds() -> None:
     for each in range(GRAVES_COUNT_MAX + 1):
         graves.bury(number(each), f"tcp://{each}", 0)
     assert len(graves.listed()) == GRAVES_COUNT_MAX
+    assert graves.told() == graves.listed()
     graves.check()
 
 
