@@ -85,29 +85,6 @@ def test_a_wrong_option_is_refused_where_it_is_written(options: Any, error: Any)
         zgen.remote(**options)(len)
 
 
-def test_options_of_ray_that_ask_for_nothing_are_taken() -> None:
-    idle = {
-        "enable_task_events": False,
-        "_metadata": {"who": "asks"},
-        "runtime_env": {},
-        "max_calls": 0,
-        "accelerator_type": None,
-        "_num_objects_per_yield": 1,
-    }
-    assert zgen.get(zgen.remote(**idle)(lambda: 1).options(**idle).remote()) == 1
-
-    @zgen.remote(**idle)
-    class Counter:
-        @zgen.method(enable_task_events=False)
-        def one(self) -> int:
-            return 1
-
-    assert zgen.get(Counter.options(**idle).remote().one.options(_metadata={}).remote()) == 1
-    for name, asking in (("runtime_env", {"pip": ["six"]}), ("max_calls", 2)):
-        with pytest.raises(ValueError, match=name):
-            echo.options(**{name: asking})
-
-
 def test_options_make_another_function_and_leave_the_first_alone() -> None:
     pair = echo.options(num_returns=2, name="pair")
     assert zgen.get(pair.remote([1, 2])) == [1, 2]
