@@ -9,6 +9,7 @@ import pytest
 
 import zgen
 from tests.integration.gates import Gate, Tally
+from tests.integration.remote_class import RemoteClass
 from zgen.exceptions import TaskError, WorkerCrashedError
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -167,3 +168,31 @@ def test_crashes_and_exceptions_share_one_budget(gate: Gate) -> None:
     with pytest.raises(WorkerCrashedError):
         zgen.get(zgen.remote(max_retries=2, retry_exceptions=True)(flaky).remote())
     assert tally.count == 3
+
+
+@zgen.remote
+class Moody(RemoteClass):
+    """Fails once."""
+
+    failed = False
+
+    @zgen.method(max_task_retries=1, retry_exceptions=[ValueError])
+    def give(self, gate: Gate) -> int:
+        gate.wait()
+        if not self.failed:
+            self.failed = True
+            raise ValueError
+        return 1
+
+    def take(self, given: int) -> int:
+        return given + 1
+
+
+def test_a_call_that_runs_again_is_not_held_back_by_those_that_wait_for_its_result(
+    gate: Gate,
+) -> None:
+    moody = Moody.remote()
+    given = moody.give.remote(gate)
+    taken = [moody.take.remote(given), moody.take.remote(5)]
+    gate.open()
+    assert zgen.get([given, *taken], timeout=20) == [1, 2, 6]

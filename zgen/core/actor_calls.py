@@ -14,6 +14,7 @@ from dataclasses import field
 from enum import Enum
 
 from zgen.core.actor_verdict import Verdict
+from zgen.core.marks import reached
 from zgen.ids import ActorId, PeerId, TaskId, short
 from zgen.limits import BATCH_COUNT_MAX, CROWD_COUNT, LINE_BUSY_NS, LINE_TICK_NS
 from zgen.slotted import slotted
@@ -43,6 +44,9 @@ class Target:
         queue: Calls that have not left, in order. Added by ``add`` and ``put_back``; removed by
             ``take`` and ``forget``.
         ready: Those of them that miss no argument.
+        again: Calls that had left before and may leave once more, in order; they go before the
+            queue, where others may wait for what they give. Added by ``is_ready``; removed by
+            ``take`` and ``forget``.
         in_flight: Call -> number of its push in this life. Added by ``take``; removed by
             ``forget`` and ``decide``, and as they end.
         pushes: Calls pushed in this life.
@@ -62,6 +66,7 @@ class Target:
     in_order: bool = True
     queue: OrderedDict[TaskId, None] = field(default_factory=OrderedDict)
     ready: dict[TaskId, None] = field(default_factory=dict)
+    again: OrderedDict[TaskId, None] = field(default_factory=OrderedDict)
     in_flight: dict[TaskId, int] = field(default_factory=dict)
     pushes: int = 0
     pushed_ns: int = -LINE_BUSY_NS
@@ -110,9 +115,12 @@ class ActorCalls:
         target.pending += 1
 
     def is_ready(self, target: Target, call: TaskId) -> None:
-        """A call misses nothing any more; one that ran before queues again behind the others."""
-        target.queue.setdefault(call)
-        target.ready[call] = None
+        """A call misses nothing any more; one that had left before goes before the others."""
+        if call in target.queue:
+            target.ready[call] = None
+        else:
+            reached("call leaves once more, before those that wait")
+            target.again[call] = None
 
     def take(self, actor: ActorId, now_ns: int) -> tuple[int, list[TaskId]]:
         """Take out calls that leave now, a batch at most; return the number of the first push."""
@@ -121,6 +129,10 @@ class ActorCalls:
         if target.reach is not Reach.THERE:
             return 0, calls
         queue, ready, first = target.queue, target.ready, target.pushes
+        while target.again and len(calls) < BATCH_COUNT_MAX:
+            call, _ = target.again.popitem(last=False)
+            target.in_flight[call] = first + len(calls)
+            calls.append(call)
         while len(calls) < BATCH_COUNT_MAX and ready:
             call = next(iter(queue if target.in_order else ready))
             if call not in ready:
@@ -138,6 +150,7 @@ class ActorCalls:
         target = self.targets[actor]
         target.queue.pop(call, None)
         target.ready.pop(call, None)
+        target.again.pop(call, None)
         target.in_flight.pop(call, None)
         target.pending -= 1
         return target
@@ -218,9 +231,11 @@ class ActorCalls:
         """Assert the invariants of every record."""
         for actor, target in self.targets.items():
             who = f"actor {short(actor)}: {target}"
-            assert target.pending >= len(target.queue) + len(target.in_flight), who
+            waiting = [*target.queue, *target.again]
+            assert target.pending >= len(waiting) + len(target.in_flight), who
+            assert len(dict.fromkeys(waiting)) == len(waiting), who
             assert all(call in target.queue for call in target.ready), who
-            assert target.reach is not Reach.DEAD or not (target.queue or target.in_flight), who
+            assert target.reach is not Reach.DEAD or not (waiting or target.in_flight), who
             assert target.reach is not Reach.LOST or not target.is_decidable, who
             assert target.next is None or target.reach is Reach.LOST, who
             last = -1

@@ -92,7 +92,7 @@ class Calling:
     def again(self, spec: TaskSpec) -> bool:
         """A call that has ended is about to be submitted again; return False if it cannot be.
 
-        It queues behind the others, once its arguments are there: they may be made by calls too.
+        It leaves before the others, once its arguments are there: they may be made by calls too.
         """
         target = self.calls.targets.get(spec.actor)
         if target is None or target.reach is Reach.DEAD:
@@ -256,6 +256,9 @@ class Calling:
                 state = self._tasks.entries[call].doing.state
                 expected = Doing.WAITING_LEASE if call in target.ready else Doing.WAITING_ARGS
                 assert state is expected, self._tasks.entries[call].doing.story()
+            for call in target.again:
+                state = self._tasks.entries[call].doing.state
+                assert state is Doing.WAITING_LEASE, self._tasks.entries[call].doing.story()
             for call in target.in_flight:
                 state = self._tasks.entries[call].doing.state
                 assert state is Doing.PUSHED, self._tasks.entries[call].doing.story()
@@ -312,8 +315,8 @@ class Calling:
             self.found(following, now_ns, out)
 
     def _fail_queue(self, actor: ActorId, target: Target, now_ns: int, out: list[Effect]) -> None:
-        for call in list(target.queue):
-            if call in target.queue:
+        for call in [*target.again, *target.queue]:
+            if call in target.queue or call in target.again:
                 self._fail(actor, call, False, now_ns, out)
 
     def _fail(

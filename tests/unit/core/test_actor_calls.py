@@ -70,6 +70,29 @@ def test_a_batch_has_a_bound() -> None:
     assert len(caller.leave()[1]) == 1
 
 
+def test_calls_that_leave_once_more_go_before_those_that_may_wait_for_them() -> None:
+    caller = Caller().call(A, B)
+    caller.found(at())
+    caller.leave()
+    target = caller.targets[ACTOR]
+    caller.add(target, C)  # it waits for what the others give
+    caller.call(task("d"))
+    assert caller.leave() == (2, [])
+    target.in_flight.clear()
+    for again in (A, B):
+        caller.is_ready(target, again)
+    assert caller.leave() == (2, [A, B])
+    target.in_flight.clear()
+    many = [task(str(index)) for index in range(BATCH_COUNT_MAX)]
+    target.pending += len(many)
+    for again in (*many, A):
+        caller.is_ready(target, again)
+    assert caller.leave() == (4, many)
+    caller.forget(ACTOR, A)
+    caller.is_ready(target, C)
+    assert caller.leave() == (4 + BATCH_COUNT_MAX, [C, task("d")])
+
+
 def test_a_line_is_busy_while_calls_are_on_their_way_and_some_left_a_moment_ago() -> None:
     caller = Caller().call(A)
     caller.found(at())
