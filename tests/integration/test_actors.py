@@ -481,7 +481,7 @@ def test_kill_ends_an_actor_whatever_it_runs(gate: Gate) -> None:
     running, queued = counter.wait.remote(gate), counter.add.remote()
     zgen.kill(counter)
     for ref in (running, queued, counter.add.remote()):
-        with pytest.raises(ActorDiedError, match="killed by `ray.kill`"):
+        with pytest.raises(ActorDiedError, match=r"killed by `ray\.kill`"):
             get(ref)
     wait_until(lambda: not is_alive(pid), 10.0, "the actor's process ends")
     zgen.kill(counter)  # once more changes nothing
