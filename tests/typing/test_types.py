@@ -43,6 +43,7 @@ def test_there_are_enough_cases() -> None:
     assert len(list(lines("assert_type("))) + len(wrong()) >= 120
 
 
+@pytest.mark.timeout(300)
 def test_mypy_finds_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
     config = tmp_path / "mypy.ini"
     settings = f"strict = True\nexplicit_package_bases = True\nmypy_path = {ROOT}\n"
