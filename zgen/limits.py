@@ -172,6 +172,8 @@ CHUNKS_OF_NODE_COUNT_MAX: Final = 16
 CHUNKS_STALLED_NS: Final = 2 * SECOND
 #: Nodes with a copy that one is told of who wants another.
 COPIES_TOLD_COUNT_MAX: Final = 3
+#: Nodes that are asked for a region of one that is gone; further ones are not.
+NODES_ASKED_COUNT_MAX: Final = 100
 #: A connection for parts is closed when none was sent for this long.
 TRANSFER_LINE_IDLE_NS: Final = 30 * SECOND
 #: Words of processes about regions of nodes that are not known yet, kept until these are.

@@ -14,7 +14,7 @@ from zlib import crc32
 from zgen.core.store_effects import CloseCopy, ForgetLine, OpenCopy, SendChunks
 from zgen.core.store_events import ChunksUnsent, ChunkWritten
 from zgen.ids import PeerId, node_tag, region_tag
-from zgen.limits import MS, US
+from zgen.limits import CHUNK_TRIES_COUNT_MAX, MS, US
 from zgen_node.core import pulls
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Open:
 
     order: OpenCopy
     parts: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    damaged: dict[int, int] = field(default_factory=dict)
 
 
 class Chunks:
@@ -60,9 +61,7 @@ class Chunks:
         memory.slab_of(effect.place.slab, f"region {effect.region} sent")
         if dice.random() < memory.disk.unsent:
             memory.count("stretches unsent")
-            for other in self.others.values():
-                if node_tag(other.node.address.peer) == region_tag(effect.region):
-                    other.lost[effect.region] = None
+            self._lost(effect.region)
             unsent = ChunksUnsent(effect.node, effect.pull, effect.region, "no memory")
             world.post(memory.node, unsent)
             return
@@ -74,6 +73,12 @@ class Chunks:
             at_ns = max(world.now_ns, self._leaves_ns.get(effect.node, 0)) + took_ns
             self._leaves_ns[effect.node] = at_ns
             world.at(at_ns - world.now_ns, self._leave, (effect, offset, size_bytes))
+
+    def _lost(self, region: int) -> None:
+        """What its node cannot give is as good as lost."""
+        for other in self.others.values():
+            if node_tag(other.node.address.peer) == region_tag(region):
+                other.lost[region] = None
 
     def _leave(self, effect: SendChunks, offset: int, size_bytes: int) -> None:
         """A part is on the wire; what lies at its place now is what it says."""
@@ -110,6 +115,9 @@ class Chunks:
             return
         if crc32(token) != checksum:
             memory.world.post(memory.node, ChunkWritten(pull, offset, "damaged", True))
+            copy.damaged[offset] = copy.damaged.get(offset, 0) + 1
+            if copy.damaged[offset] == CHUNK_TRIES_COUNT_MAX:
+                self._lost(region)
             return
         place = copy.order.place
         memory.require(token not in WRONG, f"region {region} is copied with {token!r} in it")

@@ -38,6 +38,11 @@ class CopiesRun(NodesRun):
             "CHUNKS_STALLED_NS": lines.choice((100 * MS, CHUNKS_STALLED_NS)),
         }
 
+    def at_rest(self) -> None:
+        """No copy is kept for anybody whose node is gone."""
+        for node in self.cluster.living():
+            self.cluster.regions[node.number].none_left()
+
     def run(self) -> None:
         """Suffer, heal, end, rest."""
         before = {name: vars(pulls)[name] for name in self.limits}

@@ -6,6 +6,7 @@ from tests.sim.mutant import Mutant
 
 COPIES_FILE = "node/zgen_node/core/copies.py"
 PULLS = "node/zgen_node/core/pulls.py"
+LEFT = "node/zgen_node/core/left_copies.py"
 STORAGE = "node/zgen_node/core/storage.py"
 REGIONS = "zgen/core/region_table.py"
 
@@ -110,5 +111,50 @@ COPIES = (
         "        pass\n",
         "copies",
         11,
+    ),
+    Mutant(
+        "a copy outlives the node of its region",
+        "P4",
+        LEFT,
+        "            if self._is_there(owner, now_ns, out):\n",
+        "            if False:\n",
+        "rebuild",
+        3,
+    ),
+    Mutant(
+        "all others are asked for what lay on a node that is gone",
+        "P4",
+        LEFT,
+        "        return list(self._view.members)[:NODES_ASKED_COUNT_MAX]\n",
+        "        return list(self._view.members)[:1]\n",
+        "rebuild",
+        120,
+    ),
+    Mutant(
+        "who keeps a copy hears that its owner is done with it",
+        "P3",
+        COPIES_FILE,
+        "(*self._by_node(far), *self.left.keepers(peer, far))",
+        "self._by_node(far)",
+        "rebuild",
+        3,
+    ),
+    Mutant(
+        "an owner hears of copies that are kept for it",
+        "P3",
+        LEFT,
+        "                    out.append(Send(home, FarOrphaned(process, node, part)))\n",
+        "                    pass\n",
+        "rebuild",
+        3,
+    ),
+    Mutant(
+        "what is kept goes with its owner",
+        "P3",
+        LEFT,
+        "return owner.node in self._view.members and self._monitors.watch(owner, now_ns, out)",
+        "return owner.node in self._view.members",
+        "rebuild",
+        198,
     ),
 )

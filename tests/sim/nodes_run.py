@@ -120,11 +120,15 @@ class NodesRun(Run):
         world.run(world.now_ns + REST_NS)
         promises.leaks.at_rest()
         self.agree.at_rest()
+        self.at_rest()
         cluster.leave_all()
         world.run(world.now_ns + REST_NS)
         promises.leaks.at_rest()
         self.agree.at_rest(empty=True)
         promises.leaks.require(not cluster.living_workers(), "workers outlive their drivers")
+
+    def at_rest(self) -> None:
+        """Nobody refers to anything any more, and all drivers are there."""
 
     def _undone(self) -> list[str]:
         undone = [what for program in self.programs for what in program.undone()]

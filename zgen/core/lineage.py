@@ -27,6 +27,7 @@ class Kept:
         spec: How to execute it again.
         attempt: Its last execution, once it has ended.
         retries_left: How often it may run again; -1 for ever.
+        history: How the executions before that ended, for people; the last ones.
         results: Results and items in shared memory that somebody refers to, and of those that were
             lost whether they had parts besides their pickle. Added by ``add``; removed by
             ``remove``.
@@ -45,6 +46,7 @@ class Kept:
     spec: TaskSpec
     attempt: int = 0
     retries_left: int = 0
+    history: tuple[str, ...] = ()
     results: dict[ObjectId, bool | None] = field(default_factory=dict)
     children: int = 0
     is_open: bool = True

@@ -122,6 +122,7 @@ class LineagePins:
         spec = kept.spec
         self.filling.pop(spec.task, None)
         kept.attempt, kept.retries_left = entry.attempt, entry.retries_left
+        kept.history = entry.history
         kept.is_open, kept.is_again = is_open, False
         if spec.retries_max == 0:
             kept.why = REASON_NO_RETRIES

@@ -12,7 +12,7 @@ filled in by that run if it is a stream's item, or by a further one. A borrower 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from zgen.core.borrowing import Borrowing
 from zgen.core.effects import Effect, Send
@@ -36,7 +36,7 @@ from zgen.ids import (
     index_of,
     task_of,
 )
-from zgen.limits import NODES_GONE_COUNT_MAX
+from zgen.limits import HISTORY_COUNT_MAX, NODES_GONE_COUNT_MAX
 from zgen.wire.object import ObjectsGone, ObjectsLost
 from zgen.wire.store import NODE_GONE
 from zgen.wire.task import ArgumentsLost
@@ -55,6 +55,8 @@ from zgen.wire.value import (
 
 #: What a borrower is told of an object that its owner does not know.
 GONE = "its owner does not have it any more"
+#: How an execution ended that there is another one for, for people.
+LOST_STORY: Final = "it ended, and what it made was lost"
 
 
 class Recovery:
@@ -319,6 +321,7 @@ class Recovery:
         """Submit a task again; the tasks that it waits for are added to ``work``."""
         spec, task = kept.spec, kept.spec.task
         kept.is_again = True
+        history = (*kept.history, f"attempt {kept.attempt}: {LOST_STORY}")[-HISTORY_COUNT_MAX:]
         kept.attempt += 1
         kept.retries_left -= kept.retries_left > 0
         for name in inputs_of(spec):
@@ -338,6 +341,7 @@ class Recovery:
             self._pins.filling[task] = (kept.attempt, 0)
         how = (spec, kept.attempt, kept.retries_left, self._wanted(kept), list(missing), now_ns)
         is_ready = self._tasks.resubmit(*how)
+        self._tasks.entries[task].history = history
         if failed is not None:
             self._settlement.fail_for_argument(task, failed, now_ns, out)
         elif is_ready:

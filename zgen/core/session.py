@@ -268,6 +268,10 @@ class Session:
         if len(self._fenced) > FENCED_COUNT_MAX:
             del self._fenced[next(iter(self._fenced))]
 
+    def unfence(self, peer: PeerId) -> None:
+        """Hear a peer again, which was held for dead too soon."""
+        self._fenced.pop(peer, None)
+
     def is_fenced(self, peer: PeerId, incarnation: int) -> bool:
         """Return whether this life of ``peer`` was declared dead."""
         return self._fenced.get(peer, 0) >= incarnation
@@ -302,9 +306,8 @@ class Session:
         """Assert the invariants of every line."""
         for peer, line in self._lines.items():
             line.check()
-            assert not self.is_fenced(peer, line.address.incarnation), (
-                f"a line to the dead {short(peer)}"
-            )
+            fenced = self.is_fenced(peer, line.address.incarnation)
+            assert not fenced, f"a line to the dead {short(peer)}"
         for peer in self.closing:
             assert self._lines[peer].closing
 

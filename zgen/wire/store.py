@@ -25,6 +25,7 @@ from typing import Final
 
 from zgen.ids import NO_PEER, PeerId, StreamId
 from zgen.wire.schema import message, record
+from zgen.wire.session import Address
 
 #: ``reason`` of ``RegionsRefused``: it is larger than the whole store.
 REFUSED_TOO_LARGE: Final = 0
@@ -179,6 +180,7 @@ class RegionsHeld:
         reason: Why they are gone, for people.
         is_full: Whether they are on disk still, and there is no room to bring them back.
         copies: To a node: some others that have a copy, if one region was asked for.
+        owner: To a node: who owns the value, likewise, if that is known.
     """
 
     request: int
@@ -187,6 +189,7 @@ class RegionsHeld:
     reason: str
     is_full: bool = False
     copies: tuple[PeerId, ...] = ()
+    owner: tuple[Address, ...] = ()
 
 
 @message(0x46)
@@ -231,8 +234,9 @@ class Evict:
 class RegionsOrphaned:
     """Node -> process: you own or wrote these regions, and who did the other thing died.
 
-    An owner releases those that no report named, once the line of the dead writer is quiet; a
-    writer releases all, each as soon as it does not write into it.
+    It is also said of copies that are left of regions of a node that is gone. An owner releases
+    those that no report named, once the line of the dead writer is quiet; a writer releases all,
+    each as soon as it does not write into it.
 
     Attributes:
         dead: Who died.

@@ -41,9 +41,11 @@ class FarEvict:
 class FarOrphaned:
     """Node -> node: tell a process of yours that the writer of these regions of mine died.
 
+    Or that I have copies of these regions of a node that is gone.
+
     Attributes:
         process: Their owner.
-        dead: Who died.
+        dead: Who died, or the node that is gone.
         regions: Their numbers.
     """
 

@@ -7,18 +7,18 @@ Theory of operation. Processes speak of any region to their own node. An owner's
 another node goes there, by its number; who asks to hold one gets a copy, which is made once however
 many ask. The copying node holds the region where it is meanwhile and asks for it stretch by
 stretch, also of nodes that have a copy, as it is told. A copy lives until nobody holds it and room
-is wanted, or until its region is no more; where its node is gone, as long as somebody holds it.
+is wanted, or until its region is no more. What lay on a node that is gone is asked for of all
+others; what is copied then lives as long as somebody holds it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
-from zgen.core.store_effects import CloseCopy, ForgetLine, OpenCopy, SendChunks
-from zgen.core.store_events import ChunksUnsent, ChunkWritten, RegionRestored
+from zgen.core.store_effects import CloseCopy, OpenCopy
+from zgen.core.store_events import ChunkWritten, RegionRestored
 from zgen.ids import NO_PEER, PeerId, node_tag, region_tag, short
-from zgen.limits import CHUNK_BYTES, CHUNKS_ASKED_COUNT_MAX
 from zgen.wire.session import Address
 from zgen.wire.store import (
     NODE_GONE,
@@ -32,8 +32,10 @@ from zgen.wire.store import (
     WantRegions,
 )
 from zgen.wire.transfer import AskChunk, CopyMade, FarEvict, FarOrphaned, FarRelease, NoChunk
+from zgen_node.core.copy_sources import CopySources
 from zgen_node.core.early_words import EarlyWords
 from zgen_node.core.far_monitors import FarMonitors
+from zgen_node.core.left_copies import LeftCopies
 from zgen_node.core.object_table import Region, RegionState
 from zgen_node.core.peers import Peers
 from zgen_node.core.pulls import Pull, Pulls
@@ -47,6 +49,7 @@ class Copies:
     Attributes:
         pulls: Copies under way.
         early: What processes said of regions of nodes that are not known yet.
+        left: Copies that outlive the nodes of their regions.
         messages: What to do about each class of message.
         handlers: What to do about the events that concern it.
     """
@@ -61,13 +64,11 @@ class Copies:
         self._tag = node_tag(me)
         self._peers = peers
         self._storage = storage
+        self.left = LeftCopies(me, peers, storage, view, monitors)
         self._objects = storage.rooms.objects
         self._view = view
         self._monitors = monitors
-        #: Members that parts were sent to. Removed when they are gone.
-        self._sent_to: dict[PeerId, None] = {}
-        #: Tags of nodes that are not waited for any more, while what waited is heard.
-        self._late: dict[int, None] = {}
+        self._sources = CopySources(peers, storage, view, monitors)
         storage.elsewhere = self
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             WantRegions: self._on_want,
@@ -78,19 +79,19 @@ class Copies:
             FarRelease: self._on_far_release,
             FarEvict: self._on_far_evict,
             FarOrphaned: self._on_far_orphaned,
-            AskChunk: self._on_ask_chunk,
             NoChunk: self._on_no_chunk,
-            CopyMade: self._on_copy_made,
+            **self._sources.messages,
         }
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
-            ChunksUnsent: self._on_chunks_unsent,
             ChunkWritten: self._on_chunk_written,
+            **self._sources.handlers,
         }
 
     def check(self) -> None:
         """Assert that each copy on its way is copied, and from a member."""
         self.pulls.check()
         self.early.check()
+        self.left.check()
         pulled = dict.fromkeys(pull.region for pull in self.pulls.all())
         for region in self._objects.all():
             tag = region_tag(region.region)
@@ -119,11 +120,20 @@ class Copies:
         """Copy a region of another node to its place: have that node hold it first."""
         assert region.place is not None, region.story()
         pull = self.pulls.begin(region.region, region.owner, region.place)
-        self._send(pull.node, HoldRegions(pull.pull, (pull.region,)), out)
+        self._invite(pull, self.left.nodes_of(pull.node), out)
+
+    def owner_of(self, region: Region) -> tuple[Address, ...]:
+        """Return who owns the value in a region, if that is known."""
+        return self.left.owner_of(region)
+
+    def died(self, process: PeerId) -> None:
+        """A process is dead, or a node gone: nothing is kept elsewhere for it."""
+        self.left.died(process)
 
     # -- members -----------------------------------------------------------------------------------
     def on_up(self, node: PeerId, now_ns: int, out: list[Effect]) -> None:
         """A node became a member: hear what was said of its regions before."""
+        self.early.late.pop(node_tag(node), None)
         self._say_again(node_tag(node), now_ns, out)
 
     def on_gone(self, node: PeerId, now_ns: int, out: list[Effect]) -> None:
@@ -131,11 +141,14 @@ class Copies:
         for pull in self.pulls.all():
             self._without(pull, node, now_ns, out)
         self._feed(now_ns, out)
-        if self._sent_to.pop(node, False) is None:
-            out.append(ForgetLine(node))
+        self._sources.on_gone(node, out)
+        self.left.keep(node, now_ns, out)
         for region in self._objects.copies_of(node):
             if region.state is RegionState.SPILLED:
-                self._storage.drop(region, NODE_GONE, now_ns, out)
+                reached("copy wanted whose node went before there was room")
+                self._objects.adopt(region, self._me)
+        for region in self._objects.copies_of(self._me) if not self._view.members else ():
+            self._storage.drop(region, NODE_GONE, now_ns, out)  # it waits for room, and for nobody
         self._storage.died(node, now_ns, out)
         self._say_again(node_tag(node), now_ns, out)
 
@@ -147,7 +160,7 @@ class Copies:
                 self.pulls.leave(pull, node)
                 self._send(node, UnholdRegions((pull.region,)), out)
             self._ask(pull, now_ns, out)
-        for tag in self.early.deadlines.pop_due(now_ns):
+        for tag in self.early.give_up(now_ns):
             reached("region of a node that never became known")
             self._say_again(tag, now_ns, out)
 
@@ -164,7 +177,7 @@ class Copies:
             if self._waits(peer, said, now_ns):
                 return
             for number, room in zip(said.regions, said.rooms, strict=False):
-                node = self._view.tags.get(region_tag(number))
+                node = self.left.home_of(number)
                 if node is not None and self._objects.get(number) is None:
                     room_bytes = self._storage.rooms.slabs.room_bytes(room)
                     if room_bytes is not None:
@@ -180,10 +193,10 @@ class Copies:
             return
         if self._waits(peer, said, now_ns):
             return
-        here = tuple([number for number in said.regions if region_tag(number) == self._tag])
+        here = tuple([number for number in said.regions if self._is_here(peer, number)])
         held = tuple([number for number in far if self._is_held(peer, number)])
         self._storage.on_unhold(peer, UnholdRegions(held), now_ns, out)
-        for node, numbers in self._by_node(far):
+        for node, numbers in (*self._by_node(far), *self.left.keepers(peer, far)):
             self._send(node, FarRelease(peer, numbers, said.unwritten), out)
         if here:
             self._storage.on_release(peer, ReleaseRegions(here, said.unwritten), now_ns, out)
@@ -222,36 +235,8 @@ class Copies:
         if not self.is_node(peer):
             self._peers.refuse("regions of a process that is no node", short(peer), out)
         elif self._storage.is_known(said.process):
+            self.left.note(peer, said.process, said.regions)
             out.append(Send(said.process, RegionsOrphaned(said.dead, said.regions)))
-
-    # -- copying: the node of the region -----------------------------------------------------------
-    def _on_ask_chunk(self, peer: PeerId, said: AskChunk, now_ns: int, out: list[Effect]) -> None:
-        region = self._objects.get(said.region)
-        if region is None or peer not in region.holders or region.place is None:
-            self._peers.refuse("part of a region that is not held", short(peer), out)
-        elif not (0 < said.size_bytes <= CHUNKS_ASKED_COUNT_MAX * CHUNK_BYTES) or not (
-            0 <= said.offset <= region.room_bytes - said.size_bytes
-        ):
-            self._peers.refuse("part that a region has not", short(peer), out)
-        elif peer in self._view.members:
-            address = self._view.members[peer].state.address
-            stretch = (said.pull, said.region, region.place, said.offset, said.size_bytes)
-            leaves = address.machine != self._peers.session.identity.address.machine
-            self._sent_to[peer] = None
-            out.append(SendChunks(peer, address.tcp, *stretch, is_checked=leaves))
-
-    def _on_chunks_unsent(self, event: ChunksUnsent, now_ns: int, out: list[Effect]) -> None:
-        if not self.is_node(event.node):
-            reached("part for a node that is gone")
-            return
-        self._send(event.node, NoChunk(event.pull, event.region, event.failure), out)
-
-    def _on_copy_made(self, peer: PeerId, said: CopyMade, now_ns: int, out: list[Effect]) -> None:
-        region = self._objects.get(said.region)
-        if region is None or peer not in region.copied_to:
-            reached("copy of a region that is over")
-            return
-        region.copied_to[peer] = True
 
     # -- copying: the node of the copy -------------------------------------------------------------
     def _on_held(self, peer: PeerId, said: RegionsHeld, now_ns: int, out: list[Effect]) -> None:
@@ -264,7 +249,8 @@ class Copies:
         if not leased:
             self.pulls.leave(pull, peer)
             if pull.is_hopeless:
-                self._end(pull, said.reason or RELEASED, now_ns, out, is_full=said.is_full)
+                why = NODE_GONE if pull.node == self._me else said.reason or RELEASED
+                self._end(pull, why, now_ns, out, is_full=said.is_full)
             return
         size_bytes = leased[0].place.room
         if not max(pull.size_bytes, 1) <= size_bytes <= pull.place.room:
@@ -274,9 +260,8 @@ class Copies:
             pull.size_bytes = size_bytes
             out.append(OpenCopy(pull.pull, pull.region, pull.place, size_bytes))
         self.pulls.join(pull, peer)
-        for node in said.copies:
-            if node in self._view.members and self.pulls.invite(pull, node):
-                self._send(node, HoldRegions(pull.pull, (pull.region,)), out)
+        self.left.learn(pull.region, said.owner)
+        self._invite(pull, said.copies, out)
         self._ask(pull, now_ns, out)
         self._feed(now_ns, out)
 
@@ -318,15 +303,17 @@ class Copies:
             self._ask(pull, now_ns, out)
 
     def _without(self, pull: Pull, node: PeerId, now_ns: int, out: list[Effect]) -> None:
-        """Go on with a copying without a node that is gone."""
-        if node in pull.sources or node in pull.invited:
-            reached("node gone from which something is copied")
-            self._leave(pull, node, NODE_GONE, now_ns, out)
-        if node == pull.node and self.pulls.get(pull.pull) is not None:
+        """Go on with a copying without a node that is gone; if it was its node, ask all others."""
+        if node == pull.node:
             reached("copy finished without its node")
             region = self._objects.get(pull.region)
             assert region is not None, pull
             self._objects.adopt(region, self._me)
+            pull.node = self._me
+            self._invite(pull, self.left.nodes_of(self._me), out)
+        if node in pull.sources or node in pull.invited:
+            reached("node gone from which something is copied")
+            self._leave(pull, node, NODE_GONE, now_ns, out)
 
     def _leave(self, pull: Pull, node: PeerId, why: str, now_ns: int, out: list[Effect]) -> None:
         """Count on a source no more; without any, the copy is lost."""
@@ -356,12 +343,23 @@ class Copies:
         if region is not None and region.owner == self._me:
             self._storage.disown(region, now_ns, out)  # its node is gone: it stays while it is held
 
+    def _invite(self, pull: Pull, nodes: Iterable[PeerId], out: list[Effect]) -> None:
+        """Have further nodes hold what is copied."""
+        for node in nodes:
+            if node in self._view.members and self.pulls.invite(pull, node):
+                self._send(node, HoldRegions(pull.pull, (pull.region,)), out)
+
     def _send(self, node: PeerId, message: Any, out: list[Effect]) -> None:
         self._monitors.dial(node, out)
         out.append(Send(node, message))
 
     def _far(self, numbers: tuple[int, ...]) -> list[int]:
         return [number for number in numbers if region_tag(number) != self._tag]
+
+    def _is_here(self, owner: PeerId, number: int) -> bool:
+        """Return whether a region of ``owner`` is this node's, or left here when its own went."""
+        region = self._objects.get(number) if region_tag(number) != self._tag else None
+        return region_tag(number) == self._tag or (region is not None and region.owner == owner)
 
     def _is_held(self, peer: PeerId, number: int) -> bool:
         region = self._objects.get(number)
@@ -380,16 +378,14 @@ class Copies:
         """Return whether a word waits for a node that is not known yet."""
         for number in self._far(said.regions):
             tag = region_tag(number)
-            if self._view.may_come(tag) and tag not in self._late:
+            if self._view.may_come(tag) and tag not in self.early.late:
                 return self.early.keep(tag, peer, said, now_ns)
         return False
 
     def _say_again(self, tag: int, now_ns: int, out: list[Effect]) -> None:
         """Hear what was kept until a node is known; it may wait for another one next."""
-        self._late[tag] = None
         for peer, said in self.early.take(tag):
             self.messages[type(said)](peer, said, now_ns, out)
-        del self._late[tag]
 
     def _speaks_for(self, peer: PeerId, process: PeerId, out: list[Effect]) -> bool:
         """Return whether a process is of the node that says something for it."""

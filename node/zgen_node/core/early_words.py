@@ -10,7 +10,7 @@ from typing import Any
 
 from zgen.core.deadlines import Deadlines
 from zgen.ids import PeerId
-from zgen.limits import NODE_UNKNOWN_NS, WORDS_EARLY_COUNT_MAX
+from zgen.limits import NODE_UNKNOWN_NS, NODES_GONE_COUNT_MAX, WORDS_EARLY_COUNT_MAX
 
 Word = tuple[PeerId, Any]
 
@@ -20,11 +20,13 @@ class EarlyWords:
 
     Attributes:
         deadlines: When a node should be known, by its tag.
+        late: Tags of nodes that were not known in time; the oldest go beyond the bound.
     """
 
     def __init__(self) -> None:
         """Start with none."""
         self.deadlines: Deadlines[int] = Deadlines()
+        self.late: dict[int, None] = {}
         self._count = 0
         #: Tag of a node -> who said what.
         self._words: dict[int, list[Word]] = {}
@@ -37,6 +39,18 @@ class EarlyWords:
         self._words.setdefault(tag, []).append((peer, said))
         self.deadlines.set_if_unset(tag, now_ns + NODE_UNKNOWN_NS)
         return True
+
+    def give_up(self, now_ns: int) -> list[int]:
+        """Return the tags of nodes that are not waited for any more, nor from now on.
+
+        So who waits for two of them waits for each once.
+        """
+        tags = self.deadlines.pop_due(now_ns)
+        for tag in tags:
+            self.late[tag] = None
+            if len(self.late) > NODES_GONE_COUNT_MAX:
+                del self.late[next(iter(self.late))]
+        return tags
 
     def take(self, tag: int) -> list[Word]:
         """Return what waits for a node, which is known now or never will be."""

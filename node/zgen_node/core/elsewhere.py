@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from zgen.core.effects import Effect
 from zgen.ids import PeerId
+from zgen.wire.session import Address
 
 if TYPE_CHECKING:
     from zgen_node.core.object_table import Region
@@ -20,6 +21,12 @@ class Elsewhere(Protocol):
 
     def why_lost(self, region: int) -> str:
         """Return why there is no such region."""
+
+    def owner_of(self, region: "Region") -> tuple[Address, ...]:
+        """Return who owns the value in a region, if that is known."""
+
+    def died(self, process: PeerId) -> None:
+        """A process is dead, or a node gone: nothing is kept elsewhere for it."""
 
     def pull(self, region: "Region", now_ns: int, out: list[Effect]) -> None:
         """Copy a region of another node to its place; ``Storage.on_restored`` follows."""

@@ -6,7 +6,9 @@ from a death is decided above.
 Theory of operation. A process asks its own node to watch any other one; this node asks the node of
 that one, once, and passes its word on. As on one node, whoever is watched is told of the end of its
 watcher too, so that both close their lines. When a node is gone, so are its processes, and whether
-they had begun what they were given is not known. What a dead process is, its fence remembers.
+they had begun what they were given is not known. What a dead process is, its fence remembers. A
+node that is not known in time counts as gone; if it comes after all, those of its processes are
+heard again of which nobody here was told that they are dead.
 """
 
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from typing import Any, Final
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
 from zgen.ids import ID_BYTES, NO_PEER, LeaseId, PeerId, short
-from zgen.limits import NODE_UNKNOWN_NS
+from zgen.limits import NODE_UNKNOWN_NS, NODES_GONE_COUNT_MAX
 from zgen.wire.cluster import WatchBack
 from zgen.wire.lease import ProcessDown
 from zgen.wire.object import WatchProcess
@@ -48,6 +50,9 @@ class FarMonitors:
         self._view = view
         self._directory = directory
         self._died = died
+        #: Node that was not known in time -> its processes that are held for dead for that, and of
+        #: whose end nobody was told. The oldest go beyond the bound.
+        self._late: dict[PeerId, list[PeerId]] = {}
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             WatchProcess: self._on_watch_process,
             WatchBack: self._on_watch_back,
@@ -96,7 +101,10 @@ class FarMonitors:
         return True
 
     def on_up(self, node: PeerId, out: list[Effect]) -> None:
-        """A node became a member: ask it what waited for that."""
+        """A node became a member: ask it what waited for that, or waited in vain."""
+        for process in self._late.pop(node, ()):
+            reached("process heard again whose node was not known in time")
+            self._peers.session.unfence(process)
         self.far.deadlines.clear(node)
         for far in self.far.of_node(node):
             self._ask(far, out)
@@ -105,6 +113,7 @@ class FarMonitors:
 
     def on_gone(self, node: PeerId, reason: str, now_ns: int, out: list[Effect]) -> None:
         """A node is gone: so are its processes."""
+        self._late.pop(node, None)
         self._peers.monitors.forget_watcher(node)
         for far in self.far.of_node(node):
             story = f"its node is gone: {reason}"
@@ -115,7 +124,12 @@ class FarMonitors:
         """Give up nodes that did not become known in time."""
         for node in self.far.deadlines.pop_due(now_ns):
             reached("node that never became known")
+            watchers_of = self._peers.monitors.watchers_of
+            untold = [far.process for far in self.far.of_node(node) if not watchers_of(far.process)]
             self.on_gone(node, "nobody knows it", now_ns, out)
+            self._late[node] = untold  # who is told of a death fences the dead as well
+            if len(self._late) > NODES_GONE_COUNT_MAX:
+                del self._late[next(iter(self._late))]
 
     def check(self) -> None:
         """Assert that of a member everything is asked."""

@@ -12,7 +12,8 @@ so nothing is spilled while it is being written.
 
 Copies. A region of another node of which a copy lies here, or is on its way, is owned and written
 by that node here, and "on disk" there. One that nobody holds is given up before anything is
-spilled. A region whose copies lie elsewhere knows where, so that they are told of its end.
+spilled. A region knows where copies of it lie, so that they are told of its end. When its node is
+gone, they are its owner's.
 
 Deaths. What a dead process held goes at once. What it owned is released if no living writer is
 left; the writer is told. What it wrote stays with the owners, who are told when the line of the
@@ -28,6 +29,7 @@ from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.ids import PeerId, region_number
 from zgen.slotted import slotted
+from zgen.wire.session import Address
 from zgen.wire.store import Place
 
 
@@ -71,6 +73,7 @@ class Region:
         writer_dead: Whether its writer is dead.
         is_copy: Whether it is a copy of a region of another node, its owner.
         copied_to: Nodes that asked for a copy of it, and whether they have made it.
+        owned_by: Who owns the value of a copy, as the node said that it came from.
     """
 
     region: int
@@ -86,6 +89,7 @@ class Region:
     writer_dead: bool = False
     is_copy: bool = False
     copied_to: dict[PeerId, bool] = field(default_factory=dict)
+    owned_by: Address | None = None
 
     @property
     def state(self) -> RegionState:
@@ -153,11 +157,11 @@ class ObjectTable:
 
     def idle(self) -> Region | None:
         """Return the region that is to be spilled next, or None."""
-        return self._first(self._idle)
+        return self._regions[next(iter(self._idle))] if self._idle else None
 
     def idle_copy(self) -> Region | None:
         """Return the copy that is to be given up next, or None."""
-        return self._first(self._idle_copies)
+        return self._regions[next(iter(self._idle_copies))] if self._idle_copies else None
 
     def copies_of(self, node: PeerId) -> list[Region]:
         """Return the copies of a node's regions, eldest first."""
@@ -171,9 +175,7 @@ class ObjectTable:
         """
         sizes = self._held_bytes
         owners = [(owner, sizes[owner]) for owner in self._owned if owner in sizes]
-        if self._copies_held:
-            more = [peer for peer in self._copies_held if peer not in self._owned]
-            owners += [(peer, sizes[peer]) for peer in more]
+        owners += [(peer, sizes[peer]) for peer in self._copies_held if peer not in self._owned]
         return owners
 
     def holders(self, count: int) -> list[tuple[PeerId, int, int]]:
@@ -203,12 +205,12 @@ class ObjectTable:
         self._count_spilled(region, 1)
         return region
 
-    def adopt(self, copy: Region, node: PeerId) -> None:
-        """Count a copy as this node's own, since the one that has its region is gone."""
+    def adopt(self, copy: Region, owner: PeerId) -> None:
+        """Count a copy as this node's own, or its owner's, as the node of its region is gone."""
         _discard(self._owned, copy.owner, copy.region)
-        copy.owner = copy.writer = node
+        copy.owner = copy.writer = owner
         if not copy.owner_done:
-            self._owned.setdefault(node, {})[copy.region] = None
+            self._owned.setdefault(owner, {})[copy.region] = None
 
     # -- holds -------------------------------------------------------------------------------------
     def hold(self, region: Region, peer: PeerId) -> None:
@@ -350,9 +352,6 @@ class ObjectTable:
             assert all(index.values()), "an empty row"
             assert sum(len(row) for row in index.values()) == count, "a row of nothing"
         assert all(number in self._regions for number in (*self._idle, *self._idle_copies))
-
-    def _first(self, idle: OrderedDict[int, None]) -> Region | None:
-        return self._regions[next(iter(idle))] if idle else None
 
     def _hold(self, region: Region, peer: PeerId) -> None:
         region.holders[peer] = None

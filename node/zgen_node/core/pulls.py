@@ -74,7 +74,7 @@ class Pull:
     Attributes:
         pull: Its number.
         region: The region.
-        node: Its node.
+        node: Its node; the one that copies if that is gone.
         place: Where the copy goes.
         size_bytes: Its bytes, once the first source holds it; else 0.
         asked_bytes: How many of those were asked for, at least once.
@@ -150,11 +150,10 @@ class Pulls:
         return list(self._pulls.values())
 
     def begin(self, region: int, node: PeerId, place: Place) -> Pull:
-        """Note a new copying; the node of the region is invited."""
+        """Note a new copying, to which nobody is invited yet."""
         assert region not in self._of_region, region
         self._count += 1
         pull = self._pulls[self._count] = Pull(self._count, region, node, place)
-        pull.invited[node] = None
         self._of_region[region] = pull.pull
         return pull
 

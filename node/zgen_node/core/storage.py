@@ -53,7 +53,7 @@ from zgen_node.core.elsewhere import Elsewhere
 from zgen_node.core.hold_table import Hold, HoldTable
 from zgen_node.core.object_table import Region, RegionState
 from zgen_node.core.peers import Peers
-from zgen_node.core.region_copies import may_copy, nodes_with_copies
+from zgen_node.core.region_copies import for_copier, is_left, may_copy
 from zgen_node.core.room_maker import RoomMaker
 from zgen_node.core.room_queue import Request
 from zgen_node.core.staffing import Staffing
@@ -188,7 +188,8 @@ class Storage:
                 reached("copy copied")
                 self._objects.hold(region, peer)
                 continue
-            if region.owner_done and peer not in region.holders:
+            over = region.owner_done and not is_left(region, self.elsewhere)
+            if over and peer not in region.holders:
                 reason = RELEASED if region.is_released else ORPHANED
                 continue
             if is_node:
@@ -264,6 +265,7 @@ class Storage:
     def died(self, peer: PeerId, now_ns: int, out: list[Effect]) -> None:
         """Act on a death; ``told`` next, when its watchers are told."""
         self.rooms.evictions.forget(peer)
+        self.elsewhere.died(peer)
         for request in self._queue.of(peer):
             self._queue.end(request)
             if request.writer != peer:
@@ -341,12 +343,11 @@ class Storage:
             else:
                 lost.append(number)
         answer = RegionsHeld(hold.request, tuple(held), tuple(lost), "")
-        region = self._objects.get(held[0].region) if len(held) == 1 and not lost else None
-        if region is not None and region.copied_to:
-            copies = nodes_with_copies(region, hold.peer, self.elsewhere.is_node)
-            answer = RegionsHeld(hold.request, tuple(held), (), "", copies=copies)
         if lost:
             answer = RegionsHeld(hold.request, tuple(held), tuple(lost), hold.reason, hold.is_full)
+        elif len(held) == 1:
+            region = self._objects.get(held[0].region)
+            answer = for_copier(answer, region, hold.peer, self.elsewhere)
         out.append(Send(hold.peer, answer))
 
     def _give_up(self, request: Request, now_ns: int, out: list[Effect]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tests.unit.node.clusters import EAST, FAR_DRIVER, WEST, Among, far, messages, state
+import pytest
+
+from tests.unit.node.clusters import EAST, FAR_DRIVER, WEST, far, messages, state
 from tests.unit.node.fakes import DRIVER, job, peer
+from tests.unit.node.readers import FAR, FAR_TOO, READER, THERE, WESTERN, Reading
 from tests.unit.node.store_bench import MB, WRITER, of, told
-from zgen.core.effects import Effect
 from zgen.core.store_effects import (
     CloseCopy,
     ForgetLine,
@@ -15,7 +17,7 @@ from zgen.core.store_effects import (
     SpillRegion,
 )
 from zgen.core.store_events import ChunksUnsent, ChunkWritten, RegionRestored, RegionSpilled
-from zgen.ids import NO_STREAM, PeerId, node_tag, region_number
+from zgen.ids import NO_STREAM, node_tag, region_number
 from zgen.limits import (
     CHUNK_BYTES,
     CHUNK_TRIES_COUNT_MAX,
@@ -44,52 +46,7 @@ from zgen.wire.store import (
     WantRegions,
 )
 from zgen.wire.transfer import AskChunk, CopyMade, FarEvict, FarOrphaned, FarRelease, NoChunk
-
-FAR = region_number(node_tag(EAST), 7)
-FAR_TOO = region_number(node_tag(EAST), 8)
-WESTERN = region_number(node_tag(WEST), 1)
-THERE = Place(4, MB, MB, 8 * MB, True)
-READER = peer("reader")
-
-
-class Reading(Among):
-    """A node with room for four megabytes, its driver, and another node with a region."""
-
-    def __init__(self, *, knows: bool = True, store_bytes: int = 4 * MB) -> None:
-        super().__init__(cpus=2, prestart=True, store_bytes=store_bytes)
-        self.drive()
-        self.start(WRITER, 101)
-        if knows:
-            self.member()
-        self.request = 0
-
-    def hold(self, *regions: int, by: PeerId = DRIVER, room: int = MB) -> list[Effect]:
-        self.request += 1
-        return self.say(by, HoldRegions(self.request, regions, (room,) * len(regions)))
-
-    def held_there(self, pull: int = 1, region: int = FAR, place: Place = THERE) -> list[Effect]:
-        return self.say(EAST, RegionsHeld(pull, (LeasedRegion(region, place),), (), ""))
-
-    def copied(self, *, by: PeerId = DRIVER) -> list[Effect]:
-        """Let a copy of ``FAR`` be made and held."""
-        self.hold(FAR, by=by)
-        self.held_there()
-        return self.step(ChunkWritten(1, 0, "", False))
-
-    def want(self, writer: PeerId = WRITER, owner: PeerId = DRIVER) -> list[Effect]:
-        self.request += 1
-        return self.say(writer, WantRegions(self.request, owner, NO_STREAM, MB, 1))
-
-    def leased(self, owner: PeerId = DRIVER) -> int:
-        (leased,) = told(self.want(owner=owner), RegionsLeased)
-        return leased.regions[0].region
-
-    def regions(self) -> list[int]:
-        return [region.region for region in self.machine.storage.rooms.objects.all()]
-
-    def guest(self) -> None:
-        """Let the driver of another node have a worker here."""
-        self.shared()
+from zgen_node.core import early_words
 
 
 # -- copies ----------------------------------------------------------------------------------------
@@ -591,3 +548,22 @@ def test_a_node_that_nobody_knows_is_not_waited_for_for_ever() -> None:
     done = bench.advance(NODE_UNKNOWN_NS + 1)
     lost = told(done, RegionsHeld, DRIVER)
     assert [each.reason for each in lost] == ["its node is gone"] * 2
+
+
+def test_two_nodes_that_nobody_knows_are_waited_for_once_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Reading(knows=False)
+    bench.hold(FAR, WESTERN)
+    (lost,) = told(bench.advance(2 * NODE_UNKNOWN_NS + 2), RegionsHeld, DRIVER)
+    assert lost.lost == (FAR, WESTERN)
+    (lost,) = told(bench.hold(WESTERN), RegionsHeld, DRIVER)
+    assert lost.reason == "its node is gone"
+    bench.member()
+    assert messages(bench.hold(FAR), EAST) == [HoldRegions(1, (FAR,))]
+    monkeypatch.setattr(early_words, "NODES_GONE_COUNT_MAX", 0)
+    alone = Reading(knows=False)
+    alone.hold(FAR)
+    alone.advance(NODE_UNKNOWN_NS + 1)
+    assert told(alone.hold(FAR), RegionsHeld, DRIVER) == [], "it waits once more"
+    alone.advance(NODE_UNKNOWN_NS + 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.node.clusters import (
     EAST,
     FAR_DRIVER,
@@ -17,14 +19,17 @@ from tests.unit.node.clusters import (
 from tests.unit.node.fakes import DRIVER, JOB, NODE, ask, peer
 from zgen.core.effects import CloseConnection, OpenConnection
 from zgen.core.events import ConnectionLost, ProcessExited
-from zgen.ids import LeaseId
+from zgen.ids import NO_STREAM, LeaseId
 from zgen.limits import NODE_UNKNOWN_NS, REDIALS_FAILED_MAX
 from zgen.wire.cluster import WatchBack
 from zgen.wire.lease import ProcessDown
 from zgen.wire.object import WatchProcess
+from zgen.wire.store import WantRegions
+from zgen_node.core import far_monitors
 
 NO_LEASE = LeaseId(bytes(16))
 OTHER = peer("other far")
+MB = 1 << 20
 
 
 def watching() -> Among:
@@ -135,6 +140,29 @@ def test_a_node_that_never_becomes_known_has_no_living_process() -> None:
     (told,) = messages(bench.advance(NODE_UNKNOWN_NS), DRIVER)
     assert isinstance(told, ProcessDown)
     assert told.log_tail == "its node is gone: nobody knows it"
+
+
+def test_the_processes_of_a_node_that_comes_late_are_heard_again() -> None:
+    bench = alone()
+    want = WantRegions(1, FAR_DRIVER, NO_STREAM, MB, 1, 1, EAST)
+    bench.say(DRIVER, want, WatchProcess(FAR_WORKER, 1, EAST))
+    bench.advance(NODE_UNKNOWN_NS)
+    assert bench.machine.session.is_fenced(FAR_DRIVER, 1)
+    bench.member()
+    assert not bench.machine.session.is_fenced(FAR_DRIVER, 1)
+    assert bench.machine.session.is_fenced(FAR_WORKER, 1), "the driver was told, and fences it too"
+
+
+def test_only_so_many_late_nodes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(far_monitors, "NODES_GONE_COUNT_MAX", 1)
+    bench = alone()
+    for node, owner in ((EAST, FAR_WORKER), (WEST, OTHER)):
+        bench.say(DRIVER, WantRegions(1, owner, NO_STREAM, MB, 1, 1, node))
+    bench.advance(NODE_UNKNOWN_NS)
+    for node in (EAST, WEST):
+        bench.member(state(node))
+    assert bench.machine.session.is_fenced(FAR_WORKER, 1)
+    assert not bench.machine.session.is_fenced(OTHER, 1)
 
 
 def test_the_last_process_of_a_node_that_is_awaited_may_end_before_it_is_known() -> None:

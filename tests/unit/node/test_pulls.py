@@ -25,6 +25,7 @@ def begun(
 ) -> tuple[Pulls, Pull]:
     pulls = Pulls() if pulls is None else pulls
     pull = pulls.begin(region, EAST, PLACE)
+    pulls.invite(pull, EAST)
     pull.size_bytes = size_bytes
     pulls.join(pull, EAST)
     pulls.check()
@@ -40,6 +41,7 @@ def asked(pulls: Pulls, pull: Pull, now_ns: int = 0) -> list[tuple[PeerId, int, 
 def test_nothing_is_asked_for_before_somebody_holds_it() -> None:
     pulls = Pulls()
     pull = pulls.begin(7, EAST, PLACE)
+    pulls.invite(pull, EAST)
     pull.size_bytes = SIZE
     assert asked(pulls, pull) == []
     assert not pull.is_done
