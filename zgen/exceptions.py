@@ -522,7 +522,7 @@ class ObjectReconstructionFailedError(ObjectLostError):
 
     Attributes:
         reason: One of ``lineage evicted``, ``retries spent``, ``not retryable``, ``put``,
-            ``cancelled``, ``actor gone``.
+            ``cancelled``, ``actor gone``, ``its actor waits for it``.
     """
 
     def __init__(self, object_id: str = "", story: str = "", reason: str = "") -> None:
@@ -546,6 +546,8 @@ _NOT_REBUILT: Final = {
     "drop references that are not needed",
     "cancelled": "its task was cancelled",
     "actor gone": "the actor of its call is gone; keep a handle of it, or raise max_restarts",
+    "its actor waits for it": "only a call of the actor that reads it could, which runs one at a "
+    "time; read it elsewhere, or let the actor run several (max_concurrency)",
 }
 
 

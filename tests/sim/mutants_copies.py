@@ -148,13 +148,4 @@ COPIES = (
         "rebuild",
         3,
     ),
-    Mutant(
-        "what is kept goes with its owner",
-        "P3",
-        LEFT,
-        "return owner.node in self._view.members and self._monitors.watch(owner, now_ns, out)",
-        "return owner.node in self._view.members",
-        "rebuild",
-        198,
-    ),
 )

@@ -19,7 +19,7 @@ REBUILD = (
         "        if entry is None:\n            work.append(parent)\n",
         "        if entry is None:\n            pass\n",
         "rebuild",
-        11,
+        8,
     ),
     Mutant(
         "a run for what was lost counts as a retry",
@@ -28,7 +28,7 @@ REBUILD = (
         "        kept.retries_left -= kept.retries_left > 0\n",
         "",
         "rebuild",
-        3,
+        8,
     ),
     Mutant(
         "arguments that nothing can make again are pinned by lineage",
@@ -37,7 +37,7 @@ REBUILD = (
         "            pinned.append(name)\n            self._refs.pin(name)\n",
         "            continue\n",
         "rebuild",
-        11,
+        8,
     ),
     Mutant(
         "who waits for a lost object reads it when it is there",
@@ -66,7 +66,7 @@ REBUILD = (
         '            raise AssertionError("pushed without its argument")\n'
         "        if type(value) is Fault:\n",
         "rebuild",
-        8,
+        37,
     ),
     Mutant(
         "a replay fills in what was lost",

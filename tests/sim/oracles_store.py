@@ -73,7 +73,8 @@ class StoreAnswers(Oracle):
         memory, now_ns = self.cluster.memory_of(user.life), self.cluster.world.now_ns
         late = now_ns - asked_ns >= STORE_FULL_NS
         is_full = late and fault.kind is FaultKind.STORE_FULL
-        self.require(fault.kind is FaultKind.OBJECT_LOST or is_full, story)
+        is_alone = memory.node.dead and fault.kind is FaultKind.NODE_DIED
+        self.require(fault.kind is FaultKind.OBJECT_LOST or is_full or is_alone, story)
         gone = memory.node.dead or value.region in memory.lost
         self.require(gone or late or self.is_gone(user, value), story)
 

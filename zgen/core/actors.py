@@ -143,6 +143,11 @@ class Actors:
         """A call that has ended is about to be submitted again; return False if it cannot be."""
         return self.calling.again(spec)
 
+    def is_behind(self, actor: ActorId, process: PeerId) -> bool:
+        """Return whether a call waits for what a process runs, as it is that of the actor."""
+        target = self.calling.calls.targets.get(actor)
+        return target is not None and target.in_order and target.worker == process
+
     def take_back(self, entry: TaskEntry, out: list[Effect]) -> bool:
         """The worker of a creation task did not begin it; return False if the actor is there."""
         actor = entry.spec.actor

@@ -54,6 +54,7 @@ class Borrowing:
     """The references of one process that came from others or went to them.
 
     Attributes:
+        me: This process.
         lent: Who has references of this process.
         askers: Object -> who waits for its value. Added by ``asked``; removed when it is told and
             by ``forget``.
@@ -72,7 +73,7 @@ class Borrowing:
         self.node: PeerId | None = None
         self.lost: Fault | None = None
         self.has_tasks = False
-        self._me = me
+        self.me = me
         self._refs = refs
         #: Processes whose end the node was asked to tell. Removed by ``forget``.
         self._watched: dict[PeerId, None] = {}
@@ -96,7 +97,7 @@ class Borrowing:
             else:
                 reached("reference dropped while it was pickled")
                 lost = Fault(FaultKind.OBJECT_LOST, ref.object.hex(), "it was dropped too early")
-                borrow = Borrow(ref.owner, 0, True) if ref.owner.peer != self._me else None
+                borrow = Borrow(ref.owner, 0, True) if ref.owner.peer != self.me else None
                 self._refs.records[ref.object] = OwnedRef(lost, 0, 1, borrow)
 
     def take_in(self, sender: PeerId, values: Iterable[Value], out: list[Effect]) -> None:
@@ -287,11 +288,11 @@ class Borrowing:
         name, owner = ref.object, ref.owner.peer
         record = self._refs.records.get(name)
         if record is not None:
-            known = record.borrow.owner.peer if record.borrow is not None else self._me
+            known = record.borrow.owner.peer if record.borrow is not None else self.me
             if known != owner:
                 raise RemoteProtocolError(f"two owners of object {short(name)}")
             record.pins += 1
-        elif owner == self._me:
+        elif owner == self.me:
             reached("reference to what is gone came back to its owner")
             lost = Fault(FaultKind.OBJECT_LOST, name.hex(), "nothing referred to it any more")
             record = self._refs.records[name] = OwnedRef(lost, 0, 1)
@@ -299,7 +300,7 @@ class Borrowing:
             record = self._refs.records[name] = OwnedRef(None, 0, 1, Borrow(ref.owner))
             self._owners[owner] = None
         if record.borrow is None:
-            if sender == self._me:  # who was lent it while it was on its way
+            if sender == self.me:  # who was lent it while it was on its way
                 reached("reference sent to itself")
                 self.uncount(sender, name, 1)
             return
@@ -317,7 +318,7 @@ class Borrowing:
 
     def _lend(self, peer: PeerId, ref: NestedRef) -> None:
         table = self.lent.borrowers
-        if ref.owner.peer != self._me:
+        if ref.owner.peer != self.me:
             borrow = self._refs.records[ref.object].borrow
             if ref.owner.peer == peer or borrow is None or not borrow.credits:
                 return

@@ -11,12 +11,16 @@ says why a task can not run again; such a task is kept for that word alone.
 
 from collections.abc import Iterable
 from dataclasses import field
+from typing import Final
 
 from zgen.core.task_spec import TaskSpec
 from zgen.ids import ObjectId, TaskId, short, task_of
 from zgen.limits import LINEAGE_BYTES_MAX, LINEAGE_COUNT_MAX, LINEAGE_SPEC_BYTES
 from zgen.slotted import slotted
 from zgen.wire.value import REASON_EVICTED, size_bytes
+
+#: How an execution ended that there is another one for, for people.
+LOST_STORY: Final = "it ended, and what it made was lost"
 
 
 @slotted

@@ -20,7 +20,7 @@ from zgen.core.stream_in import InStream, StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
+from zgen.ids import ActorId, JobId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.limits import LINE_TICK_NS
 from zgen.wire.lease import (
     Demand,
@@ -45,6 +45,9 @@ class Calls(Protocol):
 
     def call_again(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> bool:
         """A call that has ended is about to be submitted again; return False if it cannot be."""
+
+    def is_behind(self, actor: ActorId, process: PeerId) -> bool:
+        """Return whether a call waits for what a process runs, as it is that of the actor."""
 
     def take_back(self, entry: TaskEntry, out: list[Effect]) -> bool:
         """The worker of a creation task did not begin it; return False if the actor is there."""

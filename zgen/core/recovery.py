@@ -12,11 +12,11 @@ filled in by that run if it is a stream's item, or by a further one. A borrower 
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from zgen.core.borrowing import Borrowing
 from zgen.core.effects import Effect, Send
-from zgen.core.lineage import Kept
+from zgen.core.lineage import LOST_STORY, Kept
 from zgen.core.lineage_pins import LineagePins, inputs_of
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
@@ -41,6 +41,7 @@ from zgen.wire.object import ObjectsGone, ObjectsLost
 from zgen.wire.store import NODE_GONE
 from zgen.wire.task import ArgumentsLost
 from zgen.wire.value import (
+    REASON_BEHIND,
     REASON_NO_ACTOR,
     REASON_NO_RETRIES,
     REASON_PUT,
@@ -55,8 +56,6 @@ from zgen.wire.value import (
 
 #: What a borrower is told of an object that its owner does not know.
 GONE = "its owner does not have it any more"
-#: How an execution ended that there is another one for, for people.
-LOST_STORY: Final = "it ended, and what it made was lost"
 
 
 class Recovery:
@@ -105,7 +104,8 @@ class Recovery:
             if record is None:
                 fault = Fault(FaultKind.OBJECT_LOST, name.hex(), "nothing refers to it any more")
             else:
-                fault = self._lose(name, record, region, reason, now_ns, out)
+                stuck = self._stuck(name, record, region, self._borrowing.me, reason)
+                fault = stuck or self._lose(name, record, region, reason, now_ns, out)
             if fault is not None:
                 out.append(ValueInstead(request, fault))
             elif record is not None and record.value is not None:
@@ -124,7 +124,8 @@ class Recovery:
             if record is None or record.borrow is not None:
                 gone.append(name)
                 continue
-            fault = self._lose(name, record, region, message.reason, now_ns, out)
+            stuck = self._stuck(name, record, region, sender, message.reason)
+            fault = stuck or self._lose(name, record, region, message.reason, now_ns, out)
             if fault is not None:
                 self._borrowing.tell(sender, name, fault, out)
             else:
@@ -238,6 +239,21 @@ class Recovery:
         if task not in self._tasks.entries:
             self._run_again(task, now_ns, out)
         return None
+
+    def _stuck(
+        self, name: ObjectId, record: OwnedRef, region: int, reader: PeerId, reason: str
+    ) -> Fault | None:
+        """Return what an actor is told that waits for what only it can make again; else None."""
+        kept, entry = self._lineage.get(task_of(name)), self._tasks.entries.get(task_of(name))
+        if kept is None or not kept.spec.method:
+            return None
+        value, calls = record.value, self._placement.calls
+        again = entry is not None and entry.wanted is not None
+        is_lost = value.region == region if type(value) is Stored else value is None and again
+        if not is_lost or self._why_not(name) or not calls.is_behind(kept.spec.actor, reader):
+            return None
+        reached("actor that reads what only it can make again")
+        return self._fault(name, reason, REASON_BEHIND)
 
     def _ask_owner(
         self, name: ObjectId, record: OwnedRef, value: Stored, reason: str, out: list[Effect]

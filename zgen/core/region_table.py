@@ -146,7 +146,7 @@ class RegionTable:
             region.views += 1
             out.append(ViewOpened(request, value, region.place))
         elif self.node is None:
-            out.append(ViewRefused(request, _fault(region, "its node died")))
+            out.append(ViewRefused(request, _node_died()))
             self._look(value.region, region)
         else:  # also one that did not come back when it was asked for last: there may be room now
             reached("view of a region that was given up")
@@ -280,8 +280,8 @@ class RegionTable:
         self.node = None
         for number, region in self.regions.items():
             region.asked = False
-            if region.openers:
-                self._lose(region, "its node died", out)
+            out.extend(ViewRefused(request, _node_died()) for request, _, _ in region.openers)
+            region.openers.clear()
             self._look(number, region)
 
     def flush(self, out: list[Effect]) -> None:
@@ -364,13 +364,18 @@ class RegionTable:
     def _lose(self, region: Region, reason: str, out: list[Effect]) -> None:
         region.lost = reason
         for request, value, name in region.openers:
-            if name and self.node is not None and not region.is_full:
+            if name and not region.is_full:
                 self.lost_views.append((request, name, value.region, reason))
             else:
                 out.append(ViewRefused(request, _fault(region)))
         region.openers.clear()
 
 
-def _fault(region: Region, otherwise: str = "") -> Fault:
+def _fault(region: Region) -> Fault:
     kind = FaultKind.STORE_FULL if region.is_full else FaultKind.OBJECT_LOST
-    return Fault(kind, "", region.lost or otherwise)
+    return Fault(kind, "", region.lost)
+
+
+def _node_died() -> Fault:
+    """Return what those hear who want to read what this process does not hold, without a node."""
+    return Fault(FaultKind.NODE_DIED, "", "the node is gone")

@@ -119,6 +119,7 @@ REASON_SPENT: Final = "retries spent"
 REASON_EVICTED: Final = "lineage evicted"
 REASON_CANCELLED: Final = "cancelled"
 REASON_NO_ACTOR: Final = "actor gone"
+REASON_BEHIND: Final = "its actor waits for it"
 
 
 @slotted

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.unit.core.actor_bench import ACTOR, HANDLE, ActorBench, calls_in
 from tests.unit.core.names import NODE, OTHER_WORKER, WORKER, result, spec, task, those
 from tests.unit.core.rebuild_bench import (
     FARTHER,
@@ -23,12 +22,12 @@ from tests.unit.core.rebuild_bench import (
 )
 from zgen.core import lineage, recovery
 from zgen.core.cancel_words import CancelRequested
-from zgen.core.effects import Effect, ObjectsReady, Send
+from zgen.core.effects import ObjectsReady, Send
 from zgen.core.events import WantValues
 from zgen.core.object_holds import LINEAGE, pins_of
 from zgen.core.store_effects import ValueInstead, ViewRefused
 from zgen.core.task_table import Doing
-from zgen.ids import PUT_INDEX_FIRST, LeaseId, object_id
+from zgen.ids import PUT_INDEX_FIRST, object_id
 from zgen.limits import MS
 from zgen.wire.lease import ProcessDown
 from zgen.wire.object import AddBorrowers, ObjectIs, ObjectsGone, ObjectsLost, ReturnBorrows
@@ -40,7 +39,6 @@ from zgen.wire.value import (
     NONE,
     REASON_CANCELLED,
     REASON_EVICTED,
-    REASON_NO_ACTOR,
     REASON_NO_RETRIES,
     REASON_PUT,
     REASON_SPENT,
@@ -531,53 +529,3 @@ def test_few_nodes_that_are_gone_are_remembered(monkeypatch: pytest.MonkeyPatch)
     bench.lose(result("a", 1), far(2, FARTHER))
     assert bench.value(result("a", 2)) == far(4), "nobody knows any more that its node is gone"
     assert bench.owner.tasks.entries[task("a")].retries_left == -1
-
-
-# -- calls -----------------------------------------------------------------------------------------
-class CallsBench(ActorBench):
-    """One that lets go of what each step drops, as a process does."""
-
-    def _checked(self, out: list[Effect]) -> list[Effect]:
-        self.store.settle(out)
-        return super()._checked(out)
-
-
-def calling() -> CallsBench:
-    bench = CallsBench()
-    bench.alive()
-    bench.call("a", retries=3)
-    bench.hear(WORKER, TasksDone((Outcome(task("a"), 0, 0, 0, entries(far(1))),)))
-    return bench
-
-
-def lose(bench: CallsBench, request: int, reason: str = "gone") -> list[Effect]:
-    out: list[Effect] = []
-    bench.store.regions.lost_views.append((request, A, far(1).region, reason))
-    bench.owner.recovery.on_views_lost(bench.now_ns, out)
-    return out
-
-
-def test_a_call_that_may_be_repeated_is_made_again() -> None:
-    bench = calling()
-    assert calls_in(lose(bench, 1)) == [(WORKER, 1, ["a"])]
-    assert bench.owner.actors.pending_count(ACTOR) == 1
-    done = bench.hear(WORKER, TasksDone((Outcome(task("a"), 1, 0, 0, (b"small",)),)))
-    assert opened(done) == [ValueInstead(1, b"small")]
-
-
-def test_a_call_of_a_dead_actor_is_not_made_again() -> None:
-    bench = calling()
-    bench.kill()
-    (answer,) = opened(lose(bench, 1))
-    assert answer.value.why == REASON_NO_ACTOR
-    bench.let_go(HANDLE)
-
-
-def test_a_call_whose_argument_is_gone_goes_back_and_waits() -> None:
-    bench = calling()
-    bench.call("b", slots=(A,))
-    lost = ArgumentsLost(LeaseId(ACTOR), task("b"), 0, ((0, far(1).region),), "gone")
-    assert calls_in(bench.hear(WORKER, lost)) == [(WORKER, 2, ["a"])]
-    assert bench.state("b") is Doing.WAITING_ARGS
-    done = bench.hear(WORKER, TasksDone((Outcome(task("a"), 1, 0, 0, (b"small",)),)))
-    assert calls_in(done) == [(WORKER, 3, ["b"])]

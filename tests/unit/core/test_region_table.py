@@ -48,6 +48,10 @@ def lost(reason: str) -> Fault:
     return Fault(FaultKind.OBJECT_LOST, "", reason)
 
 
+#: What those hear who read what is not held, when the node is gone.
+NODE_DIED = Fault(FaultKind.NODE_DIED, "", "the node is gone")
+
+
 class Process:
     """A table; every step ends with what it tells the node and a ``check()``."""
 
@@ -170,7 +174,7 @@ def test_what_did_not_come_back_for_want_of_room_is_asked_for_again() -> None:
     process.do("drop_views", (7,))
     process.do("evict", ROOM, False)
     process.do("leave_node")
-    assert process.do("open", 3, stored(7)) == [ViewRefused(3, lost("its node died"))]
+    assert process.do("open", 3, stored(7)) == [ViewRefused(3, NODE_DIED)]
 
 
 @pytest.mark.parametrize("answer", [held(9), RegionsHeld(1, (), (9,), "gone")])
@@ -253,10 +257,10 @@ def test_what_is_held_can_be_read_after_the_node_died_and_the_rest_cannot() -> N
     process.do("open", 1, stored(7))
     process.do("evict", ROOM, False)
     process.do("open", 2, stored(8))
-    gone = ViewRefused(2, lost("its node died"))
+    gone = ViewRefused(2, NODE_DIED)
     assert process.do("leave_node") == [gone]
     assert process.do("open", 3, stored(7)) == [ViewOpened(3, stored(7), place(7))]
-    assert process.do("open", 4, stored(8)) == [ViewRefused(4, lost("its node died"))]
+    assert process.do("open", 4, stored(8)) == [ViewRefused(4, NODE_DIED)]
     assert process.do("disown", stored(8)) == []
 
 
@@ -265,7 +269,7 @@ def test_nothing_stays_of_what_was_dropped_while_the_dead_node_was_asked_for_it(
     process.do("evict", ROOM, False)
     process.do("open", 1, stored(7))
     process.do("disown", stored(7))
-    assert process.do("leave_node") == [ViewRefused(1, lost("its node died"))]
+    assert process.do("leave_node") == [ViewRefused(1, NODE_DIED)]
     assert not process.table.regions
 
 
@@ -273,7 +277,7 @@ def test_what_was_given_up_is_gone_with_the_node() -> None:
     process = Process(7)
     process.do("evict", ROOM, False)
     process.do("leave_node")
-    assert process.do("open", 1, stored(7)) == [ViewRefused(1, lost("its node died"))]
+    assert process.do("open", 1, stored(7)) == [ViewRefused(1, NODE_DIED)]
 
 
 def test_a_hold_that_was_wanted_when_the_node_died_is_not_asked_for() -> None:
@@ -312,4 +316,4 @@ def test_what_lies_on_another_node_is_lost_when_the_own_one_is() -> None:
     process.do("leave_node")
     assert process.do("own", on_node(b"far".ljust(16))) == []
     (refused,) = process.do("open", 1, on_node(b"far".ljust(16)))
-    assert refused == ViewRefused(1, lost("its node died"))
+    assert refused == ViewRefused(1, NODE_DIED)
