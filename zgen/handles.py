@@ -26,10 +26,11 @@ from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
 from zgen.limits import TAKE_COUNT_MAX
 from zgen.runtime import process
-from zgen.runtime.awaiting import AwaitableRef, AwaitableSteps
+from zgen.runtime.awaiting import AwaitableRef
+from zgen.runtime.closing import ClosingSteps
 from zgen.runtime.process import Runtime, dropped_objects, dropped_streams, kick
 from zgen.runtime.waits import UNKNOWN, CountWaiter, Mark
-from zgen.wire.value import NestedRef, Stored, Value
+from zgen.wire.value import NONE, NestedRef, Stored, Value, is_error
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -131,7 +132,7 @@ def unpickled(name: ObjectId) -> ObjectRef[Any]:
     return ObjectRef(name, record)
 
 
-class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
+class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
     """References to the items of a remote generator, in yield order, as it yields them.
 
     Iterate it, or call ``next``: each step blocks until the next item is there and returns its
@@ -196,35 +197,17 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
             self._cursor = 0
         return self.__next__()
 
-    def completed(self) -> ObjectRef[None]:
-        """Return a reference that is ready when the remote generator has ended.
+    def completed(self) -> ObjectRef[Any]:
+        """Return a reference to what the remote generator returns, ready when it has ended.
 
-        It holds None, also after an exception of the body, which was delivered as an item; it
-        raises where the system failed.
+        It holds None after an exception of the body, which was delivered as an item; it raises
+        where the system failed.
         """
         runtime = self._runtime
         runtime.enter()
         runtime.loop.post(RefCompletion(self.stream))
         name = object_id(self.stream, COMPLETION_INDEX)
         return ObjectRef(name, runtime.machine.owner.refs.records[name])
-
-    def next_ready(self) -> bool:
-        """Return whether ``next`` would return an item without blocking."""
-        if self._cursor < len(self._items):
-            return True
-        if self._ended:
-            return False
-        record = self._runtime.machine.owner.streams.streams[self.stream]
-        return bool(record.unread)
-
-    def is_finished(self) -> bool:
-        """Return whether ``next`` would raise ``StopIteration`` without blocking."""
-        if self._cursor < len(self._items):
-            return False
-        if self._ended:
-            return True
-        record = self._runtime.machine.owner.streams.streams[self.stream]
-        return record.ended and not record.unread
 
     def send(self, value: Any) -> NoReturn:
         """Nothing can be sent into a remote generator.
@@ -296,14 +279,14 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
         """Take over the next items; the cursor of what is returned is 0.
 
         Raises:
-            StopIteration: There is none and never will be.
+            StopIteration: There is none and never will be; it has what the generator returned.
             GetTimeoutError: None came in time.
             StreamClosedError: The runtime was shut down.
         """
-        if self._ended:
-            raise StopIteration
         runtime = self._runtime
         deadline_ns = clock.deadline_ns(timeout_s)
+        if self._ended:
+            raise self._stop(deadline_ns)
         runtime.enter()
         while True:
             taken = self._take(runtime)
@@ -311,9 +294,19 @@ class ObjectRefGenerator(AwaitableSteps["ObjectRef[T]"], Generic[T]):
                 self._items, self._cursor = taken, 0
                 return taken
             if self._ended:
-                raise StopIteration
+                raise self._stop(deadline_ns)
             if not self._wait(runtime, deadline_ns) and not runtime.closed:
                 raise serializer.timed_out("the next item", timeout_s or 0.0)
+
+    def _stop(self, deadline_ns: int | None) -> StopIteration:
+        runtime = self._runtime
+        record = runtime.machine.owner.streams.streams[self.stream]
+        value = record.completion
+        if record.returned and not runtime.closed:
+            return StopIteration(value_of(self.completed(), deadline_ns))
+        if value is None or value == NONE or is_error(value):
+            return StopIteration()
+        return StopIteration(serializer.deserialize(value))
 
     def _take(self, runtime: Runtime) -> list["ObjectRef[T] | None"]:
         if runtime.closed:

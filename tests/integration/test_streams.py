@@ -186,7 +186,7 @@ def test_a_yield_evaluates_to_none() -> None:
 
 
 @pytest.mark.ray_docs("209")
-def test_a_bare_return_ends_the_stream_and_a_returned_value_is_dropped() -> None:
+def test_a_bare_return_ends_the_stream_and_a_returned_value_comes_with_its_end() -> None:
     @zgen.remote
     def leave(value: Any = None) -> Any:
         yield 1
@@ -195,11 +195,11 @@ def test_a_bare_return_ends_the_stream_and_a_returned_value_is_dropped() -> None
         return value
 
     assert values(leave.remote()) == [1]
-    stream = leave.remote("dropped")
+    stream = leave.remote("value")
     assert zgen.get(next(stream)) == 1
     with pytest.raises(StopIteration) as raised:
         next(stream)
-    assert raised.value.value is None
+    assert raised.value.value == "value"
 
 
 def test_none_is_an_item_as_any_other() -> None:

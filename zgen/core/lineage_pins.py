@@ -11,7 +11,7 @@ from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry
-from zgen.ids import ObjectId, TaskId, object_id, task_of
+from zgen.ids import COMPLETION_INDEX, ObjectId, TaskId, object_id, task_of
 from zgen.wire.value import (
     REASON_CANCELLED,
     REASON_NO_RETRIES,
@@ -64,6 +64,12 @@ class LineagePins:
             assert entry is not None, f"nothing is kept of what yielded {name.hex()}"
             kept = self.lineage.open(entry.spec)
         self.add(kept, name)
+
+    def take_returned(self, entry: TaskEntry) -> None:
+        """A stream ends and has returned a value that lies in shared memory."""
+        name = object_id(entry.spec.task, COMPLETION_INDEX)
+        if name in self._refs.records:
+            self.take(entry, name)
 
     def gathered(self, entry: TaskEntry, completion: Value) -> None:
         """What a task has yielded is one value now, which refers to its items."""

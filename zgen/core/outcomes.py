@@ -34,7 +34,7 @@ from zgen.wire.task import (
     Outcome,
     TasksDone,
 )
-from zgen.wire.value import Parcel, Stored, Value, keeping, unpack
+from zgen.wire.value import NONE, Parcel, Stored, Value, is_error, keeping, unpack
 
 #: Types of the entries of most outcomes.
 _ONE_PLAIN: Final = [bytes]
@@ -84,15 +84,34 @@ class Outcomes:
         Raises:
             RemoteProtocolError: It cannot have, or not so.
         """
-        entry = self._accept(sender, message.stream, message.attempt)
-        if entry is None:
-            return
+        values, _ = unpack(message.entries, message.buffers)
+        needless = self._own(sender, values, out)
+        try:
+            entry = self._accept(sender, message.stream, message.attempt)
+            if entry is not None and self._on_end(entry, message, values, now_ns, out):
+                needless.clear()
+        finally:
+            if needless:
+                self._dropped.extend(needless)
+
+    def _on_end(
+        self,
+        entry: TaskEntry,
+        message: ReportEnd,
+        values: list[Value],
+        now_ns: int,
+        out: list[Effect],
+    ) -> bool:
+        """Take in how a stream ended; return whether what it came with went anywhere."""
         if entry.spec.returns_count not in (STREAMING, DYNAMIC):
             raise RemoteProtocolError("the end of a stream by a task that is none")
-        if len(message.entries) != (message.outcome in RAISED):
-            raise RemoteProtocolError("an end carries one error or nothing")
-        values, _ = unpack(message.entries, message.buffers)
-        error = values[0] if values else None
+        last = values[0] if values else NONE
+        fits = len(values) < 2 if message.outcome == OUTCOME_VALUE else not values
+        if message.outcome in RAISED:
+            fits = len(values) == 1
+        if not fits or is_error(last) != (message.outcome in RAISED):
+            raise RemoteProtocolError("an end carries one error, or what was returned, or nothing")
+        is_taken = False
         stream = message.stream
         fault = self._cancellation.verdict(entry, message.outcome)
         if entry.wanted is None:
@@ -105,31 +124,43 @@ class Outcomes:
             self._settlement.fail(stream, fault, now_ns, "cancelled", out)
         elif not (retry and self._settlement.retry(stream, RAISED_STORY, now_ns)):
             if entry.wanted is None:
-                self._end_stream(entry, message, error, now_ns, out)
+                is_taken = self._end_stream(entry, message, last, now_ns, out)
             else:
-                self._refilling.on_replayed(entry, message, now_ns, out)
+                is_taken = self._refilling.on_replayed(entry, message, last, now_ns, out)
         if self._pins.unmet:
             self._recovery.go_on(now_ns, out)
         if not entry.spec.method:
             self._placement.pump(entry.spec.shape, now_ns, out)
+        return is_taken
 
     def _end_stream(
         self,
         entry: TaskEntry,
         message: ReportEnd,
-        error: Value | None,
+        last: Value,
         now_ns: int,
         out: list[Effect],
-    ) -> None:
-        stream, count = message.stream, message.count
+    ) -> bool:
+        """End a stream; return whether it keeps what came with its end."""
+        stream, count, raised = message.stream, message.count, message.outcome in RAISED
+        error = last if raised else None
         completion = self._streams.finish(stream, count, error, entry.cancel is not None)
-        completion = self._gathering.gather(stream, completion)
+        returns = not raised and completion is NONE and entry.spec.returns_count == STREAMING
+        if returns:
+            completion = last
+            if self._streams.set_returned(stream, last):
+                self._settlement.keep_returned(stream)
+        else:
+            completion = self._gathering.gather(stream, completion)
         if entry.spec.returns_count == DYNAMIC:
             self._pins.gathered(entry, completion)
         is_unread = self._streams.has_stored(stream)
+        if type(last) is Stored and returns:
+            self._pins.take_returned(entry)
         if is_unread or stream in self._pins.lineage.entries:
-            self._pins.keep_stream(entry, count, is_unread, raised=message.outcome in RAISED)
+            self._pins.keep_stream(entry, count, is_unread, raised=raised)
         self._settlement.end_stream(stream, completion, now_ns, out)
+        return raised or returns
 
     def on_tasks_done(
         self, sender: PeerId, message: TasksDone, now_ns: int, out: list[Effect]

@@ -245,6 +245,8 @@ class Owner:
                     out.append(Send(worker, CloseStream(stream, entry.attempt)))
             elif stream in self._kept:
                 self.pins.close(stream)
+        while self.streams.unkept:
+            self.refs.unpin(object_id(self.streams.unkept.pop(), COMPLETION_INDEX))
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Queue the retries that are due and return idle leases."""

@@ -9,7 +9,7 @@ from zgen.core.ref_table import RefTable
 from zgen.core.region_table import RegionTable
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_table import Doing, TaskTable
-from zgen.ids import ObjectId, short
+from zgen.ids import COMPLETION_INDEX, ObjectId, object_id, short
 from zgen.wire.value import Stored, Value, refs_in
 
 
@@ -22,6 +22,9 @@ def needs(
     for entry in tasks.entries.values():
         values.append(entry.spec.arguments)
         names.extend(entry.spec.slots)
+    for stream, record in streams.streams.items():
+        if record.returned:
+            names.append(object_id(stream, COMPLETION_INDEX))
     return names + [ref.object for ref in (*refs_in(values), *placement.pushing.closed_over())]
 
 

@@ -21,7 +21,7 @@ from zgen.core.settlement import Result, Settlement
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import ITEM_INDEX_FIRST, ObjectId, PeerId, TaskId, object_id
+from zgen.ids import COMPLETION_INDEX, ITEM_INDEX_FIRST, ObjectId, PeerId, TaskId, object_id
 from zgen.wire.stream import ReportEnd, ReportItems
 from zgen.wire.task import RAISED
 from zgen.wire.value import NONE, Fault, FaultKind, Stored, Value, keeping
@@ -94,14 +94,28 @@ class Refilling:
             raise RemoteProtocolError(f"end after {message.count} items, {position} were reported")
 
     def on_replayed(
-        self, entry: TaskEntry, message: ReportEnd, now_ns: int, out: list[Effect]
-    ) -> None:
-        """A stream that ran again has ended: it must have done so as it did before."""
+        self, entry: TaskEntry, message: ReportEnd, last: Value, now_ns: int, out: list[Effect]
+    ) -> bool:
+        """A stream that ran again has ended: it must have done so as it did before.
+
+        Returns:
+            Whether ``last``, which came with its end, was lost before and is there again.
+        """
         kept = self._lineage[message.stream]
         how = _difference(kept, message)
+        returned = object_id(message.stream, COMPLETION_INDEX)
+        record = (
+            self._refs.records.get(returned) if COMPLETION_INDEX in (entry.wanted or ()) else None
+        )
+        wants = record is not None and record.value is None
+        if wants and not how and type(last) is not Stored:
+            how = "returned a value of another kind"
         if not how:
+            if wants:
+                reached("returned value that was lost is there again")
+                self._settlement.settle([(returned, last)], now_ns, out)
             self._settlement.end_again(entry, now_ns)
-            return
+            return wants
         reached("replay for lost items that ended otherwise")
         name, expected = entry.spec.name, kept.count
         fault = Fault(FaultKind.REPLAY_MISMATCH, name, how, expected=expected, got=message.count)
@@ -109,6 +123,7 @@ class Refilling:
         self._settlement.fail(message.stream, fault, now_ns, "its replay differs", out)
         story = f"{name}() ran again for items that were lost, and {how}"
         out.append(Report("warning", f"{story}; these items raise ReplayMismatchError from now on"))
+        return False
 
     def _position(self, entry: TaskEntry) -> int:
         """Return how many items the current attempt of a replay has reported."""

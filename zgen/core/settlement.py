@@ -20,7 +20,7 @@ from zgen.core.effects import Effect, ObjectsReady, Report, StreamAdvanced
 from zgen.core.lineage_pins import LineagePins
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
-from zgen.core.ref_table import RefTable
+from zgen.core.ref_table import OwnedRef, RefTable
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import TaskSpec
@@ -186,6 +186,13 @@ class Settlement:
         self._finish(stream, now_ns, "it ended")
         out.append(StreamAdvanced(stream))
         self.settle([(object_id(stream, COMPLETION_INDEX), completion)], now_ns, out)
+
+    def keep_returned(self, stream: TaskId) -> None:
+        """What a generator has returned lives as long as who holds the generator."""
+        name = object_id(stream, COMPLETION_INDEX)
+        if name not in self._refs.records:
+            self._refs.records[name] = OwnedRef(None, 0)
+        self._refs.pin(name)
 
     def end_again(self, entry: TaskEntry, now_ns: int) -> None:
         """End the task of a stream that ran again for some of its items, which have come."""

@@ -4,18 +4,14 @@ Rules of this file: an item reaches the user once and in yield order; what was r
 failure of its producer. When to run the producer again is not decided here.
 
 Theory of operation. ``known`` items of a stream have been reported by one attempt or another; those
-not
-taken yet wait in ``unread``. A replay starts from item 0 and what it repeats is dropped by index.
-Reports
-of an older attempt than the one recorded are refused. The end comes once: by count, by an error
-item, or
-by an error that follows what was reported. After it, ``unread`` drains and the stream is exhausted.
+not taken yet wait in ``unread``. A replay starts from item 0 and what it repeats is dropped by
+index. Reports of an older attempt than the one recorded are refused. The end comes once: by count,
+by an error item, or by an error that follows what was reported. After it, ``unread`` drains and the
+stream is exhausted.
 
 A stream with a window counts what its user has certainly taken: who takes items over gets the first
-one
-at once and the others later, so these count when he comes back for more. Its producer hears of it
-item by
-item, or, where the window is wide, by the part of it.
+one at once and the others later, so these count when he comes back for more. Its producer hears of
+it item by item, or, where the window is wide, by the part of it.
 """
 
 from collections import deque
@@ -60,6 +56,7 @@ class InStream:
         ended: Whether nothing will be added any more.
         handle: Whether the user still holds the generator.
         completion: What the completion object holds, once ended.
+        returned: Whether it holds more than bytes, and lives as long as ``handle``.
         moved_ns: When its consumer last took something, or its first item in shared memory came.
         stored: Items in ``unread`` that lie in shared memory.
         window: Items that may be there without being taken; 0 for any number.
@@ -78,6 +75,7 @@ class InStream:
     ended: bool = False
     handle: bool = True
     completion: Value | None = None
+    returned: bool = False
     moved_ns: int = 0
     stored: int = 0
     window: int = 0
@@ -93,11 +91,13 @@ class StreamsIn:
     Attributes:
         streams: The streams.
         dropped: Values that nobody will take and that may keep something, until that is let go.
+        unkept: Streams that went with their handles and had ``returned``, until that is let go.
     """
 
     def __init__(self, dropped: list[Parcel | Stored] | None = None) -> None:
         """Start without streams."""
         self.dropped: list[Parcel | Stored] = dropped if dropped is not None else []
+        self.unkept: list[StreamId] = []
         #: Stream -> record. Added by ``open``; removed when it has ended and its handle is gone.
         self.streams: dict[StreamId, InStream] = {}
         #: Streams that are taken as a whole at their end. Removed by ``take_all`` and ``close``.
@@ -259,6 +259,21 @@ class StreamsIn:
             return self._end(stream, record, error, error)
         return self._end(stream, record, error, NONE)
 
+    def set_returned(self, stream: StreamId, value: Value) -> bool:
+        """A stream has ended with a value; return whether its object lives as long as its handle.
+
+        One that is no more than bytes is kept here instead.
+        """
+        record = self.streams.get(stream)
+        if record is None:
+            reached("value returned to nobody")
+            return False
+        if type(value) is bytes:
+            record.completion = value
+        else:
+            record.returned = True
+        return record.returned
+
     def fail(self, stream: StreamId, error: Value) -> None:
         """End a stream after what was reported, with one error, which its completion is too."""
         self._end(stream, self.streams[stream], error, error)
@@ -327,6 +342,8 @@ class StreamsIn:
         record.unread.clear()
         if record.ended:
             del self.streams[stream]
+            if record.returned:
+                self.unkept.append(stream)
             return False
         reached("stream closed before its end")
         return True
@@ -355,6 +372,7 @@ class StreamsIn:
             else:
                 assert not record.unread, f"stream {short(stream)}: {record}"
                 assert not record.ended, f"stream {short(stream)}: {record}"
+            assert record.ended or not record.returned, f"stream {short(stream)}: {record}"
 
     def _drop(self, values: Iterable[Value]) -> None:
         self.dropped.extend(keeping(values))

@@ -36,7 +36,6 @@ from zgen.wire.value import (
     Stored,
     Value,
     keeping,
-    pack,
     pack_items,
     size_bytes,
 )
@@ -170,17 +169,17 @@ class StreamsOut:
         stream: TaskId,
         outcome: int,
         run_ns: int,
-        error: tuple[Value, ...],
+        last: tuple[Value, ...],
         now_ns: int,
         out: list[Effect],
     ) -> None:
-        """Report the end of a stream, after everything that waits on its line."""
+        """Report the end of a stream, and its error or what it returned, after all that waits."""
         record = self.streams.pop(stream)
         line = self.lines.setdefault(record.owner, ReportLine())
         self._send_items(stream, record, out)
         line.streams.pop(stream, None)
         buffers: list[bytes] = []
-        entries = pack(error, buffers)
+        entries, _, refs = pack_items(last, buffers)
         count = record.count
         message = ReportEnd(
             stream, record.attempt, count, outcome, run_ns, entries, Buffers(tuple(buffers))
@@ -188,7 +187,7 @@ class StreamsOut:
         if record.closed:
             reached("end of a closed stream")
         self.flush(record.owner, now_ns, out)
-        out.append(Send(record.owner, message))
+        out.append(Send(record.owner, message, None, 0, refs, refs != ()))
 
     def add_outcome(
         self,

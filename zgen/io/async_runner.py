@@ -253,8 +253,10 @@ class AsyncRunner(Runner):
         post, serialize = self._post, serializer.serialize
         body: AsyncGenerator[Any, Any] | None = None
         count = 0
+        returned: list[Any] = []
+        values: tuple[Value, ...] = ()
         try:
-            body = self._steps(start, await self._called(start))
+            body = self._steps(start, await self._called(start), returned)
             async for item in body:
                 if count == ITEMS_COUNT_MAX:
                     text = f"yielded more than {ITEMS_COUNT_MAX} items"
@@ -266,6 +268,8 @@ class AsyncRunner(Runner):
                 post(Yielded(task, attempt, packed))
                 if self._held or count % ITEMS_AT_ONCE_COUNT_MAX == 0:
                     await self._pause(start)
+            if returned:
+                values = (await self._packed(start, returned[0], NO_STREAM),)
         except SystemExit as leaving:
             self._exit(leaving)
         except Over:
@@ -275,21 +279,30 @@ class AsyncRunner(Runner):
             await _aclose(body)
             self._end(start, outcome, values)
         else:
-            self._end(start, OUTCOME_VALUE, ())
+            self._end(start, OUTCOME_VALUE, values)
 
-    def _steps(self, start: StartTask, body: Any) -> AsyncGenerator[Any, Any]:
+    def _steps(self, start: StartTask, body: Any, returned: list[Any]) -> AsyncGenerator[Any, Any]:
         if isinstance(body, AsyncGenerator):
             return body
         if isinstance(body, Generator):
-            return self._stepped(body)
+            return self._stepped(body, returned)
         if inspect.iscoroutine(body):
             body.close()
         text = f"{start.task.name}() returned {type(body).__name__}, not a generator"
         raise ValueError(f'num_returns="streaming", but {text}')
 
-    async def _stepped(self, body: Generator[Any, None, Any]) -> AsyncGenerator[Any, Any]:
+    async def _stepped(
+        self, body: Generator[Any, None, Any], returned: list[Any]
+    ) -> AsyncGenerator[Any, Any]:
+        """Yield what ``body`` yields; what it returns, if that is not None, goes to a list."""
         try:
-            for item in body:
+            while True:
+                try:
+                    item = next(body)
+                except StopIteration as stop:
+                    if stop.value is not None:
+                        returned.append(stop.value)
+                    return
                 yield item
                 if len(self.tasks) > 1:
                     await asyncio.sleep(0)

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Generator
 from typing import Any, NoReturn
 
+from zgen.limits import ITEMS_COUNT_MAX
+
 
 def exit_code(leaving: SystemExit) -> int:
     """Return with which code a program ends by this; what is no number it prints, and fails."""
@@ -29,6 +31,24 @@ def flush_output() -> None:
         sys.stderr.flush()
     except Exception:
         return
+
+
+def last_of(body: Generator[Any, None, Any], name: str) -> Any:
+    """Return what a generator returns that is to yield no further item.
+
+    Args:
+        body: The generator.
+        name: Of the task, for people.
+
+    Raises:
+        ValueError: It yields one.
+        Exception: Whatever it raises.
+    """
+    try:
+        next(body)
+    except StopIteration as stop:
+        return stop.value
+    raise ValueError(f"{name}() yielded more than {ITEMS_COUNT_MAX} items")
 
 
 def close(body: Generator[Any, None, Any] | None) -> None:

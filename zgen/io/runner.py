@@ -6,10 +6,8 @@ retried, and where it goes, is decided elsewhere.
 
 import inspect
 import itertools
-import mmap
 import os
 import signal
-import struct
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -24,9 +22,10 @@ from zgen.ids import ITEM_INDEX_FIRST as FIRST
 from zgen.ids import NO_STREAM, FunctionId, PeerId, StreamId, TaskId, hash_function
 from zgen.io import serializer
 from zgen.io.cancels import Cancels
-from zgen.io.ending import close, exit_process, flush_output
+from zgen.io.ending import close, exit_process, flush_output, last_of
 from zgen.io.rebuilding import only
 from zgen.io.serializer import Large
+from zgen.io.started_marks import started_marks
 from zgen.io.task_context import TaskContext
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
@@ -39,8 +38,6 @@ from zgen.wire.task import (
 )
 from zgen.wire.value import NONE, Parcel, Stored, Value
 
-#: Layout of the started-marks: lease id, pushes started under it.
-_MARK: Final = struct.Struct("=16sQ")
 #: What nobody has to wait for.
 NOTHING: Final = Waiter()
 NOTHING.done = True
@@ -114,7 +111,7 @@ class Runner:
         #: Function -> its pickle, until it is first called. Added by ``LearnFunction``.
         self._payloads: dict[FunctionId, bytes] = {}
         self._functions: dict[FunctionId, Callable[..., Any]] = {}
-        self._marks = mmap.mmap(marks_fd, _MARK.size) if marks_fd >= 0 else None
+        self._mark = started_marks(marks_fd)
         self._pid = os.getpid()
 
     def perform(self, effect: Effect) -> bool:
@@ -163,11 +160,6 @@ class Runner:
                 self._end(start, outcome, values)
         finally:
             self.context = None
-
-    def _mark(self, start: StartTask) -> None:
-        """Note outside this process that a task has begun."""
-        if self._marks is not None:
-            _MARK.pack_into(self._marks, 0, start.lease, start.push + 1)
 
     def _run_call(self, start: StartTask) -> None:
         """Create the actor of this worker, or run one of its methods."""
@@ -331,6 +323,7 @@ class Runner:
         task, attempt = start.task.task, start.task.attempt
         post, serialize = self._post, serializer.serialize
         body: Generator[Any, None, Any] | None = None
+        values: tuple[Value, ...] = ()
         try:
             try:
                 body = self._call(start)
@@ -341,17 +334,23 @@ class Runner:
                     body = None
                     text = f"{start.task.name}() returned {kind}, not a generator"
                     raise ValueError(f'num_returns="streaming", but {text}')
-                items = only(body, start, FIRST)
-                for item in itertools.islice(items, ITEMS_COUNT_MAX):
+                step = iter(only(body, start, FIRST)).__next__
+                for _ in itertools.repeat(None, ITEMS_COUNT_MAX):
+                    try:
+                        item = step()
+                    except StopIteration as stop:
+                        returned = stop.value
+                        break
                     packed = serialize(item)
                     if type(packed) is Large:
                         packed = self._objects.store(packed, start.owner, task)
                     post(Yielded(task, attempt, packed))
                     if self._held:
                         self._wait_for_release(start)
-                for _ in body:
-                    text = f"{start.task.name}() yielded more than {ITEMS_COUNT_MAX} items"
-                    raise ValueError(text)
+                else:
+                    returned = last_of(body, start.task.name)
+                if returned is not None:
+                    values = (self._pack(start, returned),)
             finally:
                 self.cancels.running = None
                 self.cancels.noted = False
@@ -362,7 +361,7 @@ class Runner:
             close(body)
             self._end(start, outcome, values)
         else:
-            self._end(start, OUTCOME_VALUE, ())
+            self._end(start, OUTCOME_VALUE, values)
 
     def _wait_for_release(self, start: StartTask) -> None:
         held = self._held.get(start.task.task)

@@ -33,8 +33,9 @@ class ReportEnd:
         count: Items that this attempt yielded; an error is not one of them.
         outcome: One of ``wire.task``'s ``OUTCOME_`` numbers.
         run_ns: How long its body ran.
-        entries: Empty, or one error that stands at position ``count``.
-        buffers: Buffers of the error.
+        entries: Empty; one error that stands at position ``count``; or what the generator returned,
+            if that is not None.
+        buffers: Buffers of the entry.
     """
 
     stream: StreamId
