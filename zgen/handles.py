@@ -225,14 +225,6 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
         """
         raise NotImplementedError("nothing can be raised in a remote generator")
 
-    def close(self) -> NoReturn:
-        """A remote generator cannot be closed; drop it to free what was not taken.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError("a remote generator cannot be closed; drop it to free its items")
-
     def task_id(self) -> bytes:
         """Return the id of the generator task."""
         return self.stream

@@ -15,7 +15,7 @@ import pytest
 import zgen
 from tests.chaos.hangman import Hangman, await_kill, mark
 from tests.integration.watching import is_alive, wait_until
-from zgen.core.stream_in import InStream
+from zgen.core.in_stream import InStream
 from zgen.exceptions import WorkerCrashedError
 from zgen.runtime import process
 from zgen.runtime.process import Runtime

@@ -19,7 +19,7 @@ DECIDING_CALLS = ("enumerate", "max", "min", "range", "reversed", "sorted", "sum
 #: Functions that may look at such a name, and why.
 ALLOWED = {
     # The user's exception classes load in the worker alone; what follows is the core's to say.
-    ("zgen/io/runner.py", "_is_retriable"): ("retry_exceptions",),
+    ("zgen/io/ending.py", "is_retriable"): ("retry_exceptions",),
     # It reports one retriable failure of the whole, or the values and errors of each place.
     ("zgen/io/runner.py", "_yields"): ("OUTCOME_RETRY",),
     # It finds out whether what the core wants to be interrupted is what runs.

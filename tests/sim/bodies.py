@@ -21,7 +21,7 @@ from tests.sim.store_user import NO_STREAM
 from zgen.core.actor_events import ExitActor
 from zgen.core.effects import StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
-from zgen.ids import ITEM_INDEX_FIRST, ActorId, ObjectId, TaskId, object_id
+from zgen.ids import COMPLETION_INDEX, ITEM_INDEX_FIRST, ActorId, ObjectId, TaskId, object_id
 from zgen.limits import MS, REGION_SOON_NS
 from zgen.wire.task import (
     OUTCOME_CANCELLED,
@@ -84,6 +84,7 @@ class Body:
         self.is_resting = False
         #: Whether it does otherwise than the first time, and whether it yields small items now.
         self.differs = self.shrinks = False
+        self.returned_bytes = -1
         self.is_hopeless = any(isinstance(slot, Fault) for slot in start.slots)
 
     def begin(self) -> None:
@@ -174,13 +175,19 @@ class Body:
     def write_results(self, values: list[Value]) -> None:
         """Write the results from that one on, and end."""
         index, returns = len(values), self.pushed.returns_count
-        if returns == STREAMING or index == returns:
+        if returns == STREAMING and not values and self.returned_bytes >= 0:
+            value = result_value(self.task, 0, self.attempt, self.returned_bytes)
+            if self.pushed.wanted and COMPLETION_INDEX not in self.pushed.wanted:
+                self.end(OUTCOME_VALUE)
+                return
+        elif returns == STREAMING or index == returns:
             self.end(OUTCOME_VALUE, tuple(values))
             return
+        else:
+            value = result_value(self.task, index, self.attempt, self.account.plan.result_bytes)
         if self.creates:
             self.end(OUTCOME_VALUE, (NONE,))
             return
-        value = result_value(self.task, index, self.attempt, self.account.plan.result_bytes)
         if self.pushed.wanted and index not in self.pushed.wanted:
             value = NONE
         if not isinstance(value, Stored):
@@ -282,6 +289,11 @@ class Body:
     def _do_sleep(self, for_ns: int) -> Any:
         self.at += 1
         return for_ns, None
+
+    def _do_return(self, size: int) -> Any:
+        self.at += 1
+        self.returned_bytes = size
+        return None
 
     def _do_raise(self, attempts: int) -> Any:
         self.at += 1

@@ -13,7 +13,7 @@ from tests.sim.memory import Disk, Memory
 from tests.sim.oracles import Promises
 from tests.sim.programs import Account, ActorStory, Consumer
 from zgen.core.actor_effects import ActorOver
-from zgen.core.cancel_words import AbandonBody, InterruptBody, KillSelf
+from zgen.core.cancel_words import AbandonBody, InterruptBody, KillSelf, StopBody
 from zgen.core.effects import Effect, HoldBody, JobReady, NodeLost, ReleaseBody, StartTask
 from zgen.core.events import (
     Join,
@@ -301,7 +301,7 @@ class Cluster:
             self.promises.cancels.interrupted(worker, effect)
             if effect.task in worker.bodies:
                 worker.bodies[effect.task].interrupt()
-        elif isinstance(effect, AbandonBody):
+        elif isinstance(effect, (AbandonBody, StopBody)):
             if effect.task in worker.bodies:
                 worker.bodies[effect.task].abandon()
         elif isinstance(effect, KillSelf):

@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from tests.sim.programs import Plan
-from zgen.core.stream_in import InStream
+from zgen.core.in_stream import InStream
 from zgen.core.task_table import Doing, TaskEntry
 from zgen.ids import ObjectId, TaskId, object_id
 from zgen.limits import MS, US

@@ -102,3 +102,10 @@ REBUILD: Final = (
     "argument of a lost object made again",
     "task handed back whose arguments are gone",
 )
+#: Of 25 seeds of streams that are closed or return values.
+ENDS: Final = (
+    "closed at a worker",
+    "closed again for nothing",
+    "end of a closed stream",
+    "value returned to nobody",
+)

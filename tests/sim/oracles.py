@@ -70,6 +70,7 @@ class ItemsInOrderOnce(Oracle):
         #: Stream -> items seen, and whether its error was.
         self._seen: dict[TaskId, tuple[int, bool]] = {}
         self.items = 0
+        self.returned = 0
 
     def took(self, user: Consumer, stream: TaskId, names: list[ObjectId], ended: bool) -> None:
         account = self.cluster.accounts[stream]
@@ -118,11 +119,22 @@ class ItemsInOrderOnce(Oracle):
             self.cluster.promises.errors.allowed(task, account, value, None)
         elif streaming:
             # After an error of its own, which stood among the items, a stream completes well.
-            self.require(index == COMPLETION_INDEX and value == NONE, f"{short(name)} is {value!r}")
+            self.require(index == COMPLETION_INDEX, f"{short(name)} is {value!r}")
+            self._completed(task, account, value)
         else:
             self.require(not account.plan.raises, f"{short(task)} returned")
             expected = result_value(task, index, 0, account.plan.result_bytes)
             self.require(same(value, expected), f"{short(name)} is {value!r}")
+
+    def _completed(self, task: TaskId, account: Account, value: Value) -> None:
+        """A stream that ended well, or with an error of its own, has what it returned."""
+        size = account.plan.returned_bytes
+        returns = size >= 0 and same(value, result_value(task, 0, 0, size))
+        self.returned += returns
+        is_none = size < 0 or account.plan.raises or bool(account.excuses)
+        is_none = is_none or self.cluster.promises.cancels.is_closed(task)
+        good = returns or (is_none and value == NONE)
+        self.require(good, f"{short(task)} returned {value!r}")
 
     def _gathered(self, user: Consumer, task: TaskId, account: Account, value: Value) -> None:
         """A value that refers to all items of a stream, and perhaps to one error behind them."""

@@ -26,12 +26,14 @@ class Asked:
         at_first: Whether it meant the children too.
         recursive: Whether any of its cancels did.
         force: Whether one of its cancels was by force.
+        closed: Whether it was only closed, a stream that its user reads no more.
     """
 
     attempt: int
     at_first: bool
     recursive: bool
     force: bool
+    closed: bool = False
 
 
 class CancelledForGood(Oracle):
@@ -50,9 +52,13 @@ class CancelledForGood(Oracle):
         #: Interrupted stream -> the most items that anybody may ever see of it.
         self._most: dict[TaskId, int] = {}
         self.ended = 0
+        self.closed = 0
 
-    def asked(self, user: Consumer, task: TaskId, force: bool, recursive: bool) -> None:
-        """A user is about to cancel one of his tasks."""
+    def asked(
+        self, user: Consumer, task: TaskId, force: bool, recursive: bool, *, closed: bool = False
+    ) -> None:
+        """A user is about to cancel one of his tasks, or to close it."""
+        self.closed += closed
         entry = user.owner.tasks.entries.get(task)
         if entry is None:
             return
@@ -60,7 +66,8 @@ class CancelledForGood(Oracle):
         if known is None:
             pushed = entry.doing.state is Doing.PUSHED
             last = entry.attempt if pushed else max(self.cluster.accounts[task].starts, default=-1)
-            known = self._asked[task] = Asked(last, recursive, recursive, force)
+            known = self._asked[task] = Asked(last, recursive, recursive, force, closed)
+        known.closed = known.closed and closed
         known.force = known.force or force
         known.recursive = known.recursive or recursive
 
@@ -101,6 +108,10 @@ class CancelledForGood(Oracle):
         if most is not None:
             self.require(index < most, f"{short(task)}: item {index} was yielded after the cancel")
 
+    def is_closed(self, task: TaskId) -> bool:
+        """Return whether a stream was closed, or cancelled, before it had ended."""
+        return task in self._asked
+
     def is_forced(self, task: TaskId) -> bool:
         asked = self._asked.get(task)
         return asked is not None and asked.force
@@ -117,7 +128,7 @@ class CancelledForGood(Oracle):
     def _is_cancelled(self, task: TaskId) -> bool:
         """Return whether a task was cancelled, or one above it with all that it had submitted."""
         accounts = self.cluster.accounts
-        if task in self._asked:
+        if task in self._asked and not self._asked[task].closed:
             return True
         parent, _ = accounts[task].parent
         while parent in accounts:

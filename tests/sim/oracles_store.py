@@ -33,6 +33,8 @@ def value_expected(task: TaskId, index: int, account: Account) -> Value:
     """Return what an object of a task is, whichever attempt makes it."""
     if account.plan.returns in (STREAMING, DYNAMIC):
         item = index - ITEM_INDEX_FIRST
+        if item < 0:
+            return result_value(task, 0, 0, account.plan.returned_bytes)
         return item_value(task, item, 0, item_size(account, item))
     return result_value(task, index, 0, account.plan.result_bytes)
 

@@ -12,7 +12,7 @@ from tests.sim.moments import note_drop
 from tests.sim.store_user import StoreUser
 from zgen.core.actor_effects import NameAnswered
 from zgen.core.actor_events import CallActor, CreateActor, FindActor, KillActorNow, NameActor
-from zgen.core.cancel_words import CancelRequested
+from zgen.core.cancel_words import CancelRequested, CloseRequested
 from zgen.core.effects import Effect, ItemsTaken, ObjectsReady, StreamAdvanced
 from zgen.core.events import (
     DefineTaskFunction,
@@ -78,7 +78,7 @@ class Plan:
             for room in shared memory and writes nothing), ``["call", actor, plan]``, ``["kill",
             actor, no_restart]``, ``["exit"]`` (its actor ends itself), ``["differ", how]`` (where
             it runs again for lost items: one item ``more``, ``raise``, end ``early``, or yield
-            ``small`` items from there on).
+            ``small`` items from there on), ``["return", size]`` (a stream returns a value).
         returns: Number of results, or ``STREAMING`` or ``DYNAMIC``.
         retries: How often it may run again.
         cpus: Ten-thousandths of a CPU.
@@ -104,6 +104,11 @@ class Plan:
     def raises(self) -> bool:
         """Whether its last attempt ends with an error of its own."""
         return any(op[0] == "raise" and self.is_final(op[1]) for op in self.ops)
+
+    @property
+    def returned_bytes(self) -> int:
+        """Bytes of what a stream returns, -1 for nothing."""
+        return next((int(op[1]) for op in self.ops if op[0] == "return"), -1)
 
     def is_final(self, attempts: int) -> bool:
         """Return whether a body that raises below that attempt does so in its last one."""
@@ -298,6 +303,11 @@ class Consumer:
     def cancel(self, task: TaskId, force: bool, recursive: bool) -> None:
         self.cluster.promises.cancels.asked(self, task, force, recursive)
         self.post(CancelRequested(task, force, recursive))
+
+    def close(self, stream: TaskId) -> None:
+        """``gen.close()``."""
+        self.cluster.promises.cancels.asked(self, stream, False, False, closed=True)
+        self.post(CloseRequested(stream))
 
     def _define(self) -> None:
         if not self.defined:

@@ -10,7 +10,8 @@ from tests.sim.borrowing import run_borrowing
 from tests.sim.census_run import run_census
 from tests.sim.copies_run import run_copies
 from tests.sim.drain_run import run_drain
-from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, DRAIN, REBUILD, SURVIVAL
+from tests.sim.ends_run import run_ends
+from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, DRAIN, ENDS, REBUILD, SURVIVAL
 from tests.sim.nodes_run import run_nodes
 from tests.sim.rebuild_run import run_rebuild
 from tests.sim.run import Outcome, run_seed
@@ -29,6 +30,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "state": run_state,
     "drain": run_drain,
     "census": run_census,
+    "ends": run_ends,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs.
 SHARES: Final[dict[str, int]] = {
@@ -42,6 +44,7 @@ SHARES: Final[dict[str, int]] = {
     "state": 10,
     "drain": 25,
     "census": 10,
+    "ends": 25,
 }
 #: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the
 #: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
@@ -50,13 +53,14 @@ PARTS: Final[dict[str, int]] = {
     "cluster": 400,
     "actors": 200,
     "borrowing": 100,
-    "nodes": 60,
-    "survival": 60,
+    "nodes": 50,
+    "survival": 45,
     "copies": 40,
     "rebuild": 45,
     "state": 30,
     "drain": 35,
     "census": 30,
+    "ends": 25,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -70,4 +74,5 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "state": (10, ()),
     "drain": (25, DRAIN),
     "census": (10, ()),
+    "ends": (25, ENDS),
 }

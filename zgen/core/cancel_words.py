@@ -1,6 +1,6 @@
 """What may happen to a process, and be asked of it, about cancels; part of `Event` and `Effect`."""
 
-from zgen.ids import ObjectId, TaskId
+from zgen.ids import ObjectId, StreamId, TaskId
 from zgen.slotted import slotted
 
 
@@ -22,6 +22,17 @@ class CancelRequested:
     object: ObjectId | None = None
 
 
+@slotted
+class CloseRequested:
+    """The user wants nothing more of a generator, which he still holds.
+
+    Attributes:
+        stream: The stream.
+    """
+
+    stream: StreamId
+
+
 # -- effects ---------------------------------------------------------------------------------------
 @slotted
 class InterruptBody:
@@ -39,6 +50,19 @@ class InterruptBody:
 @slotted
 class AbandonBody:
     """Nobody will ever read what a generator yields: it is not to go on after its next item.
+
+    Attributes:
+        task: The task that runs.
+        attempt: Its execution.
+    """
+
+    task: TaskId
+    attempt: int
+
+
+@slotted
+class StopBody:
+    """Raise ``GeneratorExit`` in a generator at its next ``yield``, or at that which it stands at.
 
     Attributes:
         task: The task that runs.

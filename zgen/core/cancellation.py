@@ -171,10 +171,10 @@ class Cancellation:
     ) -> None:
         before = entry.cancel or (False, False)
         asked = (force or before[0], recursive or before[1])
-        if asked == entry.cancel:
+        if asked == entry.cancel and not entry.is_closing:
             reached("cancelled again for nothing")
             return
-        entry.cancel = asked
+        entry.cancel, entry.is_closing = asked, False
         worker = entry.worker
         assert worker is not None, entry.doing.story()
         out.append(Send(worker, CancelTask(task, entry.attempt, *asked)))

@@ -6,7 +6,7 @@ Performed in list order. What a network may do to ``Transmit``, the session make
 from typing import Any, TypeAlias
 
 from zgen.core.actor_effects import ActorEffect
-from zgen.core.cancel_words import AbandonBody, InterruptBody, KillSelf
+from zgen.core.cancel_words import AbandonBody, InterruptBody, KillSelf, StopBody
 from zgen.core.node_effects import NodeEffect
 from zgen.core.state_words import StateCame
 from zgen.core.store_effects import StoreEffect
@@ -300,6 +300,7 @@ Effect: TypeAlias = (
     | ReleaseBody
     | AbandonBody
     | InterruptBody
+    | StopBody
     | KillSelf
     | StateCame
 )

@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 from zgen.core.actor_events import ActorEvent
-from zgen.core.cancel_words import CancelRequested
+from zgen.core.cancel_words import CancelRequested, CloseRequested
 from zgen.core.handshake_events import HandshakeEvent
 from zgen.core.node_events import NodeEvent
 from zgen.core.state_words import AskState
@@ -373,6 +373,7 @@ Event: TypeAlias = (
     | DefineTaskFunction
     | SubmitTask
     | CancelRequested
+    | CloseRequested
     | AskState
     | PutObject
     | TakeItems

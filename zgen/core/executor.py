@@ -23,7 +23,7 @@ from zgen.core.holds import Holds, Reason
 from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut
-from zgen.core.unwanted import Unwanted
+from zgen.core.unwanted import End, Unwanted
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import CHILDREN_TOLD_NS, ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
@@ -33,7 +33,6 @@ from zgen.wire.stream import CloseStream, Consumed
 from zgen.wire.task import (
     OUTCOME_VALUE,
     STREAMING,
-    CancelTask,
     DefineFunction,
     PushTasks,
     TasksReturned,
@@ -201,8 +200,7 @@ class Executor:
             reached("push from before a hand-back handed back")
             for waiting in pushed:
                 self._arguments.let_go(waiting)
-            back = [(task.task, task.attempt) for task in message.tasks]
-            self._return(sender, message.lease, back, out)
+            self._return(sender, message.lease, [(t.task, t.attempt) for t in message.tasks], out)
             return
         for waiting in pushed:
             if waiting.slots:
@@ -227,10 +225,10 @@ class Executor:
         self, sender: PeerId, message: CloseStream, now_ns: int, out: list[Effect]
     ) -> None:
         record = self.reports.streams.get(message.stream)
-        if record is None and self.calls is not None:
-            self.calls.close(sender, message.stream, message.attempt)
+        if message.stop:
+            self.cancel(sender, message, now_ns, out)
         elif record is None:
-            self.admission.close(sender, message.stream, message.attempt)
+            (self.calls or self.admission).close(sender, message.stream, message.attempt)
         elif record.owner == sender:
             self.reports.close(message.stream, message.attempt)
             if record.closed:
@@ -242,18 +240,18 @@ class Executor:
         stream = message.stream
         record = self.reports.streams.get(stream)
         if record is None:
-            queue = self.admission if self.calls is None else self.calls
+            queue = self.calls or self.admission
             queue.grant(sender, stream, message.attempt, message.upto)
         elif record.owner == sender and self.reports.grant(stream, message.attempt, message.upto):
             self.holds.release(stream, Reason.WINDOW, out)
 
-    def cancel(self, sender: PeerId, message: CancelTask, now_ns: int, out: list[Effect]) -> bool:
+    def cancel(self, sender: PeerId, message: End, now_ns: int, out: list[Effect]) -> bool:
         """Interrupt an execution or never begin it; return whether it runs, and on for a while.
 
         By force it is left alone: see ``die``. Nothing is reported of one that has ended, was
-        handed back or is not the sender's.
+        handed back or is not the sender's. What is closed stops at its ``yield`` instead.
         """
-        queue = self.admission if self.calls is None else self.calls
+        queue = self.calls or self.admission
         waiting = self.unwanted.withdraw(queue, sender, message, now_ns, out)
         if waiting is None:
             return self.unwanted.interrupt(queue, sender, message, now_ns, out)
@@ -295,10 +293,8 @@ class Executor:
                 self.reports.close(task.task, task.attempt)
         slots = self._arguments.begin(started.slots) if started.slots else ()
         settings = self.hosting[1].settings if self.hosting is not None else None
-        lease, push, call = started.lease, started.push, started.call
-        out.append(
-            StartTask(task, started.owner, started.arguments, slots, lease, push, call, settings)
-        )
+        how = (slots, started.lease, started.push, started.call, settings)
+        out.append(StartTask(task, started.owner, started.arguments, *how))
 
     def _return(
         self, owner: PeerId, lease: LeaseId, tasks: list[tuple[TaskId, int]], out: list[Effect]

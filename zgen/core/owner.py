@@ -15,7 +15,9 @@ from typing import Any
 from zgen.core import owner_audit
 from zgen.core.actors import Actors
 from zgen.core.borrowing import Borrowing
+from zgen.core.cancel_words import CancelRequested, CloseRequested
 from zgen.core.cancellation import Cancellation
+from zgen.core.closing import Closing
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import (
     Effect,
@@ -88,6 +90,7 @@ class Owner:
 
     Attributes:
         handlers: What to do about each class of message; each may raise ``RemoteProtocolError``.
+        wishes: What to do where the user wants no more of something.
     """
 
     def __init__(self, me: PeerId, store: StoreClient) -> None:
@@ -112,6 +115,7 @@ class Owner:
         self.cancellation = Cancellation(
             self.tasks, self.placement, self.settlement, self.refs, self.borrowing.lent
         )
+        self.closing = Closing(self.tasks, self.streams, pins, self.cancellation)
         self.outcomes = Outcomes(
             self.tasks,
             self.streams,
@@ -126,6 +130,10 @@ class Owner:
             self.refilling,
             pins,
         )
+        self.wishes: dict[type, Callable[[Any, int, list[Effect]], None]] = {
+            CancelRequested: self.cancellation.request,
+            CloseRequested: self.closing.request,
+        }
         self.node_lost: Fault | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             ReportItems: self._on_report_items,
@@ -243,7 +251,7 @@ class Owner:
                 worker = entry.worker
                 if worker is not None:
                     out.append(Send(worker, CloseStream(stream, entry.attempt)))
-            elif stream in self._kept:
+            elif stream in self._kept and stream not in self.streams.streams:
                 self.pins.close(stream)
         while self.streams.unkept:
             self.refs.unpin(object_id(self.streams.unkept.pop(), COMPLETION_INDEX))

@@ -12,11 +12,12 @@ from typing import Final, Protocol
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import RegisterDriver
+from zgen.core.in_stream import InStream
 from zgen.core.lease_client import Held, LeaseClient, Locality
 from zgen.core.marks import reached
 from zgen.core.pushing import Pushing
 from zgen.core.ref_table import RefTable
-from zgen.core.stream_in import InStream, StreamsIn
+from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError

@@ -12,7 +12,6 @@ from zgen.core import events as ev
 from zgen.core import owner_audit
 from zgen.core.actor_events import ExitActor
 from zgen.core.actor_requests import ActorRequests
-from zgen.core.cancel_words import CancelRequested
 from zgen.core.deadlines import Deadlines, earliest, shared_alarm
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
@@ -91,7 +90,7 @@ class ProcessMachine:
             ev.DefineTaskFunction: self._on_define_function,
             ev.SubmitTask: lambda e, now, out: self.owner.submit(e.spec, now, out),
             **self.requests.handlers,
-            CancelRequested: self._on_cancel_requested,
+            **self.owner.wishes,
             ev.PutObject: self._on_put,
             ev.TakeItems: self.owner.take,
             ev.RefCompletion: lambda e, now, out: self.owner.ref_completion(e),
@@ -237,9 +236,6 @@ class ProcessMachine:
             self._on_down(message.peer, message, reason, now_ns, out)
         else:
             raise RemoteProtocolError(f"{kind.__name__} is not for this process")
-
-    def _on_cancel_requested(self, e: CancelRequested, now_ns: int, out: list[Effect]) -> None:
-        self.owner.cancellation.request(e, now_ns, out)
 
     def _on_cancel_task(
         self, sender: PeerId, message: CancelTask, now_ns: int, out: list[Effect]

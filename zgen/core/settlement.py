@@ -29,7 +29,7 @@ from zgen.ids import COMPLETION_INDEX, FIRST_RESULT, ObjectId, TaskId, object_id
 from zgen.limits import MEMORY_RETRY_NS, RETRIES_TOLD_COUNT
 from zgen.wire.lease import ProcessDown, memory_text
 from zgen.wire.task import DYNAMIC
-from zgen.wire.value import Fault, FaultKind, Parcel, Stored, Value, is_error, keeping
+from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Stored, Value, is_error, keeping
 
 #: An object and the value that it gets.
 Result = tuple[ObjectId, Value]
@@ -292,11 +292,13 @@ class Settlement:
                 return []  # it has had its value since the first life
         if entry.spec.returns_count >= 0:
             return [(object_id(task, index), fault) for index in range(entry.spec.returns_count)]
-        self._streams.fail(task, fault)
+        is_closed = entry.is_closing and fault.kind is FaultKind.CANCELLED
+        completion: Value = NONE if is_closed else fault
+        self._streams.fail(task, fault, completion)
         out.append(StreamAdvanced(task))
         if entry.spec.returns_count == DYNAMIC:
             self._streams.close(task)  # what it yielded goes: the failure is its only result
-        return [(object_id(task, COMPLETION_INDEX), fault), *[(name, fault) for name in lost]]
+        return [(object_id(task, COMPLETION_INDEX), completion), *[(name, fault) for name in lost]]
 
     def _end_again(self, entry: TaskEntry, values: Sequence[Value], now_ns: int) -> list[Result]:
         """End a task that ran again for some of its results; the others have their values."""

@@ -12,10 +12,10 @@ from zgen.core import object_holds
 from zgen.core.actor_table import Actor, Standing
 from zgen.core.effects import Effect, Send
 from zgen.core.executor import Executor
+from zgen.core.in_stream import InStream
 from zgen.core.object_holds import UNREAD, Holds
 from zgen.core.owner import Owner
 from zgen.core.state_words import AskState, StateCame
-from zgen.core.stream_in import InStream
 from zgen.core.task_table import Doing, TaskEntry
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ID_BYTES, NO_ACTOR, ActorId, ObjectId, PeerId, StreamId, item_ids, short

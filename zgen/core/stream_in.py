@@ -16,18 +16,17 @@ it item by item, or, where the window is wide, by the part of it.
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import field
 
+from zgen.core.in_stream import InStream
 from zgen.core.marks import reached
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import PeerId, StreamId, short
+from zgen.ids import StreamId, short
 from zgen.limits import (
     CONSUMER_IDLE_NS,
     ITEMS_COUNT_MAX,
     WINDOW_STEPS_COUNT,
     WINDOW_WIDE_COUNT_MIN,
 )
-from zgen.slotted import slotted
 from zgen.wire.value import (
     NONE,
     Fault,
@@ -39,50 +38,6 @@ from zgen.wire.value import (
     keeping,
     stored_count,
 )
-
-
-@slotted
-class InStream:
-    """One stream as its owner sees it.
-
-    Attributes:
-        name: Name of the generator function, for errors.
-        attempt: The only attempt whose reports count.
-        position: Items that the current attempt has reported.
-        known: Items reported by any attempt; never falls.
-        unread: Values not taken, the oldest first. Added by reports; removed by ``take`` and
-            ``close``.
-        taken: Items handed out.
-        ended: Whether nothing will be added any more.
-        handle: Whether the user still holds the generator.
-        completion: What the completion object holds, once ended.
-        returned: Whether it holds more than bytes, and lives as long as ``handle``.
-        moved_ns: When its consumer last took something, or its first item in shared memory came.
-        stored: Items in ``unread`` that lie in shared memory.
-        window: Items that may be there without being taken; 0 for any number.
-        step: How many items the producer is told of at a time, and how many are taken over at once.
-        consumed: Items that the user has certainly taken; counted where there is a window.
-        granted: How many of them the producer of the current attempt was told of.
-        producer: The worker whose reports of the current attempt count, once it has sent some.
-    """
-
-    name: str
-    attempt: int = 0
-    position: int = 0
-    known: int = 0
-    unread: deque[Value] = field(default_factory=deque)
-    taken: int = 0
-    ended: bool = False
-    handle: bool = True
-    completion: Value | None = None
-    returned: bool = False
-    moved_ns: int = 0
-    stored: int = 0
-    window: int = 0
-    step: int = 0
-    consumed: int = 0
-    granted: int = 0
-    producer: PeerId | None = None
 
 
 class StreamsIn:
@@ -274,9 +229,9 @@ class StreamsIn:
             record.returned = True
         return record.returned
 
-    def fail(self, stream: StreamId, error: Value) -> None:
-        """End a stream after what was reported, with one error, which its completion is too."""
-        self._end(stream, self.streams[stream], error, error)
+    def fail(self, stream: StreamId, error: Value, completion: Value | None = None) -> None:
+        """End a stream after what was reported, with one error, as a rule its completion too."""
+        self._end(stream, self.streams[stream], error, error if completion is None else completion)
 
     def take(self, stream: StreamId, count_max: int, now_ns: int) -> tuple[int, list[Value], bool]:
         """Hand out items from the cursor, none behind the first in shared memory.
@@ -303,7 +258,7 @@ class StreamsIn:
         if record.stored:
             record.stored -= stored_count(values)
             record.moved_ns = now_ns
-        return first, values, record.ended and not unread
+        return first, values, (record.ended or record.stays) and not unread
 
     def take_all(self, stream: StreamId) -> list[Value]:
         """Hand out everything of a stream that has ended, and forget it; nothing if it is gone."""
@@ -328,25 +283,32 @@ class StreamsIn:
     def is_ready(self, stream: StreamId) -> bool:
         """Return whether ``next`` would not block."""
         record = self.streams[stream]
-        return bool(record.unread) or record.ended
+        return bool(record.unread) or record.ended or record.stays
 
     def close(self, stream: StreamId) -> bool:
         """The handle is gone: free what was not taken; return whether more may be reported."""
         record = self.streams.get(stream)
-        if record is None or not record.handle:
+        if record is None or not (record.handle or record.stays):
             return False
-        record.handle = False
+        more, record.stays = record.handle, False
         self.gathered.pop(stream, None)
-        self._drop(record.unread)
-        record.stored = 0
-        record.unread.clear()
+        self._free(record)
         if record.ended:
             del self.streams[stream]
             if record.returned:
                 self.unkept.append(stream)
             return False
         reached("stream closed before its end")
-        return True
+        return more
+
+    def stop(self, stream: StreamId) -> bool:
+        """The user closed it: free what was not taken; return False if he had done so before."""
+        record = self.streams[stream]
+        if record.handle:
+            record.stays = True
+            self._free(record)
+            return True
+        return False
 
     def check(self) -> None:
         """Assert the invariants of every stream."""
@@ -371,8 +333,14 @@ class StreamsIn:
                 )
             else:
                 assert not record.unread, f"stream {short(stream)}: {record}"
-                assert not record.ended, f"stream {short(stream)}: {record}"
+                assert record.stays or not record.ended, f"stream {short(stream)}: {record}"
             assert record.ended or not record.returned, f"stream {short(stream)}: {record}"
+
+    def _free(self, record: InStream) -> None:
+        record.handle = False
+        self._drop(record.unread)
+        record.stored = 0
+        record.unread.clear()
 
     def _drop(self, values: Iterable[Value]) -> None:
         self.dropped.extend(keeping(values))
@@ -383,9 +351,9 @@ class StreamsIn:
         assert not record.ended, f"stream {short(stream)} ended twice"
         record.ended = True
         record.completion = completion
-        if not record.handle:
+        if not (record.handle or record.stays):
             del self.streams[stream]
-        elif error is not None:
+        elif record.handle and error is not None:
             record.unread.append(error)
         return completion
 

@@ -68,6 +68,7 @@ class TaskEntry:
             cancelled: it runs never again; else None.
         wanted: Indices of the objects for which it runs again though it had ended; None if it has
             not ended yet.
+        is_closing: Whether ``cancel`` stands for no more than that its user closed the stream.
     """
 
     spec: TaskSpec
@@ -82,6 +83,7 @@ class TaskEntry:
     cancel: tuple[bool, bool] | None = None
     history: tuple[str, ...] = ()
     wanted: dict[int, None] | None = None
+    is_closing: bool = False
 
 
 class TaskTable:

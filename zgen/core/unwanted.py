@@ -9,11 +9,11 @@ owner hears of its end at once, and it keeps its place until it is over. Calls o
 not cancelled; their generators only stop between two items.
 """
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from zgen.core.admission import Admission, Waiting
 from zgen.core.call_admission import CallAdmission
-from zgen.core.cancel_words import AbandonBody, InterruptBody
+from zgen.core.cancel_words import AbandonBody, InterruptBody, StopBody
 from zgen.core.effects import Effect, Send
 from zgen.core.events import TaskEnded
 from zgen.core.holds import Holds
@@ -21,7 +21,7 @@ from zgen.core.marks import reached
 from zgen.core.stream_out import StreamsOut
 from zgen.ids import PeerId
 from zgen.limits import TASK_SHORT_NS
-from zgen.wire.stream import ReportEnd
+from zgen.wire.stream import CloseStream, ReportEnd
 from zgen.wire.task import (
     OUTCOME_CANCELLED,
     OUTCOME_ERROR,
@@ -31,6 +31,9 @@ from zgen.wire.task import (
     CancelTask,
 )
 from zgen.wire.value import is_error, keeping
+
+#: Words of owners who want an execution no more.
+End: TypeAlias = CancelTask | CloseStream
 
 #: Neither short nor long: how long it would have run is not known.
 _RUN_NS: Final = TASK_SHORT_NS
@@ -48,7 +51,7 @@ class Unwanted:
         self,
         queue: Admission | CallAdmission,
         sender: PeerId,
-        message: CancelTask,
+        message: End,
         now_ns: int,
         out: list[Effect],
     ) -> Waiting | None:
@@ -63,15 +66,21 @@ class Unwanted:
         self,
         queue: Admission | CallAdmission,
         sender: PeerId,
-        message: CancelTask,
+        message: End,
         now_ns: int,
         out: list[Effect],
     ) -> bool:
-        """Interrupt what runs, but by force; return whether it runs, and on for a while."""
+        """Interrupt what runs, but by force; return whether it runs, and on for a while.
+
+        A generator that its user closes is not: it stops at its ``yield``.
+        """
         running = queue.running_as(sender, message.task, message.attempt)
         if running is None:
             reached("cancel of what this worker does not have")
             return False
+        if isinstance(message, CloseStream):
+            self._stop(running, out)
+            return True
         if message.force and type(queue) is Admission:
             return True
         if running.cancelled:
@@ -86,6 +95,14 @@ class Unwanted:
             running.told = True
             self._say(running, OUTCOME_CANCELLED, count, now_ns, out)
         return True
+
+    def _stop(self, running: Waiting, out: list[Effect]) -> None:
+        """Let a generator that runs stop at its ``yield``, wherever that is."""
+        task = running.task
+        if task.returns_count == STREAMING and not running.cancelled:
+            self._reports.close(task.task, task.attempt)
+            self._holds.free(task.task, out)
+            out.append(StopBody(task.task, task.attempt))
 
     def abandon(self, calls: CallAdmission, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
         """The owner of these calls is dead: nothing is said of them, and generators end soon.

@@ -186,6 +186,7 @@ class ActorRunner(AsyncRunner):
 
         Raises:
             Unwanted: It may not, since it was cancelled.
+            Closed: It may not, since its user closed it.
         """
         super()._wait_for_release(start)
         if self.cancels.flagged and self.cancels.is_asked(start):

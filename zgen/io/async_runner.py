@@ -19,6 +19,7 @@ from zgen.core.events import Yielded
 from zgen.exceptions import TaskCancelledError
 from zgen.ids import NO_STREAM, StreamId, TaskId
 from zgen.io import serializer
+from zgen.io.ending import Closed
 from zgen.io.runner import NOTHING, Over, Runner
 from zgen.io.serializer import Large
 from zgen.io.task_context import TaskContext, running
@@ -314,6 +315,7 @@ class AsyncRunner(Runner):
 
         Raises:
             Unwanted: It may not, since it was cancelled.
+            Closed: It may not, since its user closed it.
         """
         held = self._held.get(start.task.task)
         if isinstance(held, LoopWaiter):
@@ -323,6 +325,8 @@ class AsyncRunner(Runner):
                 del self._held[start.task.task]
         else:
             await asyncio.sleep(0)
+        if start.task.task in self._closed:
+            raise Closed
         if self.cancels.flagged and self.cancels.is_asked(start):
             raise Unwanted
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Generator
 from typing import Any, NoReturn
 
+from zgen.io import serializer
 from zgen.limits import ITEMS_COUNT_MAX
 
 
@@ -49,6 +50,23 @@ def last_of(body: Generator[Any, None, Any], name: str) -> Any:
     except StopIteration as stop:
         return stop.value
     raise ValueError(f"{name}() yielded more than {ITEMS_COUNT_MAX} items")
+
+
+class Closed(BaseException):
+    """A generator does not go on after the item that it has just yielded: its user closed it."""
+
+
+def is_retriable(retry_exceptions: bytes, error: BaseException) -> bool:
+    """Return whether a task may run again for what it raised.
+
+    Args:
+        retry_exceptions: As in ``PushedTask``.
+        error: What it raised.
+    """
+    if not retry_exceptions or not isinstance(error, Exception):
+        return False
+    allowed = serializer.load_plain(retry_exceptions)
+    return allowed is True or isinstance(error, allowed)
 
 
 def close(body: Generator[Any, None, Any] | None) -> None:

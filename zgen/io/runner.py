@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, NoReturn, Protocol
 
-from zgen.core.cancel_words import InterruptBody, KillSelf
+from zgen.core.cancel_words import InterruptBody, KillSelf, StopBody
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
 from zgen.core.events import Event, TaskEnded, Yielded
 from zgen.exceptions import TaskCancelledError
@@ -22,7 +22,7 @@ from zgen.ids import ITEM_INDEX_FIRST as FIRST
 from zgen.ids import NO_STREAM, FunctionId, PeerId, StreamId, TaskId, hash_function
 from zgen.io import serializer
 from zgen.io.cancels import Cancels
-from zgen.io.ending import close, exit_process, flush_output, last_of
+from zgen.io.ending import Closed, close, exit_process, flush_output, is_retriable, last_of
 from zgen.io.rebuilding import only
 from zgen.io.serializer import Large
 from zgen.io.started_marks import started_marks
@@ -104,6 +104,8 @@ class Runner:
         self._objects = objects
         #: Held generator -> what it waits for. Added by ``HoldBody``; removed by who runs it.
         self._held: dict[TaskId, Waiter] = {}
+        #: Generators that are to stop at their yield. Added by ``StopBody``; removed at their end.
+        self._closed: dict[TaskId, None] = {}
         self.cancels = Cancels()
         self.cancels.entry = Runner._call.__code__
         #: Call -> results with references inside, kept until its end is stepped.
@@ -129,6 +131,9 @@ class Runner:
         elif type(effect) is InterruptBody:
             self._held.setdefault(effect.task, NOTHING)  # so that an item is followed by a look
             self.cancels.ask(effect.task, effect.attempt)
+        elif type(effect) is StopBody:
+            self._held.setdefault(effect.task, NOTHING)
+            self._closed[effect.task] = None
         elif type(effect) is KillSelf:
             os.kill(self._pid, signal.SIGKILL)
         elif type(effect) is LearnFunction:
@@ -172,8 +177,9 @@ class Runner:
     def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
         flush_output()  # before its owner hears of the end, and leaves perhaps
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
-        if self._held or self._kept:
+        if self._held or self._kept or self._closed:
             self._held.pop(start.task.task, None)
+            self._closed.pop(start.task.task, None)
             self._kept.pop(start.task.task, None)
 
     def _call(self, start: StartTask) -> Any:
@@ -330,8 +336,7 @@ class Runner:
                 if isinstance(body, AsyncGenerator):
                     body = _stepped(start, body)
                 if not isinstance(body, Generator):
-                    kind = type(body).__name__
-                    body = None
+                    kind, body = type(body).__name__, None
                     text = f"{start.task.name}() returned {kind}, not a generator"
                     raise ValueError(f'num_returns="streaming", but {text}')
                 step = iter(only(body, start, FIRST)).__next__
@@ -372,25 +377,21 @@ class Runner:
                     self.cancels.deliver()
             finally:  # only this thread makes another one, with its next item
                 del self._held[start.task.task]
+            if start.task.task in self._closed:
+                raise Closed
 
     def _failure(self, start: StartTask, error: BaseException) -> tuple[int, tuple[Value, ...]]:
         task = start.task
-        if isinstance(error, self.ends_by) and self.cancels.is_asked(start):
+        is_cut = isinstance(error, self.ends_by) and self.cancels.is_asked(start)
+        if is_cut or type(error) is Closed:
             return OUTCOME_CANCELLED, ()
-        retriable = self._is_retriable(task.retry_exceptions, error)
+        retriable = is_retriable(task.retry_exceptions, error)
         outcome = OUTCOME_RETRY if retriable else OUTCOME_ERROR
         return outcome, (serializer.serialize_error(error, task.name, self._pid, task.attempt),)
 
     def _exit(self, leaving: SystemExit) -> NoReturn:
         """The body asked the process to end: it does, as any process would."""
         exit_process(leaving)
-
-    @staticmethod
-    def _is_retriable(retry_exceptions: bytes, error: BaseException) -> bool:
-        if not retry_exceptions or not isinstance(error, Exception):
-            return False
-        allowed = serializer.load_plain(retry_exceptions)
-        return allowed is True or isinstance(error, allowed)
 
 
 def _stepped(start: StartTask, body: AsyncGenerator[Any, None]) -> Generator[Any, None, Any]:

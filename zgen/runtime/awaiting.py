@@ -125,16 +125,6 @@ class AwaitableSteps(Generic[R]):
         """
         raise NotImplementedError("nothing can be raised in a remote generator")
 
-    def aclose(self) -> NoReturn:
-        """A remote generator cannot be closed; drop it to free what was not taken.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError(
-            "a remote generator cannot be closed; drop it to free what was not taken"
-        )
-
     def _take(self, runtime: Runtime) -> list[R | None]:
         raise NotImplementedError
 

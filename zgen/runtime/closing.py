@@ -1,7 +1,12 @@
-"""The half of `ObjectRefGenerator` that looks without waiting: what is there, whether it ended."""
+"""The half of `ObjectRefGenerator` that looks without waiting, and that closes.
 
-from typing import TypeVar
+Rules of this file: nothing here blocks. How a remote body ends is not decided here.
+"""
 
+from types import TracebackType
+from typing import Self, TypeVar
+
+from zgen.core.cancel_words import CloseRequested
 from zgen.runtime.awaiting import AwaitableSteps
 
 R = TypeVar("R")
@@ -29,3 +34,51 @@ class ClosingSteps(AwaitableSteps[R]):
             return True
         record = self._runtime.machine.owner.streams.streams[self.stream]
         return record.ended and not record.unread
+
+    def close(self) -> None:
+        """Let the remote generator stop, and free what was not taken; ``next`` is at its end.
+
+        The body gets ``GeneratorExit`` at its ``yield``: at the one that it stands at, else at its
+        next one; one that has not begun never does. It runs its ``finally`` while this returns:
+        ``completed()`` is ready when that is done, and holds None. References that were taken stay.
+        Harmless if it has ended or was closed.
+
+        Raises:
+            InternalError: The machine failed.
+        """
+        self._items, self._cursor = [], 0
+        runtime = self._runtime
+        if not (self._ended or runtime.closed):
+            runtime.enter()
+            runtime.loop.post(CloseRequested(self.stream))
+        self._ended = True
+
+    async def aclose(self) -> None:
+        """As ``close``, which does not block the event loop either."""
+        self.close()
+
+    def __enter__(self) -> Self:
+        """Return itself, to be closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return itself, to be closed at the end of the block."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()

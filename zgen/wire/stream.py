@@ -51,15 +51,21 @@ class ReportEnd:
 class CloseStream:
     """Owner -> executor: nobody will read further items; drop them where you are.
 
-    The body runs on to its end, as in Ray.
-
     Attributes:
         stream: The stream.
         attempt: Execution that is meant.
+        stop: Whether the body is to get ``GeneratorExit`` at its ``yield``, or never to begin;
+            otherwise it runs on to its end, as in Ray.
     """
 
     stream: StreamId
     attempt: int
+    stop: bool = False
+
+    @property
+    def task(self) -> StreamId:
+        """The stream, as who cancels names it."""
+        return self.stream
 
 
 @message(0x33)

@@ -142,7 +142,7 @@ def test_a_depth_bomb_is_refused(depth: int) -> None:
 @pytest.mark.parametrize("depth", [100, 900])
 def test_what_is_deep_where_nothing_is_declared_is_ignored(depth: int) -> None:
     deep = b"\x91" * depth + b"\xc0"
-    assert decode([b"\x94\x32" + packed(STREAM) + b"\x03" + deep]) == CLOSE
+    assert decode([b"\x95\x32" + packed(STREAM) + b"\x03\xc2" + deep]) == CLOSE
 
 
 @pytest.mark.parametrize(

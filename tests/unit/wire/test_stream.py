@@ -34,4 +34,4 @@ def test_an_end_carries_its_count_and_at_most_one_error() -> None:
 
 
 def test_a_closing_names_the_attempt_that_is_meant() -> None:
-    assert encode(CloseStream(STREAM, 3)) == [b"\x93\x32\xc4\x10" + STREAM + b"\x03"]
+    assert encode(CloseStream(STREAM, 3)) == [b"\x94\x32\xc4\x10" + STREAM + b"\x03\xc2"]

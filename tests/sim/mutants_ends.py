@@ -1,0 +1,116 @@
+"""Fences of the ends of streams: closed by their users, or with a value that was returned."""
+
+from __future__ import annotations
+
+from tests.sim.mutant import Mutant
+
+CLOSING = "zgen/core/closing.py"
+UNWANTED = "zgen/core/unwanted.py"
+STREAMS = "zgen/core/stream_in.py"
+OWNER = "zgen/core/owner.py"
+OUTCOMES = "zgen/core/outcomes.py"
+SETTLEMENT = "zgen/core/settlement.py"
+REFILLING = "zgen/core/refilling.py"
+PINS = "zgen/core/lineage_pins.py"
+
+ENDS = (
+    Mutant(
+        "a closed generator stops at its yield",
+        "P2",
+        UNWANTED,
+        "            out.append(StopBody(task.task, task.attempt))\n",
+        "            pass\n",
+        "ends",
+        -1,
+    ),
+    Mutant(
+        "a closed generator that is held back goes on to its end",
+        "P2",
+        UNWANTED,
+        "            self._holds.free(task.task, out)\n            out.append(Stop",
+        "            out.append(Stop",
+        "ends",
+        -1,
+    ),
+    Mutant(
+        "the worker of a closed generator is told",
+        "P2",
+        CLOSING,
+        "            out.append(Send(entry.worker, CloseStream(stream, entry.attempt, True)))\n",
+        "            out.append(Send(entry.worker, CloseStream(stream, entry.attempt)))\n",
+        "ends",
+        -1,
+    ),
+    Mutant(
+        "a closed generator never runs again",
+        "P5",
+        CLOSING,
+        "            entry.cancel, entry.is_closing = (False, False), True\n",
+        "            entry.is_closing = True\n",
+        "ends",
+        -1,
+    ),
+    Mutant(
+        "a closed generator that no worker has never begins",
+        "P5",
+        CLOSING,
+        "            self._cancellation.cancel(stream, False, False, now_ns, out)\n",
+        "            pass\n",
+        "ends",
+        -1,
+    ),
+    Mutant(
+        "who closes a generator hears of no cancel",
+        "P5",
+        SETTLEMENT,
+        "        completion: Value = NONE if is_closed else fault\n",
+        "        completion: Value = fault\n",
+        "ends",
+        -1,
+    ),
+    Mutant(
+        "nothing comes behind a close",
+        "P1",
+        STREAMS,
+        "            record.stays = True\n            self._free(record)\n",
+        "            record.stays = True\n",
+        "ends",
+        -1,
+    ),
+    Mutant(
+        "what a generator returned lives as long as its handle",
+        "P1",
+        OUTCOMES,
+        "                self._settlement.keep_returned(stream)\n",
+        "                pass\n",
+        "ends",
+        -1,
+    ),
+    Mutant(
+        "what a generator returned goes with its handle",
+        "P3",
+        STREAMS,
+        "            if record.returned:\n                self.unkept.append(stream)\n",
+        "",
+        "ends",
+        -1,
+    ),
+    Mutant(
+        "what an old attempt returned is let go",
+        "P3",
+        OUTCOMES,
+        "                self._dropped.extend(needless)\n\n    def _on_end",
+        "                pass\n\n    def _on_end",
+        "ends",
+        -1,
+    ),
+    Mutant(
+        "a returned value that is lost comes with another run",
+        "P4",
+        REFILLING,
+        "                self._settlement.settle([(returned, last)], now_ns, out)\n",
+        "                pass\n",
+        "ends",
+        -1,
+    ),
+)
