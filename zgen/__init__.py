@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zgen.dynamic import DynamicObjectRefGenerator
     from zgen.handles import ObjectRef, ObjectRefGenerator, StreamingObjectRefGenerator
     from zgen.io.release import RELEASE as __version__
+    from zgen.resuming import stream_position
     from zgen.runtime_context import get_runtime_context
     from zgen.typed_actor import TypedActor
 
@@ -45,6 +46,7 @@ __all__ = [
     "remote",
     "shutdown",
     "state",
+    "stream_position",
     "streams",
     "wait",
 ]
@@ -74,6 +76,7 @@ _HOME = {
     "put": "zgen.api",
     "remote": "zgen.declare",
     "shutdown": "zgen.api",
+    "stream_position": "zgen.resuming",
     "wait": "zgen.api",
 }
 

@@ -34,6 +34,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.attempt = 0
         self.yielded = 0
         self.known = 0
+        self.resume = 0
         self.taken: list[Value] = []
         self.end: list[Value] | None = None
         self.held = True
@@ -58,7 +59,18 @@ class StreamMachine(RuleBasedStateMachine):
     def begin_again(self, grows_by: int) -> None:
         self.attempt += grows_by
         self.yielded = 0
+        self.resume = self.known
         self.streams.begin_attempt(S, self.attempt)
+
+    @precondition(lambda self: self.open() and not self.yielded and self.resume)
+    @rule(data=st.data(), count=st.integers(1, 5))
+    def go_on(self, data: st.DataObject, count: int) -> None:
+        self.yielded = data.draw(st.integers(1, self.resume))
+        self.streams.check_end(S, self.yielded)
+        fresh = self.yielded + count > self.known
+        assert self.report(self.attempt, self.yielded, count) == (fresh and self.held)
+        self.yielded += count
+        self.known = max(self.known, self.yielded)
 
     @precondition(lambda self: self.attempt > 0)
     @rule(first=st.integers(0, 9), data=st.data())
@@ -69,6 +81,8 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(open)
     @rule(off=st.sampled_from([-1, 1, 7]), ahead=st.booleans())
     def hear_what_does_not_follow(self, off: int, ahead: bool) -> None:
+        if not self.yielded and 0 < off <= self.resume:
+            return  # it goes on from there
         with pytest.raises(RemoteProtocolError):
             self.report(self.attempt + ahead, self.yielded + off, 1)
         if self.held or off < 0:

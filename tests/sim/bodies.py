@@ -21,6 +21,7 @@ from tests.sim.store_user import NO_STREAM
 from zgen.core.actor_events import ExitActor
 from zgen.core.effects import StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
+from zgen.core.stream_words import AskPosition
 from zgen.ids import COMPLETION_INDEX, ITEM_INDEX_FIRST, ActorId, ObjectId, TaskId, object_id
 from zgen.limits import MS, REGION_SOON_NS
 from zgen.wire.task import (
@@ -66,6 +67,8 @@ class Body:
         self.at = 0
         self.yielded = 0
         self.yielded_of_op = 0
+        #: Items that it asked for where to go on, and has still to pass over.
+        self.skips = 0
         self.held = False
         self.waits_for_release = False
         self.gave_way = False
@@ -236,6 +239,10 @@ class Body:
     # -- ops: None goes on at once, (delay, None) after a while, (-1, act) when act says so
     # ----------
     def _do_yield(self, count: int, delay_ns: int, size: int) -> Any:
+        if self.skips:
+            passed = min(self.skips, count - self.yielded_of_op)
+            self.yielded_of_op += passed
+            self.skips -= passed
         if self.yielded_of_op == count:
             self.yielded_of_op = 0
             self.at += 1
@@ -289,6 +296,19 @@ class Body:
     def _do_sleep(self, for_ns: int) -> Any:
         self.at += 1
         return for_ns, None
+
+    def _do_resume(self) -> Any:
+        """Ask where to go on."""
+        self.at += 1
+        self.user.post(AskPosition(self.task, self.attempt))
+        return None
+
+    def go_on_at(self, position: int) -> None:
+        """That is the answer."""
+        self.worker.cluster.promises.windows.resumed(
+            self.account, self.task, self.attempt, position
+        )
+        self.yielded = self.skips = position
 
     def _do_return(self, size: int) -> Any:
         self.at += 1

@@ -26,6 +26,7 @@ from zgen.core.events import (
 from zgen.core.identity import Identity
 from zgen.core.node_effects import KillWorker, SpawnWorker, WatchProcess
 from zgen.core.process import ProcessMachine
+from zgen.core.stream_words import PositionIs
 from zgen.ids import ActorId, JobId, LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace
@@ -304,6 +305,8 @@ class Cluster:
         elif isinstance(effect, (AbandonBody, StopBody)):
             if effect.task in worker.bodies:
                 worker.bodies[effect.task].abandon()
+        elif isinstance(effect, PositionIs):
+            worker.bodies[effect.task].go_on_at(effect.index)
         elif isinstance(effect, KillSelf):
             self.world.at(0, self.world.crash, (life, "cancelled by force"))
         else:

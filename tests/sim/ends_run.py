@@ -1,4 +1,4 @@
-"""Streams that return values, and streams that their users close at any moment."""
+"""Streams that return values, go on where they stopped, or are closed at any moment."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Ends(Program):
         random = self.random
         ops: list[list[object]] = []
         size = random.choice((0, 10, 300, LARGE_BYTES))
+        if random.random() < 0.5:
+            ops.append(["resume"])
         for _ in range(random.choice((0, 1, 1, 2))):
             delay_ns = random.choice((0, 50 * US, 1 * MS, 3 * MS))
             ops.append(["yield", random.choice((1, 5, 20)), delay_ns, size])
@@ -148,7 +150,11 @@ class EndsRun(CopiesRun):
     @property
     def counts(self) -> Mapping[str, int]:
         promises = self.cluster.promises
-        return {"closed": promises.cancels.closed, "returned": promises.items.returned}
+        return {
+            "closed": promises.cancels.closed,
+            "returned": promises.items.returned,
+            "resumed": promises.windows.resumptions,
+        }
 
 
 def run_ends(seed: int, trace: Trace | None = None) -> Outcome:

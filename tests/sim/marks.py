@@ -108,4 +108,5 @@ ENDS: Final = (
     "closed again for nothing",
     "end of a closed stream",
     "value returned to nobody",
+    "stream resumed",
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.sim.programs import Account
 from zgen.core.effects import Effect, HoldBody, ItemsTaken
 from zgen.core.events import Event, TakeItems, Yielded
 from zgen.ids import TaskId
+from zgen.limits import INLINE_BYTES_MAX
 from zgen.sim.oracle import Oracle
 from zgen.sim.world import Life
 
@@ -32,6 +34,7 @@ class WindowsKept(Oracle):
         #: Stream and attempt -> items that this attempt has yielded.
         self._yielded: dict[tuple[TaskId, int], int] = {}
         self.parked = 0
+        self.resumptions = 0
 
     def after_step(self, life: Life, event: Event, effects: list[Effect]) -> None:
         if type(event) is TakeItems:
@@ -40,6 +43,21 @@ class WindowsKept(Oracle):
                     self._took(effect)
         elif type(event) is Yielded:
             self._look(event.task, event.attempt, effects)
+
+    def resumed(self, account: Account, stream: TaskId, attempt: int, position: int) -> None:
+        """A body asked where to go on: behind all that its owner has, or one item before.
+
+        Large items may have to be made again.
+        """
+        self._yielded[stream, attempt] = position
+        self.resumptions += position > 0
+        user = self.cluster.user_of(account.owner)
+        record = user.owner.streams.streams.get(stream) if user is not None else None
+        sizes = [op[3] for op in account.plan.ops if op[0] == "yield"]
+        if record is None or record.attempt != attempt or max(sizes, default=0) > INLINE_BYTES_MAX:
+            return
+        good = record.known - (account.plan.window > 0) <= position <= record.known
+        self.require(good, f"attempt {attempt} goes on at {position}, {record.known} items are had")
 
     def _took(self, taken: ItemsTaken) -> None:
         """Who comes for more has had all before; of these the first at once, the others later."""

@@ -78,7 +78,8 @@ class Plan:
             for room in shared memory and writes nothing), ``["call", actor, plan]``, ``["kill",
             actor, no_restart]``, ``["exit"]`` (its actor ends itself), ``["differ", how]`` (where
             it runs again for lost items: one item ``more``, ``raise``, end ``early``, or yield
-            ``small`` items from there on), ``["return", size]`` (a stream returns a value).
+            ``small`` items from there on), ``["return", size]`` (a stream returns a value),
+            ``["resume"]`` (it asks where to go on, before its first item).
         returns: Number of results, or ``STREAMING`` or ``DYNAMIC``.
         retries: How often it may run again.
         cpus: Ten-thousandths of a CPU.

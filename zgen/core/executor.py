@@ -288,7 +288,8 @@ class Executor:
         task = started.task
         if task.returns_count == STREAMING:
             consumed = max(task.consumed, started.consumed)
-            self.reports.open(task.task, task.attempt, started.owner, task.window, consumed)
+            flow = (task.window, consumed, task.resume)
+            self.reports.open(task.task, task.attempt, started.owner, *flow)
             if started.closed:
                 self.reports.close(task.task, task.attempt)
         slots = self._arguments.begin(started.slots) if started.slots else ()

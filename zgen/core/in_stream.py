@@ -17,6 +17,7 @@ class InStream:
         attempt: The only attempt whose reports count.
         position: Items that the current attempt has reported.
         known: Items reported by any attempt; never falls.
+        resume: How many of them the current attempt need not yield again if it asks.
         unread: Values not taken, the oldest first. Added by reports; removed by ``take`` and
             ``close``.
         taken: Items handed out.
@@ -38,6 +39,7 @@ class InStream:
     attempt: int = 0
     position: int = 0
     known: int = 0
+    resume: int = 0
     unread: deque[Value] = field(default_factory=deque)
     taken: int = 0
     ended: bool = False

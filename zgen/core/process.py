@@ -27,6 +27,7 @@ from zgen.core.state_words import AskState
 from zgen.core.store_client import MESSAGES as STORE_MESSAGES
 from zgen.core.store_client import StoreClient
 from zgen.core.store_events import OpenView, RegionUnused, WantRegion
+from zgen.core.stream_words import AskPosition
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
 from zgen.wire.actor import ActorAt
@@ -105,7 +106,7 @@ class ProcessMachine:
             ev.ProcessExited: self._on_process_exited,
         }
         if executor is not None:
-            self._handlers[ev.Yielded] = self._on_yielded
+            self._handlers |= {ev.Yielded: self._on_yielded, AskPosition: executor.reports.on_ask}
             self._handlers[ev.TaskEnded] = executor.on_task_ended
             self._handlers[ev.BodyBlocked] = executor.on_body_blocked
             self._handlers[ExitActor] = executor.on_exit_actor

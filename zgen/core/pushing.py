@@ -4,6 +4,8 @@ Rules of this file: a function travels to a worker once, in front of the first t
 Which task goes to which worker is not decided here.
 """
 
+from dataclasses import replace
+
 from zgen.core.effects import Effect, Send
 from zgen.core.lease_client import Assignment, LeaseClient
 from zgen.core.marks import reached
@@ -87,7 +89,10 @@ class Pushing:
             size += added
             refs += nested
             consumed = self._streams.grant_first(task) if spec.window else 0
-            pushed.append(_pushed_task(spec, entry.attempt, slots, buffers, consumed, entry.wanted))
+            plain = _pushed_task(spec, entry.attempt, slots, buffers, consumed, entry.wanted)
+            if entry.attempt and spec.returns_count < 0 and entry.wanted is None:
+                plain = replace(plain, resume=self._streams.streams[task].resume)
+            pushed.append(plain)
             if method:
                 calls.append(PushedCall(spec.actor, method, spec.group))
         self._send(assignment, first_push, pushed, calls, buffers, refs, out)

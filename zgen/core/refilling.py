@@ -12,13 +12,14 @@ come; if the end differs they are taken back, and are that error from then on.
 """
 
 from zgen.core.effects import Effect, Report
+from zgen.core.in_stream import InStream
 from zgen.core.lineage import Kept
 from zgen.core.lineage_pins import LineagePins
 from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
 from zgen.core.region_table import RegionTable
 from zgen.core.settlement import Result, Settlement
-from zgen.core.stream_in import StreamsIn
+from zgen.core.stream_in import StreamsIn, resumes_at
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import COMPLETION_INDEX, ITEM_INDEX_FIRST, ObjectId, PeerId, TaskId, object_id
@@ -66,7 +67,8 @@ class Refilling:
         assert entry is not None, "what has ended is filled in"
         if entry.wanted is None:
             record = self._streams.streams.get(stream)
-            if record is not None and (message.attempt, first) == (record.attempt, record.position):
+            is_current = record is not None and message.attempt == record.attempt
+            if record is not None and is_current and _follows(record, first):
                 self._fill_on_the_way(stream, first, values, now_ns, out)
             return values
         if self._tasks.accept(stream, message.attempt) is None or entry.worker != sender:
@@ -208,6 +210,10 @@ class Refilling:
         if type(before) is not Stored or type(value) is not Stored:
             return False
         return before.node != value.node and not self._regions.is_held(before)
+
+
+def _follows(record: InStream, first: int) -> bool:
+    return first == record.position or resumes_at(record, first)
 
 
 def _difference(kept: Kept, message: ReportEnd) -> str:

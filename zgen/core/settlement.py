@@ -25,8 +25,16 @@ from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskEntry, TaskTable
-from zgen.ids import COMPLETION_INDEX, FIRST_RESULT, ObjectId, TaskId, object_id
-from zgen.limits import MEMORY_RETRY_NS, RETRIES_TOLD_COUNT
+from zgen.ids import (
+    COMPLETION_INDEX,
+    FIRST_RESULT,
+    ITEM_INDEX_FIRST,
+    ObjectId,
+    TaskId,
+    index_of,
+    object_id,
+)
+from zgen.limits import ITEMS_COUNT_MAX, MEMORY_RETRY_NS, RETRIES_TOLD_COUNT
 from zgen.wire.lease import ProcessDown, memory_text
 from zgen.wire.task import DYNAMIC
 from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Stored, Value, is_error, keeping
@@ -90,6 +98,8 @@ class Settlement:
             return False
         due_ns = max(due_ns, now_ns + pause_ns)
         self._streams.begin_attempt(task, self._tasks.entries[task].attempt)
+        if task in self._pins.filling:
+            self._rewind(task)
         self.deadlines.set(task, due_ns)
         return True
 
@@ -134,6 +144,13 @@ class Settlement:
         task = entry.spec.task
         if entry.wanted is None and (task in self._lineage or self._streams.has_stored(task)):
             self._pins.refill(entry)
+            self._rewind(task)
+
+    def _rewind(self, task: TaskId) -> None:
+        """Items that were lost, or may have been with their node, come with the next attempt."""
+        kept = self._lineage.get(task)
+        taken = [index_of(name) for name in kept.results] if kept is not None else []
+        self._streams.rewind(task, min(taken, default=ITEMS_COUNT_MAX) - ITEM_INDEX_FIRST)
 
     def lose(
         self, task: TaskId, pid: int, down: ProcessDown | str, now_ns: int, out: list[Effect]

@@ -70,9 +70,19 @@ class StreamsIn:
         record = self.streams.get(stream)
         if record is not None:
             assert attempt >= record.attempt, f"attempt {attempt} after {record.attempt}"
+            if attempt > record.attempt:
+                record.resume = record.known
             record.attempt = attempt
             record.position = 0
             record.producer = None
+
+    def rewind(self, stream: StreamId, position: int) -> None:
+        """Items from ``position`` on are to be yielded again, and large ones that nobody took."""
+        record = self.streams.get(stream)
+        if record is not None:
+            unread = enumerate(record.unread, record.taken)
+            large = [at for at, value in unread if type(value) is Stored]
+            record.resume = min([record.resume, position, *large[:1]])
 
     def grant(self, stream: StreamId) -> int | None:
         """Return how many items were taken, if it is time to tell the producer."""
@@ -121,7 +131,8 @@ class StreamsIn:
             reached("stale attempt dropped")
             self._drop(values)
             return False
-        if attempt > record.attempt or first_index != record.position:
+        follows = first_index == record.position or resumes_at(record, first_index)
+        if attempt > record.attempt or not follows:
             self._drop(values)
             raise RemoteProtocolError(
                 f"attempt {attempt} item {first_index}, expected {record.attempt} {record.position}"
@@ -129,7 +140,7 @@ class StreamsIn:
         if first_index + len(values) > ITEMS_COUNT_MAX:
             self._drop(values)
             raise RemoteProtocolError(f"more than {ITEMS_COUNT_MAX} items")
-        record.position += len(values)
+        record.position = first_index + len(values)
         fresh = record.position - record.known
         if fresh <= 0:
             reached("replayed items dropped")
@@ -189,7 +200,7 @@ class StreamsIn:
         record = self.streams[stream]
         # A producer that heard that the stream is closed drops items, and counts them.
         reported = count == record.position or (not record.handle and count > record.position)
-        if not reported:
+        if not (reported or resumes_at(record, count)):
             raise RemoteProtocolError(f"end after {count} items, {record.position} were reported")
 
     def finish(
@@ -356,6 +367,11 @@ class StreamsIn:
         elif record.handle and error is not None:
             record.unread.append(error)
         return completion
+
+
+def resumes_at(record: InStream, position: int) -> bool:
+    """Return whether an attempt that has reported nothing yet may do so from ``position`` on."""
+    return not record.position and 0 < position <= record.resume
 
 
 def _until_stored(unread: deque[Value], count_max: int) -> list[Value]:

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
+from zgen.core.stream_words import AskPosition, PositionIs
 from zgen.ids import PeerId, TaskId
 from zgen.limits import (
     BATCH_BYTES_MAX,
@@ -61,6 +62,7 @@ class OutStream:
         window: Items that may be there without being taken; 0 for any number.
         limit: How many the body may have yielded before it is to wait for its consumer.
         cancelled: Whether those that follow are not even counted.
+        resume: Items that its owner has: a body that has yielded none and asks goes on behind them.
     """
 
     owner: PeerId
@@ -72,6 +74,7 @@ class OutStream:
     window: int = 0
     limit: int = UNLIMITED
     cancelled: bool = False
+    resume: int = 0
 
 
 @slotted
@@ -109,7 +112,13 @@ class StreamsOut:
         self.lines: dict[PeerId, ReportLine] = {}
 
     def open(
-        self, stream: TaskId, attempt: int, owner: PeerId, window: int = 0, consumed: int = 0
+        self,
+        stream: TaskId,
+        attempt: int,
+        owner: PeerId,
+        window: int = 0,
+        consumed: int = 0,
+        resume: int = 0,
     ) -> None:
         """Begin to report a stream.
 
@@ -119,11 +128,21 @@ class StreamsOut:
             owner: Who reads it.
             window: Items that may be there without being taken; 0 for any number.
             consumed: Items that an earlier attempt yielded and that were taken.
+            resume: Items that earlier attempts yielded and that need not be yielded again.
         """
         record = self.streams[stream] = OutStream(owner, attempt)
+        record.resume = resume
         if window > 0:
             record.window = window
             record.limit = consumed + window
+
+    def on_ask(self, event: AskPosition, now_ns: int, out: list[Effect]) -> None:
+        """A body asks which item it is to yield next; where its window is full, one again."""
+        record = self.streams.get(event.task)
+        if record is not None and record.resume and not record.count:
+            reached("stream resumed")
+            record.count = record.first = min(record.resume, record.limit - 1)
+        out.append(PositionIs(event.task, record.count if record is not None else -1))
 
     def add_item(
         self, stream: TaskId, attempt: int, value: Value, now_ns: int, out: list[Effect]

@@ -17,7 +17,7 @@ finds a CPU, at the price that what a task computes beside its waits is not coun
 
 import asyncio
 import types
-from collections.abc import Generator, Iterable
+from collections.abc import Coroutine, Generator, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -129,6 +129,23 @@ def advance(runtime: Runtime, stream: StreamId) -> Pause[None]:
 def turn() -> Pause[None]:
     """Let everything else in the event loop run once."""
     yield
+
+
+async def within(timeout_s: float, step: Coroutine[Any, Any, T], what: str) -> T:
+    """Wait for a step that loses nothing where it is cancelled, for a bounded time.
+
+    Raises:
+        GetTimeoutError: It did not come to its end in time; it was cancelled.
+        Exception: Whatever it raises.
+    """
+    bound = asyncio.timeout(timeout_s)
+    try:
+        async with bound:
+            return await step
+    except TimeoutError:
+        if bound.expired():
+            raise serializer.timed_out(what, timeout_s) from None
+        raise
 
 
 def as_future(ref: Any) -> "asyncio.Future[Any]":

@@ -1,12 +1,13 @@
-"""The half of `ObjectRefGenerator` that looks without waiting, and that closes.
+"""The half of `ObjectRefGenerator` that looks without waiting, waits for so long, and closes.
 
-Rules of this file: nothing here blocks. How a remote body ends is not decided here.
+Rules of this file: nothing here blocks a thread. How a remote body ends is not decided here.
 """
 
 from types import TracebackType
 from typing import Self, TypeVar
 
 from zgen.core.cancel_words import CloseRequested
+from zgen.io import clock
 from zgen.runtime.awaiting import AwaitableSteps
 
 R = TypeVar("R")
@@ -34,6 +35,27 @@ class ClosingSteps(AwaitableSteps[R]):
             return True
         record = self._runtime.machine.owner.streams.streams[self.stream]
         return record.ended and not record.unread
+
+    async def anext(self, timeout: float | None = None) -> R:
+        """Step on as ``async for`` does, for a bounded time.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            GetTimeoutError: Nothing came in time; the next step goes on from here.
+            StopAsyncIteration: There is no item and never will be.
+            StreamClosedError: zgen was shut down before it came.
+            ValueError: ``timeout`` is negative.
+            TypeError: It is no number.
+        """
+        clock.deadline_ns(timeout)  # which checks it
+        step = self.__anext__()
+        if timeout is None or self.next_ready() or self.is_finished():
+            return await step
+        from zgen.runtime import aio
+
+        return await aio.within(timeout, step, "the next item")
 
     def close(self) -> None:
         """Let the remote generator stop, and free what was not taken; ``next`` is at its end.

@@ -29,6 +29,7 @@ from zgen.core.effects import (
 from zgen.core.events import BodyBlocked, Dropped, WantValues
 from zgen.core.identity import Identity
 from zgen.core.process import ProcessMachine
+from zgen.core.stream_words import PositionIs
 from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
 from zgen.ids import NO_STREAM, JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
@@ -329,6 +330,8 @@ class Runtime:
             return not (self.bells.due or self.arrivals.due)  # ``_perform`` sees to them
         if self.objects.perform_inside(effect):
             return True
+        if kind is PositionIs:
+            return True  # likewise
         return self.runner.perform(effect) if self.runner is not None else False
 
     def _perform(self, effect: Effect) -> None:

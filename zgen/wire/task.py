@@ -47,6 +47,8 @@ class PushedTask:
         consumed: Items of it that were taken before this push.
         wanted: Indices of its objects that are wanted, where it runs to rebuild these; empty if all
             are.
+        resume: Items of a stream that its owner has of earlier attempts: a body that asks may go
+            on behind them.
     """
 
     task: TaskId
@@ -60,6 +62,7 @@ class PushedTask:
     window: int = 0
     consumed: int = 0
     wanted: tuple[int, ...] = ()
+    resume: int = 0
 
 
 @record

@@ -156,6 +156,14 @@ def test_a_stream_that_has_ended_is_freed_and_keeps_its_completion() -> None:
     assert bench.let_go(result("s", 1))
 
 
+def test_nothing_is_kept_of_a_stream_of_small_items_that_has_ended() -> None:
+    bench = Bench(b"0")
+    bench.over("s", 1)
+    bench.close()
+    assert bench.taken() == ItemsTaken(S, (), True)
+    assert bench.let_go()
+
+
 def test_what_was_taken_of_a_closed_stream_is_not_made_again() -> None:
     bench = Bench(far(1), taken=1)
     bench.close()

@@ -221,7 +221,7 @@ def test_replayed_stale_and_late_items_are_released() -> None:
     bench = owner(streams=("s",), retries=1)
     bench.say(WORKER, items("s", 0, 7, 8))
     assert released(9) in bench.say(WORKER, items("s", 5, 9)), "not what follows"
-    bench.say(WORKER, ReportEnd(S, 0, 2, OUTCOME_RETRY, 5, (b"error",)))
+    bench.say(WORKER, ReportEnd(S, 0, 2, OUTCOME_RETRY, 5, ((1, b"error", 0),)))
     bench.advance(100_000_000)
     assert bench.say(WORKER, items("s", 0, 10)) == [released(10)], "of the old attempt"
     assert bench.say(WORKER, items("s", 0, 11, attempt=1)) == [released(11)]
