@@ -138,7 +138,8 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
     Iterate it, or call ``next``: each step blocks until the next item is there and returns its
     reference. A failure is a reference whose ``get`` raises; after it, and after the last item,
     ``next`` raises ``StopIteration`` for ever. Dropping the generator frees what was not taken; the
-    remote body runs on to its end. Not thread-safe.
+    remote body runs on to its end. ``close``, or the end of a ``with`` block, stops it too. Not
+    thread-safe.
     """
 
     __slots__ = ("__weakref__", "_id", "record")

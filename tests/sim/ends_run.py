@@ -6,23 +6,49 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from tests.sim.copies_run import CopiesRun
+from tests.sim.nodes import Nodes
 from tests.sim.programs import Plan
 from tests.sim.rebuild_run import LARGE_BYTES
 from tests.sim.run import Outcome, run_seed
 from tests.sim.windows import CHOICES
 from tests.sim.workloads import Program
 from zgen.ids import ObjectId, TaskId
-from zgen.limits import MS, US
+from zgen.limits import MS, SECOND, US
 from zgen.sim.trace import Trace
 from zgen.wire.task import STREAMING
 from zgen.wire.value import Value
 
 #: A stream of so many items ends only if it is closed.
 ENDLESS = 1_000_000
+#: Who waits for an item for so long closes the stream under that.
+PATIENCE_NS = 300 * MS
 
 
 class Ends(Program):
-    """A user who closes streams, and wants to know what they returned."""
+    """A user who closes streams, and wants to know what they returned.
+
+    Attributes:
+        is_last: Whether its last round has begun.
+    """
+
+    is_last = False
+
+    def undone(self) -> list[str]:
+        """At the end have something run on each node: then it says anew what is free there.
+
+        A node goes on counting off what it had forwarded and its owner has withdrawn before it
+        began, until the other one says something.
+        """
+        undone = super().undone()
+        if undone or self.is_last or self.user.life.dead:
+            return undone
+        self.is_last = True
+        assert isinstance(self.cluster, Nodes), "the cluster of CopiesRun"
+        for node in self.cluster.nodes.values():
+            place = f"hard {node.address.peer.hex()}"
+            plan = Plan([["sleep", 3 * SECOND]], 1, -1, place=place)
+            self._results(f"last on {node.name}", [(self.submit(plan), plan)])
+        return super().undone()
 
     def kinds(self) -> tuple[Callable[[str], None], ...]:
         return (self._closes, self._closes, self._returns, self._returns, self._task)
@@ -55,9 +81,13 @@ class Ends(Program):
         self.active[number] = f"closes {self.cluster.world.trace.show(stream)}"
         left = random.choice((0, 0, 1, 3, 10))
         mine: list[ObjectId] = []
+        is_closed = False
 
         def took(names: list[ObjectId], ended: bool) -> None:
             nonlocal left
+            if is_closed:
+                self.cluster.promises.items.require(not names, f"{names} behind a close")
+                return
             self.cluster.promises.took(self.user, stream, names, ended)
             mine.extend(names)
             left -= len(names)
@@ -67,6 +97,10 @@ class Ends(Program):
                 self.user.next(stream, 1, took)
 
         def close() -> None:
+            nonlocal is_closed
+            if is_closed:
+                return
+            is_closed = True
             self.user.close(stream)
             if random.random() < 0.2:
                 self.user.close(stream)
@@ -77,6 +111,7 @@ class Ends(Program):
 
         if left:
             self.user.next(stream, 1, took)
+            self.user.later(PATIENCE_NS, close)  # a body may outlive its cancel, and yield nothing
         else:
             self.user.later(random.choice((0, 100 * US, 2 * MS, 10 * MS, 40 * MS)), close)
 

@@ -254,7 +254,7 @@ MUTANTS = (
         "a task that may not run again ends its stream",
         "P2",
         "zgen/core/settlement.py",
-        "        self._streams.fail(task, fault)\n",
+        "        self._streams.fail(task, fault, completion)\n",
         "",
         "cluster",
         0,

@@ -21,7 +21,7 @@ ENDS = (
         "                plain = replace(plain, resume=self._streams.streams[task].resume)\n",
         "                pass\n",
         "ends",
-        1,
+        -1,
     ),
     Mutant(
         "a body that goes on keeps to its window",
@@ -30,7 +30,7 @@ ENDS = (
         "            record.count = record.first = min(record.resume, record.limit - 1)\n",
         "            record.count = record.first = record.resume\n",
         "ends",
-        50,
+        -1,
     ),
     Mutant(
         "an attempt may report from where it was told to go on",
@@ -39,7 +39,7 @@ ENDS = (
         "        follows = first_index == record.position or resumes_at(record, first_index)\n",
         "        follows = first_index == record.position\n",
         "ends",
-        1,
+        -1,
     ),
     Mutant(
         "an attempt that had nothing more to yield may end there",
@@ -48,7 +48,7 @@ ENDS = (
         "        if not (reported or resumes_at(record, count)):\n",
         "        if not reported:\n",
         "ends",
-        1,
+        -1,
     ),
     Mutant(
         "a closed generator stops at its yield",
@@ -57,7 +57,7 @@ ENDS = (
         "            out.append(StopBody(task.task, task.attempt))\n",
         "            pass\n",
         "ends",
-        0,
+        -1,
     ),
     Mutant(
         "a closed generator that is held back goes on to its end",
@@ -66,7 +66,7 @@ ENDS = (
         "            self._holds.free(task.task, out)\n            out.append(Stop",
         "            out.append(Stop",
         "ends",
-        7,
+        -1,
     ),
     Mutant(
         "the worker of a closed generator is told",
@@ -75,16 +75,16 @@ ENDS = (
         "            out.append(Send(entry.worker, CloseStream(stream, entry.attempt, True)))\n",
         "            out.append(Send(entry.worker, CloseStream(stream, entry.attempt)))\n",
         "ends",
-        0,
+        -1,
     ),
     Mutant(
         "a closed generator never runs again",
         "P5",
         CLOSING,
-        "            entry.cancel, entry.is_closing = (False, False), True\n",
-        "            entry.is_closing = True\n",
+        "                entry.cancel, entry.is_closing = (False, False), True\n",
+        "                entry.is_closing = True\n",
         "ends",
-        3,
+        -1,
     ),
     Mutant(
         "a closed generator that no worker has never begins",
@@ -93,7 +93,7 @@ ENDS = (
         "            self._cancellation.cancel(stream, False, False, now_ns, out)\n",
         "            pass\n",
         "ends",
-        0,
+        -1,
     ),
     Mutant(
         "who closes a generator hears of no cancel",
@@ -102,7 +102,7 @@ ENDS = (
         "        completion: Value = NONE if is_closed else fault\n",
         "        completion: Value = fault\n",
         "ends",
-        0,
+        -1,
     ),
     Mutant(
         "nothing comes behind a close",
@@ -111,7 +111,7 @@ ENDS = (
         "            record.stays = True\n            self._free(record)\n",
         "            record.stays = True\n",
         "ends",
-        0,
+        -1,
     ),
     Mutant(
         "what a generator returned lives as long as its handle",
@@ -120,7 +120,7 @@ ENDS = (
         "                self._settlement.keep_returned(stream)\n",
         "                pass\n",
         "ends",
-        1,
+        -1,
     ),
     Mutant(
         "what a generator returned goes with its handle",
@@ -129,7 +129,7 @@ ENDS = (
         "            if record.returned:\n                self.unkept.append(stream)\n",
         "",
         "ends",
-        1,
+        -1,
     ),
     Mutant(
         "what an old attempt returned is let go",
@@ -138,7 +138,7 @@ ENDS = (
         "                self._dropped.extend(needless)\n\n    def _on_end",
         "                pass\n\n    def _on_end",
         "ends",
-        50,
+        -1,
     ),
     Mutant(
         "a returned value that is lost comes with another run",
@@ -147,6 +147,6 @@ ENDS = (
         "                self._settlement.settle([(returned, last)], now_ns, out)\n",
         "                pass\n",
         "ends",
-        26,
+        -1,
     ),
 )

@@ -432,6 +432,8 @@ class Consumer:
         self, stream: TaskId, count_max: int, then: Callable[[list[ObjectId], bool], None]
     ) -> None:
         """Take up to ``count_max`` items as soon as there is one, an error, or the end."""
+        if stream not in self.handles:
+            return  # closed and dropped while this waited
         self._taken.clear()
         self._advanced.clear()
         self.post(TakeItems(stream, count_max))

@@ -40,10 +40,10 @@ class Closing:
         elif entry.worker is None:
             entry.is_closing = True
             self._cancellation.cancel(stream, False, False, now_ns, out)
-        elif entry.cancel is not None:
-            reached("closed under a cancel")
-            out.append(Send(entry.worker, CloseStream(stream, entry.attempt)))
         else:
-            reached("closed at a worker")
-            entry.cancel, entry.is_closing = (False, False), True
+            if entry.cancel is None:
+                reached("closed at a worker")
+                entry.cancel, entry.is_closing = (False, False), True
+            else:
+                reached("closed under a cancel")  # which its body may have survived
             out.append(Send(entry.worker, CloseStream(stream, entry.attempt, True)))

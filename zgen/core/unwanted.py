@@ -99,7 +99,7 @@ class Unwanted:
     def _stop(self, running: Waiting, out: list[Effect]) -> None:
         """Let a generator that runs stop at its ``yield``, wherever that is."""
         task = running.task
-        if task.returns_count == STREAMING and not running.cancelled:
+        if task.returns_count == STREAMING:
             self._reports.close(task.task, task.attempt)
             self._holds.free(task.task, out)
             out.append(StopBody(task.task, task.attempt))

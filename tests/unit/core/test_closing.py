@@ -188,11 +188,14 @@ def test_a_closed_stream_can_be_cancelled_and_is_interrupted_then() -> None:
     assert bench.let_go()
 
 
-def test_a_cancelled_stream_is_told_no_more_than_that_nobody_reads() -> None:
+def test_a_cancelled_stream_may_be_closed_and_was_cancelled_nevertheless() -> None:
     bench = Bench()
     bench.step(CancelRequested(S, False, False))
-    assert messages(bench.close()) == [CloseStream(S, 0)]
+    assert messages(bench.close()) == [CLOSE]
     bench.over("s", 0, kind=OUTCOME_CANCELLED)
+    fault = bench.value(C)
+    assert isinstance(fault, Fault)
+    assert fault.kind is FaultKind.CANCELLED
     assert bench.let_go()
 
 
@@ -251,9 +254,9 @@ def test_a_task_with_results_has_no_yield_to_stop_at() -> None:
     assert close(worker) == []
 
 
-def test_a_body_that_was_interrupted_needs_no_other_end() -> None:
+def test_a_body_that_survives_an_interrupt_stops_all_the_same() -> None:
     worker = running()
     out: list[Effect] = []
     worker.executor.cancel(ME, CancelTask(S, 0, False, False), worker.now_ns, out)
     assert those(out, InterruptBody) == [InterruptBody(S, 0)]
-    assert close(worker) == []
+    assert close(worker) == [StopBody(S, 0)]
