@@ -19,7 +19,7 @@ from zgen.ids import (
     TaskId,
     hash_function,
 )
-from zgen.io import runner, serializer
+from zgen.io import ending, runner, serializer
 from zgen.io.serializer import Large
 from zgen.wire.store import Place
 from zgen.wire.task import (
@@ -112,6 +112,7 @@ def test_a_stream_of_more_items_than_may_be_ends_with_an_error(
     count: int, outcome: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "ITEMS_COUNT_MAX", 3)
+    monkeypatch.setattr(ending, "ITEMS_COUNT_MAX", 3)
     *items, end = run(count)
     assert [type(item) for item in items] == [Yielded] * 3
     assert isinstance(end, TaskEnded)
