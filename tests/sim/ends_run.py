@@ -33,6 +33,11 @@ class Ends(Program):
 
     is_last = False
 
+    def stop(self) -> None:
+        """Begin nothing more."""
+        super().stop()
+        self.is_last = True
+
     def undone(self) -> list[str]:
         """At the end have something run on each node: then it says anew what is free there.
 

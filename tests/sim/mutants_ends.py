@@ -21,7 +21,7 @@ ENDS = (
         "                plain = replace(plain, resume=self._streams.streams[task].resume)\n",
         "                pass\n",
         "ends",
-        -1,
+        1,
     ),
     Mutant(
         "a body that goes on keeps to its window",
@@ -39,7 +39,7 @@ ENDS = (
         "        follows = first_index == record.position or resumes_at(record, first_index)\n",
         "        follows = first_index == record.position\n",
         "ends",
-        -1,
+        2,
     ),
     Mutant(
         "an attempt that had nothing more to yield may end there",
@@ -48,7 +48,7 @@ ENDS = (
         "        if not (reported or resumes_at(record, count)):\n",
         "        if not reported:\n",
         "ends",
-        -1,
+        1,
     ),
     Mutant(
         "a closed generator stops at its yield",
@@ -57,7 +57,7 @@ ENDS = (
         "            out.append(StopBody(task.task, task.attempt))\n",
         "            pass\n",
         "ends",
-        -1,
+        0,
     ),
     Mutant(
         "a closed generator that is held back goes on to its end",
@@ -66,7 +66,7 @@ ENDS = (
         "            self._holds.free(task.task, out)\n            out.append(Stop",
         "            out.append(Stop",
         "ends",
-        -1,
+        8,
     ),
     Mutant(
         "the worker of a closed generator is told",
@@ -75,7 +75,7 @@ ENDS = (
         "            out.append(Send(entry.worker, CloseStream(stream, entry.attempt, True)))\n",
         "            out.append(Send(entry.worker, CloseStream(stream, entry.attempt)))\n",
         "ends",
-        -1,
+        0,
     ),
     Mutant(
         "a closed generator never runs again",
@@ -84,7 +84,7 @@ ENDS = (
         "                entry.cancel, entry.is_closing = (False, False), True\n",
         "                entry.is_closing = True\n",
         "ends",
-        -1,
+        2,
     ),
     Mutant(
         "a closed generator that no worker has never begins",
@@ -93,7 +93,7 @@ ENDS = (
         "            self._cancellation.cancel(stream, False, False, now_ns, out)\n",
         "            pass\n",
         "ends",
-        -1,
+        0,
     ),
     Mutant(
         "who closes a generator hears of no cancel",
@@ -102,7 +102,7 @@ ENDS = (
         "        completion: Value = NONE if is_closed else fault\n",
         "        completion: Value = fault\n",
         "ends",
-        -1,
+        0,
     ),
     Mutant(
         "nothing comes behind a close",
@@ -111,7 +111,7 @@ ENDS = (
         "            record.stays = True\n            self._free(record)\n",
         "            record.stays = True\n",
         "ends",
-        -1,
+        0,
     ),
     Mutant(
         "what a generator returned lives as long as its handle",
@@ -120,7 +120,7 @@ ENDS = (
         "                self._settlement.keep_returned(stream)\n",
         "                pass\n",
         "ends",
-        -1,
+        1,
     ),
     Mutant(
         "what a generator returned goes with its handle",
@@ -129,7 +129,7 @@ ENDS = (
         "            if record.returned:\n                self.unkept.append(stream)\n",
         "",
         "ends",
-        -1,
+        1,
     ),
     Mutant(
         "what an old attempt returned is let go",
@@ -147,6 +147,6 @@ ENDS = (
         "                self._settlement.settle([(returned, last)], now_ns, out)\n",
         "                pass\n",
         "ends",
-        -1,
+        16,
     ),
 )
