@@ -11,7 +11,6 @@ OUTCOMES = "zgen/core/outcomes.py"
 SETTLEMENT = "zgen/core/settlement.py"
 REFILLING = "zgen/core/refilling.py"
 PUSHING = "zgen/core/pushing.py"
-STREAMS_OUT = "zgen/core/stream_out.py"
 
 ENDS = (
     Mutant(
@@ -22,15 +21,6 @@ ENDS = (
         "                pass\n",
         "ends",
         1,
-    ),
-    Mutant(
-        "a body that goes on keeps to its window",
-        "window",
-        STREAMS_OUT,
-        "            record.count = record.first = min(record.resume, record.limit - 1)\n",
-        "            record.count = record.first = record.resume\n",
-        "ends",
-        -1,
     ),
     Mutant(
         "an attempt may report from where it was told to go on",
@@ -130,15 +120,6 @@ ENDS = (
         "",
         "ends",
         1,
-    ),
-    Mutant(
-        "what an old attempt returned is let go",
-        "P3",
-        OUTCOMES,
-        "                self._dropped.extend(needless)\n\n    def _on_end",
-        "                pass\n\n    def _on_end",
-        "ends",
-        -1,
     ),
     Mutant(
         "a returned value that is lost comes with another run",
