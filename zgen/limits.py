@@ -27,6 +27,12 @@ RECONNECT_NS_MAX: Final = 1 * SECOND
 REORDER_COUNT_MAX: Final = 4096
 #: Item bytes unacknowledged by one peer before the next item blocks its body.
 ITEM_BYTES_UNACKED_MAX: Final = 64 << 20
+#: Bytes that one process relays over one line and that are not acknowledged; what comes on top is
+#: dropped, unless nothing is, and sent again by whom it is from.
+RELAYED_BYTES_MAX: Final = 64 << 20
+#: A way round a cut link is tried for so long before the word of who relays there counts against
+#: it.
+DETOUR_TRY_NS: Final = 1 * SECOND
 #: Two looks at an empty inbox, this far apart with nothing from the peer between, make its line
 #: quiet.
 QUIET_LINE_NS: Final = 20 * MS

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from zgen.testing.network import Network
 
 pytestmark = [pytest.mark.chaos]
 
+ITEMS_COUNT = 30
+LARGE_BYTES = 3 << 20
 #: Starts nodes, pauses one, says where they are, and waits to be killed.
 DOOMED = """
 import sys, time
@@ -49,6 +52,22 @@ def network() -> Iterator[Network]:
 @zgen.remote(resources={"far": 1})
 def where() -> str:
     return zgen.get_runtime_context().get_node_id()
+
+
+@zgen.remote(resources={"far": 1})
+def tell(count: int) -> Iterator[int | bytes]:
+    for number in range(count):
+        yield number
+        time.sleep(0.05)  # so that it is under way when the link is cut
+    yield bytes(LARGE_BYTES)
+
+
+@zgen.remote(resources={"near": 1})
+def follow(count: int) -> Iterator[int]:
+    """Read on this node what the far one yields; of what is large, its size."""
+    for ref in tell.remote(count):
+        value = zgen.get(ref)
+        yield len(value) if isinstance(value, bytes) else value
 
 
 def test_a_cluster_without_namespaces_says_what_a_partition_takes() -> None:
@@ -102,6 +121,27 @@ def test_a_node_that_is_cut_off_is_dead_to_the_others_and_comes_back_as_another(
     wait_until(lambda: lost.node_id != before, 20, "it comes back")
     cluster.wait_for_nodes()
     assert zgen.get(waits, timeout=20) == lost.node_id
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_work_goes_on_over_a_link_of_which_one_way_is_cut(zgen_namespaces: Cluster) -> None:
+    cluster = zgen_namespaces
+    one, other = cluster.add_node(resources={"near": 1}), cluster.add_node(resources={"far": 1})
+    cluster.add_node()
+    zgen.init(address=cluster.address, key=cluster.key)
+    cluster.wait_for_nodes()
+    names = [node.node_id for node in cluster.nodes]
+    for sender, receiver in ((one, other), (other, one)):
+        items = follow.remote(ITEMS_COUNT)
+        assert [zgen.get(next(items), timeout=20) for _ in range(3)] == [0, 1, 2]
+        cluster.partition([sender], [receiver], one_way=True)
+        got = [zgen.get(next(items), timeout=30) for _ in range(3, ITEMS_COUNT + 1)]
+        assert got == [*range(3, ITEMS_COUNT), LARGE_BYTES]
+        assert list(zgen.get(list(follow.remote(1)), timeout=20)) == [0, LARGE_BYTES]
+        cluster.heal()
+    assert list(zgen.get(list(follow.remote(1)), timeout=20)) == [0, LARGE_BYTES]
+    assert [node.node_id for node in cluster.nodes] == names
 
 
 @pytest.mark.root

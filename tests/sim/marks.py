@@ -96,6 +96,13 @@ SURVIVAL = (
     "requests refused after failed starts",
 )
 DRAIN = ("request handed back by a node that drains",)
+#: Of 20 seeds of links that are cut.
+ONEWAY: Final = (
+    "copy asked for of a node on the way",
+    "node on the way of a detour cut off",
+    "node on the way of a detour is gone",
+    "node on the way reaches the other one as little",
+)
 #: Of 25 seeds of rebuilding.
 REBUILD: Final = (
     "lost object is to be made again",

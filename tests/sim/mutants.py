@@ -19,6 +19,7 @@ from tests.sim.mutants_ends import ENDS
 from tests.sim.mutants_flow import FLOW
 from tests.sim.mutants_joined import JOINED
 from tests.sim.mutants_nodes import NODES
+from tests.sim.mutants_oneway import ONEWAY
 from tests.sim.mutants_rebuild import REBUILD
 from tests.sim.mutants_state import STATE
 from tests.sim.mutants_survival import SURVIVAL
@@ -464,6 +465,7 @@ MUTANTS = (
     *SWIM,
     *NODES,
     *JOINED,
+    *ONEWAY,
     *SURVIVAL,
     *COPIES,
     *DRAIN,

@@ -11,7 +11,7 @@ from tests.sim.programs import Consumer
 from zgen.core.effects import Effect
 from zgen.core.events import Leave
 from zgen.core.node_effects import Drained, PublishState, SpawnWorker
-from zgen.core.node_events import MemberGone, MemberSaid
+from zgen.core.node_events import MemberGone, MemberSaid, NodeEvent
 from zgen.ids import PeerId
 from zgen.limits import MS
 from zgen.sim.trace import Trace
@@ -139,7 +139,7 @@ class Nodes(Cluster):
     def drivers_of(self, node: Life) -> list[Consumer]:
         return [user for user in self.drivers.values() if self.homes[user.life.number] is node]
 
-    def _tell(self, teller: Life, hearer: Life, event: MemberSaid | MemberGone) -> None:
+    def _tell(self, teller: Life, hearer: Life, event: NodeEvent) -> None:
         way = (teller.name, hearer.name)
         at_ns = self.world.now_ns + self.world.random.randrange(self.gossip_ns_max)
         at_ns = self._news_ns[way] = max(at_ns, self._news_ns.get(way, 0) + 1)

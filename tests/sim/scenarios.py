@@ -11,8 +11,19 @@ from tests.sim.census_run import run_census
 from tests.sim.copies_run import run_copies
 from tests.sim.drain_run import run_drain
 from tests.sim.ends_run import run_ends
-from tests.sim.marks import ACTORS, BORROWING, CLUSTER, COPIES, DRAIN, ENDS, REBUILD, SURVIVAL
+from tests.sim.marks import (
+    ACTORS,
+    BORROWING,
+    CLUSTER,
+    COPIES,
+    DRAIN,
+    ENDS,
+    ONEWAY,
+    REBUILD,
+    SURVIVAL,
+)
 from tests.sim.nodes_run import run_nodes
+from tests.sim.oneway_run import run_oneway
 from tests.sim.rebuild_run import run_rebuild
 from tests.sim.run import Outcome, run_seed
 from tests.sim.state_run import run_state
@@ -31,6 +42,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "drain": run_drain,
     "census": run_census,
     "ends": run_ends,
+    "oneway": run_oneway,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs.
 SHARES: Final[dict[str, int]] = {
@@ -45,12 +57,13 @@ SHARES: Final[dict[str, int]] = {
     "drain": 25,
     "census": 10,
     "ends": 25,
+    "oneway": 20,
 }
 #: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the
 #: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
 #: take, and yet as many of 1000 as it must run to be asked for its marks.
 PARTS: Final[dict[str, int]] = {
-    "cluster": 400,
+    "cluster": 375,
     "actors": 200,
     "borrowing": 100,
     "nodes": 50,
@@ -61,6 +74,7 @@ PARTS: Final[dict[str, int]] = {
     "drain": 35,
     "census": 30,
     "ends": 25,
+    "oneway": 20,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -75,4 +89,5 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "drain": (25, DRAIN),
     "census": (10, ()),
     "ends": (25, ENDS),
+    "oneway": (20, ONEWAY),
 }

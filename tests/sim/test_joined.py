@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.sim.joined import SETTLE_NS, SILENCE_NS, JoinedNodes, run_joined
+from zgen.ids import PeerId
 from zgen.limits import MS, SECOND
+from zgen.sim.world import Life
+from zgen_node.core.member_node import MemberNode
 
 
 def test_nodes_join_by_any_member_and_know_what_each_has() -> None:
@@ -62,6 +65,26 @@ def test_a_node_that_slept_ends_and_comes_back_as_another() -> None:
     assert nodes.fenced == [lives[0].name]
     nodes.agree()
     assert len(nodes.nodes) == 3
+
+
+def test_a_link_cut_one_way_is_gone_round_by_both_ends_until_it_heals() -> None:
+    nodes = JoinedNodes(6)
+    one, other, third = [nodes.begin() for _ in range(3)]
+    nodes.run(2 * SECOND)
+
+    def way(end: Life, far: Life) -> PeerId | None:
+        machine = end.machine
+        assert isinstance(machine, MemberNode)
+        return machine.node.cluster.byways.hop_to(far.address.peer)
+
+    nodes.world.network.partition_oneway(one.name, other.name)
+    nodes.run(6 * SECOND)
+    assert way(one, other) == way(other, one) == third.address.peer
+    nodes.world.network.heal()
+    nodes.run(2 * SECOND)
+    assert way(one, other) is way(other, one) is None
+    nodes.nobody_died_falsely()
+    nodes.agree()
 
 
 @pytest.mark.parametrize("seed", range(5))

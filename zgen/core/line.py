@@ -11,6 +11,7 @@ order; what lies ahead waits, what lies behind is a repetition and only renews t
 
 from collections import deque
 from dataclasses import field
+from enum import IntEnum
 
 from zgen.core.effects import PushToken
 from zgen.core.marks import reached
@@ -25,6 +26,16 @@ from zgen.limits import (
 from zgen.slotted import slotted
 from zgen.wire.codec import FLAG_BODY, Header, encode_header
 from zgen.wire.session import Address
+
+
+class Due(IntEnum):
+    """What a deadline of a line is for."""
+
+    ACK = 1
+    RESEND = 2
+    REDIAL = 3
+    QUIET = 4
+    LEAVE = 5
 
 
 @slotted

@@ -31,6 +31,30 @@ class MemberGone:
 
 
 @slotted
+class LinkCut:
+    """A member lives, and others hear it, but it and this node do not hear each other.
+
+    Attributes:
+        node: Which one.
+        by: A member that hears both.
+    """
+
+    node: PeerId
+    by: PeerId
+
+
+@slotted
+class LinkHealed:
+    """A member of which ``LinkCut`` was told is heard again.
+
+    Attributes:
+        node: Which one.
+    """
+
+    node: PeerId
+
+
+@slotted
 class JoinCluster:
     """Become a member of a cluster, or the first one.
 
@@ -67,4 +91,6 @@ class MemoryRead:
     workers: tuple[tuple[PeerId, int], ...]
 
 
-NodeEvent: TypeAlias = MemberSaid | MemberGone | JoinCluster | DialRefused | MemoryRead
+NodeEvent: TypeAlias = (
+    MemberSaid | MemberGone | LinkCut | LinkHealed | JoinCluster | DialRefused | MemoryRead
+)

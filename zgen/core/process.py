@@ -1,8 +1,7 @@
 """Session, owner and executor of one process as one machine.
 
 Every event of a driver or worker enters here, and every effect leaves here: what a recording of
-both
-shows is all there is.
+both shows is all there is.
 """
 
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from zgen.core import owner_audit
 from zgen.core.actor_events import ExitActor
 from zgen.core.actor_requests import ActorRequests
 from zgen.core.deadlines import Deadlines, earliest, shared_alarm
+from zgen.core.detours import Detours
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
 from zgen.core.handshake_events import HandshakeFailed, StrangersRefused
@@ -52,7 +52,8 @@ class ProcessMachine:
 
     def __init__(self, identity: Identity, *, executes: bool) -> None:
         """Start without a node; ``executes`` for a worker."""
-        self.session = Session(identity)
+        self.session = session = Session(identity)
+        self.detours = Detours(session, self._on_arrived)
         self.store = StoreClient()
         owner = self.owner = Owner(identity.address.peer, self.store)
         executor = self.executor = Executor(self.store, owner.borrowing) if executes else None
@@ -72,14 +73,12 @@ class ProcessMachine:
             self.store.stock.deadlines,
             *(executor.all_deadlines if executor is not None else ()),
         )
-        self._alarm = shared_alarm(self._deadlines)
+        self._alarm, self._routes = shared_alarm(self._deadlines), dict(self.detours.handlers)
         report = StateReport(identity.address.peer, owner, self.executor)
-        self._routes = {**self.owner.handlers, **self.exchange.handlers, **report.handlers}
-        if executor is not None:
-            self._routes.update({**executor.handlers, CancelTask: self._on_cancel_task})
+        self._routes |= {**self.owner.handlers, **self.exchange.handlers, **report.handlers}
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             ev.Arrived: self._on_arrived,
-            ev.ConnectionUp: self._on_connection_up,
+            ev.ConnectionUp: lambda e, now, o: session.on_connection_up(e.peer, e.epoch, now, o),
             ev.ConnectionLost: self._on_connection_lost,
             HandshakeFailed: self.session.on_handshake_failed,
             StrangersRefused: lambda e, now, out: self.session.refusals.strangers(e, out),
@@ -106,10 +105,11 @@ class ProcessMachine:
             ev.ProcessExited: self._on_process_exited,
         }
         if executor is not None:
+            self._routes.update({**executor.handlers, CancelTask: self._on_cancel_task})
             self._handlers |= {ev.Yielded: self._on_yielded, AskPosition: executor.reports.on_ask}
+            self._handlers[ExitActor] = executor.on_exit_actor
             self._handlers[ev.TaskEnded] = executor.on_task_ended
             self._handlers[ev.BodyBlocked] = executor.on_body_blocked
-            self._handlers[ExitActor] = executor.on_exit_actor
 
     @property
     def lines_closing(self) -> bool:
@@ -133,6 +133,8 @@ class ProcessMachine:
             self._settle(now_ns, wanted)
         if wanted and not (type(event) is ev.TakeItems and len(wanted) == 1):
             wanted = self._post(wanted, now_ns)
+        if self.detours.hops:
+            wanted = self.detours.reroute(wanted, now_ns)
         if self._alarm.moved:
             self._alarm.moved = False
             self.next_deadline_ns = earliest(self._deadlines)
@@ -185,9 +187,6 @@ class ProcessMachine:
             self.store.on_gone(gone, out)
             gone = self.owner.pins.on_gone(gone)
             self.owner.actors.on_handles_gone(gone, now_ns, out)  # arguments go with an actor
-
-    def _on_connection_up(self, event: ev.ConnectionUp, now_ns: int, out: list[Effect]) -> None:
-        self.session.on_connection_up(event.peer, event.epoch, now_ns, out)
 
     def _on_connection_lost(self, event: ev.ConnectionLost, now_ns: int, out: list[Effect]) -> None:
         self.session.on_connection_lost(event.peer, event.epoch, now_ns, out)

@@ -14,8 +14,6 @@ Source: the Harmony pattern of the zguide; fresh routing ids because ROUTER hand
 drops.
 """
 
-from enum import IntEnum
-
 from zgen.core.backoff import backoff_ns
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import (
@@ -29,7 +27,7 @@ from zgen.core.effects import (
 )
 from zgen.core.handshake_events import HandshakeFailed
 from zgen.core.identity import Gone, Identity
-from zgen.core.line import Line
+from zgen.core.line import Due, Line
 from zgen.core.marks import reached
 from zgen.core.refusals import Refusals
 from zgen.exceptions import RemoteProtocolError
@@ -55,16 +53,6 @@ from zgen.wire.codec import (
     encode_header,
 )
 from zgen.wire.session import Address, Goodbye, Hello
-
-
-class Due(IntEnum):
-    """What a deadline of a line is for."""
-
-    ACK = 1
-    RESEND = 2
-    REDIAL = 3
-    QUIET = 4
-    LEAVE = 5
 
 
 class Session:
@@ -261,6 +249,18 @@ class Session:
         if self._leaving is not None:
             self._leave_when_flushed(out)
         return Gone(peer, line.address.incarnation, reason, undelivered)
+
+    def peers_of(self, node: PeerId) -> list[PeerId]:
+        """Return which processes of a node, itself too, there are lines to."""
+        return [peer for peer, line in self._lines.items() if line.address.node == node]
+
+    def reopen(self, peer: PeerId, out: list[Effect]) -> None:
+        """Go on with a line on a new connection, unless its peer is dead."""
+        line = self._lines[peer]
+        if not line.closing:
+            self.deadlines.clear((peer, Due.REDIAL))
+            out.append(CloseConnection(peer, line.epoch))
+            self._open(line, out)
 
     def fence(self, peer: PeerId, incarnation: int) -> None:
         """Refuse this and earlier lives of ``peer`` from now on."""

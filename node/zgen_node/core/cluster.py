@@ -23,6 +23,7 @@ from zgen.wire.cluster import NodeState
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import EndJob, ProcessDown, Shape
 from zgen.wire.session import Address
+from zgen_node.core.byways import Byways
 from zgen_node.core.census import Census
 from zgen_node.core.copies import Copies
 from zgen_node.core.directory import Directory
@@ -45,6 +46,7 @@ class Cluster:
 
     Attributes:
         view: The other live nodes.
+        byways: Ways round cut links to them.
         monitors: Watches over processes of other nodes.
         spillback: Requests of this node's processes.
         hosting: Requests of processes of other nodes.
@@ -74,7 +76,8 @@ class Cluster:
         self.hosting = Hosting(
             me.peer, peers, staffing, self.view, self.monitors, self.spillback.here
         )
-        self.copies = Copies(me.peer, peers, storage, self.view, self.monitors)
+        self.byways = Byways(me, peers, self.view, self.monitors)
+        self.copies = Copies(me.peer, peers, storage, self.view, self.monitors, self.byways)
         self.poll = Poll(peers, census, self.view, self.monitors)
         self._me = me
         self._peers = peers
@@ -95,12 +98,14 @@ class Cluster:
             MemberSaid: self._on_member_said,
             MemberGone: lambda e, now, out: self.on_gone(e.node, e.reason, now, out),
             **self.copies.handlers,
+            **self.byways.handlers,
         }
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             **self.monitors.messages,
             **self.spillback.messages,
             **self.hosting.messages,
             **self.copies.messages,
+            **self.byways.messages,
             **self.poll.messages,
         }
 
@@ -147,6 +152,7 @@ class Cluster:
         self.spillback.check()
         self.hosting.check()
         self.copies.check()
+        self.byways.check()
         self.poll.check()
 
     # -- membership --------------------------------------------------------------------------------
@@ -161,6 +167,7 @@ class Cluster:
         if self.view.hear(state):
             self.monitors.on_up(state.address.peer, out)
             self.copies.on_up(state.address.peer, now_ns, out)
+            self.byways.on_up(now_ns, out)
         self.spillback.changed()
 
     def on_gone(self, node: PeerId, reason: str, now_ns: int, out: list[Effect]) -> None:
@@ -173,6 +180,7 @@ class Cluster:
         self._peers.session.forget(node, reason, out)
         if member is not None:
             self._peers.session.fence(node, member.state.address.incarnation)
+        self.byways.on_gone(node, now_ns, out)
         for forward in waiting:
             reached("request of a node that is gone queues again")
             self.spillback.queue_again(forward, forward.backs, now_ns, out)

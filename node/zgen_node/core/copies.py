@@ -26,18 +26,20 @@ from zgen.wire.store import (
     Evict,
     HoldRegions,
     RegionsHeld,
-    RegionsOrphaned,
     ReleaseRegions,
     UnholdRegions,
     WantRegions,
 )
-from zgen.wire.transfer import AskChunk, CopyMade, FarEvict, FarOrphaned, FarRelease, NoChunk
+from zgen.wire.transfer import AskChunk, CopyMade, FarEvict, FarRelease, NoChunk
+from zgen_node.core.byways import Byways
 from zgen_node.core.copy_sources import CopySources
 from zgen_node.core.early_words import EarlyWords
 from zgen_node.core.far_monitors import FarMonitors
+from zgen_node.core.far_words import FarWords
 from zgen_node.core.left_copies import LeftCopies
 from zgen_node.core.object_table import Region, RegionState
 from zgen_node.core.peers import Peers
+from zgen_node.core.pull_byways import PullByways
 from zgen_node.core.pulls import Pull, Pulls
 from zgen_node.core.storage import Storage
 from zgen_node.core.view import View
@@ -55,7 +57,13 @@ class Copies:
     """
 
     def __init__(
-        self, me: PeerId, peers: Peers, storage: Storage, view: View, monitors: FarMonitors
+        self,
+        me: PeerId,
+        peers: Peers,
+        storage: Storage,
+        view: View,
+        monitors: FarMonitors,
+        byways: Byways,
     ) -> None:
         """Start without copies."""
         self.pulls = Pulls()
@@ -69,6 +77,9 @@ class Copies:
         self._view = view
         self._monitors = monitors
         self._sources = CopySources(peers, storage, view, monitors)
+        self._byways = PullByways(self.pulls, byways, self._send)
+        self._words = FarWords(peers, storage, monitors, self.left)
+        byways.changed = self._on_way_changed
         storage.elsewhere = self
         self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             WantRegions: self._on_want,
@@ -76,10 +87,8 @@ class Copies:
             ReleaseRegions: self._on_release,
             Evict: self._on_evict,
             RegionsHeld: self._on_held,
-            FarRelease: self._on_far_release,
-            FarEvict: self._on_far_evict,
-            FarOrphaned: self._on_far_orphaned,
             NoChunk: self._on_no_chunk,
+            **self._words.messages,
             **self._sources.messages,
         }
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
@@ -108,8 +117,7 @@ class Copies:
 
     def node_of(self, process: PeerId) -> PeerId | None:
         """Return the node of a process of another node whose end will be told here, or None."""
-        far = self._monitors.far.get(process)
-        return None if far is None else far.node
+        return self._words.node_of(process)
 
     def why_lost(self, region: int) -> str:
         """Return why there is no such region."""
@@ -138,6 +146,7 @@ class Copies:
 
     def on_gone(self, node: PeerId, now_ns: int, out: list[Effect]) -> None:
         """A node is gone: with it what it held here, and what is not copied yet."""
+        self._byways.on_gone(node)
         for pull in self.pulls.all():
             self._without(pull, node, now_ns, out)
         self._feed(now_ns, out)
@@ -173,7 +182,9 @@ class Copies:
         self._storage.on_want(peer, said, now_ns, out)
 
     def _on_hold(self, peer: PeerId, said: HoldRegions, now_ns: int, out: list[Effect]) -> None:
-        if said.rooms and self._storage.is_known(peer):
+        if self.is_node(peer):
+            said = self._byways.asked(said, self._view.tags)
+        if said.rooms and (self._storage.is_known(peer) or self.is_node(peer)):
             if self._waits(peer, said, now_ns):
                 return
             for number, room in zip(said.regions, said.rooms, strict=False):
@@ -217,30 +228,10 @@ class Copies:
         if held or here:
             self._storage.on_evict(peer, Evict(here, said.waits), now_ns, out, gave=bool(held))
 
-    # -- words of other nodes ----------------------------------------------------------------------
-    def _on_far_release(
-        self, peer: PeerId, said: FarRelease, now_ns: int, out: list[Effect]
-    ) -> None:
-        if self._speaks_for(peer, said.process, out):
-            words = ReleaseRegions(said.regions, said.unwritten)
-            self._storage.on_release(said.process, words, now_ns, out)
-
-    def _on_far_evict(self, peer: PeerId, said: FarEvict, now_ns: int, out: list[Effect]) -> None:
-        if self._speaks_for(peer, said.process, out):
-            self._storage.on_evict(said.process, Evict(said.regions, False), now_ns, out)
-
-    def _on_far_orphaned(
-        self, peer: PeerId, said: FarOrphaned, now_ns: int, out: list[Effect]
-    ) -> None:
-        if not self.is_node(peer):
-            self._peers.refuse("regions of a process that is no node", short(peer), out)
-        elif self._storage.is_known(said.process):
-            self.left.note(peer, said.process, said.regions)
-            out.append(Send(said.process, RegionsOrphaned(said.dead, said.regions)))
-
     # -- copying: the node of the copy -------------------------------------------------------------
     def _on_held(self, peer: PeerId, said: RegionsHeld, now_ns: int, out: list[Effect]) -> None:
         pull = self.pulls.get(said.request)
+        self._byways.answered(peer, said, out)
         if pull is None or peer not in pull.invited:
             if not (self.pulls.was(said.request) and self.is_node(peer)):
                 self._peers.refuse("regions held that nobody copies", short(peer), out)
@@ -248,6 +239,7 @@ class Copies:
         leased = [each for each in said.regions if each.region == pull.region]
         if not leased:
             self.pulls.leave(pull, peer)
+            self._byways.left(pull, peer, out)
             if pull.is_hopeless:
                 why = NODE_GONE if pull.node == self._me else said.reason or RELEASED
                 self._end(pull, why, now_ns, out, is_full=said.is_full)
@@ -259,10 +251,23 @@ class Copies:
         if not pull.size_bytes:
             pull.size_bytes = size_bytes
             out.append(OpenCopy(pull.pull, pull.region, pull.place, size_bytes))
-        self.pulls.join(pull, peer)
+        if self._byways.is_mute(pull, peer):
+            self._byways.invite(pull, out)
+        else:
+            self.pulls.join(pull, peer)
         self.left.learn(pull.region, said.owner)
-        self._invite(pull, said.copies, out)
+        self._invite(pull, [node for node in said.copies if not self._byways.is_cut(node)], out)
         self._ask(pull, now_ns, out)
+        self._feed(now_ns, out)
+
+    def _on_way_changed(self, node: PeerId, now_ns: int, out: list[Effect]) -> None:
+        """A node is reached another way now, or directly again."""
+        for pull in self.pulls.all():
+            if self._byways.on_changed(pull, node, out):
+                self._send(node, UnholdRegions((pull.region,)), out)
+                self._leave(pull, node, "the link to where it could be read is cut", now_ns, out)
+            else:
+                self._ask(pull, now_ns, out)
         self._feed(now_ns, out)
 
     def _on_no_chunk(self, peer: PeerId, said: NoChunk, now_ns: int, out: list[Effect]) -> None:
@@ -318,6 +323,7 @@ class Copies:
     def _leave(self, pull: Pull, node: PeerId, why: str, now_ns: int, out: list[Effect]) -> None:
         """Count on a source no more; without any, the copy is lost."""
         self.pulls.leave(pull, node)
+        self._byways.left(pull, node, out)
         if pull.is_hopeless:
             self._end(pull, why, now_ns, out)
         else:
@@ -386,10 +392,3 @@ class Copies:
         """Hear what was kept until a node is known; it may wait for another one next."""
         for peer, said in self.early.take(tag):
             self.messages[type(said)](peer, said, now_ns, out)
-
-    def _speaks_for(self, peer: PeerId, process: PeerId, out: list[Effect]) -> bool:
-        """Return whether a process is of the node that says something for it."""
-        if self.is_node(peer) and self.node_of(process) == peer:
-            return True
-        self._peers.refuse("word for a process of another node", short(peer), out)
-        return False

@@ -24,7 +24,14 @@ from zgen.core.events import (
 from zgen.core.handshake_events import HandshakeFailed
 from zgen.core.marks import reached
 from zgen.core.node_effects import ClusterJoined, NodeFenced, NotJoined, PublishState
-from zgen.core.node_events import DialRefused, JoinCluster, MemberGone, MemberSaid
+from zgen.core.node_events import (
+    DialRefused,
+    JoinCluster,
+    LinkCut,
+    LinkHealed,
+    MemberGone,
+    MemberSaid,
+)
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import short
 from zgen.limits import MEMBER_PAYLOAD_BYTES_MAX
@@ -211,8 +218,12 @@ class MemberNode:
                     out.append(Report("info", f"node {short(node)} is not heard of"))
                 case words.MemberTrusted(node):
                     out.append(Report("info", f"node {short(node)} is heard of again"))
-                case words.LinkBroken(node):
+                case words.LinkBroken(node, by):
                     out.append(Report("warning", f"node {short(node)} lives, but not for this one"))
+                    self._step_node(LinkCut(node, by), now_ns, out)
+                case words.LinkRestored(node):
+                    out.append(Report("info", f"node {short(node)} answers this one again"))
+                    self._step_node(LinkHealed(node), now_ns, out)
                 case words.Joined(count):
                     out.append(ClusterJoined(count))
                 case words.JoinRefused(_, detail):

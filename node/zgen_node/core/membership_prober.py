@@ -59,7 +59,7 @@ class Prober:
             silent_ns = now_ns - strain.since_ns
             if not strain.broken and silent_ns >= standing.profile.link_broken_ns:
                 strain.broken = True
-                out.append(LinkBroken(node))
+                out.append(LinkBroken(node, strain.by))
 
     def probe(self, node: PeerId, now_ns: int, out: list[MembershipEffect]) -> None:
         """Begin to probe a member that is not asked already."""
@@ -152,7 +152,7 @@ class Prober:
         if probe is not None and probe.number == said.number:
             reached("probe answered through another member")
             self._end(said.target)
-            self._probes.strain(said.target, probe.began_ns)
+            self._probes.strain(said.target, probe.began_ns, said.sender)
 
     # -- inside ------------------------------------------------------------------------------------
     def _try_ns(self) -> int:

@@ -49,10 +49,12 @@ class Strain:
 
     Attributes:
         since_ns: When the first unanswered ping left.
+        by: Another one, by way of which it answered last.
         broken: Whether that was reported.
     """
 
     since_ns: int
+    by: PeerId
     broken: bool = False
 
 
@@ -108,10 +110,13 @@ class Probes:
             return None
         return self._relays.pop(number)
 
-    def strain(self, node: PeerId, since_ns: int) -> None:
-        """Note that others hear a member and this one does not."""
-        if node not in self.strains and len(self.strains) < LINKS_STRAINED_COUNT_MAX:
-            self.strains[node] = Strain(since_ns)
+    def strain(self, node: PeerId, since_ns: int, by: PeerId) -> None:
+        """Note that another member hears one, and this one does not."""
+        strain = self.strains.get(node)
+        if strain is not None:
+            strain.by = by
+        elif len(self.strains) < LINKS_STRAINED_COUNT_MAX:
+            self.strains[node] = Strain(since_ns, by)
 
     def ease(self, node: PeerId) -> bool:
         """Note that a member is heard, or gone; return whether its link was reported as broken."""

@@ -199,9 +199,11 @@ class LinkBroken:
 
     Attributes:
         node: Which one.
+        by: A member that heard both just now.
     """
 
     node: PeerId
+    by: PeerId
 
 
 @slotted

@@ -106,7 +106,7 @@ class NodeMachine:
         me, parts = identity.address, (self._peers, self._staffing, self._directory)
         self.cluster = Cluster(me, *parts, self.storage, self.census, self._down, labels)
         self._output = Output(me, *parts[:2], self.storage, self.cluster.states)
-        self.census.report = self._output.text
+        self.census.report, self.cluster.byways.arrive = self._output.text, self._on_arrived
         self._prestart_count = min(amount_of(total, CPU) // UNIT, PRESTART_COUNT_MAX) * prestart
         self.draining = Draining(self._staffing, self.storage, self.cluster, self._output)
         workers = WorkerWords(self._peers, self._staffing)
@@ -114,7 +114,7 @@ class NodeMachine:
         self._leaving = False
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             Arrived: self._on_arrived,
-            ConnectionUp: self._peers.on_connection_up,
+            ConnectionUp: self.cluster.byways.on_connection_up,
             ConnectionLost: self._on_connection_lost,
             HandshakeFailed: self.session.on_handshake_failed,
             StrangersRefused: lambda e, now, out: self.session.refusals.strangers(e, out),
@@ -161,6 +161,8 @@ class NodeMachine:
             self.storage.rooms.place(now_ns, asked)
             self.draining.look(now_ns, asked)
         out = self._peers.send(asked, now_ns)
+        if self.cluster.byways.ways:
+            out = self.cluster.byways.detours.reroute(out, now_ns)
         tables = (self.session, self.leases, self.pool, self.census, self.memory, self.draining)
         due_ns = earliest([table.deadlines for table in tables])
         several = (due_ns, self.storage.rooms.next_deadline_ns, self.cluster.next_deadline_ns)

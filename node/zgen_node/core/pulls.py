@@ -83,6 +83,7 @@ class Pull:
         under_way: Offset of each part that is asked for or being written -> of whom it was asked.
         again: Offsets of parts that are to be asked for once more.
         damaged: Offset -> how often the part came damaged.
+        vain: Nodes between that were asked to make a copy and have none.
     """
 
     pull: int
@@ -96,6 +97,7 @@ class Pull:
     under_way: dict[int, PeerId] = field(default_factory=dict)
     again: dict[int, None] = field(default_factory=dict)
     damaged: dict[int, int] = field(default_factory=dict)
+    vain: dict[PeerId, None] = field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:

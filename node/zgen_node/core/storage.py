@@ -181,10 +181,10 @@ class Storage:
         reason = ""
         for number in numbers:
             region = self._objects.get(number)
-            if region is None or (is_node and not may_copy(region)):
+            if region is None or (is_node and not (said.rooms or may_copy(region))):
                 reason = self.elsewhere.why_lost(number)
                 continue
-            if is_node and region.is_copy:
+            if is_node and region.is_copy and may_copy(region):
                 reached("copy copied")
                 self._objects.hold(region, peer)
                 continue
@@ -192,7 +192,7 @@ class Storage:
             if over and peer not in region.holders:
                 reason = RELEASED if region.is_released else ORPHANED
                 continue
-            if is_node:
+            if is_node and not region.is_copy:
                 region.copied_to.setdefault(peer, False)
             if region.state in (RegionState.MEMORY, RegionState.SPILLING):
                 self._objects.hold(region, peer)

@@ -8,7 +8,7 @@ from tests.unit.core.names import lease, peer
 from tests.unit.core.pair import Pair, side
 from zgen.core.effects import Effect
 from zgen.core.identity import Gone
-from zgen.core.session import Due
+from zgen.core.line import Due
 from zgen.limits import (
     ACK_DELAY_NS,
     FLUSH_AT_EXIT_NS,

@@ -80,7 +80,7 @@ class Bench:
         store_bytes: int = STORE_BYTES_MIN,
         memory_ppm: int = 0,
     ) -> None:
-        address = Address(NODE, 1, "ipc://node")
+        address = Address(NODE, 1, "ipc://node", NODE)
         total = tuple(sorted((*cpu(cpus), *more)))
         identity = Identity(address, PYTHON, RELEASE)
         self.machine = NodeMachine(identity, total, prestart, store_bytes, (), memory_ppm)

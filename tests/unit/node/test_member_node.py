@@ -243,6 +243,13 @@ def test_a_link_that_works_for_others_only_is_reported() -> None:
             else:
                 hands.hear(IndirectAck(peer("there"), ME, each.number, peer("third"), (), ()))
     assert any("lives, but not for this one" in e.text for e in said if isinstance(e, Report))
+    byways = hands.machine.node.cluster.byways
+    assert byways.hop_to(peer("third")) == peer("there")
+    del hands.probes[:]
+    hands.run(LINK_BROKEN_NS // 2)
+    to_third = [e for e in hands.probes if isinstance(e, Ping) and e.to == peer("third")]
+    hands.hear(PingAck(peer("third"), ME, to_third[-1].number, (), ()))
+    assert not byways.is_cut(peer("third"))
 
 
 def test_a_node_that_leaves_waits_until_others_can_have_heard() -> None:

@@ -14,7 +14,7 @@ from zgen_node.core.membership_dice import Dice
 from zgen_node.core.membership_doubts import Doubts
 from zgen_node.core.membership_graves import Graves
 from zgen_node.core.membership_news import News, size_of
-from zgen_node.core.membership_probes import Probes, Relay
+from zgen_node.core.membership_probes import Probes, Relay, Strain
 from zgen_node.core.membership_profile import fast, lan
 from zgen_node.core.membership_view import View, bucket_of, buckets_that_differ, score_of
 from zgen_node.limits import (
@@ -298,9 +298,9 @@ def test_a_ping_for_another_is_answered_once_and_the_oldest_are_forgotten() -> N
 def test_strained_links_are_bounded() -> None:
     probes = Probes()
     for each in range(LINKS_STRAINED_COUNT_MAX + 1):
-        probes.strain(number(each), each)
-    probes.strain(number(0), 99)
-    assert probes.strains[number(0)].since_ns == 0
+        probes.strain(number(each), each, peer("x"))
+    probes.strain(number(0), 99, peer("y"))
+    assert probes.strains[number(0)] == Strain(0, peer("y"))
     probes.check()
     assert not probes.ease(number(0))
     assert not probes.ease(number(0))
