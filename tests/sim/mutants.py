@@ -427,7 +427,7 @@ MUTANTS = (
         "        if region.holders:\n            reached",
         "        if False:\n            reached",
         "cluster",
-        100,
+        110,
     ),
     Mutant(
         "the disk forgets what is over",

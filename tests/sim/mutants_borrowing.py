@@ -13,8 +13,8 @@ BORROW = (
         "an owner counts a borrower as it sends",
         "P4",
         BORROWING,
-        "        table = self.lent.borrowers\n        if ref.owner.peer != self._me:\n",
-        "        table = self.lent.borrowers\n        if ref.owner.peer == self._me:\n"
+        "        table = self.lent.borrowers\n        if ref.owner.peer != self.me:\n",
+        "        table = self.lent.borrowers\n        if ref.owner.peer == self.me:\n"
         "            return\n        if True:\n",
         "borrowing",
         0,
