@@ -175,6 +175,17 @@ def test_a_call_that_raised_what_may_be_retried_queues_again() -> None:
     assert bench.value(result("a")) is not None
 
 
+def test_a_call_that_runs_again_waits_for_the_next_life_before_those_made_meanwhile() -> None:
+    bench = ActorBench().remote("a", retries=1)
+    bench.done(retriable("a"))
+    bench.down()
+    bench.hear(CREATOR_ID, lost())
+    bench.call("c", CREATOR)
+    assert calls_in(bench.advance(SECOND)) == []
+    done = bench.hear(CREATOR_ID, at(1, "other worker"))
+    assert calls_in(done) == [(OTHER_WORKER, 0, ["a", "c"])]
+
+
 def test_a_call_that_waits_before_it_runs_again_fails_with_its_actor() -> None:
     bench = ActorBench().remote("a", retries=1)
     bench.done(retriable("a"))
