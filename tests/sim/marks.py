@@ -96,7 +96,7 @@ SURVIVAL = (
     "requests refused after failed starts",
 )
 DRAIN = ("request handed back by a node that drains",)
-#: Of 20 seeds of links that are cut.
+#: Of 35 seeds of links that are cut.
 ONEWAY: Final = (
     "copy asked for of a node on the way",
     "node on the way of a detour cut off",

@@ -57,13 +57,13 @@ SHARES: Final[dict[str, int]] = {
     "drain": 25,
     "census": 10,
     "ends": 25,
-    "oneway": 20,
+    "oneway": 35,
 }
 #: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the
 #: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
 #: take, and yet as many of 1000 as it must run to be asked for its marks.
 PARTS: Final[dict[str, int]] = {
-    "cluster": 375,
+    "cluster": 365,
     "actors": 200,
     "borrowing": 100,
     "nodes": 50,
@@ -74,7 +74,7 @@ PARTS: Final[dict[str, int]] = {
     "drain": 35,
     "census": 30,
     "ends": 25,
-    "oneway": 20,
+    "oneway": 35,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -89,5 +89,5 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "drain": (25, DRAIN),
     "census": (10, ()),
     "ends": (25, ENDS),
-    "oneway": (20, ONEWAY),
+    "oneway": (35, ONEWAY),
 }
