@@ -30,7 +30,6 @@ def refused(call: Any, kind: type[Exception]) -> None:
 items = numbers.remote(3)
 refused(lambda: items.send(1), NotImplementedError)
 refused(lambda: items.throw(ValueError()), NotImplementedError)
-refused(lambda: items.close(), NotImplementedError)
 refused(lambda: consume.remote(items), TypeError)
 refused(lambda: ray.put(items), TypeError)
 refused(lambda: ray.get([items]), TypeError)
