@@ -135,12 +135,13 @@ def test_views_of_what_a_dead_owner_had_stay_what_they_are() -> None:
 def test_who_got_a_reference_from_a_borrower_that_is_killed_keeps_the_object(
     hangman: Hangman, gate: Gate
 ) -> None:
-    """It passes on what nobody else has any more but the owner, and dies at once."""
+    """It passes on what nobody else has any more but the owner, and dies once that has come."""
 
     @zgen.remote(max_retries=0)
     def pass_on_and_die(owner_and_ref: Any, gate: Gate, fifo: str) -> Iterator[Any]:
         gate.wait()
         yield owner_and_ref
+        gate.beside("taken").wait()
         await_kill(fifo)
 
     @zgen.remote
@@ -156,7 +157,9 @@ def test_who_got_a_reference_from_a_borrower_that_is_killed_keeps_the_object(
     gc.collect()
     wait_until(lambda: borrowed() == 0, 20, "the driver has given its own borrow back")
     gate.open()
-    found, (inner,) = zgen.get(next(stream))
+    passed_on = next(stream)
+    gate.beside("taken").open()
+    found, (inner,) = zgen.get(passed_on)
     with pytest.raises(WorkerCrashedError):
         zgen.get(next(stream))
     assert len(hangman.killed) == 1

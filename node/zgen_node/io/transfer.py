@@ -33,6 +33,7 @@ from zgen.limits import (
 from zgen.slotted import slotted
 from zgen.wire.parts import PartHeader
 from zgen.wire.store import Place
+from zgen_node.io import linux
 from zgen_node.io.part_lines import PartLines, checksum_of, unsent
 from zgen_node.io.processes import Watcher
 
@@ -211,6 +212,7 @@ class Transfer:
             self._answers_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._watcher.watch(self._answers_fd, self._on_answers)
             self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            linux.keep_freed(CHUNK_BYTES, CHUNKS_OF_NODE_COUNT_MAX * CHUNK_BYTES)
         thread = threading.Thread(target=self._run, name="zgen-transfer", daemon=True)
         thread.start()
         self._thread = thread
