@@ -132,6 +132,7 @@ chaos: $(DEV) ## real kills, pauses, full disks, slow links
 docs: $(DEV) ## links of every document, and its Python blocks executed
 	$(PY) scripts/reference.py --check
 	$(PY) scripts/ray_table.py --check
+	$(PY) scripts/compare_table.py --check
 	$(PY) scripts/docs_check.py
 
 wheel: $(DEV) ## sdist, wheel from it, clean environment, import from /

@@ -9,17 +9,15 @@ failure.
 from __future__ import annotations
 
 import argparse
-import ast
-import re
-import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from scripts.citations import Citation, citations, known, links, outcomes, result_of  # noqa: E402
+
 PAGE: Final = ROOT / "docs" / "reference" / "ray-generators.md"
 MARKER: Final = "ray_docs"
 
@@ -69,74 +67,6 @@ CLAIMS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Citation:
-    """A test that cites lines."""
-
-    path: str
-    name: str
-
-    @property
-    def is_case(self) -> str:
-        """The start of its node ids."""
-        return f"{self.path}::{self.name}"
-
-
-def citations() -> dict[str, list[Citation]]:
-    """Return the tests that cite each row, in order of their files.
-
-    Raises:
-        ValueError: A test cites lines that are no row.
-    """
-    found: dict[str, list[Citation]] = {lines: [] for lines in CLAIMS}
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        text = path.read_text(encoding="utf-8")
-        if MARKER not in text:
-            continue
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                for lines in _cited(node):
-                    if lines not in found:
-                        raise ValueError(f"{path}: {node.name} cites {lines!r}, which is no row")
-                    found[lines].append(Citation(str(path.relative_to(ROOT)), node.name))
-    return found
-
-
-def _cited(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    lines: list[str] = []
-    for decorator in function.decorator_list:
-        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith(f".{MARKER}"):
-            lines += [ast.literal_eval(argument) for argument in decorator.args]
-    return lines
-
-
-def outcomes(cited: dict[str, list[Citation]]) -> dict[Citation, str]:
-    """Run what is cited; return ``passes``, ``skipped`` or ``FAILS`` for each."""
-    tests = list(dict.fromkeys(test for tests in cited.values() for test in tests))
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}"]
-        subprocess.run([*command, *(test.is_case for test in tests)], cwd=ROOT, check=False)
-        cases = list(ElementTree.parse(report).getroot().iter("testcase"))  # our own
-    result: dict[Citation, str] = {}
-    for test in tests:
-        module = test.path.removesuffix(".py").replace("/", ".")
-        own = [
-            case
-            for case in cases
-            if case.get("classname") == module
-            and re.split(r"\[", case.get("name", ""))[0] == test.name
-        ]
-        failed = [case for case in own if case.find("failure") is not None]
-        failed += [case for case in own if case.find("error") is not None]
-        skipped = [case for case in own if case.find("skipped") is not None]
-        if failed or not own:
-            result[test] = "FAILS"
-        else:
-            result[test] = "skipped" if len(skipped) == len(own) else "passes"
-    return result
-
-
 def page(cited: dict[str, list[Citation]], came_out: dict[Citation, str]) -> str:
     """Return the page."""
     rows = [
@@ -150,33 +80,16 @@ def page(cited: dict[str, list[Citation]], came_out: dict[Citation, str]) -> str
     ]
     for lines, (promise, missing) in CLAIMS.items():
         tests = cited[lines]
-        names = "<br>".join(f"[{_words(t.name)}](../../{t.path})" for t in tests)
-        results = {came_out.get(test, "FAILS") for test in tests}
-        order = ("FAILS", "passes", "skipped")
-        result = next((word for word in order if word in results), missing or NOT_YET)
-        rows.append(f"| {lines} | {promise} | {names} | {result} |")
+        result = result_of(tests, came_out, missing or NOT_YET)
+        rows.append(f"| {lines} | {promise} | {links(tests)} | {result} |")
     return "\n".join(rows) + "\n"
-
-
-def _words(name: str) -> str:
-    return name.removeprefix("test_").replace("_", " ")
-
-
-def known(text: str) -> dict[Citation, str]:
-    """Return what a page says that came out; each test has the result of its first row."""
-    result: dict[Citation, str] = {}
-    for row in text.splitlines():
-        cells = [cell.strip() for cell in row.split("|")]
-        for words, path in re.findall(r"\[([^]]+)\]\(\.\./\.\./([^)]+)\)", row):
-            result[Citation(path, "test_" + words.replace(" ", "_"))] = cells[-2]
-    return result
 
 
 def main(arguments: list[str]) -> int:
     """Write the page, or look whether it is as it should be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if the page is stale")
-    cited = citations()
+    cited = citations(MARKER, CLAIMS)
     if not parser.parse_args(arguments).check:
         PAGE.write_text(page(cited, outcomes(cited)), encoding="utf-8")
         return 0

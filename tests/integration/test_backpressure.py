@@ -47,6 +47,7 @@ def tally(tmp_path: Path) -> Tally:
 
 # -- the window ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("window", [1, 2, 5])
+@pytest.mark.beside_ray("window_in_items")
 def test_a_body_is_ahead_of_its_consumer_by_its_window(tally: Tally, window: int) -> None:
     count = window + 3
     stream = windowed(tally, count, window)

@@ -82,6 +82,7 @@ KINDS = ["task", "actor", "threaded actor", "async actor", "sync in an async act
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.02])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.beside_ray("close")
 def test_a_body_gets_generator_exit_and_runs_its_finally(
     kind: str, pause_s: float, gate: Gate
 ) -> None:
@@ -177,6 +178,7 @@ def test_a_body_that_would_run_again_does_not(tmp_path: Any) -> None:
     assert tally.count == count
 
 
+@pytest.mark.beside_ray("close")
 def test_a_block_that_raises_closes_too(gate: Gate) -> None:
     def broken() -> None:
         with zgen.remote(told).remote(gate, 0.01) as stream:

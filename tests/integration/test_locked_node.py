@@ -101,6 +101,7 @@ def test_who_has_the_key_is_told_who_is_there(guarded: Guarded) -> None:
     assert guarded.facts.locked
 
 
+@pytest.mark.beside_ray("a_key_by_default")
 def test_who_is_mistaken_is_told_why_on_both_ends(guarded: Guarded) -> None:
     def told(error: type[HandshakeError], says: str, *given: object, **more: str) -> None:
         began = time.monotonic()
@@ -215,6 +216,7 @@ def test_a_node_listens_to_nobody_but_whom_it_is_told(guarded: Guarded) -> None:
         (["--insecure"], "of no use without --listen"),
     ],
 )
+@pytest.mark.beside_ray("a_key_by_default")
 def test_what_would_be_open_to_all_or_to_nobody_does_not_start(
     options: list[str],
     says: str,

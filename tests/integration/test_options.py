@@ -30,7 +30,17 @@ def test_options_of_ray_that_ask_for_nothing_are_taken() -> None:
             return 1
 
     assert zgen.get(Idle.options(**idle).remote().one.options(_metadata={}).remote()) == 1
-    asks: dict[str, Any] = {"runtime_env": {"pip": ["six"]}, "max_calls": 2}
-    for name, asking in asks.items():
-        with pytest.raises(ValueError, match=name):
-            zgen.remote(**{name: asking})(len)
+
+
+@pytest.mark.beside_ray("environments")
+@pytest.mark.beside_ray("worker_reuse_limit")
+@pytest.mark.beside_ray("placement_groups")
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("runtime_env", {"pip": ["six"]}), ("max_calls", 2), ("placement_group", object())],
+)
+def test_what_is_not_here_is_refused_by_its_name(name: str, asked: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        zgen.remote(**{name: asked})(len)
+    with pytest.raises(ValueError, match=name):
+        zgen.remote(RemoteClass).options(**{name: asked})

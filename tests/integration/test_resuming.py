@@ -36,6 +36,7 @@ async def resumed_async(tally: Tally, count: int, fails_at: int) -> AsyncIterato
 
 @pytest.mark.parametrize("window", [None, 1, 3])
 @pytest.mark.parametrize("body", [resumed, resumed_async])
+@pytest.mark.beside_ray("resume")
 def test_a_retry_makes_nothing_again_but_what_its_window_asks_for(
     body: Any, window: int | None, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def drained(stream: Iterator[Any]) -> Any:
             return stop.value
 
 
+@pytest.mark.beside_ray("return_value")
 def test_the_completion_and_every_stop_iteration_have_what_was_returned() -> None:
     stream = returns.remote({"total": 3})
     assert zgen.get(stream.completed()) == {"total": 3}
@@ -112,6 +113,7 @@ def test_an_asynchronous_body_has_none() -> None:
 @pytest.mark.parametrize(
     ("cls", "options"), [(Methods, {}), (Methods, {"max_concurrency": 2}), (AsyncMethods, {})]
 )
+@pytest.mark.beside_ray("return_value")
 def test_methods_of_every_kind_of_actor_return_values(cls: type, options: dict[str, Any]) -> None:
     actor: Any = zgen.remote(num_cpus=0, **options)(cls).remote()
     assert drained(actor.returns.options(num_returns="streaming").remote("small")) == "small"

@@ -70,6 +70,7 @@ Read = Callable[[Any], list[Any]]
 
 
 @BOTH
+@pytest.mark.beside_ray("combinators")
 def test_a_merge_has_all_items_of_each_stream_in_its_order(module: Any, read: Read) -> None:
     streams = [numbers.remote(100, 1000 * which) for which in range(5)]
     found = read(module.merge(*streams, numbers.remote(0)))
@@ -121,6 +122,7 @@ def test_a_slow_stream_is_not_starved_by_a_fast_one(module: Any, read: Read) -> 
 
 
 @BOTH
+@pytest.mark.beside_ray("combinators")
 def test_a_zip_has_items_by_their_places(module: Any, read: Read) -> None:
     def zipped(*counts: int, strict: bool) -> list[list[int]]:
         streams = [numbers.remote(count, 10 * count) for count in counts]

@@ -105,6 +105,7 @@ def test_items_are_usable_long_before_the_end(gate: Gate) -> None:
 
 
 @pytest.mark.ray_docs("28-31")
+@pytest.mark.beside_ray("streaming")
 def test_each_item_is_visible_while_the_body_waits_for_the_next(gate: Gate) -> None:
     gates = [gate.beside(str(number)) for number in range(4)]
 
@@ -288,6 +289,7 @@ def test_more_streams_than_cpus_all_end() -> None:
 
 # -- bounded next, completed, looking --------------------------------------------------------------
 @pytest.mark.ray_docs("69-71")
+@pytest.mark.beside_ray("timeout_per_item")
 def test_next_with_a_timeout_raises_in_time_and_goes_on_from_there(gate: Gate) -> None:
     @zgen.remote
     def one_then_wait() -> Any:

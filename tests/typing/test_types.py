@@ -44,6 +44,7 @@ def test_there_are_enough_cases() -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.beside_ray("typed")
 def test_mypy_finds_what_is_wrong_and_nothing_else(tmp_path: Path) -> None:
     config = tmp_path / "mypy.ini"
     settings = f"strict = True\nexplicit_package_bases = True\nmypy_path = {ROOT}\n"
