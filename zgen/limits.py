@@ -322,6 +322,9 @@ FORCED_CANCEL_NS: Final = 200 * MS
 #: How long a worker that is to die by force lives for those to hear whom it has called; less than
 #: the time in which it has to be dead.
 CHILDREN_TOLD_NS: Final = 20 * MS
+#: How long a body may take to stop that runs again for an item of it that was lost; then its node
+#: kills its worker.
+STUBBORN_BODY_NS: Final = 2 * SECOND
 #: A body that a cancel did not interrupt is interrupted again this often.
 CANCEL_AGAIN_NS: Final = 20 * MS
 

@@ -98,6 +98,9 @@ class CancelledForGood(Oracle):
     def _note_items(self, worker: Worker, task: TaskId) -> None:
         body, owner = worker.bodies.get(task), self.cluster.accounts[task].owner
         user = self.cluster.user_of(owner)
+        entry = user.owner.tasks.entries.get(task) if user is not None else None
+        if entry is not None and entry.is_stopping and entry.cancel is None:
+            return  # it runs again
         if body is not None and user is not None:
             record = user.owner.streams.streams.get(task)
             self._most[task] = max(body.yielded, record.known if record is not None else 0)

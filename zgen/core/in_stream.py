@@ -32,6 +32,7 @@ class InStream:
         step: How many items the producer is told of at a time, and how many are taken over at once.
         consumed: Items that the user has certainly taken; counted where there is a window.
         granted: How many of them the producer of the current attempt was told of.
+        fills: Whether its attempt is to report what was lost, though nobody reads the stream.
         producer: The worker whose reports of the current attempt count, once it has sent some.
     """
 
@@ -54,3 +55,4 @@ class InStream:
     consumed: int = 0
     granted: int = 0
     producer: PeerId | None = None
+    fills: bool = False

@@ -14,7 +14,8 @@ from zgen.core.lineage_pins import LineagePins
 from zgen.core.placement import Placement
 from zgen.core.recovery import Recovery
 from zgen.core.refilling import Refilling
-from zgen.core.settlement import Result, Settlement
+from zgen.core.restarting import Restarting
+from zgen.core.settlement import Result, Settlement, cancelled
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
 from zgen.core.supervision import Supervision
@@ -29,6 +30,7 @@ from zgen.wire.task import (
     OUTCOME_ERROR,
     OUTCOME_RETRY,
     OUTCOME_VALUE,
+    OUTCOME_WITHDRAWN,
     RAISED,
     STREAMING,
     Outcome,
@@ -41,6 +43,8 @@ _ONE_PLAIN: Final = [bytes]
 
 #: How an attempt ended that ``retry_exceptions`` lets run again, for people.
 RAISED_STORY: Final = "it raised"
+#: The same of one that was stopped, since it was past an item that was lost.
+STOPPED_STORY: Final = "it was stopped, since an item of it was lost"
 
 
 class Outcomes:
@@ -60,6 +64,7 @@ class Outcomes:
         recovery: Recovery,
         refilling: Refilling,
         pins: LineagePins,
+        restarting: Restarting,
     ) -> None:
         """Take in outcomes of the tasks of these tables."""
         self._tasks = tasks
@@ -75,6 +80,7 @@ class Outcomes:
         self._recovery = recovery
         self._refilling = refilling
         self._pins = pins
+        self._restarting = restarting
 
     def on_report_end(
         self, sender: PeerId, message: ReportEnd, now_ns: int, out: list[Effect]
@@ -114,7 +120,10 @@ class Outcomes:
         is_taken = False
         stream = message.stream
         fault = self._cancellation.verdict(entry, message.outcome)
-        if entry.wanted is None:
+        is_cut = self._restarting.is_cut(entry, message)
+        if is_cut:
+            fault = None if entry.cancel is None else cancelled(entry.spec)
+        elif entry.wanted is None:
             self._streams.check_end(stream, message.count)
         else:
             self._refilling.check_end(entry, message)
@@ -122,6 +131,12 @@ class Outcomes:
         retry = message.outcome == OUTCOME_RETRY
         if fault is not None:
             self._settlement.fail(stream, fault, now_ns, "cancelled", out)
+        elif message.outcome == OUTCOME_WITHDRAWN:
+            self._tasks.on_not_started(stream, entry.attempt, now_ns)
+            self._placement.enqueue(stream, now_ns, out)
+        elif is_cut:
+            has_budget = self._settlement.retry(stream, STOPPED_STORY, now_ns)
+            assert has_budget, entry.doing.story()
         elif not (retry and self._settlement.retry(stream, RAISED_STORY, now_ns)):
             if entry.wanted is None:
                 is_taken = self._end_stream(entry, message, last, now_ns, out)

@@ -37,6 +37,7 @@ from zgen.core.placement import Placement
 from zgen.core.recovery import Recovery
 from zgen.core.ref_table import RefTable
 from zgen.core.refilling import Refilling
+from zgen.core.restarting import Restarting
 from zgen.core.settlement import Settlement
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
@@ -105,8 +106,9 @@ class Owner:
         tables = (self.tasks, self.refs, self.streams)
         self.settlement = Settlement(*tables, placement, self.borrowing, pins, store)
         joined = (placement, self.settlement, self.borrowing)
-        self.recovery = Recovery(*tables, *joined, pins, store)
-        self.refilling = Refilling(*tables, self.settlement, pins, store.regions)
+        restarting = self.restarting = Restarting(self.tasks, self.streams, placement, pins)
+        self.recovery = Recovery(*tables, *joined, pins, store, restarting)
+        self.refilling = Refilling(*tables, self.settlement, pins, store.regions, restarting)
         self._filling, self._kept = pins.filling, pins.lineage.entries
         self.gathering = Gathering(self.refs, self.streams, self._regions, self.borrowing)
         self.actors = Actors(
@@ -129,6 +131,7 @@ class Owner:
             self.recovery,
             self.refilling,
             pins,
+            restarting,
         )
         self.wishes: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             CancelRequested: self.cancellation.request,
@@ -157,7 +160,8 @@ class Owner:
         """When ``on_timer`` is wanted."""
         placement, lent = self.placement, self.borrowing.lent.deadlines
         plain = self.settlement.deadlines, placement.deadlines, placement.leases.deadlines
-        return *plain, self.cancellation.deadlines, *self.actors.deadlines, lent
+        ends = self.cancellation.deadlines, self.restarting.deadlines
+        return *plain, *ends, *self.actors.deadlines, lent
 
     # -- local events ------------------------------------------------------------------------------
     def submit(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> None:
@@ -249,7 +253,7 @@ class Owner:
             if self.streams.close(stream):
                 entry = self.tasks.entries[stream]
                 worker = entry.worker
-                if worker is not None:
+                if self.restarting.close(stream) and worker is not None:
                     out.append(Send(worker, CloseStream(stream, entry.attempt)))
             elif stream in self._kept and stream not in self.streams.streams:
                 self.pins.close(stream)
@@ -260,6 +264,7 @@ class Owner:
         """Queue the retries that are due and return idle leases."""
         self.settlement.on_timer(now_ns, out)
         self.cancellation.on_timer(now_ns, out)
+        self.restarting.on_timer(now_ns, out)
         self.placement.on_timer(now_ns, out)
         self.actors.on_timer(now_ns, out)
 

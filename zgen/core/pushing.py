@@ -69,6 +69,10 @@ class Pushing:
             nested: tuple[NestedRef, ...] = ()
             if spec.returns_count < 0 and entry.wanted is None:
                 self._streams.begin_attempt(task, entry.attempt)
+                if entry.is_stopping:
+                    reached("stream stopped before it had begun")
+                    entry.is_stopping = False
+                    self._streams.rewind(task, 0, fills=True)
                 if not self._streams.is_read(task):
                     reached("stream pushed that nobody reads")
                     closed.append(CloseStream(task, entry.attempt))

@@ -7,8 +7,8 @@ here.
 Theory of operation. A lost object is pending again: who wants it waits as for any other. Its task
 is submitted once more under the next attempt, for those of its objects that are lost; so are the
 tasks that made its arguments, where these are gone too. When the node is gone where one result lay,
-so are the others that lay there and cannot be read here. What is found lost of a task that runs is
-filled in by that run if it is a stream's item, or by a further one. A borrower asks its owner.
+so are the others that lay there and cannot be read here. What is found lost of a task that runs
+comes with a further run; a stream that is past what was lost is stopped. A borrower asks its owner.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,12 @@ from zgen.core.lineage_pins import LineagePins, inputs_of
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
 from zgen.core.ref_table import OwnedRef, RefTable
+from zgen.core.restarting import Restarting
 from zgen.core.settlement import Result, Settlement, cancelled
 from zgen.core.store_client import StoreClient
 from zgen.core.store_effects import ValueInstead
 from zgen.core.stream_in import StreamsIn
-from zgen.core.task_table import Doing, TaskEntry, TaskTable
+from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import (
     ITEM_INDEX_FIRST,
@@ -75,6 +76,7 @@ class Recovery:
         borrowing: Borrowing,
         pins: LineagePins,
         store: StoreClient,
+        restarting: Restarting,
     ) -> None:
         """Rebuild objects of these tables."""
         self._tasks = tasks
@@ -86,6 +88,7 @@ class Recovery:
         self._pins = pins
         self._lineage = pins.lineage.entries
         self._store = store
+        self._restarting = restarting
         self._regions = store.regions
         #: Nodes of which somebody said that they are gone.
         self._nodes_gone: dict[PeerId, None] = {}
@@ -236,8 +239,7 @@ class Recovery:
             if len(self._nodes_gone) > NODES_GONE_COUNT_MAX:
                 del self._nodes_gone[next(iter(self._nodes_gone))]
         self._sweep(self._lineage[task])
-        if task not in self._tasks.entries:
-            self._run_again(task, now_ns, out)
+        self._run_again(task, now_ns, out)
         return None
 
     def _stuck(
@@ -248,7 +250,7 @@ class Recovery:
         if kept is None or not kept.spec.method:
             return None
         value, calls = record.value, self._placement.calls
-        again = entry is not None and entry.wanted is not None
+        again = entry is not None and (entry.wanted is not None or entry.spec.returns_count < 0)
         is_lost = value.region == region if type(value) is Stored else value is None and again
         if not is_lost or self._why_not(name) or not calls.is_behind(kept.spec.actor, reader):
             return None
@@ -269,17 +271,11 @@ class Recovery:
         out.append(Send(borrow.owner.peer, ObjectsLost(((name, value.region),), reason)))
 
     def _forget(self, name: ObjectId, record: OwnedRef, value: Stored) -> None:
-        """An object is pending again; note it for a run of its task that has not begun."""
+        """An object is pending again."""
         record.value = None
         self._refs.dropped.append(value)
         self._lineage[task_of(name)].results[name] = bool(value.data)
-        entry = self._tasks.entries.get(task_of(name))
-        if entry is None:
-            return
-        if entry.wanted is None:
-            self._pins.filling[entry.spec.task] = (entry.attempt, 0)
-        elif entry.doing.state is not Doing.PUSHED:
-            entry.wanted[index_of(name)] = None
+        self._restarting.note(name)
 
     def _sweep(self, kept: Kept) -> None:
         """What lay on nodes that are gone is lost too, unless it can be read here."""
@@ -300,7 +296,7 @@ class Recovery:
         if kept is None:
             return REASON_PUT if index_of(name) >= PUT_INDEX_FIRST else REASON_NO_RETRIES
         if kept.why or task_of(name) in self._tasks.entries:
-            return kept.why
+            return kept.why or self._restarting.why_not(name)
         return REASON_SPENT if kept.retries_left == 0 else ""
 
     def _fault(self, name: ObjectId, reason: str, why: str) -> Fault:
@@ -313,6 +309,8 @@ class Recovery:
         work = [task]
         while work:
             task = work.pop()
+            if task in self._tasks.entries:
+                self._restarting.look(task, now_ns, out)
             if task in self._tasks.entries or not self._pins.pending(task):
                 continue  # it runs, or what needed it has failed meanwhile
             kept = self._lineage[task]
@@ -382,11 +380,8 @@ class Recovery:
         if why:
             record.value = self._fault(name, "its value was let go", why)
             return
-        entry = self._tasks.entries.get(parent)
-        if entry is None:
-            work.append(parent)
-        elif entry.wanted is not None and entry.doing.state is not Doing.PUSHED:
-            entry.wanted[index_of(name)] = None
+        self._restarting.note(name)
+        work.append(parent)
 
     def _wanted(self, kept: Kept) -> list[int]:
         """Return the indices of what is lost of a task, with items that nobody has taken."""

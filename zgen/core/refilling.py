@@ -18,6 +18,7 @@ from zgen.core.lineage_pins import LineagePins
 from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
 from zgen.core.region_table import RegionTable
+from zgen.core.restarting import Restarting
 from zgen.core.settlement import Result, Settlement
 from zgen.core.stream_in import StreamsIn, resumes_at
 from zgen.core.task_table import TaskEntry, TaskTable
@@ -39,6 +40,7 @@ class Refilling:
         settlement: Settlement,
         pins: LineagePins,
         regions: RegionTable,
+        restarting: Restarting,
     ) -> None:
         """Fill in items of these tables."""
         self._tasks = tasks
@@ -48,6 +50,7 @@ class Refilling:
         self._pins = pins
         self._lineage = pins.lineage.entries
         self._regions = regions
+        self._restarting = restarting
 
     def on_items(
         self,
@@ -70,6 +73,9 @@ class Refilling:
             is_current = record is not None and message.attempt == record.attempt
             if record is not None and is_current and _follows(record, first):
                 self._fill_on_the_way(stream, first, values, now_ns, out)
+                if first and not record.position:  # it has passed over what was lost since its push
+                    self._restarting.look(stream, now_ns, out, first)
+                self._restarting.close_if_filled(stream, sender, out)
             return values
         if self._tasks.accept(stream, message.attempt) is None or entry.worker != sender:
             self._refs.dropped.extend(keeping(values))

@@ -150,7 +150,8 @@ class Settlement:
         """Items that were lost, or may have been with their node, come with the next attempt."""
         kept = self._lineage.get(task)
         taken = [index_of(name) for name in kept.results] if kept is not None else []
-        self._streams.rewind(task, min(taken, default=ITEMS_COUNT_MAX) - ITEM_INDEX_FIRST)
+        first = min(taken, default=ITEMS_COUNT_MAX) - ITEM_INDEX_FIRST
+        self._streams.rewind(task, first, fills=bool(self._pins.pending(task)))
 
     def lose(
         self, task: TaskId, pid: int, down: ProcessDown | str, now_ns: int, out: list[Effect]

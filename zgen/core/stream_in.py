@@ -72,17 +72,22 @@ class StreamsIn:
             assert attempt >= record.attempt, f"attempt {attempt} after {record.attempt}"
             if attempt > record.attempt:
                 record.resume = record.known
+                record.fills = False
             record.attempt = attempt
             record.position = 0
             record.producer = None
 
-    def rewind(self, stream: StreamId, position: int) -> None:
-        """Items from ``position`` on are to be yielded again, and large ones that nobody took."""
+    def rewind(self, stream: StreamId, position: int, *, fills: bool) -> None:
+        """Items from ``position`` on are to be yielded again, and large ones that nobody took.
+
+        ``fills`` if some of them are lost: they are wanted even if nobody reads the stream.
+        """
         record = self.streams.get(stream)
         if record is not None:
             unread = enumerate(record.unread, record.taken)
             large = [at for at, value in unread if type(value) is Stored]
             record.resume = min([record.resume, position, *large[:1]])
+            record.fills = fills and not record.handle
 
     def grant(self, stream: StreamId) -> int | None:
         """Return how many items were taken, if it is time to tell the producer."""
@@ -288,8 +293,9 @@ class StreamsIn:
         )
 
     def is_read(self, stream: StreamId) -> bool:
-        """Return whether the user still holds the generator of a stream that has not ended."""
-        return self.streams[stream].handle
+        """Return whether anybody wants items of a stream that has not ended."""
+        record = self.streams[stream]
+        return record.handle or record.fills
 
     def is_ready(self, stream: StreamId) -> bool:
         """Return whether ``next`` would not block."""

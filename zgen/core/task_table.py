@@ -69,6 +69,8 @@ class TaskEntry:
         wanted: Indices of the objects for which it runs again though it had ended; None if it has
             not ended yet.
         is_closing: Whether ``cancel`` stands for no more than that its user closed the stream.
+        is_stopping: Whether its worker was told to stop it, so that it runs again from its first
+            item, or for the first time.
     """
 
     spec: TaskSpec
@@ -84,6 +86,7 @@ class TaskEntry:
     history: tuple[str, ...] = ()
     wanted: dict[int, None] | None = None
     is_closing: bool = False
+    is_stopping: bool = False
 
 
 class TaskTable:
@@ -248,5 +251,6 @@ def _begin_attempt(entry: TaskEntry, cause: str) -> bool:
     if entry.retries_left > 0:
         entry.retries_left -= 1
     entry.attempt += 1  # before anything is submitted: the fence
+    entry.is_stopping = False
     entry.lease = entry.worker = None
     return True

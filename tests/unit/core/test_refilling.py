@@ -328,14 +328,13 @@ def test_an_item_lost_while_its_last_attempt_runs_is_lost() -> None:
     bench.advance(bench.process.next_deadline_ns - bench.now_ns)  # type: ignore[operator]
     (answer,) = opened(bench.over("s", 0, attempt=1))
     assert answer.value.why in (REASON_SPENT, REASON_NO_RETRIES)
-    bench = running_stream(retries=0)
-    (answer,) = opened(bench.over("s", 3))
-    assert answer.value.why == REASON_NO_RETRIES
 
 
 def test_an_item_of_a_stream_that_fails_is_not_made_again() -> None:
-    bench = running_stream(retries=0)
-    bench.say(NODE, ProcessDown(WORKER, 1, 42, -1, 9, "", LEASE, 1))
+    bench = running_stream(retries=1)
+    bench.over("s", 3, ERROR, kind=OUTCOME_RETRY)
+    bench.advance(bench.process.next_deadline_ns - bench.now_ns)  # type: ignore[operator]
+    bench.say(NODE, ProcessDown(WORKER, 1, 42, -1, 9, "", LEASE, 2))
     (answer,) = opened(bench.quiet())
     assert answer.value.kind is FaultKind.WORKER_CRASHED
     (taken,) = those(bench.step(TakeItems(S, 9)), ItemsTaken)

@@ -182,7 +182,7 @@ def test_what_may_have_gone_with_a_node_is_yielded_again(
 
 def test_a_stream_that_is_gone_needs_no_item_again() -> None:
     bench = RebuildBench()
-    bench.owner.streams.rewind(S, 1)
+    bench.owner.streams.rewind(S, 1, fills=False)
     assert bench.is_empty()
 
 
