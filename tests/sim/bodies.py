@@ -131,7 +131,8 @@ class Body:
             self.user.later(0, partial(self._wake, self.rests))
 
     def abandon(self) -> None:
-        """Its caller is dead: end instead of going on after the item that it has yielded."""
+        """Its caller is dead, or stops it: end instead of going on after its item."""
+        self.account.is_stopped = True
         self.stops = OUTCOME_CANCELLED, ()
         if self.waits_for_release:
             self.waits_for_release = False

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from tests.sim.copies_run import CopiesRun
-from tests.sim.nodes import Nodes
 from tests.sim.programs import Plan
 from tests.sim.rebuild_run import LARGE_BYTES
 from tests.sim.run import Outcome, run_seed
 from tests.sim.windows import CHOICES
 from tests.sim.workloads import Program
 from zgen.ids import ObjectId, TaskId
-from zgen.limits import MS, SECOND, US
+from zgen.limits import MS, US
 from zgen.sim.trace import Trace
 from zgen.wire.task import STREAMING
 from zgen.wire.value import Value
@@ -25,35 +24,7 @@ PATIENCE_NS = 300 * MS
 
 
 class Ends(Program):
-    """A user who closes streams, and wants to know what they returned.
-
-    Attributes:
-        is_last: Whether its last round has begun.
-    """
-
-    is_last = False
-
-    def stop(self) -> None:
-        """Begin nothing more."""
-        super().stop()
-        self.is_last = True
-
-    def undone(self) -> list[str]:
-        """At the end have something run on each node: then it says anew what is free there.
-
-        A node goes on counting off what it had forwarded and its owner has withdrawn before it
-        began, until the other one says something.
-        """
-        undone = super().undone()
-        if undone or self.is_last or self.user.life.dead:
-            return undone
-        self.is_last = True
-        assert isinstance(self.cluster, Nodes), "the cluster of CopiesRun"
-        for node in self.cluster.nodes.values():
-            place = f"hard {node.address.peer.hex()}"
-            plan = Plan([["sleep", 3 * SECOND]], 1, -1, place=place)
-            self._results(f"last on {node.name}", [(self.submit(plan), plan)])
-        return super().undone()
+    """A user who closes streams, and wants to know what they returned."""
 
     def kinds(self) -> tuple[Callable[[str], None], ...]:
         return (self._closes, self._closes, self._returns, self._returns, self._task)

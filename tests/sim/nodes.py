@@ -57,6 +57,8 @@ class Nodes(Cluster):
         self.place_dice = Random(seed)
         self._nodes_begun = 0
         self._drivers_begun = 0
+        #: Number of a node -> what it last had published of itself; who is new hears that.
+        self._said: dict[int, MemberSaid] = {}
         #: (teller, hearer) -> when the last news arrives; the next one comes after it.
         self._news_ns: dict[tuple[str, str], int] = {}
         #: Pairs of nodes that are cut off from each other.
@@ -90,12 +92,10 @@ class Nodes(Cluster):
         assert isinstance(machine, NodeMachine)
         machine.cluster.publishes = True
         self.nodes[node.name] = node
-        said = MemberSaid(encode(machine.cluster.state())[0])
+        said = self._said[node.number] = MemberSaid(encode(machine.cluster.state())[0])
         for other in self.living():
             if other is not node:
-                their = other.machine
-                assert isinstance(their, NodeMachine)
-                self._tell(other, node, MemberSaid(encode(their.cluster.state())[0]))
+                self._tell(other, node, self._said[other.number])
                 self._tell(node, other, said)
         return node
 
@@ -154,9 +154,10 @@ class Nodes(Cluster):
                 self.left_well[life.number] = None
             self.world.post(life, Leave("the node was drained"))
         elif isinstance(effect, PublishState):
+            said = self._said[life.number] = MemberSaid(effect.payload)
             for other in self.living():
                 if other is not life and life.name not in self.lost:
-                    self._tell(life, other, MemberSaid(effect.payload))
+                    self._tell(life, other, said)
         else:
             super()._perform_node(life, effect)
 

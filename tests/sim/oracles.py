@@ -372,11 +372,11 @@ class ExecutionsAreCounted(Oracle):
             # What was pushed to a lost node counts as begun, and may begin there at any time.
             self.require(attempt not in account.starts, story)
             if effect.call is not None and effect.call.method != "__init__":
-                self.cluster.promises.actors.started(worker, account, attempt)
+                self.cluster.promises.actors.started(worker, account, effect.task)
         elif effect.call is not None and effect.call.method != "__init__":
             # Which calls of a dead actor had started is not known: each pays that was sent.
             self.require(attempt > max(account.starts, default=-1), story)
-            self.cluster.promises.actors.started(worker, account, attempt)
+            self.cluster.promises.actors.started(worker, account, effect.task)
             self.cluster.promises.cancels.started(worker, task, attempt)
         else:
             # Every earlier attempt started, once: else one was counted that never ran.

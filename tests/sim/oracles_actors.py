@@ -10,6 +10,7 @@ from zgen.core.supervision import NO_HANDLE
 from zgen.ids import TaskId, short
 from zgen.sim.oracle import Oracle
 from zgen.sim.world import Life
+from zgen.wire.task import PushedTask
 from zgen.wire.value import Fault, FaultKind
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ class ActorsKeepOrder(Oracle):
         self.cluster = cluster
         self.calls = 0
 
-    def started(self, worker: Worker, account: Account, attempt: int) -> None:
-        """A call starts; the body of it is not among those of the worker yet."""
+    def started(self, worker: Worker, account: Account, task: PushedTask) -> None:
+        """A call starts; the body of it is not among those of the worker yet.
+
+        One that has ended in this life, or was stopped, and runs again there for what was lost of
+        it, does so behind those that its actor has by then.
+        """
         assert account.actor is not None
         self.calls += 1
         account.worker = worker.name
@@ -39,11 +44,12 @@ class ActorsKeepOrder(Oracle):
         self.require(len(worker.bodies) < limit, f"{who} starts beside {len(worker.bodies)}")
         if not story.in_order:
             return
-        if attempt == 0:
+        if task.attempt == 0:
             last = story.last_first.get(caller, 0)
             self.require(seq > last, f"{who} starts after call {last}")
             story.last_first[caller] = seq
-        if not any(op[0] == "raise" and op[1] >= 0 for op in account.plan.ops):
+        is_again = bool(task.wanted) or account.is_stopped
+        if not (is_again or any(op[0] == "raise" and op[1] >= 0 for op in account.plan.ops)):
             last = story.last.get((worker.name, caller), 0)
             self.require(seq > last, f"{who} starts in this life after call {last}")
             story.last[worker.name, caller] = seq

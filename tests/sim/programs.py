@@ -137,6 +137,7 @@ class Account:
         worker: Where the call last started.
         parent: Which execution submitted it.
         interrupts: Attempts that were interrupted, since they were cancelled.
+        is_stopped: Whether a generator was stopped, to run again for an item that was lost.
         differed: Attempts whose body ended and did otherwise than the first time, and who ran it.
     """
 
@@ -151,6 +152,7 @@ class Account:
     worker: PeerId | None = None
     parent: tuple[TaskId, int] = (NO_TASK, 0)
     interrupts: list[int] = field(default_factory=list)
+    is_stopped: bool = False
     differed: dict[int, PeerId] = field(default_factory=dict)
 
 
