@@ -19,7 +19,7 @@ from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
 from zgen.core.region_table import RegionTable
 from zgen.core.restarting import Restarting
-from zgen.core.settlement import Result, Settlement
+from zgen.core.settlement import Result, Settlement, cancelled
 from zgen.core.stream_in import StreamsIn, resumes_at
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
@@ -124,6 +124,10 @@ class Refilling:
                 self._settlement.settle([(returned, last)], now_ns, out)
             self._settlement.end_again(entry, now_ns)
             return wants
+        if entry.cancel is not None:
+            reached("replay that raised for being cancelled")
+            self._settlement.fail(message.stream, cancelled(entry.spec), now_ns, "cancelled", out)
+            return False
         reached("replay for lost items that ended otherwise")
         name, expected = entry.spec.name, kept.count
         fault = Fault(FaultKind.REPLAY_MISMATCH, name, how, expected=expected, got=message.count)

@@ -14,6 +14,7 @@ from tests.unit.core.rebuild_bench import (
     opened,
     place,
 )
+from zgen.core.cancel_words import CancelRequested
 from zgen.core.effects import Effect, ItemsTaken, Report
 from zgen.core.events import TakeItems
 from zgen.core.store_effects import ValueInstead, ViewOpened
@@ -263,6 +264,18 @@ def test_a_replay_that_raises_what_may_be_retried_is_run_again() -> None:
     bench.items("s", 0, NONE, attempt=1)
     bench.over("s", 1, ERROR, attempt=1, kind=OUTCOME_RETRY)
     assert bench.owner.tasks.entries[S].attempt == 2
+
+
+def test_a_replay_that_raises_for_being_cancelled_does_not_differ() -> None:
+    bench = ended_stream(taken=4)
+    bench.lose(item(0), far(1))
+    bench.lose(item(3), far(3))
+    bench.items("s", 0, far(21), attempt=1)
+    bench.step(CancelRequested(S, False, False))
+    done = bench.over("s", 1, ERROR, attempt=1, kind=OUTCOME_ERROR)
+    (answer,) = [each.value for each in opened(done)]
+    assert (answer.kind, warnings(done)) == (FaultKind.CANCELLED, [])
+    assert bench.value(item(0)) == far(21), "what came before that is right"
 
 
 def test_what_a_replay_says_is_checked() -> None:
