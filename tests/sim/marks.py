@@ -117,3 +117,5 @@ ENDS: Final = (
     "value returned to nobody",
     "stream resumed",
 )
+#: Of 25 seeds of streams that lose items while they run.
+STOPPED: Final = ("stream stopped that is past a lost item",)

@@ -20,6 +20,7 @@ from tests.sim.marks import (
     ENDS,
     ONEWAY,
     REBUILD,
+    STOPPED,
     SURVIVAL,
 )
 from tests.sim.nodes_run import run_nodes
@@ -27,6 +28,7 @@ from tests.sim.oneway_run import run_oneway
 from tests.sim.rebuild_run import run_rebuild
 from tests.sim.run import Outcome, run_seed
 from tests.sim.state_run import run_state
+from tests.sim.stopped_run import run_stopped
 from tests.sim.survival_run import run_survival
 from zgen.sim.trace import Trace
 
@@ -43,6 +45,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "census": run_census,
     "ends": run_ends,
     "oneway": run_oneway,
+    "stopped": run_stopped,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs.
 SHARES: Final[dict[str, int]] = {
@@ -58,6 +61,7 @@ SHARES: Final[dict[str, int]] = {
     "census": 10,
     "ends": 25,
     "oneway": 35,
+    "stopped": 25,
 }
 #: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the
 #: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
@@ -75,6 +79,7 @@ PARTS: Final[dict[str, int]] = {
     "census": 30,
     "ends": 25,
     "oneway": 35,
+    "stopped": 25,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -90,4 +95,5 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "census": (10, ()),
     "ends": (25, ENDS),
     "oneway": (35, ONEWAY),
+    "stopped": (25, STOPPED),
 }

@@ -269,7 +269,7 @@ def test_a_replay_that_raises_what_may_be_retried_is_run_again() -> None:
 def test_a_replay_that_raises_for_being_cancelled_does_not_differ() -> None:
     bench = ended_stream(taken=4)
     bench.lose(item(0), far(1))
-    bench.lose(item(3), far(3))
+    bench.open(item(3))
     bench.items("s", 0, far(21), attempt=1)
     bench.step(CancelRequested(S, False, False))
     done = bench.over("s", 1, ERROR, attempt=1, kind=OUTCOME_ERROR)
