@@ -22,6 +22,7 @@ from tests.sim.mutants_nodes import NODES
 from tests.sim.mutants_oneway import ONEWAY
 from tests.sim.mutants_rebuild import REBUILD
 from tests.sim.mutants_state import STATE
+from tests.sim.mutants_stopped import STOPPED
 from tests.sim.mutants_survival import SURVIVAL
 from tests.sim.mutants_swim import SWIM
 
@@ -470,5 +471,6 @@ MUTANTS = (
     *COPIES,
     *DRAIN,
     *ENDS,
+    *STOPPED,
     *REBUILD,
 )

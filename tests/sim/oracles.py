@@ -158,6 +158,10 @@ class ItemsInOrderOnce(Oracle):
 DEATHS_UNDER = (FaultKind.WORKER_CRASHED, FaultKind.NODE_DIED, FaultKind.OUT_OF_MEMORY)
 
 
+#: And one that was cancelled by force.
+DEATHS_FORCED = (FaultKind.WORKER_CRASHED, FaultKind.NODE_DIED)
+
+
 class ErrorsNameTheirCause(Oracle):
     """P5: an error is the one that the world knows the cause of, and no budget is cut short."""
 
@@ -190,7 +194,7 @@ class ErrorsNameTheirCause(Oracle):
         cancels = self.cluster.promises.cancels
         if value.kind is FaultKind.CANCELLED:
             cancels.got(task, account, value)
-        elif value.kind is FaultKind.WORKER_CRASHED and cancels.is_forced(task):
+        elif value.kind in DEATHS_FORCED and cancels.is_forced(task):
             return
         elif value.kind is FaultKind.NODE_DIED and not value.name:
             self.require(self.cluster.node_deaths > 0, f"{story}, but the node lives")

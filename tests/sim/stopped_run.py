@@ -24,13 +24,13 @@ class Stopped(Rebuilds):
         return (self._plain, self._plain, self._plain, self._of_actor, self._items)
 
     def _plain(self, number: str) -> None:
-        is_endless = self.random.random() < 0.5
+        is_endless = self._may_be_endless()
         stream = self.submit(self._draw(is_endless=is_endless))
         self._read_late(number, stream, [], is_endless=is_endless)
 
     def _of_actor(self, number: str) -> None:
         """The same by an actor, which may run other calls meanwhile."""
-        is_endless = self.random.random() < 0.5
+        is_endless = self._may_be_endless()
         self.submitted += 1
         actor = ActorId(derive_task_id(*self.parent, self.submitted - 1))
         settings = ActorSettings(-1, max_concurrency=self.random.choice((1, 1, 3)))
@@ -40,6 +40,10 @@ class Stopped(Rebuilds):
         stream = self.user.call(actor, plan, self.parent, self.submitted)
         self.submitted += 1
         self._read_late(number, stream, [handle_object(actor)], is_endless=is_endless)
+
+    def _may_be_endless(self) -> bool:
+        """Draw whether a stream is; not where tasks are cancelled, whose bodies may go on."""
+        return not self.cluster.cancels and self.random.random() < 0.5
 
     def _draw(self, *, is_endless: bool) -> Plan:
         random = self.random

@@ -160,7 +160,7 @@ class LineagePins:
         lost = self.pending(task)
         self.filling.pop(task, None)
         kept.is_open, kept.is_again = is_open, False
-        is_cancelled = fault.kind is FaultKind.CANCELLED
+        is_cancelled = fault.kind is FaultKind.CANCELLED or entry.cancel is not None
         retriable = REASON_SPENT if entry.spec.retries_max else REASON_NO_RETRIES
         self.give_up(kept, REASON_CANCELLED if is_cancelled else retriable)
         return lost

@@ -191,6 +191,16 @@ def test_a_run_that_is_cancelled_is_the_last_one() -> None:
     assert why(bench.lose(result("a", 1), far(2, FARTHER))) == [REASON_CANCELLED]
 
 
+def test_what_was_killed_by_force_was_cancelled_as_its_lost_results_say() -> None:
+    bench = RebuildBench()
+    bench.made(spec("a", 2, retries=3), far(1), far(2, FARTHER))
+    bench.lose(A, far(1))
+    bench.step(CancelRequested(task("a"), True, False))
+    bench.say(NODE, ProcessDown(WORKER, 1, 42, -1, 9, "", LEASE, 2))
+    bench.quiet()
+    assert why(bench.lose(result("a", 1), far(2, FARTHER))) == [REASON_CANCELLED]
+
+
 def test_a_result_of_a_task_that_was_cancelled_too_late_is_not_made_again() -> None:
     bench = RebuildBench()
     bench.submit(spec("a", retries=3))
