@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final
 
 from zgen.core.backoff import backoff_ns
+from zgen.core.input_log import InputLog
 from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.core.task_spec import TaskSpec
@@ -69,6 +70,7 @@ class TaskEntry:
         wanted: Indices of the objects for which it runs again though it had ended; None if it has
             not ended yet.
         is_closing: Whether ``cancel`` stands for no more than that its user closed the stream.
+        log: What it was sent, if it is a two-way stream and was sent anything.
     """
 
     spec: TaskSpec
@@ -84,6 +86,7 @@ class TaskEntry:
     history: tuple[str, ...] = ()
     wanted: dict[int, None] | None = None
     is_closing: bool = False
+    log: InputLog | None = None
 
 
 class TaskTable:
