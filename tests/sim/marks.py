@@ -117,3 +117,10 @@ ENDS: Final = (
     "value returned to nobody",
     "stream resumed",
 )
+#: Of 25 seeds of two-way streams.
+DIALOGUE: Final = (
+    "log of inputs let go",
+    "sent into what has ended",
+    "inputs of what does not listen",
+    "replayed items dropped",
+)
