@@ -99,6 +99,8 @@ class Listening:
                 given to it.
         """
         values, _ = unpack(message.entries, message.buffers)
+        if any(type(value) is Stored or is_error(value) for value in values):
+            raise RemoteProtocolError("an input that is no plain value")
         self._borrowing.take_in(sender, values, out)
         try:
             if self._give(sender, message, values, out):
@@ -134,8 +136,6 @@ class Listening:
         stream, which = message.stream, (sender, message.stream, message.attempt)
         raises = dict.fromkeys(message.raises)
         inputs = tuple([Input(value, at in raises) for at, value in enumerate(values)])
-        if any(type(value) is Stored or is_error(value) for value in values):
-            raise RemoteProtocolError("an input that is no plain value")
         record = self._reports.streams.get(stream)
         if record is None:
             for waiting in self._queued():
