@@ -61,7 +61,7 @@ CLAIMS: Final[dict[str, tuple[str, str]]] = {
     "190": ("All arguments of wait work with generators", ""),
     "192-193": ("wait takes references and generators together", ""),
     "202": ("A generator is not thread-safe", ""),
-    "208": ("send and throw are refused; close works here", ""),
+    "208": ("send and throw are refused unless two_way=True; close works here", ""),
     "209": ("return ends the stream; here its value is delivered, too", ""),
     "210": ("A generator cannot be passed to a task or an actor", ""),
 }

@@ -21,14 +21,20 @@ from zgen.handles import ObjectRef
 from zgen.ids import ActorId, FunctionId, derive_task_id
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts, positional_counts
-from zgen.limits import RETURNS_COUNT_MAX
-from zgen.options import WINDOW, TaskOptions, check_options, meant
+from zgen.options import (
+    TWO_WAY,
+    WINDOW,
+    TaskOptions,
+    check_count,
+    check_options,
+    check_two_way,
+    meant,
+)
 from zgen.remote_function import RemoteFunction, remote_type
 from zgen.runtime import process, start
 from zgen.slotted import slotted
 from zgen.wire.schema import to_array
 from zgen.wire.session import Address
-from zgen.wire.task import STREAMING
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -52,6 +58,7 @@ METHOD_OPTIONS: Final = (
     "max_task_retries",
     "retry_exceptions",
     WINDOW,
+    TWO_WAY,
 )
 
 
@@ -94,6 +101,7 @@ class MethodCalls(RemoteFunction[..., Any]):
         self._signature = facts.signature or _ANYTHING
         self._positional = positional_counts(self._signature)
         self._returns_count = facts.returns_count
+        self._window = check_two_way(facts.window, facts.returns_count, name)
         self.facts = facts
         self._description = description
         self._label = f"{description.name}.{name}"
@@ -121,7 +129,7 @@ class MethodCalls(RemoteFunction[..., Any]):
             (),
             self._retries_max,
             self.facts.retry_exceptions,
-            self.facts.window if self._returns_count == STREAMING else 0,
+            self._window,
             actor=actor,
             method=self.__name__,
             group=self.facts.group,
@@ -185,25 +193,14 @@ def check_method_options(given: dict[str, Any]) -> dict[str, Any]:
         check_count("max_task_retries", kept["max_task_retries"], -1)
     if not isinstance(kept.get("concurrency_group", ""), str):
         raise TypeError(f"concurrency_group must be a string, got {kept['concurrency_group']!r}")
-    if WINDOW in kept:
-        kept[WINDOW] = TaskOptions(**check_options({WINDOW: kept[WINDOW]})).window
+    flow: dict[str, Any] = {name: kept.pop(name) for name in (WINDOW, TWO_WAY) if name in kept}
+    if flow:
+        kept[WINDOW] = TaskOptions(**check_options(flow)).window
     if "retry_exceptions" in kept:
         retriable = check_options({"retry_exceptions": kept["retry_exceptions"]})
         allowed = retriable["retry_exceptions"]
         kept["retry_exceptions"] = serializer.dump_plain(allowed) if allowed else b""
     return kept
-
-
-def check_count(name: str, value: Any, least: int) -> None:
-    """Check an option that counts something.
-
-    Raises:
-        ValueError: It is no integer, or less than ``least``.
-    """
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
-    if value > RETURNS_COUNT_MAX:
-        raise ValueError(f"{name} must be at most {RETURNS_COUNT_MAX}, got {value}")
 
 
 def check_group(name: str, group: str, groups: tuple[str, ...]) -> None:
@@ -282,7 +279,7 @@ class ActorMethod(Calls[P, R]):
         Args:
             name: What messages call it.
             options: ``num_returns``, ``concurrency_group``, ``max_task_retries``,
-                ``retry_exceptions``, ``_generator_backpressure_num_objects``.
+                ``retry_exceptions``, ``_generator_backpressure_num_objects``, ``two_way``.
 
         Raises:
             ValueError: An option is unknown, out of range, or does not fit the method.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 from zgen.actor_handle import (
     ActorHandle,
     Description,
-    check_count,
     check_group,
     check_method_options,
     parts_of,
@@ -20,7 +19,7 @@ from zgen.ids import NO_ACTOR, ActorId, derive_task_id, handle_object
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
 from zgen.limits import ACTOR_CALLS_COUNT_MAX, ASYNC_CALLS_COUNT_DEFAULT
-from zgen.options import TaskOptions, check_options, meant
+from zgen.options import TaskOptions, check_count, check_options, check_two_way, meant
 from zgen.remote_function import RemoteFunction, remote_type
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
@@ -308,6 +307,7 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
             marked = check_method_options(getattr(function, methods.MARK, {}))
             known[name] = methods.facts_of(cls, name, function, marked)
             check_group(cls.__name__, known[name].group, groups)
+            check_two_way(known[name].window, known[name].returns_count, f"{cls.__name__}.{name}")
         return Description(
             cls.__name__,
             self._id,

@@ -18,7 +18,8 @@
     │   └── ObjectReconstructionFailedError
     ├── StreamError
     │   ├── StreamClosedError
-    │   └── ReplayMismatchError
+    │   ├── ReplayMismatchError
+    │   └── ReplayLogError
     ├── GetTimeoutError               also a TimeoutError
     ├── CapacityError
     │   ├── ObjectStoreFullError
@@ -522,7 +523,7 @@ class ObjectReconstructionFailedError(ObjectLostError):
 
     Attributes:
         reason: One of ``lineage evicted``, ``retries spent``, ``not retryable``, ``put``,
-            ``cancelled``, ``actor gone``, ``its actor waits for it``.
+            ``cancelled``, ``actor gone``, ``its actor waits for it``, ``two-way``.
     """
 
     def __init__(self, object_id: str = "", story: str = "", reason: str = "") -> None:
@@ -548,6 +549,8 @@ _NOT_REBUILT: Final = {
     "actor gone": "the actor of its call is gone; keep a handle of it, or raise max_restarts",
     "its actor waits for it": "only a call of the actor that reads it could, which runs one at a "
     "time; read it elsewhere, or let the actor run several (max_concurrency)",
+    "two-way": "what was sent into a two-way generator is forgotten when that has ended; take "
+    "large items before, or send them in parts",
 }
 
 
@@ -595,6 +598,29 @@ class ReplayMismatchError(StreamError):
             f"{self.task_name}() was run again after a failure and yielded {self.got} items where "
             f"at least {self.expected} are known; make the generator deterministic or give it "
             "max_retries=0"
+        )
+
+
+class ReplayLogError(StreamError):
+    """A two-way generator would run again, but what it was sent is more than zgen keeps.
+
+    Attributes:
+        story: How the process that ran it died.
+        limit_bytes: Bytes of what it was sent that are kept.
+    """
+
+    def __init__(self, task_name: str = "", story: str = "", limit_bytes: int = 0) -> None:
+        """Name the generator, its end and the bound."""
+        super().__init__(task_name)
+        self.story = story
+        self.limit_bytes = limit_bytes
+
+    def __str__(self) -> str:
+        """Say what happened and what to do next."""
+        return (
+            f"{self.task_name}() cannot go on: {self.story}, and it was sent more than the "
+            f"{self.limit_bytes} bytes that are kept to run it again; send references made by "
+            "zgen.put() in place of values, or start a generator for each part of the dialogue"
         )
 
 

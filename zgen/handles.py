@@ -26,7 +26,7 @@ from zgen.io.serializer import Large
 from zgen.io.waiter import Waiter
 from zgen.limits import TAKE_COUNT_MAX
 from zgen.runtime import process
-from zgen.runtime.awaiting import AwaitableRef
+from zgen.runtime.awaiting import ONE_WAY, AwaitableRef
 from zgen.runtime.closing import ClosingSteps
 from zgen.runtime.process import Runtime, dropped_objects, dropped_streams, kick
 from zgen.runtime.waits import UNKNOWN, CountWaiter, Mark
@@ -210,21 +210,21 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
         name = object_id(self.stream, COMPLETION_INDEX)
         return ObjectRef(name, runtime.machine.owner.refs.records[name])
 
-    def send(self, value: Any) -> NoReturn:
-        """Nothing can be sent into a remote generator.
+    def send(self, value: Any) -> ObjectRef[T]:
+        """Give the body a value at its yield and return its next item, if it is two-way.
 
         Raises:
-            NotImplementedError: Always.
+            NotImplementedError: It was not opened for it, by ``two_way=True``.
         """
-        raise NotImplementedError("nothing can be sent into a remote generator")
+        raise NotImplementedError(ONE_WAY)
 
-    def throw(self, error: BaseException) -> NoReturn:
-        """Nothing can be raised in a remote generator.
+    def throw(self, error: BaseException | type[BaseException]) -> ObjectRef[T]:
+        """Raise an exception at the yield of the body, if it is two-way; return its next item.
 
         Raises:
-            NotImplementedError: Always.
+            NotImplementedError: It was not opened for it, by ``two_way=True``.
         """
-        raise NotImplementedError("nothing can be raised in a remote generator")
+        raise NotImplementedError(ONE_WAY)
 
     def task_id(self) -> bytes:
         """Return the id of the generator task."""

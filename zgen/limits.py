@@ -156,6 +156,10 @@ BORROWS_COUNT_MAX: Final = 4096
 #: which it does; beyond it gives up the eldest until half is left.
 LINEAGE_BYTES_MAX: Final = 256 << 20
 LINEAGE_COUNT_MAX: Final = 200_000
+#: Bytes of what a two-way generator was sent that are kept to run it again, each input counted
+#: with so many more; beyond it nothing is, and it cannot run again.
+INPUT_LOG_BYTES_MAX: Final = 64 << 20
+INPUT_BYTES: Final = 128
 #: What a kept task counts for beside its arguments.
 LINEAGE_SPEC_BYTES: Final = 1024
 

@@ -7,11 +7,13 @@ from zgen.limits import ITEMS_COUNT_MAX, MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
 from zgen.slotted import slotted
 from zgen.util.scheduling_strategies import strategy_from
 from zgen.wire.lease import ANYWHERE, Demand, PlacedShape
+from zgen.wire.task import LOCK_STEP, STREAMING
 
 #: Resources are counted in ten-thousandths.
 UNIT: Final = 10_000
 _AMOUNT_MAX: Final = 1 << 49
 WINDOW: Final = "_generator_backpressure_num_objects"
+TWO_WAY: Final = "two_way"
 _MAY_BE_NONE: Final = ("num_returns", "num_cpus", "num_gpus", "memory", WINDOW)
 #: Options of Ray that are about its own records, and mean nothing here.
 _WITHOUT_MEANING: Final = ("enable_task_events", "_metadata", "_labels")
@@ -46,6 +48,8 @@ class TaskOptions:
             ``"!in(a, b)"`` for each.
         _generator_backpressure_num_objects: Items of a generator that may be there without being
             taken by ``next``; more are not yielded before. None or -1 for any number.
+        two_way: Whether values can be sent into the generator: it yields an item when it is asked
+            for it by ``next``, ``send`` or ``throw``, and not before.
     """
 
     num_returns: int | str | None = None
@@ -59,10 +63,16 @@ class TaskOptions:
     scheduling_strategy: Any = None
     label_selector: dict[str, str] | None = None
     _generator_backpressure_num_objects: int | None = None
+    two_way: bool = False
 
     @property
     def window(self) -> int:
-        """Items of a stream that may be there without being taken; 0 for any number."""
+        """Items of a stream that may be there without being taken; 0 for any number.
+
+        ``LOCK_STEP`` of a two-way one.
+        """
+        if self.two_way:
+            return LOCK_STEP
         return min(max(self._generator_backpressure_num_objects or 0, 0), ITEMS_COUNT_MAX)
 
 
@@ -107,6 +117,10 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(checked.get("name", ""), str):
         raise TypeError(f"name must be a string, got {checked['name']!r}")
     _check_window(checked.get(WINDOW))
+    if type(checked.get(TWO_WAY, False)) is not bool:
+        raise TypeError(f"two_way must be a bool, got {checked[TWO_WAY]!r}")
+    if checked.get(TWO_WAY) and (checked.get(WINDOW) or -1) > 0:
+        raise ValueError(f"two_way=True yields nothing unasked, and so does not take {WINDOW}")
     strategy_from(checked.get("scheduling_strategy"), checked.get("label_selector"))
     return checked
 
@@ -116,6 +130,29 @@ def _check_window(value: Any) -> None:
         raise ValueError(f"{WINDOW}=0 is not allowed: nothing could ever be yielded; -1 is none")
     if value is not None and (type(value) is not int or value < -1):
         raise ValueError(f"{WINDOW} must be an integer >= 1, or -1 or None, got {value!r}")
+
+
+def check_two_way(window: int, returns_count: int, name: str) -> int:
+    """Return the window of a stream, 0 for what is none.
+
+    Raises:
+        ValueError: It is two-way and no stream.
+    """
+    if window == LOCK_STEP and returns_count != STREAMING:
+        raise ValueError(f'two_way=True, but {name}() does not run as num_returns="streaming"')
+    return window if returns_count == STREAMING else 0
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Check an option that counts something.
+
+    Raises:
+        ValueError: It is no integer, or less than ``least``.
+    """
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+    if value > RETURNS_COUNT_MAX:
+        raise ValueError(f"{name} must be at most {RETURNS_COUNT_MAX}, got {value}")
 
 
 def check_amount(name: str, amount: Any) -> None:

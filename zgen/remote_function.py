@@ -33,9 +33,10 @@ from zgen.io import methods, serializer
 from zgen.io.methods import positional_counts
 from zgen.io.serializer import Large
 from zgen.io.task_context import TaskContext
-from zgen.options import TaskOptions, check_options, demand_of
+from zgen.options import TaskOptions, check_options, check_two_way, demand_of
 from zgen.runtime import process, start
 from zgen.runtime.process import Runtime
+from zgen.two_way import TwoWayGenerator
 from zgen.wire.task import DYNAMIC, STREAMING
 from zgen.wire.value import Value
 
@@ -94,7 +95,7 @@ class RemoteFunction(Calls[P, R]):
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
         self._returns_count = _returns_count(function, options)
-        self._window = options.window if self._returns_count == STREAMING else 0
+        self._window = check_two_way(options.window, self._returns_count, self.__name__)
         self._shape = demand_of(options)
         self._retry_exceptions = b""
         #: Shared with the same function with other options.
@@ -246,7 +247,8 @@ class RemoteFunction(Calls[P, R]):
     def _handles(self, runtime: Runtime, task: TaskId) -> Any:
         count = self._returns_count
         if count == STREAMING:
-            return ObjectRefGenerator(task, runtime)
+            two_way = self._window < 0
+            return TwoWayGenerator(task, runtime) if two_way else ObjectRefGenerator(task, runtime)
         records = runtime.machine.owner.refs.records
         if count in (1, DYNAMIC):
             name = ObjectId(task + FIRST_RESULT)

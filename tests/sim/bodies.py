@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,9 @@ from tests.sim.programs import (
 from tests.sim.programs import RAISED as RAISED_TEXT
 from tests.sim.store_user import NO_STREAM
 from zgen.core.actor_events import ExitActor
-from zgen.core.effects import StartTask
+from zgen.core.effects import HoldBody, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
-from zgen.core.stream_words import AskPosition
+from zgen.core.stream_words import AskPosition, GiveInput
 from zgen.ids import COMPLETION_INDEX, ITEM_INDEX_FIRST, ActorId, ObjectId, TaskId, object_id
 from zgen.limits import MS, REGION_SOON_NS
 from zgen.wire.task import (
@@ -88,7 +89,15 @@ class Body:
         #: Whether it does otherwise than the first time, and whether it yields small items now.
         self.differs = self.shrinks = False
         self.returned_bytes = -1
+        #: What a two-way body is given, and whether it has taken something since its last item.
+        self.given: deque[GiveInput] = deque()
+        self.has_turn = False
         self.is_hopeless = any(isinstance(slot, Fault) for slot in start.slots)
+
+    def prepare(self, ahead: list[HoldBody | GiveInput]) -> None:
+        """This was said of it before it started."""
+        self.held = any(type(each) is HoldBody for each in ahead)
+        self.given.extend([each for each in ahead if type(each) is GiveInput])
 
     def begin(self) -> None:
         delay_ns = self.worker.cluster.world.random.randrange(START_NS_MAX)
@@ -161,6 +170,8 @@ class Body:
                 self.waits_for_release = True
                 self.user.later(REGION_SOON_NS, self._give_way)
                 return
+            if self.pushed.window < 0 and not self._has_turn():
+                return
             if self.at == len(self.ops):
                 self.write_results([])
                 return
@@ -175,6 +186,14 @@ class Body:
                 elif wait_ns >= 0:
                     self._rest(wait_ns)
             return
+
+    def _has_turn(self) -> bool:
+        """Take what it is given, once for each item; end if it was let go without that."""
+        if not self.has_turn:
+            self.has_turn = self.worker.cluster.promises.dialogues.goes_on(self)
+            if not self.has_turn:
+                self.end(OUTCOME_CANCELLED)
+        return self.has_turn
 
     def write_results(self, values: list[Value]) -> None:
         """Write the results from that one on, and end."""
@@ -256,6 +275,7 @@ class Body:
             self.differs, value = True, value.data
         self.yielded += 1
         self.yielded_of_op += 1
+        self.has_turn = False
         if isinstance(value, Stored):
             return -1, partial(self._yield_stored, value, delay_ns)
         self.user.post(Yielded(self.task, self.attempt, value))

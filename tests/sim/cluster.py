@@ -26,7 +26,7 @@ from zgen.core.events import (
 from zgen.core.identity import Identity
 from zgen.core.node_effects import KillWorker, SpawnWorker, WatchProcess
 from zgen.core.process import ProcessMachine
-from zgen.core.stream_words import PositionIs
+from zgen.core.stream_words import GiveInput, PositionIs
 from zgen.ids import ActorId, JobId, LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace
@@ -72,6 +72,8 @@ class Worker:
     is_leaving: bool = False
     lease: LeaseId = NO_LEASE
     started: int = 0
+    #: What was said of a body before it started.
+    ahead: dict[TaskId, list[HoldBody | GiveInput]] = field(default_factory=dict)
 
     @property
     def body(self) -> Body | None:
@@ -286,12 +288,20 @@ class Cluster:
                 worker.actor = call.actor
             self.promises.started(worker, effect)
             body = worker.bodies[effect.task.task] = self.make_body(worker, effect)
+            body.prepare(worker.ahead.pop(effect.task.task, []))
             body.begin()
             if not body.creates:
                 self.cancel_running_perhaps(effect.task.task, 4 * MS)
         elif isinstance(effect, HoldBody):
             if effect.task in worker.bodies:
                 worker.bodies[effect.task].held = True
+            else:
+                worker.ahead.setdefault(effect.task, []).append(effect)
+        elif isinstance(effect, GiveInput):
+            if effect.task in worker.bodies:
+                worker.bodies[effect.task].given.append(effect)
+            else:
+                worker.ahead.setdefault(effect.task, []).append(effect)
         elif isinstance(effect, ReleaseBody):
             if effect.task in worker.bodies:
                 worker.bodies[effect.task].release()

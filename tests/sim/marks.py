@@ -119,3 +119,10 @@ ENDS: Final = (
 )
 #: Of 25 seeds of streams that lose items while they run.
 STOPPED: Final = ("stream stopped that is past a lost item",)
+#: Of 25 seeds of two-way streams.
+DIALOGUE: Final = (
+    "log of inputs let go",
+    "sent into what has ended",
+    "inputs of what does not listen",
+    "replayed items dropped",
+)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.sim.oracles_actors import ActorsKeepOrder
 from tests.sim.oracles_cancel import CancelledForGood
+from tests.sim.oracles_dialogue import DialoguesKept
 from tests.sim.oracles_flow import WindowsKept
 from tests.sim.oracles_rebuild import LostIsRebuilt
 from tests.sim.oracles_store import RegionsKept, StoreAnswers
@@ -186,6 +187,8 @@ class ErrorsNameTheirCause(Oracle):
             self._note("raised")
             if starts - 1 in account.interrupts:  # it saw no room for what it would have yielded
                 return
+            if self.cluster.promises.dialogues.ends_retries(plan):
+                return
             self.require(plan.raises, f"{story}, but the body never raises")
             self.require(count in (None, items_before_raise(account)), f"{story} at item {count}")
             return
@@ -221,6 +224,8 @@ class ErrorsNameTheirCause(Oracle):
             self.require(good, f"{story}, slots {account.slots}")
         elif value.kind is FaultKind.NOT_REBUILT:
             self.cluster.promises.lost.allowed(account, value, story)
+        elif value.kind is FaultKind.LOG_LOST:
+            self.cluster.promises.dialogues.allowed(task, account, story)
         elif is_mismatch(value):
             self.require(bool(account.differed or account.excuses), story)
         else:
@@ -326,6 +331,7 @@ class NothingLeaks(Oracle):
             self._empty(life, "waiting pushes", machine.executor.admission.queue)
             self._empty(life, "running", machine.executor.admission.running or ())
             self._empty(life, "streams out", machine.executor.reports.streams)
+            self._empty(life, "inputs", machine.executor.listening.kept)
         self._lines(life)
 
     def _node(self, life: Life, machine: NodeMachine) -> None:
@@ -480,6 +486,7 @@ class Promises(Oracle):
         self.regions = RegionsKept(cluster)
         self.actors = ActorsKeepOrder(cluster)
         self.windows = WindowsKept(cluster)
+        self.dialogues = DialoguesKept(cluster)
         self.lost = LostIsRebuilt(cluster)
         self.took = self.items.took
         self.got = self.items.got

@@ -69,7 +69,7 @@ class WindowsKept(Oracle):
     def _look(self, stream: TaskId, attempt: int, effects: list[Effect]) -> None:
         account = self.cluster.accounts[stream]
         window = account.plan.window
-        if not window or attempt in account.interrupts:
+        if window <= 0 or attempt in account.interrupts:
             return  # what it yields after it was cancelled is dropped
         count = self._yielded[stream, attempt] = self._yielded.get((stream, attempt), 0) + 1
         self.parked += any(type(effect) is HoldBody for effect in effects)

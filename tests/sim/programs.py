@@ -23,6 +23,7 @@ from zgen.core.events import (
     TakeItems,
 )
 from zgen.core.process import ProcessMachine
+from zgen.core.stream_words import SendRequested
 from zgen.core.task_spec import TaskSpec
 from zgen.ids import (
     NO_ACTOR,
@@ -84,7 +85,8 @@ class Plan:
         retries: How often it may run again.
         cpus: Ten-thousandths of a CPU.
         result_bytes: Bytes of each result, beyond its name.
-        window: Items of a stream that may be there without being taken; 0 for any number.
+        window: Items of a stream that may be there without being taken; 0 for any number,
+            ``LOCK_STEP`` for one that yields when it is asked.
         place: Where it may run: ``SPREAD``, ``magic`` for a resource that some nodes have, a zone
             that a node is labelled with, or ``hard`` or ``soft`` and the hex id of a node.
     """
@@ -311,6 +313,11 @@ class Consumer:
         """``gen.close()``."""
         self.cluster.promises.cancels.asked(self, stream, False, False, closed=True)
         self.post(CloseRequested(stream))
+
+    def send(self, stream: TaskId, value: Value, *, raises: bool) -> None:
+        """``gen.send()`` and ``gen.throw()``, but for the wait."""
+        self.cluster.promises.dialogues.sent(stream, value, raises=raises)
+        self.post(SendRequested(stream, value, raises))
 
     def _define(self) -> None:
         if not self.defined:

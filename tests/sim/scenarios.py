@@ -9,6 +9,7 @@ from tests.sim.actor_run import run_actors
 from tests.sim.borrowing import run_borrowing
 from tests.sim.census_run import run_census
 from tests.sim.copies_run import run_copies
+from tests.sim.dialogue_run import run_dialogue
 from tests.sim.drain_run import run_drain
 from tests.sim.ends_run import run_ends
 from tests.sim.marks import (
@@ -16,6 +17,7 @@ from tests.sim.marks import (
     BORROWING,
     CLUSTER,
     COPIES,
+    DIALOGUE,
     DRAIN,
     ENDS,
     ONEWAY,
@@ -46,6 +48,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "ends": run_ends,
     "oneway": run_oneway,
     "stopped": run_stopped,
+    "dialogue": run_dialogue,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs.
 SHARES: Final[dict[str, int]] = {
@@ -62,12 +65,13 @@ SHARES: Final[dict[str, int]] = {
     "ends": 25,
     "oneway": 35,
     "stopped": 25,
+    "dialogue": 25,
 }
 #: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the
 #: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
 #: take, and yet as many of 1000 as it must run to be asked for its marks.
 PARTS: Final[dict[str, int]] = {
-    "cluster": 365,
+    "cluster": 340,
     "actors": 200,
     "borrowing": 100,
     "nodes": 50,
@@ -80,6 +84,7 @@ PARTS: Final[dict[str, int]] = {
     "ends": 25,
     "oneway": 35,
     "stopped": 25,
+    "dialogue": 25,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -96,4 +101,5 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "ends": (25, ENDS),
     "oneway": (35, ONEWAY),
     "stopped": (25, STOPPED),
+    "dialogue": (25, DIALOGUE),
 }

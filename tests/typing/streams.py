@@ -89,6 +89,25 @@ for ref in stream:
     assert_type(ref, ObjectRef[int])
 zgen.get(stream)  # wrong: a stream is not got
 
+# -- dialogues -------------------------------------------------------------------------------------
+spoken = by_generator.options(two_way=True).remote(3)
+assert_type(spoken, ObjectRefGenerator[str])
+assert_type(spoken.send(5), ObjectRef[str])
+assert_type(zgen.get(spoken.send(5)), str)
+assert_type(spoken.throw(KeyError()), ObjectRef[str])
+assert_type(spoken.throw(KeyError), ObjectRef[str])
+spoken.throw("error")  # wrong: no exception
+spoken.send()  # wrong: nothing
+
+
+@zgen.remote(two_way=True)
+def speaks(count: int) -> Generator[bytes, int, bool]:
+    yield b""
+    return True
+
+
+assert_type(speaks.remote(3).send(1), ObjectRef[bytes])
+
 # -- get, put and wait -----------------------------------------------------------------------------
 one: ObjectRef[int] = zgen.put(1)
 assert_type(zgen.put("a"), ObjectRef[str])
@@ -129,6 +148,8 @@ zgen.streams.mapped(half.remote, stream)  # wrong: without a bound
 async def awaits() -> None:
     assert_type(await one, int)
     assert_type(await anext(stream), ObjectRef[int])
+    assert_type(await spoken.asend(5), ObjectRef[str])
+    assert_type(await spoken.athrow(KeyError()), ObjectRef[str])
     async for ref in stream:
         assert_type(ref, ObjectRef[int])
         assert_type(await ref, int)

@@ -27,6 +27,7 @@ from zgen.exceptions import (
     ObjectStoreFullError,
     OutOfDiskError,
     OutOfMemoryError,
+    ReplayLogError,
     ReplayMismatchError,
     StreamClosedError,
     SystemFailure,
@@ -275,6 +276,7 @@ def test_every_error_survives_a_pickle_and_a_copy_with_what_was_set_on_it(
         (ActorExistsError("name", "here"), ["'name'", "'here'", "get_if_exists"]),
         (ObjectLostError("0a0b", "its node died"), ["0a0b", "its node died"]),
         (ObjectReconstructionFailedError("0a0b", "why", "put"), ["0a0b", "why"]),
+        (ReplayLogError("work", "it died", 9), ["work()", "it died", "9 bytes", "zgen.put()"]),
         (ReplayMismatchError("work", 5, 3), ["work()", "3 items", "5", "max_retries=0"]),
         (
             ReplayMismatchError("work", 5, 6, "yielded 6 items instead of 5"),

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import field
 
+from zgen.core.input_log import Input
 from zgen.ids import LeaseId, PeerId, StreamId, TaskId, short
 from zgen.limits import CROWD_COUNT, LINE_BUSY_NS, LINE_TICK_NS
 from zgen.slotted import slotted
@@ -40,6 +41,7 @@ class Waiting:
         consumed: Items that its owner took of an earlier attempt, as it said since the push.
         cancelled: Whether it was cancelled since it started.
         told: Whether its owner was told for that that it has ended, though it runs on.
+        inputs: What a two-way stream was sent, until it starts.
     """
 
     owner: PeerId
@@ -54,6 +56,7 @@ class Waiting:
     consumed: int = 0
     cancelled: bool = False
     told: bool = False
+    inputs: tuple[Input, ...] = ()
 
 
 class Admission:

@@ -2,12 +2,12 @@
 
 from zgen.core.admission import Admission, Waiting
 from zgen.core.borrowing import Borrowing
-from zgen.core.effects import Effect, Send
+from zgen.core.effects import Effect, LearnFunction, Send
 from zgen.core.marks import reached
 from zgen.core.store_client import StoreClient
 from zgen.ids import ObjectId, PeerId
 from zgen.wire.task import ArgumentsLost, DefineFunction, PushTasks, TasksReturned
-from zgen.wire.value import NestedRef, Parcel, Stored, Value, refs_in, unpack
+from zgen.wire.value import NestedRef, Parcel, Stored, Value, keeping, refs_in, unpack
 
 
 class Arguments:
@@ -47,10 +47,11 @@ class Arguments:
         return pushed
 
     def learn(self, sender: PeerId, message: DefineFunction, out: list[Effect]) -> None:
-        """Borrow what a function refers to."""
+        """Let a function be known, and borrow what it refers to."""
         if message.refs:
             self.closed_over.extend(message.refs)
             self._borrowing.take_in(sender, (Parcel(b"", (), False, message.refs),), out)
+        out.append(LearnFunction(message.function, message.payload))
 
     def begin(self, slots: tuple[Value, ...]) -> tuple[Value, ...]:
         """Count one view of each region among values that a body is about to see."""
@@ -112,12 +113,15 @@ class Arguments:
             refs = refs_in((waiting.arguments, *waiting.slots))
             if refs:
                 self._store.dropped.append(Parcel(b"", (), False, refs))
+        if waiting.inputs:
+            self._store.dropped.extend(keeping([given.value for given in waiting.inputs]))
 
     def needs(self, all_waiting: list[Waiting], values: list[Value]) -> list[ObjectId]:
         """Return what work here and other ``values`` refer to, an object for each that does."""
         values = list(values)
         for waiting in all_waiting:
             values.extend((waiting.arguments, *waiting.slots))
+            values.extend([given.value for given in waiting.inputs])
         return [ref.object for ref in (*refs_in(values), *self.closed_over)]
 
     def _lost_of(self, waiting: Waiting) -> tuple[tuple[tuple[int, int], ...], str]:

@@ -20,7 +20,7 @@ from zgen.core.lease_client import Assignment
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
-from zgen.core.settlement import Settlement, cancelled
+from zgen.core.settlement import Settlement, cancelled, log_lost
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import Doing, TaskTable
@@ -329,6 +329,8 @@ class Calling:
         if entry.cancel is not None:
             reached("actor died under a cancelled call")
             fault = cancelled(entry.spec, may_have_run=has_run)
+        elif entry.log is not None and entry.log.is_missed and not verdict.is_dead:
+            fault = log_lost(entry.spec, verdict.reason)
         else:
             fault = verdict.fault(actor, entry.spec.name, may_have_run=has_run)
         self._settlement.fail(call, fault, now_ns, "its actor died", out)

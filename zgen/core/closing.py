@@ -10,7 +10,7 @@ from zgen.core.effects import Effect, Send, StreamAdvanced
 from zgen.core.lineage_pins import LineagePins
 from zgen.core.marks import reached
 from zgen.core.stream_in import StreamsIn
-from zgen.core.task_table import TaskTable
+from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.wire.stream import CloseStream
 
 
@@ -37,7 +37,13 @@ class Closing:
         if self._streams.streams[stream].ended or entry is None:
             if stream in self._pins.lineage.entries:
                 self._pins.close(stream)
-        elif entry.worker is None:
+        else:
+            self.stop(entry, now_ns, out)
+
+    def stop(self, entry: TaskEntry, now_ns: int, out: list[Effect]) -> None:
+        """Let a body stop that has not ended, and what waits never begin."""
+        stream = entry.spec.task
+        if entry.worker is None:
             entry.is_closing = True
             self._cancellation.cancel(stream, False, False, now_ns, out)
         else:

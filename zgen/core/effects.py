@@ -10,7 +10,7 @@ from zgen.core.cancel_words import AbandonBody, InterruptBody, KillSelf, StopBod
 from zgen.core.node_effects import NodeEffect
 from zgen.core.state_words import StateCame
 from zgen.core.store_effects import StoreEffect
-from zgen.core.stream_words import PositionIs
+from zgen.core.stream_words import StreamEffect
 from zgen.ids import FunctionId, LeaseId, ObjectId, PeerId, StreamId, TaskId
 from zgen.slotted import slotted
 from zgen.wire.actor import ActorSettings
@@ -304,5 +304,5 @@ Effect: TypeAlias = (
     | StopBody
     | KillSelf
     | StateCame
-    | PositionIs
+    | StreamEffect
 )

@@ -8,7 +8,7 @@ from zgen.core.handshake_events import HandshakeEvent
 from zgen.core.node_events import NodeEvent
 from zgen.core.state_words import AskState
 from zgen.core.store_events import StoreEvent
-from zgen.core.stream_words import AskPosition
+from zgen.core.stream_words import StreamEvent
 from zgen.core.task_spec import TaskSpec
 from zgen.ids import (
     NO_STREAM,
@@ -386,7 +386,7 @@ Event: TypeAlias = (
     | ProcessExited
     | Yielded
     | TaskEnded
-    | AskPosition
+    | StreamEvent
     | BodyBlocked
     | WorkerSpawned
     | WorkerExited

@@ -6,7 +6,7 @@ stream is full, the body is held before its next item; nothing is dropped. A tas
 its resources back to the node for as long.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from zgen.core.actor_effects import ActorOver
@@ -17,7 +17,8 @@ from zgen.core.borrowing import Borrowing
 from zgen.core.call_admission import CallAdmission, check_calls
 from zgen.core.cancel_words import KillSelf
 from zgen.core.deadlines import Deadlines
-from zgen.core.effects import Effect, LearnFunction, Send, StartTask
+from zgen.core.dialogue import Listening
+from zgen.core.effects import Effect, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
 from zgen.core.holds import Holds, Reason
 from zgen.core.marks import reached
@@ -29,7 +30,7 @@ from zgen.ids import LeaseId, ObjectId, PeerId, TaskId
 from zgen.limits import CHILDREN_TOLD_NS, ITEM_BYTES_UNACKED_MAX, TASK_LONG_NS
 from zgen.wire.actor import ActorExits, EndActor, HostActor
 from zgen.wire.lease import WorkerBlocked
-from zgen.wire.stream import CloseStream, Consumed
+from zgen.wire.stream import CloseStream, Consumed, Inputs
 from zgen.wire.task import (
     OUTCOME_VALUE,
     STREAMING,
@@ -64,6 +65,7 @@ class Executor:
         #: Whether this process is about to be killed for what it runs.
         self.is_doomed = False
         self.unwanted = Unwanted(self.reports, self.holds)
+        self.listening = Listening(self.reports, self.holds, borrowing, self._queued)
         #: What the creation task that comes or runs is to make this worker.
         self.hosting: tuple[PeerId, HostActor] | None = None
         #: The calls of the actor that lives here, once it was created.
@@ -71,9 +73,10 @@ class Executor:
         self.node: PeerId | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             PushTasks: self._on_push_tasks,
-            DefineFunction: self._on_define_function,
+            DefineFunction: lambda s, m, now, out: self._arguments.learn(s, m, out),
             CloseStream: self._on_close_stream,
             Consumed: self._on_consumed,
+            Inputs: self.listening.on_inputs,
             HostActor: self._on_host_actor,
             EndActor: self._on_end_actor,
         }
@@ -121,6 +124,8 @@ class Executor:
         self, ended: Waiting, event: TaskEnded, started_ns: int, now_ns: int, out: list[Effect]
     ) -> None:
         self.holds.forget(event.task)
+        if self.listening.kept:
+            self.listening.let_go(event.task)
         if ended.cancelled and self.unwanted.drop_if_told(ended, event):
             return
         if ended.cancelled:
@@ -181,14 +186,16 @@ class Executor:
             self.calls.check()
             assert not self.admission.queue, "a plain task waits in an actor's worker"
 
+    def _queued(self) -> Iterable[Waiting]:
+        return self.admission.queue if self.calls is None else self.calls.waiting()
+
     def needs(self) -> list[ObjectId]:
         """Return what values in this table refer to, an object for each value that does."""
         running = self.admission.running
-        all_waiting = [*self.admission.queue, *([running] if running is not None else ())]
+        all_waiting = [*self._queued(), *([running] if running is not None else ())]
         if self.calls is not None:
-            all_waiting += self.calls.waiting()
             all_waiting += [each.call for each in self.calls.running.values()]
-        return self._arguments.needs(all_waiting, self.reports.values())
+        return self._arguments.needs(all_waiting, self.reports.values() + self.listening.values())
 
     def _on_push_tasks(
         self, sender: PeerId, message: PushTasks, now_ns: int, out: list[Effect]
@@ -214,12 +221,6 @@ class Executor:
         self._hand_back(out)
         if self.admission.queue:
             self.deadlines.set_if_unset(LONG, self.admission.started_ns + TASK_LONG_NS)
-
-    def _on_define_function(
-        self, sender: PeerId, message: DefineFunction, now_ns: int, out: list[Effect]
-    ) -> None:
-        self._arguments.learn(sender, message, out)
-        out.append(LearnFunction(message.function, message.payload))
 
     def _on_close_stream(
         self, sender: PeerId, message: CloseStream, now_ns: int, out: list[Effect]
@@ -290,6 +291,8 @@ class Executor:
             consumed = max(task.consumed, started.consumed)
             flow = (task.window, consumed, task.resume)
             self.reports.open(task.task, task.attempt, started.owner, *flow)
+            if task.window < 0:
+                self.listening.begin(started, out)
             if started.closed:
                 self.reports.close(task.task, task.attempt)
         slots = self._arguments.begin(started.slots) if started.slots else ()

@@ -16,6 +16,7 @@ from zgen.wire.value import (
     REASON_CANCELLED,
     REASON_NO_RETRIES,
     REASON_SPENT,
+    REASON_TWO_WAY,
     Fault,
     FaultKind,
     Stored,
@@ -135,6 +136,8 @@ class LineagePins:
         elif entry.cancel is not None:
             reached("result of a task that was cancelled too late")
             self.give_up(kept, REASON_CANCELLED)
+        elif spec.window < 0:
+            self.give_up(kept, REASON_TWO_WAY)
         elif not (kept.why or kept.size_bytes):
             self._hold(kept)
         self._unpin(self.lineage.release(spec.task))

@@ -19,6 +19,7 @@ from zgen.core.cancel_words import CancelRequested, CloseRequested
 from zgen.core.cancellation import Cancellation
 from zgen.core.closing import Closing
 from zgen.core.deadlines import Deadlines
+from zgen.core.dialogue import Speaking
 from zgen.core.effects import (
     Effect,
     ItemsTaken,
@@ -41,6 +42,7 @@ from zgen.core.restarting import Restarting
 from zgen.core.settlement import Settlement
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_in import StreamsIn
+from zgen.core.stream_words import SendRequested
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskTable
 from zgen.ids import (
@@ -114,16 +116,14 @@ class Owner:
         self.actors = Actors(
             me, self.tasks, self.refs, self.streams, self.placement, self.settlement, self.submit
         )
-        self.cancellation = Cancellation(
-            self.tasks, self.placement, self.settlement, self.refs, self.borrowing.lent
-        )
+        lent = self.borrowing.lent
+        self.cancellation = Cancellation(self.tasks, placement, self.settlement, self.refs, lent)
         self.closing = Closing(self.tasks, self.streams, pins, self.cancellation)
+        self.speaking = Speaking(self.tasks, self.streams, self.refs, self.borrowing)
         self.outcomes = Outcomes(
             self.tasks,
             self.streams,
-            self.placement,
-            self.settlement,
-            self.borrowing,
+            *joined,
             self.cancellation,
             self.actors.supervision,
             self.gathering,
@@ -136,6 +136,7 @@ class Owner:
         self.wishes: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             CancelRequested: self.cancellation.request,
             CloseRequested: self.closing.request,
+            SendRequested: self.speaking.request,
         }
         self.node_lost: Fault | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
@@ -243,8 +244,8 @@ class Owner:
         else:
             self.refs.create(name, self.streams.streams[event.stream].completion)
 
-    def drop(self, event: Dropped, out: list[Effect]) -> None:
-        """Count references and handles that went away."""
+    def drop(self, event: Dropped, now_ns: int, out: list[Effect]) -> None:
+        """Count references and handles that went away; who spoke to a body leaves it no other."""
         self.refs.drop_all(event.objects)
         streams = event.streams
         if self.streams.gathered:
@@ -253,7 +254,9 @@ class Owner:
             if self.streams.close(stream):
                 entry = self.tasks.entries[stream]
                 worker = entry.worker
-                if self.restarting.close(stream) and worker is not None:
+                if entry.spec.window < 0:
+                    self.closing.stop(entry, now_ns, out)
+                elif self.restarting.close(stream) and worker is not None:
                     out.append(Send(worker, CloseStream(stream, entry.attempt)))
             elif stream in self._kept and stream not in self.streams.streams:
                 self.pins.close(stream)

@@ -21,6 +21,8 @@ def needs(
     names: list[ObjectId] = []
     for entry in tasks.entries.values():
         values.append(entry.spec.arguments)
+        if entry.log is not None:
+            values.extend(entry.log.values())
         names.extend(entry.spec.slots)
     for stream, record in streams.streams.items():
         if record.returned:

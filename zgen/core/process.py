@@ -293,7 +293,7 @@ class ProcessMachine:
         self.owner.put(event)
 
     def _on_dropped(self, event: ev.Dropped, now_ns: int, out: list[Effect]) -> None:
-        self.owner.drop(event, out)
+        self.owner.drop(event, now_ns, out)
         if event.views:
             self.store.regions.drop_views(event.views)
 
@@ -327,6 +327,8 @@ class ProcessMachine:
             executor.on_items_sent(task, owner, self.session.item_bytes_unacked(owner), out)
             if is_full:
                 executor.holds.hold(task, owner, Reason.WINDOW, out)
+                if executor.listening.kept:
+                    executor.listening.let_go(task)
 
     def _on_process_exited(self, event: ev.ProcessExited, now_ns: int, out: list[Effect]) -> None:
         if not self.session.is_fenced(event.peer, event.incarnation):

@@ -7,13 +7,14 @@ Which task goes to which worker is not decided here.
 from dataclasses import replace
 
 from zgen.core.effects import Effect, Send
+from zgen.core.input_log import InputLog, feed
 from zgen.core.lease_client import Assignment, LeaseClient
 from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_spec import CREATION, TaskSpec
 from zgen.core.task_table import TaskTable
-from zgen.ids import FunctionId, ObjectId
+from zgen.ids import FunctionId, ObjectId, TaskId
 from zgen.limits import BATCH_BYTES_MAX, INBODY_BYTES_MAX
 from zgen.wire.schema import Buffers
 from zgen.wire.stream import CloseStream
@@ -61,6 +62,7 @@ class Pushing:
         refs: tuple[NestedRef, ...] = ()
         size = 0
         closed: list[CloseStream] = []
+        fed: list[tuple[tuple[TaskId, int, int], InputLog]] = []
         first_push, lease, worker = assignment.first_push, assignment.lease, assignment.worker
         for task in assignment.tasks:
             entry = self._tasks.on_pushed(task, lease, worker, now_ns)
@@ -76,6 +78,9 @@ class Pushing:
                 if not self._streams.is_read(task):
                     reached("stream pushed that nobody reads")
                     closed.append(CloseStream(task, entry.attempt))
+                if entry.log is not None:
+                    assert not entry.log.is_lost, entry.doing.story()
+                    fed.append(((task, entry.attempt, 0), entry.log))
             method, arguments = spec.method, spec.arguments
             if (not method or method == CREATION) and self._leases.teach(worker, spec.function):
                 function = self._functions[spec.function]
@@ -94,13 +99,16 @@ class Pushing:
             refs += nested
             consumed = self._streams.grant_first(task) if spec.window else 0
             plain = _pushed_task(spec, entry.attempt, slots, buffers, consumed, entry.wanted)
-            if entry.attempt and spec.returns_count < 0 and entry.wanted is None:
+            resumes = entry.attempt and spec.returns_count < 0 and spec.window >= 0
+            if resumes and entry.wanted is None:
                 plain = replace(plain, resume=self._streams.streams[task].resume)
             pushed.append(plain)
             if method:
                 calls.append(PushedCall(spec.actor, method, spec.group))
         self._send(assignment, first_push, pushed, calls, buffers, refs, out)
         out.extend([Send(worker, message) for message in closed])
+        for where, log in fed:
+            feed(worker, where, log.inputs, self._refs.pin, out)
 
     def _send(
         self,

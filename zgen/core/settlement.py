@@ -34,7 +34,12 @@ from zgen.ids import (
     index_of,
     object_id,
 )
-from zgen.limits import ITEMS_COUNT_MAX, MEMORY_RETRY_NS, RETRIES_TOLD_COUNT
+from zgen.limits import (
+    INPUT_LOG_BYTES_MAX,
+    ITEMS_COUNT_MAX,
+    MEMORY_RETRY_NS,
+    RETRIES_TOLD_COUNT,
+)
 from zgen.wire.lease import ProcessDown, memory_text
 from zgen.wire.task import DYNAMIC
 from zgen.wire.value import NONE, Fault, FaultKind, Parcel, Stored, Value, is_error, keeping
@@ -46,6 +51,11 @@ Result = tuple[ObjectId, Value]
 def cancelled(spec: TaskSpec, *, may_have_run: bool = True) -> Fault:
     """Return what a cancelled task ends with."""
     return Fault(FaultKind.CANCELLED, spec.name, spec.task.hex(), may_have_run=may_have_run)
+
+
+def log_lost(spec: TaskSpec, story: str) -> Fault:
+    """Return what a two-way task ends with that cannot be repeated, after a death."""
+    return Fault(FaultKind.LOG_LOST, spec.name, story, limit_bytes=INPUT_LOG_BYTES_MAX)
 
 
 def _story_of(down: ProcessDown | str, pid: int) -> str:
@@ -261,6 +271,9 @@ class Settlement:
 
     @staticmethod
     def _death_under(entry: TaskEntry, pid: int, down: ProcessDown | str) -> Fault:
+        if entry.log is not None and entry.log.is_missed:
+            story = _story_of(down, pid)
+            return log_lost(entry.spec, story)
         fault = Fault(FaultKind.NODE_DIED, entry.spec.name, "", pid, attempts=entry.started)
         fault.history = entry.history
         if isinstance(down, str):
@@ -345,6 +358,8 @@ class Settlement:
             self._refs.unpin(name)
         if type(spec.arguments) is Parcel:
             self._refs.dropped.append(spec.arguments)
+        if entry.log is not None:
+            self._refs.dropped.extend(keeping(entry.log.values()))
         if spec.method:
             self._placement.calls.on_finished(entry)
         return entry

@@ -59,7 +59,8 @@ class OutStream:
         first: Index of the first waiting item.
         waiting: Items that have not left. Added by ``add_item``; removed by a flush.
         closed: Whether the owner wants no more of them.
-        window: Items that may be there without being taken; 0 for any number.
+        window: Items that may be there without being taken; 0 for any number, ``LOCK_STEP`` where
+            each input makes room for one.
         limit: How many the body may have yielded before it is to wait for its consumer.
         cancelled: Whether those that follow are not even counted.
         resume: Items that its owner has: a body that has yielded none and asks goes on behind them.
@@ -126,7 +127,8 @@ class StreamsOut:
             stream: The stream.
             attempt: Which execution.
             owner: Who reads it.
-            window: Items that may be there without being taken; 0 for any number.
+            window: Items that may be there without being taken; 0 for any number, ``LOCK_STEP``
+                for one for each input.
             consumed: Items that an earlier attempt yielded and that were taken.
             resume: Items that earlier attempts yielded and that need not be yielded again.
         """
@@ -135,6 +137,8 @@ class StreamsOut:
         if window > 0:
             record.window = window
             record.limit = consumed + window
+        elif window < 0:
+            record.window, record.limit = window, 0
 
     def on_ask(self, event: AskPosition, now_ns: int, out: list[Effect]) -> None:
         """A body asks which item it is to yield next; where its window is full, one again."""
@@ -179,7 +183,7 @@ class StreamsOut:
     def grant(self, stream: TaskId, attempt: int, upto: int) -> bool:
         """So many items were taken; return whether the body may go on for all it has yielded."""
         record = self.streams[stream]
-        if record.attempt == attempt and record.limit < UNLIMITED:
+        if record.attempt == attempt and record.limit < UNLIMITED and record.window > 0:
             record.limit = max(record.limit, upto + record.window)
         return record.count < record.limit
 

@@ -1,7 +1,10 @@
 """What a body may ask of the stream that it feeds, and the answer; part of `Event` and `Effect`."""
 
-from zgen.ids import TaskId
+from typing import TypeAlias
+
+from zgen.ids import StreamId, TaskId
 from zgen.slotted import slotted
+from zgen.wire.value import Value
 
 
 # -- events ----------------------------------------------------------------------------------------
@@ -18,6 +21,21 @@ class AskPosition:
     attempt: int
 
 
+@slotted
+class SendRequested:
+    """The user gives a two-way generator something; one more item follows, or its end.
+
+    Attributes:
+        stream: The stream.
+        value: The value; it does not lie in shared memory.
+        raises: Whether it is an exception to raise at the yield.
+    """
+
+    stream: StreamId
+    value: Value
+    raises: bool = False
+
+
 # -- effects ---------------------------------------------------------------------------------------
 @slotted
 class PositionIs:
@@ -30,3 +48,24 @@ class PositionIs:
 
     task: TaskId
     index: int
+
+
+@slotted
+class GiveInput:
+    """Give a two-way body this at its yield, or as it begins, behind what it was given before.
+
+    Attributes:
+        task: The task that runs, or is about to.
+        attempt: Its execution.
+        value: The value.
+        raises: Whether it is an exception to raise there.
+    """
+
+    task: TaskId
+    attempt: int
+    value: Value
+    raises: bool = False
+
+
+StreamEvent: TypeAlias = AskPosition | SendRequested
+StreamEffect: TypeAlias = PositionIs | GiveInput

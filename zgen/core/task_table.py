@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final
 
 from zgen.core.backoff import backoff_ns
+from zgen.core.input_log import InputLog
 from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.core.task_spec import TaskSpec
@@ -71,6 +72,7 @@ class TaskEntry:
         is_closing: Whether ``cancel`` stands for no more than that its user closed the stream.
         is_stopping: Whether its worker was told to stop it, so that it runs again from its first
             item, or for the first time.
+        log: What it was sent, if it is a two-way stream and was sent anything.
     """
 
     spec: TaskSpec
@@ -87,6 +89,7 @@ class TaskEntry:
     wanted: dict[int, None] | None = None
     is_closing: bool = False
     is_stopping: bool = False
+    log: InputLog | None = None
 
 
 class TaskTable:

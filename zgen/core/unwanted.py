@@ -101,8 +101,8 @@ class Unwanted:
         task = running.task
         if task.returns_count == STREAMING:
             self._reports.close(task.task, task.attempt)
-            self._holds.free(task.task, out)
             out.append(StopBody(task.task, task.attempt))
+            self._holds.free(task.task, out)  # it looks why as soon as it is let go
 
     def abandon(self, calls: CallAdmission, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
         """The owner of these calls is dead: nothing is said of them, and generators end soon.

@@ -10,8 +10,10 @@ from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 
-def stepped(body: AsyncGenerator[Any, None], name: str) -> Generator[Any, None, None]:
+def stepped(body: AsyncGenerator[Any, Any], name: str) -> Generator[Any, Any, None]:
     """Yield what ``body`` yields, in an event loop of its own that runs while a step does.
+
+    What is sent into this, or raised in it, is sent into ``body`` and raised there.
 
     Args:
         body: The asynchronous generator.
@@ -34,12 +36,20 @@ def stepped(body: AsyncGenerator[Any, None], name: str) -> Generator[Any, None, 
             raise
 
     try:
+        step = _next(body)
         while True:
             try:
-                item = run(_next(body))
+                item = run(step)
             except StopAsyncIteration:
                 return
-            yield item
+            try:
+                sent = yield item
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                step = _throw(body, error)
+            else:
+                step = _next(body) if sent is None else _send(body, sent)
     finally:
         try:
             run(_close(body))
@@ -50,11 +60,19 @@ def stepped(body: AsyncGenerator[Any, None], name: str) -> Generator[Any, None, 
             loop.close()
 
 
-async def _next(body: AsyncGenerator[Any, None]) -> Any:
+async def _next(body: AsyncGenerator[Any, Any]) -> Any:
     return await anext(body)
 
 
-async def _close(body: AsyncGenerator[Any, None]) -> None:
+async def _send(body: AsyncGenerator[Any, Any], sent: Any) -> Any:
+    return await body.asend(sent)
+
+
+async def _throw(body: AsyncGenerator[Any, Any], error: BaseException) -> Any:
+    return await body.athrow(error)
+
+
+async def _close(body: AsyncGenerator[Any, Any]) -> None:
     await body.aclose()
 
 

@@ -22,6 +22,7 @@ from zgen.io import serializer
 from zgen.io.ending import Closed
 from zgen.io.runner import NOTHING, Over, Runner
 from zgen.io.serializer import Large
+from zgen.io.stepping import answers
 from zgen.io.task_context import TaskContext, running
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_AT_ONCE_COUNT_MAX, ITEMS_COUNT_MAX, REGION_SOON_NS, SECOND
@@ -283,6 +284,8 @@ class AsyncRunner(Runner):
             self._end(start, OUTCOME_VALUE, values)
 
     def _steps(self, start: StartTask, body: Any, returned: list[Any]) -> AsyncGenerator[Any, Any]:
+        if isinstance(body, (AsyncGenerator, Generator)) and start.task.window < 0:
+            return answers(body, start, self._given, self._pause, returned)
         if isinstance(body, AsyncGenerator):
             return body
         if isinstance(body, Generator):

@@ -9,6 +9,7 @@ from zgen.exceptions import (
     ObjectStoreFullError,
     OutOfMemoryError,
     OwnerDiedError,
+    ReplayLogError,
     ReplayMismatchError,
     StreamClosedError,
     SystemFailure,
@@ -43,6 +44,8 @@ def error_of_fault(fault: Fault, cause: BaseException | None) -> BaseException:
         return NodeDiedError("", fault.reason, fault.may_have_run, *ran)
     if fault.kind is FaultKind.REPLAY_MISMATCH:
         return ReplayMismatchError(fault.name, fault.expected, fault.got, fault.reason)
+    if fault.kind is FaultKind.LOG_LOST:
+        return ReplayLogError(fault.name, fault.reason, fault.limit_bytes)
     if fault.kind is FaultKind.REFUSED:
         refusal = SystemFailure(f"{fault.name}() was refused: {fault.reason}")
         refusal.may_have_run = False

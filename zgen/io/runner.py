@@ -18,7 +18,6 @@ from zgen.core.cancel_words import InterruptBody, KillSelf, StopBody
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
 from zgen.core.events import Event, TaskEnded, Yielded
 from zgen.exceptions import TaskCancelledError
-from zgen.ids import ITEM_INDEX_FIRST as FIRST
 from zgen.ids import NO_STREAM, FunctionId, PeerId, StreamId, TaskId, hash_function
 from zgen.io import serializer
 from zgen.io.cancels import Cancels
@@ -26,6 +25,7 @@ from zgen.io.ending import Closed, close, exit_process, flush_output, is_retriab
 from zgen.io.rebuilding import only
 from zgen.io.serializer import Large
 from zgen.io.started_marks import started_marks
+from zgen.io.stepping import Given, stepped, steps
 from zgen.io.task_context import TaskContext
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
@@ -106,6 +106,7 @@ class Runner:
         self._held: dict[TaskId, Waiter] = {}
         #: Generators that are to stop at their yield. Added by ``StopBody``; removed at their end.
         self._closed: dict[TaskId, None] = {}
+        self._given = Given()
         self.cancels = Cancels()
         self.cancels.entry = Runner._call.__code__
         #: Call -> results with references inside, kept until its end is stepped.
@@ -139,7 +140,7 @@ class Runner:
         elif type(effect) is LearnFunction:
             self._payloads[effect.function] = effect.payload
         else:
-            return False
+            return self._given.perform(effect)
         return True
 
     def run_next(self) -> None:
@@ -177,9 +178,10 @@ class Runner:
     def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
         flush_output()  # before its owner hears of the end, and leaves perhaps
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
-        if self._held or self._kept or self._closed:
+        if self._held or self._kept or self._closed or self._given.inputs:
             self._held.pop(start.task.task, None)
             self._closed.pop(start.task.task, None)
+            self._given.forget(start.task.task)
             self._kept.pop(start.task.task, None)
 
     def _call(self, start: StartTask) -> Any:
@@ -256,7 +258,7 @@ class Runner:
                 result = self._call(start)
                 function = self._functions[start.task.function]
                 if isinstance(result, AsyncGeneratorType) and inspect.isasyncgenfunction(function):
-                    return self._yields(start, _stepped(start, result))
+                    return self._yields(start, stepped(start, result))
                 if isinstance(result, GeneratorType) and inspect.isgeneratorfunction(function):
                     return self._yields(start, result)
                 return OUTCOME_VALUE, self._results(start, result)
@@ -334,12 +336,12 @@ class Runner:
             try:
                 body = self._call(start)
                 if isinstance(body, AsyncGenerator):
-                    body = _stepped(start, body)
+                    body = stepped(start, body)
                 if not isinstance(body, Generator):
                     kind, body = type(body).__name__, None
                     text = f"{start.task.name}() returned {kind}, not a generator"
                     raise ValueError(f'num_returns="streaming", but {text}')
-                step = iter(only(body, start, FIRST)).__next__
+                step = steps(body, start, self._given, self._wait_for_release)
                 for _ in itertools.repeat(None, ITEMS_COUNT_MAX):
                     try:
                         item = step()
@@ -392,9 +394,3 @@ class Runner:
     def _exit(self, leaving: SystemExit) -> NoReturn:
         """The body asked the process to end: it does, as any process would."""
         exit_process(leaving)
-
-
-def _stepped(start: StartTask, body: AsyncGenerator[Any, None]) -> Generator[Any, None, Any]:
-    from zgen.io.async_bodies import stepped  # asyncio is loaded by who needs it
-
-    return stepped(body, start.task.name)

@@ -4,8 +4,8 @@ Rules of this file: what is here is handed over in place, without touching the e
 is for ``aio``. No item is taken before the step that returns it.
 """
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from collections.abc import Awaitable, Generator
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from zgen.core.ref_table import OwnedRef
 from zgen.ids import ObjectId, StreamId
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
+
+#: What is said of a generator that nothing can be sent into.
+ONE_WAY: Final = (
+    "this generator was not opened for send() and throw(): call it with .options(two_way=True)"
+)
 
 
 class AwaitableRef(Generic[T_co]):
@@ -109,21 +114,21 @@ class AwaitableSteps(Generic[R]):
         """Step on; of ``ObjectRefGenerator``."""
         raise NotImplementedError
 
-    def asend(self, value: Any) -> NoReturn:
-        """Nothing can be sent into a remote generator.
+    def asend(self, value: Any) -> Awaitable[R]:
+        """Give the body a value at its yield and wait for its next item, if it is two-way.
 
         Raises:
-            NotImplementedError: Always.
+            NotImplementedError: It was not opened for it, by ``two_way=True``.
         """
-        raise NotImplementedError("nothing can be sent into a remote generator")
+        raise NotImplementedError(ONE_WAY)
 
-    def athrow(self, error: BaseException) -> NoReturn:
-        """Nothing can be raised in a remote generator.
+    def athrow(self, error: BaseException | type[BaseException]) -> Awaitable[R]:
+        """Raise an exception at the yield of the body, if it is two-way; wait for its next item.
 
         Raises:
-            NotImplementedError: Always.
+            NotImplementedError: It was not opened for it, by ``two_way=True``.
         """
-        raise NotImplementedError("nothing can be raised in a remote generator")
+        raise NotImplementedError(ONE_WAY)
 
     def _take(self, runtime: Runtime) -> list[R | None]:
         raise NotImplementedError

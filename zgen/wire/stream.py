@@ -1,4 +1,4 @@
-"""`ReportItems ReportEnd CloseStream Consumed`: one report per yield, many to a message."""
+"""`ReportItems ReportEnd CloseStream Consumed Inputs`: one report per yield, many to a message."""
 
 from zgen.ids import StreamId
 from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message
@@ -81,3 +81,25 @@ class Consumed:
     stream: StreamId
     attempt: int
     upto: int
+
+
+@message(0x38)
+class Inputs:
+    """Owner -> executor: what a two-way body is given at its next yields, after its push.
+
+    Attributes:
+        stream: The stream.
+        attempt: Execution that is meant.
+        first_index: Position of the first entry among all that the attempt is given, from 0; that
+            of the item which answers it.
+        raises: Which of the entries, counted from 0, are exceptions to raise.
+        entries: The values.
+        buffers: Buffers of the entries, in order.
+    """
+
+    stream: StreamId
+    attempt: int
+    first_index: int
+    raises: tuple[int, ...]
+    entries: tuple[Entry, ...]
+    buffers: Buffers = NO_BUFFERS

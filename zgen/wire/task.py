@@ -11,6 +11,9 @@ STREAMING: Final = -2
 #: The same where its owner gathers what it yields; a worker sees a stream.
 DYNAMIC: Final = -1
 
+#: ``window`` of a two-way stream, which yields one item for each input that it is given.
+LOCK_STEP: Final = -1
+
 #: ``wanted`` of a task that runs to rebuild what nobody wants any more: no object has this index.
 NOTHING: Final = (1 << 32) - 1
 
@@ -43,7 +46,8 @@ class PushedTask:
         slots: Values of the referenced arguments.
         retry_exceptions: Pickle of what may be retried: True or a tuple of classes; empty for
             nothing.
-        window: Items of a stream that may be there without being taken; 0 for any number.
+        window: Items of a stream that may be there without being taken; 0 for any number,
+            ``LOCK_STEP`` for a two-way one.
         consumed: Items of it that were taken before this push.
         wanted: Indices of its objects that are wanted, where it runs to rebuild these; empty if all
             are.

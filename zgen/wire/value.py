@@ -110,6 +110,7 @@ class FaultKind(Enum):
     CANCELLED = "cancelled"
     OWNER_DIED = "owner died"
     NOT_REBUILT = "not rebuilt"
+    LOG_LOST = "log lost"
 
 
 #: Why a lost object is not rebuilt: ``reason`` of ``ObjectReconstructionFailedError``.
@@ -120,6 +121,7 @@ REASON_EVICTED: Final = "lineage evicted"
 REASON_CANCELLED: Final = "cancelled"
 REASON_NO_ACTOR: Final = "actor gone"
 REASON_BEHIND: Final = "its actor waits for it"
+REASON_TWO_WAY: Final = "two-way"
 
 
 @slotted
@@ -129,8 +131,9 @@ class Fault:
     Attributes:
         kind: Which error.
         name: Name of the task.
-        reason: For people; for a crash the last lines of the worker; for what was cancelled the
-            hex id of the task; for a replay in which way it differs, if the first run had ended.
+        reason: For people; for a crash the last lines of the worker, or how that died if what it
+            was sent is lost; for what was cancelled the hex id of the task; for a replay in which
+            way it differs, if the first run had ended.
         pid: Process id of the worker that died.
         exit_code: Its exit code, or -1.
         signal: The signal that ended it, or 0.

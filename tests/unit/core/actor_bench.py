@@ -87,8 +87,10 @@ class ActorBench(OwnerBench):
         retries: int = 0,
         slots: tuple[ObjectId, ...] = (),
         returns: int = 1,
+        window: int = 0,
     ) -> list[Effect]:
         made = spec(name, returns, slots, retries)
+        made.window = window
         made.actor, made.method = ACTOR, "method"
         out: list[Effect] = []
         self.owner.actors.call(CallActor(made, creator), self.now_ns, out)

@@ -88,7 +88,7 @@ class OwnerBench:
 
     def drop(self, *objects: ObjectId, streams: tuple[TaskId, ...] = ()) -> list[Effect]:
         out: list[Effect] = []
-        self.owner.drop(Dropped(objects, streams), out)
+        self.owner.drop(Dropped(objects, streams), self.now_ns, out)
         return self._checked(out)
 
     def ref_completion(self, name: str) -> None:

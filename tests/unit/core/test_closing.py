@@ -233,7 +233,7 @@ def test_a_body_that_is_held_is_let_go_to_stop() -> None:
     held: list[Effect] = []
     worker.executor.holds.hold(S, ME, Reason.WINDOW, held)
     assert held == [HoldBody(S)]
-    assert close(worker) == [ReleaseBody(S), StopBody(S, 0)]
+    assert close(worker) == [StopBody(S, 0), ReleaseBody(S)]
 
 
 def test_a_stream_that_queues_never_begins() -> None:
