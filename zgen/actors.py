@@ -13,7 +13,7 @@ from zgen.actor_handle import (
 )
 from zgen.core.actor_events import CreateActor, FindActor, KillActorNow, NameActor
 from zgen.core.task_spec import TaskSpec
-from zgen.exceptions import ActorExistsError
+from zgen.exceptions import ActorExistsError, NameUnavailableError
 from zgen.handles import ObjectRef
 from zgen.ids import NO_ACTOR, ActorId, derive_task_id, handle_object
 from zgen.io import methods, serializer
@@ -60,7 +60,7 @@ class ActorOptions:
             a method is async, where 1000 is the default.
         max_pending_calls: Calls of one process that may be pending; -1 for any number.
         concurrency_groups: Groups of methods with a number of their own, by name.
-        name: Name by which ``get_actor`` finds it on this node; empty for none.
+        name: Name by which ``get_actor`` finds it from anywhere in the cluster; empty for none.
         namespace: Where the name counts, or None for that of this program.
         get_if_exists: Whether to return the actor that has the name already.
     """
@@ -206,6 +206,7 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
         Raises:
             TypeError: The arguments do not fit the constructor.
             ActorExistsError: The name is taken; also a ``ValueError``.
+            NameUnavailableError: This node is cut off from those that give names.
             NestedRefError: A reference lies inside an argument, or the class closes over one.
             ObjectLostError: An argument is a reference of a zgen that was shut down.
             ObjectStoreFullError: An argument is large, and there is no room for it.
@@ -276,6 +277,8 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
         answer = runtime.questions.ask_name(
             lambda query: NameActor(query, namespace, name, actor, description)
         )
+        if answer.refusal:
+            raise NameUnavailableError(name, namespace, answer.refusal)
         if answer.actor == actor:
             return None
         if not self._chosen.get_if_exists:
@@ -351,7 +354,7 @@ def kill(actor: ActorHandle | TypedActor, *, no_restart: bool = True) -> None:
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
-    """Return a handle of the actor that has a name on this node; it does not keep the actor alive.
+    """Return a handle of the actor that has a name; it does not keep the actor alive.
 
     Args:
         name: Its name.
@@ -359,6 +362,7 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
 
     Raises:
         ValueError: No actor has the name.
+        NameUnavailableError: This node is cut off from those that know.
         NodeDiedError: The node is gone.
     """
     if not name or type(name) is not str:
@@ -368,9 +372,11 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     runtime.refuse_if_lost()
     where = runtime.questions.namespace if namespace is None else namespace
     answer = runtime.questions.ask_name(lambda query: FindActor(query, where, name))
+    if answer.refusal:
+        raise NameUnavailableError(name, where, answer.refusal)
     if answer.actor == NO_ACTOR:
         raise ValueError(
-            f"no actor of this node has the name {name!r} in namespace {where!r}: it was not "
+            f"no actor has the name {name!r} in namespace {where!r}: it was not "
             "created yet, it died, or its name counts in another namespace"
         )
     return ActorHandle(answer.actor, answer.creator, answer.description, None)

@@ -13,6 +13,7 @@
     │       ├── ActorDiedError
     │       └── ActorUnavailableError
     ├── ActorExistsError              a name is taken; also a ValueError
+    ├── NameUnavailableError          who has a name cannot be told: this node is cut off
     ├── ObjectLostError
     │   ├── OwnerDiedError
     │   └── ObjectReconstructionFailedError
@@ -485,6 +486,36 @@ class ActorExistsError(ZgenError, ValueError):
         return (
             f"the name {self.name!r} is taken by another actor of namespace {self.namespace!r}; "
             "take another name, or get that actor with get_if_exists=True"
+        )
+
+
+class NameUnavailableError(ZgenError):
+    """Whether an actor has a name cannot be told, and the name not be given.
+
+    Three nodes keep each name, and more than half of them must be reached, on the side of a cut
+    that has most of the cluster's nodes: else two actors could have one name.
+
+    Attributes:
+        name: The name.
+        namespace: Where it counts.
+        reason: Why.
+    """
+
+    may_have_run = False
+
+    def __init__(self, name: str = "", namespace: str = "", reason: str = "") -> None:
+        """Name the name, and say why nothing is known of it."""
+        super().__init__()
+        self.name = name
+        self.namespace = namespace
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Say what is not known, why, and what to do next."""
+        return (
+            f"who has the name {self.name!r} in namespace {self.namespace!r} cannot be told now: "
+            f"{self.reason}; try again later, or from a node that reaches most of the others "
+            "(see zgen status)"
         )
 
 

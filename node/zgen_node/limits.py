@@ -73,3 +73,15 @@ JOIN_RETRY_NS_MAX: Final = 5 * SECOND
 #: A member that leaves tells so many others, each so many times.
 LEAVE_FANOUT_COUNT: Final = 8
 LEAVE_REPEATS_COUNT: Final = 2
+
+#: Nodes that keep one name of an actor.
+KEEPERS_COUNT: Final = 3
+#: A node that fell silent counts for names so much longer than it is a member: by then whoever is
+#: on the smaller side of a cut has noticed.
+NAMES_SILENCE_NS: Final = 10 * SECOND
+#: What is asked about a name is asked again this often, and given up after this long: then whoever
+#: is dead among its keepers has been held for dead.
+NAME_AGAIN_NS: Final = 20 * MS
+NAME_PATIENCE_NS: Final = 15 * SECOND
+#: Questions about names under way at one node.
+NAME_QUESTIONS_COUNT_MAX: Final = 65_536

@@ -20,7 +20,7 @@ JOINED = (
         "a node hears who is gone",
         "P7",
         CORE + "member_node.py",
-        "                    self._step_node(MemberGone(node, reason), now_ns, out)\n",
+        "                    self._step_node(MemberGone(node, reason, proven), now_ns, out)\n",
         "",
         "joined",
         0,

@@ -17,12 +17,14 @@ class NameAnswered:
             first; zeroes if none has it.
         creator: Who supervises that actor; of no meaning if there is none.
         description: What a handle needs to know of it.
+        refusal: Why it cannot be told, or the name not be given; else empty.
     """
 
     query: int
     actor: ActorId
     creator: Address
     description: bytes
+    refusal: str = ""
 
 
 @slotted

@@ -75,7 +75,7 @@ class Actors:
             KillActor: supervision.on_kill,
             ActorExits: supervision.on_exits,
             NameAnswer: lambda s, m, now, out: out.append(
-                NameAnswered(m.query, m.actor, m.creator, m.description)
+                NameAnswered(m.query, m.actor, m.creator, m.description, m.refusal)
             ),
         }
 

@@ -24,10 +24,12 @@ class MemberGone:
     Attributes:
         node: Which one.
         reason: Why, for people.
+        proven: Whether it cannot live on behind a cut: it said so, or its port refuses.
     """
 
     node: PeerId
     reason: str
+    proven: bool = False
 
 
 @slotted

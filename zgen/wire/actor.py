@@ -199,12 +199,14 @@ class NameAnswer:
         actor: The actor; zeroes if none has the name.
         creator: Where its creator is reached; of no meaning if there is none.
         description: What a handle needs to know of it.
+        refusal: Why it cannot be told, or the name not be given; else empty.
     """
 
     query: int
     actor: ActorId
     creator: Address
     description: bytes
+    refusal: str = ""
 
 
 @message(0x6B)

@@ -29,6 +29,7 @@ from zgen_node.core.copies import Copies
 from zgen_node.core.directory import Directory
 from zgen_node.core.far_monitors import FarMonitors
 from zgen_node.core.hosting import Hosting
+from zgen_node.core.naming import Naming
 from zgen_node.core.peers import Peers
 from zgen_node.core.poll import Poll
 from zgen_node.core.spillback import Spillback
@@ -52,6 +53,7 @@ class Cluster:
         hosting: Requests of processes of other nodes.
         copies: Their regions.
         poll: Questions that they are asked.
+        naming: Names of actors.
         publishes: Whether others are to know what is free here.
         handlers: What to do about the events that concern it.
         messages: What to do about each class of message.
@@ -79,6 +81,7 @@ class Cluster:
         self.byways = Byways(me, peers, self.view, self.monitors)
         self.copies = Copies(me.peer, peers, storage, self.view, self.monitors, self.byways)
         self.poll = Poll(peers, census, self.view, self.monitors)
+        self.naming = Naming(me, peers, self.view, self.monitors, directory)
         self._me = me
         self._peers = peers
         self._staffing = staffing
@@ -91,12 +94,15 @@ class Cluster:
         self._all_deadlines: tuple[Deadlines[Any], ...] = (
             self._deadlines,
             *[table.deadlines for table in tables],
+            *self.naming.deadlines,
         )
         self._published: tuple[Shape, int, bool] | None = None
         self._published_ns = -PUBLISH_NS
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             MemberSaid: self._on_member_said,
-            MemberGone: lambda e, now, out: self.on_gone(e.node, e.reason, now, out),
+            MemberGone: lambda e, now, out: self.on_gone(
+                e.node, e.reason, now, out, proven=e.proven
+            ),
             **self.copies.handlers,
             **self.byways.handlers,
         }
@@ -107,6 +113,7 @@ class Cluster:
             **self.copies.messages,
             **self.byways.messages,
             **self.poll.messages,
+            **self.naming.messages,
         }
 
     @property
@@ -120,6 +127,7 @@ class Cluster:
         self.spillback.on_timer(now_ns)
         self.copies.on_timer(now_ns, out)
         self.poll.on_timer(now_ns, out)
+        self.naming.on_timer(now_ns, out)
         if self._deadlines.pop_due(now_ns):
             self.publish(now_ns, out)
 
@@ -154,6 +162,7 @@ class Cluster:
         self.copies.check()
         self.byways.check()
         self.poll.check()
+        self.naming.check()
 
     # -- membership --------------------------------------------------------------------------------
     def _on_member_said(self, event: MemberSaid, now_ns: int, out: list[Effect]) -> None:
@@ -168,9 +177,12 @@ class Cluster:
             self.monitors.on_up(state.address.peer, out)
             self.copies.on_up(state.address.peer, now_ns, out)
             self.byways.on_up(now_ns, out)
+            self.naming.on_up(state.address.peer, now_ns, out)
         self.spillback.changed()
 
-    def on_gone(self, node: PeerId, reason: str, now_ns: int, out: list[Effect]) -> None:
+    def on_gone(
+        self, node: PeerId, reason: str, now_ns: int, out: list[Effect], *, proven: bool = False
+    ) -> None:
         """A node left or is dead: take back what it had not granted, bury its processes."""
         member = self.view.down(node)
         waiting = self.spillback.on_gone(node)
@@ -181,6 +193,7 @@ class Cluster:
         if member is not None:
             self._peers.session.fence(node, member.state.address.incarnation)
         self.byways.on_gone(node, now_ns, out)
+        self.naming.on_gone(node, proven, now_ns, out)
         for forward in waiting:
             reached("request of a node that is gone queues again")
             self.spillback.queue_again(forward, forward.backs, now_ns, out)

@@ -209,9 +209,9 @@ class MemberNode:
                     self.lines.send(node, endpoint, message, now_ns, out)
                 case words.MemberUp(member) | words.MemberChanged(member):
                     self._step_node(MemberSaid(member.payload), now_ns, out)
-                case words.MemberDown(node, reason):
+                case words.MemberDown(node, reason, proven):
                     out.append(Report("warning", f"node {short(node)} is gone: {reason}"))
-                    self._step_node(MemberGone(node, reason), now_ns, out)
+                    self._step_node(MemberGone(node, reason, proven), now_ns, out)
                 case words.MemberBuried(node):
                     self._step_node(MemberGone(node, "it was dead before"), now_ns, out)
                 case words.MemberSuspected(node):

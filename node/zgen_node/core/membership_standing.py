@@ -258,13 +258,16 @@ class Standing:
             self.graves.fence(node)
             out.append(MemberBuried(node))
         else:
+            suspicion = self.doubts.suspicions.get(node)
+            proven = doubt.state == LEFT or (suspicion is not None and bool(suspicion.refused))
             self._forget(node)
             self.view.remove(node)
             if doubt.state == LEFT:
                 self.graves.fence(node)
             else:
                 self.graves.bury(node, member.said.endpoint, now_ns)
-            out.append(MemberDown(node, "left" if doubt.state == LEFT else "dead"))
+            reason = "left" if doubt.state == LEFT else "dead"
+            out.append(MemberDown(node, reason, proven))
         self._heard.pop(node, None)
         self.news.drop(node, MemberAlive)
         self.tell(doubt, now_ns)

@@ -143,10 +143,12 @@ class MemberDown:
     Attributes:
         node: Which one.
         reason: Why, for people.
+        proven: Whether it cannot live on behind a cut: it said so, or its port refused a dial.
     """
 
     node: PeerId
     reason: str
+    proven: bool = False
 
 
 @slotted

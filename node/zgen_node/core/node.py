@@ -101,7 +101,7 @@ class NodeMachine:
         self.pool = self._staffing.pool
         self.leases = self._staffing.leases
         self.storage = Storage(self._peers, self._staffing, store_bytes)
-        self._directory = Directory(identity.address, self._peers, self._staffing)
+        self._directory = Directory(self._peers, self._staffing)
         self.census = Census(identity.address.peer, self._peers, self._staffing, self.storage)
         me, parts = identity.address, (self._peers, self._staffing, self._directory)
         self.cluster = Cluster(me, *parts, self.storage, self.census, self._down, labels)
@@ -137,7 +137,6 @@ class NodeMachine:
             QueryNode: self._output.on_query,
             DrainNode: self.draining.on_drain_node,
             **self.storage.messages,
-            **self._directory.messages,
             **self.census.messages,
             **workers.messages,
             **self.cluster.messages,
@@ -175,7 +174,6 @@ class NodeMachine:
         self._peers.check()
         self._staffing.check()
         self.storage.check()
-        self._directory.check()
         self.census.check()
         self.cluster.check()
         self.draining.check()
@@ -208,7 +206,7 @@ class NodeMachine:
             self._bury(peer, out)
             return
         if self.cluster.monitors.is_node(peer) or self.cluster.is_node(peer):
-            self.cluster.on_gone(peer, gone.reason, now_ns, out)
+            self.cluster.on_gone(peer, gone.reason, now_ns, out, proven=True)
             return
         worker = self.pool.get(peer)
         if worker is not None:
@@ -248,7 +246,7 @@ class NodeMachine:
 
     def _down(self, down: ProcessDown, now_ns: int, out: list[Effect]) -> bool:
         """Act on a death and tell it; return whether nothing is left to be buried."""
-        self._directory.died(down.peer)
+        self.cluster.naming.died(down.peer, now_ns, out)
         self.census.died(down.peer, out)
         self.storage.died(down.peer, now_ns, out)
         self.cluster.spillback.on_owner_gone(down.peer, out)
@@ -293,7 +291,7 @@ class NodeMachine:
         self.cluster.spillback.on_job_over(job, out)
         self._staffing.end_job(job, "job over", now_ns, out)
         self.storage.died(peer, now_ns, out)
-        self._directory.died(peer)
+        self.cluster.naming.died(peer, now_ns, out)
         out.append(UnwatchProcess(peer, job.incarnation))
 
     def _on_process_exited(self, event: ProcessExited, now_ns: int, out: list[Effect]) -> None:

@@ -11,7 +11,7 @@ from zgen.wire.actor import ClaimName, FindName, FreeName, NameAnswer
 from zgen.wire.lease import EndJob, ProcessDown
 from zgen.wire.object import WatchProcess
 from zgen.wire.session import Address
-from zgen_node.core import directory
+from zgen_node.core import naming
 
 OTHER, STRANGER = peer("other"), peer("stranger")
 OTHER_JOB = type(JOB)(peer("other job"))
@@ -120,11 +120,11 @@ def test_nobody_claims_a_name_for_another_process() -> None:
     bench.join(STRANGER)
     claim(bench, STRANGER)
     assert bench.counts["name for another process"] == 2
-    assert len(bench.machine._directory.names) == 0
+    assert len(bench.machine.cluster.naming.names) == 0
 
 
 def test_names_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "NAMES_COUNT_MAX", 0)
+    monkeypatch.setattr(naming, "NAMES_COUNT_MAX", 0)
     bench, _ = node_with_worker()
     answers = [e for e in claim(bench) if isinstance(e, Send)]
     assert [answer.message.actor for answer in answers] == [NO_ACTOR]

@@ -1,0 +1,207 @@
+"""Names that this node keeps for the cluster, and the words that others hear of them.
+
+Rules of this file: what a keeper holds, and when it may say that a name is free. What a node does
+with the words of keepers is decided in ``naming``.
+
+Theory of operation. A keeper holds nothing for who counts other keepers than it does itself: so of
+two that want one name, and know different members, one at most gets it from all. A node that is
+asked as a keeper for the first time has every other member count it and say what it is to hold; it
+does not say that a name is free before all have, or are gone. Nodes for which others hold names are
+asked as well, when they become known.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from zgen.core.effects import Effect, Send
+from zgen.core.marks import reached
+from zgen.ids import PeerId, short
+from zgen.limits import NAMES_COUNT_MAX
+from zgen.wire.naming import (
+    FREE,
+    FULL,
+    HELD,
+    LATER,
+    MINORITY,
+    PENDING,
+    TAKEN,
+    AskNames,
+    DropName,
+    HoldName,
+    NamesTold,
+    NameWord,
+    SeekName,
+    SettleName,
+)
+from zgen_node.core.electorate import Electorate
+from zgen_node.core.far_monitors import FarMonitors
+from zgen_node.core.name_records import NameRecords
+from zgen_node.core.peers import Peers
+from zgen_node.core.view import View
+
+
+class NameKeeper:
+    """What one node keeps.
+
+    Attributes:
+        electorate: Who counts.
+        records: The names.
+        rehome: Has every name that was claimed from here kept where it belongs.
+        fell_silent: Told of members that count as silent from now on.
+        messages: What to do about each class of message.
+    """
+
+    def __init__(self, me: PeerId, peers: Peers, view: View, monitors: FarMonitors) -> None:
+        """Start alone, with nothing to keep."""
+        self.electorate = Electorate(me)
+        self.records = NameRecords()
+        self.rehome: Callable[[list[Effect]], None] = lambda out: None
+        self.fell_silent: Callable[[list[PeerId], int], None] = lambda nodes, now_ns: None
+        #: Whether this node says that names are free; from when all whom it asked have answered.
+        self._keeps = False
+        #: Node -> whether it was asked to count this one; None before any is. Removed by its
+        #: answer and its end.
+        self._counted_by: dict[PeerId, bool] | None = None
+        #: Who asked to be counted before it was a member. Removed when it is, or is gone.
+        self._early: dict[PeerId, None] = {}
+        self._me = me
+        self._peers = peers
+        self._view = view
+        self._monitors = monitors
+        self.messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
+            HoldName: self._on_asked,
+            SeekName: self._on_asked,
+            SettleName: self._on_settle_name,
+            DropName: self._on_drop_name,
+            AskNames: self._on_ask_names,
+            NamesTold: self._on_names_told,
+        }
+
+    def on_up(self, node: PeerId, out: list[Effect]) -> None:
+        """A node became a member."""
+        self.electorate.up(node)
+        if self._counted_by is not None and self._counted_by.get(node) is False:
+            reached("node asked to count a keeper when it became known")
+            self._ask_to_count(node, out)
+        if self._early.pop(node, 0) is None:
+            reached("keeper counted when it became a member")
+            self._tell_names(node, out)
+
+    def on_gone(self, node: PeerId, proven: bool, now_ns: int) -> int | None:
+        """A node is gone for good; return when it counts no more, or None if that is at once."""
+        self._early.pop(node, None)
+        until_ns = self.electorate.gone(node, proven, now_ns)
+        if until_ns is None:
+            self.records.drop_home(node)
+        self._answered(node)
+        return until_ns
+
+    def settle(self, now_ns: int) -> list[PeerId]:
+        """Count those no more who were silent for long, and return them."""
+        over = self.electorate.settle(now_ns)
+        for node in over:
+            self.records.drop_home(node)
+        return over
+
+    def is_gone(self, node: PeerId) -> bool:
+        """Return whether a node is not there."""
+        return node != self._me and node not in self._view.members
+
+    def living(self, group: tuple[PeerId, ...]) -> list[PeerId]:
+        """Return those of ``group`` that are there."""
+        return [node for node in group if not self.is_gone(node)]
+
+    def say(self, node: PeerId, message: Any, out: list[Effect]) -> None:
+        """Say something to another node, if it is a member."""
+        if node in self._view.members:
+            self._monitors.dial(node, out)
+            out.append(Send(node, message))
+
+    def check(self) -> None:
+        """Assert what each table keeps."""
+        self.electorate.check()
+        self.records.check()
+        for node in self._early:
+            assert node not in self._view.members, f"{short(node)} waits to be counted"
+
+    def answer(self, home: PeerId, said: HoldName | SeekName, out: list[Effect]) -> NameWord:
+        """Return the word of this node as a keeper, and hold what it is to hold."""
+        seeks = type(said) is SeekName
+        asked: Any = said if seeks else said.claim  # type: ignore[union-attr]
+        key = (asked.namespace, asked.name)
+        if not self.electorate.has_majority:
+            return NameWord(said.query, MINORITY)
+        record = self.records.get(key)
+        if record is not None and (seeks or record.claim.actor != asked.actor):
+            return NameWord(said.query, TAKEN if record.settled else PENDING, (record.claim,))
+        settled = not seeks and said.settled  # type: ignore[union-attr]
+        if not settled and (not self._is_ready(out) or said.group != self.electorate.keepers(key)):
+            reached("keeper that counts other keepers asked")
+            return NameWord(said.query, LATER)
+        if seeks:
+            return NameWord(said.query, FREE)
+        if record is None and len(self.records) >= NAMES_COUNT_MAX:
+            return NameWord(said.query, FULL)
+        self.records.hold(home, asked, settled)
+        return NameWord(said.query, HELD)
+
+    def _on_asked(
+        self, peer: PeerId, said: HoldName | SeekName, now_ns: int, out: list[Effect]
+    ) -> None:
+        if peer in self._view.members:
+            out.append(Send(peer, self.answer(peer, said, out)))
+        elif self._monitors.is_node(peer):
+            reached("keeper asked by a node that is not a member yet")
+            out.append(Send(peer, NameWord(said.query, LATER)))
+        else:
+            self._peers.refuse("name kept for no node", short(peer), out)
+
+    def _on_settle_name(
+        self, peer: PeerId, said: SettleName, now_ns: int, out: list[Effect]
+    ) -> None:
+        if not self.records.settle(peer, (said.namespace, said.name), said.actor):
+            reached("name settled that is not held")
+
+    def _on_drop_name(self, peer: PeerId, said: DropName, now_ns: int, out: list[Effect]) -> None:
+        if not self.records.drop(peer, (said.namespace, said.name), said.actor):
+            reached("name dropped that is not held")
+
+    def _is_ready(self, out: list[Effect]) -> bool:
+        """Return whether this node keeps names; the first time, ask all others to count it."""
+        if self._counted_by is None:
+            self._counted_by = dict.fromkeys(self._view.members, False)
+            for node in list(self._counted_by):
+                self._ask_to_count(node, out)
+        self._keeps = self._keeps or not self._counted_by
+        return self._keeps
+
+    def _ask_to_count(self, node: PeerId, out: list[Effect]) -> None:
+        assert self._counted_by is not None
+        self._counted_by[node] = True
+        self.say(node, AskNames(1), out)
+
+    def _on_ask_names(self, peer: PeerId, said: AskNames, now_ns: int, out: list[Effect]) -> None:
+        if peer in self._view.members:
+            self._tell_names(peer, out)
+        elif self._monitors.is_node(peer) and not self._view.is_gone(peer):
+            self._early[peer] = None
+
+    def _tell_names(self, node: PeerId, out: list[Effect]) -> None:
+        """Count a node, and have it hold what it should: that was said when it became a member."""
+        self.rehome(out)
+        voters = self.electorate.voters if self.electorate.silent else ()
+        self.say(node, NamesTold(self.records.homes(), voters), out)
+
+    def _on_names_told(self, peer: PeerId, said: NamesTold, now_ns: int, out: list[Effect]) -> None:
+        if self._counted_by is None or peer not in self._counted_by:
+            reached("counted by who was not asked")
+            return
+        self.fell_silent(self.electorate.adopt(said.voters, now_ns), now_ns)
+        for home in said.homes:
+            if self.is_gone(home) and not self._view.is_gone(home):
+                self._counted_by.setdefault(home, False)
+        self._answered(peer)
+
+    def _answered(self, node: PeerId) -> None:
+        if self._counted_by is not None:
+            self._counted_by.pop(node, None)

@@ -1,0 +1,128 @@
+"""Names of actors between nodes: who holds which name for whom, and what is asked about it."""
+
+from typing import Final
+
+from zgen.ids import ActorId, PeerId
+from zgen.wire.actor import ClaimName
+from zgen.wire.schema import message
+
+#: Nobody has the name, as far as this keeper knows.
+FREE: Final = 0
+#: It is held here for this claim.
+HELD: Final = 1
+#: It is held for another claim, of which it is not settled whether that gets it.
+PENDING: Final = 2
+#: It is another actor's.
+TAKEN: Final = 3
+#: This keeper counts other nodes as keepers, or has not heard of all names yet: ask again.
+LATER: Final = 4
+#: This keeper is cut off from the majority of the cluster.
+MINORITY: Final = 5
+#: It holds as many names as it can.
+FULL: Final = 6
+
+
+@message(0xB0)
+class HoldName:
+    """Node of a creator -> keeper: hold this name for an actor, if nobody else has it.
+
+    Attributes:
+        query: Number to repeat in the answer.
+        claim: The claim, as its creator made it.
+        group: Who I think the keepers of this name are, the first one first.
+        settled: Whether the actor has the name already; then it is only a copy more.
+    """
+
+    query: int
+    claim: ClaimName
+    group: tuple[PeerId, ...]
+    settled: bool
+
+
+@message(0xB1)
+class SeekName:
+    """Node -> keeper: who has this name?
+
+    Attributes:
+        query: Number to repeat in the answer.
+        namespace: Where it counts.
+        name: The name.
+        group: Who I think the keepers of this name are.
+    """
+
+    query: int
+    namespace: str
+    name: str
+    group: tuple[PeerId, ...]
+
+
+@message(0xB2)
+class NameWord:
+    """Keeper -> node: what I know of a name that you asked about.
+
+    Attributes:
+        query: Number of the question.
+        verdict: ``FREE``, ``HELD``, ``PENDING``, ``TAKEN``, ``LATER``, ``MINORITY`` or ``FULL``.
+        claims: The claim that holds, if that is another one or was asked for; else empty.
+    """
+
+    query: int
+    verdict: int
+    claims: tuple[ClaimName, ...] = ()
+
+
+@message(0xB3)
+class SettleName:
+    """Node of a creator -> keeper: the actor for which you hold this name has it.
+
+    Attributes:
+        namespace: Where it counts.
+        name: The name.
+        actor: The actor.
+    """
+
+    namespace: str
+    name: str
+    actor: ActorId
+
+
+@message(0xB4)
+class DropName:
+    """Node of a creator -> keeper: hold this name no more.
+
+    Attributes:
+        namespace: Where it counts.
+        name: The name.
+        actor: The actor for which you hold it.
+    """
+
+    namespace: str
+    name: str
+    actor: ActorId
+
+
+@message(0xB5)
+class AskNames:
+    """Node that is new as a keeper -> node: count me as one, and have me hold what I should.
+
+    What falls to me of your names comes first, then ``NamesTold``.
+
+    Attributes:
+        since: Number of the question, from 1.
+    """
+
+    since: int
+
+
+@message(0xB6)
+class NamesTold:
+    """Node -> node: I count you as a keeper, and said what you are to hold for me.
+
+    Attributes:
+        homes: Nodes for which I hold names, so that you ask them too.
+        voters: Where some are silent: the nodes of which a majority may give names away, dead and
+            alive; else empty.
+    """
+
+    homes: tuple[PeerId, ...]
+    voters: tuple[PeerId, ...]
