@@ -79,9 +79,10 @@ KEEPERS_COUNT: Final = 3
 #: A node that fell silent counts for names so much longer than it is a member: by then whoever is
 #: on the smaller side of a cut has noticed.
 NAMES_SILENCE_NS: Final = 10 * SECOND
-#: What is asked about a name is asked again this often, and given up after this long: then whoever
-#: is dead among its keepers has been held for dead.
-NAME_AGAIN_NS: Final = 20 * MS
+#: What is asked about a name is asked again after twice this long, then twice as long, up to the
+#: longest wait, and given up in the end: then whoever is dead of its keepers is held for dead.
+NAME_AGAIN_NS: Final = 10 * MS
+NAME_AGAIN_NS_MAX: Final = 500 * MS
 NAME_PATIENCE_NS: Final = 15 * SECOND
 #: Questions about names under way at one node.
 NAME_QUESTIONS_COUNT_MAX: Final = 65_536

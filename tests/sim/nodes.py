@@ -180,8 +180,12 @@ class Nodes(Cluster):
     def _gone(self, hearer: Life, node: Life, reason: str) -> None:
         delay_ns = self.world.random.randrange(self.detect_ns_max)
         at_ns = max(self.world.now_ns + delay_ns, self._news_ns.get((node.name, hearer.name), 0))
-        gone = MemberGone(node.address.peer, reason)
+        gone = MemberGone(node.address.peer, reason, self.is_proven(node))
         self.world.post_later(hearer, gone, at_ns + 1 - self.world.now_ns)
+
+    def is_proven(self, node: Life) -> bool:
+        """Return whether it is known of a node that is gone that it does not live on."""
+        return node.dead
 
     def end_machine(self, node: Life) -> None:
         """A machine fails: its node and all that ran there end at once."""

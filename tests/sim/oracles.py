@@ -337,7 +337,8 @@ class NothingLeaks(Oracle):
     def _node(self, life: Life, machine: NodeMachine) -> None:
         self._empty(life, "leases", machine._staffing.leases.all())
         self._empty(life, "names", machine.cluster.naming.names._names)
-        self._empty(life, "names kept", machine.cluster.naming.records._records)
+        if not machine.cluster.naming.electorate.silent:
+            self._empty(life, "names kept", machine.cluster.naming.records._records)
         self.require(
             machine._staffing.leases.resources.free == machine._staffing.leases.resources.total,
             f"node keeps resources: {machine._staffing.leases.resources.free}",

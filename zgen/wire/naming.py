@@ -108,10 +108,11 @@ class AskNames:
     What falls to me of your names comes first, then ``NamesTold``.
 
     Attributes:
-        since: Number of the question, from 1.
+        is_cut_off: Whether this is another question: whether I am cut off from most nodes, as I
+            count them, or only from those that you count no more.
     """
 
-    since: int
+    is_cut_off: bool
 
 
 @message(0xB6)
@@ -120,8 +121,8 @@ class NamesTold:
 
     Attributes:
         homes: Nodes for which I hold names, so that you ask them too.
-        voters: Where some are silent: the nodes of which a majority may give names away, dead and
-            alive; else empty.
+        voters: Where some are silent, or who asks is cut off: the nodes of which a majority may
+            give names away, dead and alive; else empty.
     """
 
     homes: tuple[PeerId, ...]

@@ -189,6 +189,7 @@ class Cluster:
         self.monitors.on_gone(node, reason, now_ns, out)
         self.copies.on_gone(node, now_ns, out)
         self.poll.on_gone(node, out)
+        self._peers.watched(node)
         self._peers.session.forget(node, reason, out)
         if member is not None:
             self._peers.session.fence(node, member.state.address.incarnation)

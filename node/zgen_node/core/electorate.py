@@ -56,7 +56,11 @@ class Electorate:
 
     def up(self, node: PeerId) -> None:
         """A member is there that is new."""
-        if self.silent:
+        if node in self._voters:
+            reached("voter becomes known that was taken over")
+            self._voters[node] = None
+            self._admit()
+        elif self.silent:
             reached("node that joins while others are silent does not vote")
             self._newcomers[node] = None
         else:
@@ -96,13 +100,33 @@ class Electorate:
         Returns:
             Those of them that count as silent from now on.
         """
-        if not voters or self.silent or self._me in voters:
+        if not voters or self._me in voters:
             return []
         reached("who votes is taken over by a newcomer")
-        members = [*self._voters, *self._newcomers]
-        self._voters = {node: None if node in members else now_ns for node in voters}
-        self._newcomers = {node: None for node in members if node not in self._voters}
+        live = [node for node, since_ns in self._voters.items() if since_ns is None]
+        live += self._newcomers
+        known, since = self._voters, {} if self._me in self._voters else self._voters
+        self._voters = {
+            node: None if node in live else known.get(node) or now_ns for node in (*since, *voters)
+        }
+        self._newcomers = {node: None for node in live if node not in self._voters}
         return self.silent
+
+    def follow(self, voters: tuple[PeerId, ...], now_ns: int) -> list[PeerId]:
+        """Count as a member does that is on the larger side: it settled the silent in time.
+
+        Returns:
+            Those who count no more.
+        """
+        live = [node for node, since_ns in self._voters.items() if since_ns is None]
+        live += self._newcomers
+        known = self._voters
+        self._voters = {
+            node: None if node in live else known.get(node) or now_ns for node in voters
+        }
+        self._newcomers = {node: None for node in live if node not in self._voters}
+        self._admit()
+        return [node for node, since_ns in known.items() if since_ns and node not in voters]
 
     def check(self) -> None:
         """Assert that everybody counts once, and this node lives."""

@@ -59,8 +59,8 @@ class NameKeeper:
         self.fell_silent: Callable[[list[PeerId], int], None] = lambda nodes, now_ns: None
         #: Whether this node says that names are free; from when all whom it asked have answered.
         self._keeps = False
-        #: Node -> whether it was asked to count this one; None before any is. Removed by its
-        #: answer and its end.
+        #: Node -> whether it is asked to count this one, or is to be again; None before any is.
+        #: Removed by its answer and its end.
         self._counted_by: dict[PeerId, bool] | None = None
         #: Who asked to be counted before it was a member. Removed when it is, or is gone.
         self._early: dict[PeerId, None] = {}
@@ -80,9 +80,6 @@ class NameKeeper:
     def on_up(self, node: PeerId, out: list[Effect]) -> None:
         """A node became a member."""
         self.electorate.up(node)
-        if self._counted_by is not None and self._counted_by.get(node) is False:
-            reached("node asked to count a keeper when it became known")
-            self._ask_to_count(node, out)
         if self._early.pop(node, 0) is None:
             reached("keeper counted when it became a member")
             self._tell_names(node, out)
@@ -117,6 +114,11 @@ class NameKeeper:
             self._monitors.dial(node, out)
             out.append(Send(node, message))
 
+    def ask_who_votes(self, nodes: tuple[PeerId, ...], out: list[Effect]) -> None:
+        """Ask whether they count others than this node does, which is cut off."""
+        for node in nodes:
+            self.say(node, AskNames(True), out)
+
     def check(self) -> None:
         """Assert what each table keeps."""
         self.electorate.check()
@@ -130,6 +132,7 @@ class NameKeeper:
         asked: Any = said if seeks else said.claim  # type: ignore[union-attr]
         key = (asked.namespace, asked.name)
         if not self.electorate.has_majority:
+            self.ask_who_votes((home,), out)
             return NameWord(said.query, MINORITY)
         record = self.records.get(key)
         if record is not None and (seeks or record.claim.actor != asked.actor):
@@ -170,18 +173,17 @@ class NameKeeper:
         """Return whether this node keeps names; the first time, ask all others to count it."""
         if self._counted_by is None:
             self._counted_by = dict.fromkeys(self._view.members, False)
-            for node in list(self._counted_by):
-                self._ask_to_count(node, out)
+        for node in [node for node, asked in self._counted_by.items() if not asked]:
+            self._counted_by[node] = True
+            self.say(node, AskNames(False), out)
         self._keeps = self._keeps or not self._counted_by
         return self._keeps
 
-    def _ask_to_count(self, node: PeerId, out: list[Effect]) -> None:
-        assert self._counted_by is not None
-        self._counted_by[node] = True
-        self.say(node, AskNames(1), out)
-
     def _on_ask_names(self, peer: PeerId, said: AskNames, now_ns: int, out: list[Effect]) -> None:
-        if peer in self._view.members:
+        if said.is_cut_off:
+            if self._keeps and self.electorate.has_majority:
+                self.say(peer, NamesTold((), self.electorate.voters), out)
+        elif peer in self._view.members:
             self._tell_names(peer, out)
         elif self._monitors.is_node(peer) and not self._view.is_gone(peer):
             self._early[peer] = None
@@ -190,16 +192,22 @@ class NameKeeper:
         """Count a node, and have it hold what it should: that was said when it became a member."""
         self.rehome(out)
         voters = self.electorate.voters if self.electorate.silent else ()
-        self.say(node, NamesTold(self.records.homes(), voters), out)
+        homes = [home for home in self.records.homes() if not self.is_gone(home)]
+        self.say(node, NamesTold(tuple(homes), voters), out)
 
     def _on_names_told(self, peer: PeerId, said: NamesTold, now_ns: int, out: list[Effect]) -> None:
         if self._counted_by is None or peer not in self._counted_by:
-            reached("counted by who was not asked")
+            if said.voters and not self.electorate.has_majority:
+                reached("counts as the larger side of a cut does")
+                for node in self.electorate.follow(said.voters, now_ns):
+                    self.records.drop_home(node)
+                self.fell_silent(self.electorate.silent, now_ns)
             return
         self.fell_silent(self.electorate.adopt(said.voters, now_ns), now_ns)
-        for home in said.homes:
-            if self.is_gone(home) and not self._view.is_gone(home):
-                self._counted_by.setdefault(home, False)
+        if any(self.is_gone(home) and not self._view.is_gone(home) for home in said.homes):
+            reached("keeper told of a node that it does not know")
+            self._counted_by[peer] = False  # it may hold names that nobody else can tell of
+            return
         self._answered(peer)
 
     def _answered(self, node: PeerId) -> None:

@@ -43,6 +43,7 @@ from zgen_node.core.peers import Peers
 from zgen_node.core.view import View
 from zgen_node.limits import (
     NAME_AGAIN_NS,
+    NAME_AGAIN_NS_MAX,
     NAME_PATIENCE_NS,
     NAME_QUESTIONS_COUNT_MAX,
     NAMES_SILENCE_NS,
@@ -68,6 +69,7 @@ class Asking:
         until_ns: When it is given up.
         group: The keepers that this round asks.
         words: What those said that have.
+        waits: How many rounds had no answer that counts.
     """
 
     asker: PeerId
@@ -77,6 +79,7 @@ class Asking:
     until_ns: int
     group: tuple[PeerId, ...]
     words: dict[PeerId, NameWord]
+    waits: int = 0
 
 
 class Naming:
@@ -211,6 +214,7 @@ class Naming:
         """Begin a round: ask every keeper that lives, this node first if it is one."""
         if not self.electorate.has_majority:
             reached("name asked for on the smaller side of a cut")
+            self.keeper.ask_who_votes(self.electorate.keepers(one.key), out)
             self._refuse(one, CUT_OFF, out)
             return
         self._rounds += 1
@@ -248,7 +252,12 @@ class Naming:
 
     def _judge(self, number: int, one: Asking, now_ns: int, out: list[Effect]) -> None:
         """Look whether the words are enough to answer."""
-        if one.named is None:
+        cut_off = sum(word.verdict == MINORITY for word in one.words.values())
+        if 2 * cut_off > len(one.group):
+            reached("keepers of a name are on the smaller side of a cut")
+            self._forget(number)
+            self._refuse(one, CUT_OFF, out)
+        elif one.named is None:
             self._judge_find(number, one, now_ns, out)
         else:
             self._judge_claim(number, one, one.named, now_ns, out)
@@ -304,7 +313,10 @@ class Naming:
 
     def _later(self, number: int, now_ns: int) -> None:
         """Ask again soon."""
-        at_ns = min(now_ns + NAME_AGAIN_NS, self._asking[number].until_ns)
+        one = self._asking[number]
+        one.waits += 1
+        wait_ns = min(NAME_AGAIN_NS << one.waits, NAME_AGAIN_NS_MAX)
+        at_ns = min(now_ns + wait_ns, one.until_ns)
         self._again.set(number, at_ns)
 
     def _forget(self, number: int) -> None:
@@ -363,7 +375,7 @@ class Naming:
                 if node != self._me.peer:
                     self.keeper.say(node, copy, out)
                 elif self.keeper.answer(node, copy, out).verdict != HELD:
-                    del named.keepers[node]
+                    del named.keepers[node]  # this node is cut off, or holds all it can
         for node in [each for each in named.keepers if each not in group]:
             del named.keepers[node]
             self._drop(named, node, out)

@@ -1,4 +1,4 @@
-"""Names of actors."""
+"""Names that processes of a node claimed."""
 
 from __future__ import annotations
 
@@ -17,31 +17,35 @@ def claim(actor: ActorId, by: bytes = DRIVER, namespace: str = "") -> ClaimName:
     return ClaimName(1, namespace, "name", actor, creator, b"")
 
 
-def test_a_name_belongs_to_whoever_claimed_it_first() -> None:
+def test_each_actor_has_a_claim_of_its_own_until_it_gives_it_up() -> None:
     names = Names()
-    assert names.find("", "name") is None
-    assert names.claim(DRIVER, claim(ONE)) == claim(ONE)
-    assert names.claim(OTHER, claim(TWO, OTHER)) == claim(ONE)
-    assert names.find("", "name") == claim(ONE)
-    assert names.claim(OTHER, claim(TWO, OTHER, "elsewhere")) == claim(TWO, OTHER, "elsewhere")
-    assert len(names) == 2
+    assert names.get(ONE) is None
+    named = names.claim(DRIVER, claim(ONE))
+    assert names.claim(DRIVER, claim(ONE)) is named
+    other = names.claim(OTHER, claim(TWO, OTHER))
+    assert names.all() == [named, other]
+    assert named.key == other.key == ("", "name")
+    named.settled = True
     names.check()
+    assert names.give_up(TWO) is other
+    assert names.get(ONE) is named
+    assert len(names) == 1
 
 
 def test_only_its_owner_frees_a_name_and_only_for_the_actor_that_has_it() -> None:
     names = Names()
-    assert not names.free(DRIVER, "", "name", ONE)
-    names.claim(DRIVER, claim(ONE))
-    assert not names.free(OTHER, "", "name", ONE)
-    assert not names.free(DRIVER, "", "name", TWO)
-    assert names.free(DRIVER, "", "name", ONE)
+    assert names.free(DRIVER, "", "name", ONE) is None
+    named = names.claim(DRIVER, claim(ONE))
+    assert names.free(OTHER, "", "name", ONE) is None
+    assert names.free(DRIVER, "", "other", ONE) is None
+    assert names.free(DRIVER, "", "name", TWO) is None
+    assert names.free(DRIVER, "", "name", ONE) is named
     assert len(names) == 0
 
 
 def test_a_creators_death_frees_all_that_it_claimed() -> None:
     names = Names()
-    names.claim(DRIVER, claim(ONE))
+    named = names.claim(DRIVER, claim(ONE))
     names.claim(OTHER, claim(TWO, OTHER, "elsewhere"))
-    names.drop_owner(DRIVER)
-    assert names.find("", "name") is None
-    assert len(names) == 1
+    assert names.drop_owner(DRIVER) == [named]
+    assert [left.owner for left in names.all()] == [OTHER]
