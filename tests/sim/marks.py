@@ -126,3 +126,14 @@ DIALOGUE: Final = (
     "inputs of what does not listen",
     "replayed items dropped",
 )
+#: Of 25 seeds of names over several nodes.
+NAMED: Final = (
+    "keeper that counts other keepers asked",
+    "keeper asked by a node that is not a member yet",
+    "keeper counted when it became a member",
+    "gives way to who has the first keeper of a name",
+    "node that joins while others are silent does not vote",
+    "who votes is taken over by a newcomer",
+    "word of a keeper that came too late",
+    "name asked for on the smaller side of a cut",
+)

@@ -18,6 +18,7 @@ from tests.sim.mutants_drain import DRAIN
 from tests.sim.mutants_ends import ENDS
 from tests.sim.mutants_flow import FLOW
 from tests.sim.mutants_joined import JOINED
+from tests.sim.mutants_names import NAMES
 from tests.sim.mutants_nodes import NODES
 from tests.sim.mutants_oneway import ONEWAY
 from tests.sim.mutants_rebuild import REBUILD
@@ -464,6 +465,7 @@ MUTANTS = (
     *BORROW,
     *STATE,
     *SWIM,
+    *NAMES,
     *NODES,
     *JOINED,
     *ONEWAY,

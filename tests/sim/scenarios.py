@@ -20,11 +20,13 @@ from tests.sim.marks import (
     DIALOGUE,
     DRAIN,
     ENDS,
+    NAMED,
     ONEWAY,
     REBUILD,
     STOPPED,
     SURVIVAL,
 )
+from tests.sim.names_run import run_names
 from tests.sim.nodes_run import run_nodes
 from tests.sim.oneway_run import run_oneway
 from tests.sim.rebuild_run import run_rebuild
@@ -49,6 +51,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "oneway": run_oneway,
     "stopped": run_stopped,
     "dialogue": run_dialogue,
+    "names": run_names,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs.
 SHARES: Final[dict[str, int]] = {
@@ -66,6 +69,7 @@ SHARES: Final[dict[str, int]] = {
     "oneway": 35,
     "stopped": 25,
     "dialogue": 25,
+    "names": 25,
 }
 #: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the
 #: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
@@ -85,6 +89,7 @@ PARTS: Final[dict[str, int]] = {
     "oneway": 35,
     "stopped": 25,
     "dialogue": 25,
+    "names": 25,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -102,4 +107,5 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "oneway": (35, ONEWAY),
     "stopped": (25, STOPPED),
     "dialogue": (25, DIALOGUE),
+    "names": (25, NAMED),
 }

@@ -24,7 +24,7 @@ FULL: Final = 6
 
 @message(0xB0)
 class HoldName:
-    """Node of a creator -> keeper: hold this name for an actor, if nobody else has it.
+    """Node -> keeper: hold this name for an actor of a process of mine, if nobody else has it.
 
     Attributes:
         query: Number to repeat in the answer.
@@ -41,7 +41,7 @@ class HoldName:
 
 @message(0xB1)
 class SeekName:
-    """Node -> keeper: who has this name?
+    """Node -> keeper: tell me who has this name.
 
     Attributes:
         query: Number to repeat in the answer.
@@ -73,7 +73,7 @@ class NameWord:
 
 @message(0xB3)
 class SettleName:
-    """Node of a creator -> keeper: the actor for which you hold this name has it.
+    """Node -> keeper: the actor for which you hold this name has it.
 
     Attributes:
         namespace: Where it counts.
@@ -88,7 +88,7 @@ class SettleName:
 
 @message(0xB4)
 class DropName:
-    """Node of a creator -> keeper: hold this name no more.
+    """Node -> keeper: hold this name no more.
 
     Attributes:
         namespace: Where it counts.
@@ -103,7 +103,7 @@ class DropName:
 
 @message(0xB5)
 class AskNames:
-    """Node that is new as a keeper -> node: count me as one, and have me hold what I should.
+    """Keeper -> node: count me as one, which I am newly, and have me hold what I should.
 
     What falls to me of your names comes first, then ``NamesTold``.
 

@@ -241,9 +241,9 @@ def test_refused_dials_of_two_members_are_a_death_at_once() -> None:
     assert not few.of("a", MemberDown)
     asked = [to for to, said in few.sent if type(said) is PingRequest and said.target == X]
     few.step(asked[0], PeerRefused(X))
-    assert few.of(asked[0], MemberDown) == [MemberDown(X, "dead")]
+    assert few.of(asked[0], MemberDown) == [MemberDown(X, "dead", True)]
     few.run(500 * MS)
-    assert few.of("a", MemberDown) == [MemberDown(X, "dead")]
+    assert few.of("a", MemberDown) == [MemberDown(X, "dead", True)]
 
 
 def test_who_is_asked_to_dial_hears_why_however_much_else_is_new() -> None:
@@ -263,7 +263,7 @@ def test_a_refused_dial_ends_the_probe_and_is_enough_where_nobody_else_is() -> N
     while B not in few.members["a"].standing.probes.pending:
         few.run(10 * MS)
     few.step("a", PeerRefused(B))
-    assert few.of("a", MemberDown) == [MemberDown(B, "dead")]
+    assert few.of("a", MemberDown) == [MemberDown(B, "dead", True)]
     few.run(SECOND)
     assert not few.members["a"].standing.news
 
@@ -468,7 +468,7 @@ def test_who_joins_hears_of_those_that_died_or_left_before() -> None:
 def test_who_leaves_is_gone_to_all_at_once_and_never_tried() -> None:
     few = settled("abc")
     few.step("c", Leave("done"))
-    assert few.of("a", MemberDown) == few.of("b", MemberDown) == [MemberDown(C, "left")]
+    assert few.of("a", MemberDown) == few.of("b", MemberDown) == [MemberDown(C, "left", True)]
     assert few.of("c", LeftCluster) == [LeftCluster()]
     assert few.members["a"].standing.graves.listed() == []
     few.step("c", Leave("again"))
