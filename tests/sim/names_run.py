@@ -144,25 +144,20 @@ class NamesRun(NodesRun):
     def at_rest(self) -> None:
         """Every name can be taken again, on a side that may give names."""
         self.names.at_rest()
+        living = [node.machine for node in self.cluster.living()]
+        electors = [cast("NodeMachine", each).cluster.naming.electorate for each in living]
+        if any(each.silent for each in electors):  # too many fell silent at a time
+            return
         got: dict[str, list[bool]] = {}
         for program in self.programs:
+            assert isinstance(program, NamePrograms)
             life = program.user.life
-            node = self.cluster.homes.get(life.number)
-            if life.dead or node is None or node.dead:
-                continue
-            machine = node.machine
-            assert isinstance(machine, NodeMachine)
-            electors = machine.cluster.naming.electorate
-            if not electors.has_majority or electors.silent:
-                continue
-            for name in NAMES:
-                assert isinstance(program, NamePrograms)
+            for name in NAMES if not life.dead and not self.cluster.homes[life.number].dead else ():
                 program.queries += 1
                 mine = ActorId(program._next())
-                event = NameActor(program.queries, "", name + " again", mine, b"")
-                told = got.setdefault(f"{life.name} {name}", [])
+                event = NameActor(program.queries, "", f"{name} of {life.name}", mine, b"")
+                told = got.setdefault(event.name, [])
                 program.user.ask_name(event, partial(self._took, told, mine))
-            break
         world = self.cluster.world
         world.run(world.now_ns + LIVENESS_NS_MAX)
         for what, told in got.items():
