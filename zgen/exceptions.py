@@ -580,8 +580,8 @@ _NOT_REBUILT: Final = {
     "actor gone": "the actor of its call is gone; keep a handle of it, or raise max_restarts",
     "its actor waits for it": "only a call of the actor that reads it could, which runs one at a "
     "time; read it elsewhere, or let the actor run several (max_concurrency)",
-    "two-way": "what was sent into a two-way generator is forgotten when that has ended; take "
-    "large items before, or send them in parts",
+    "two-way": "it came from a two-way generator, and what that was sent is forgotten when it ends "
+    "or is too much; read large items while it runs, or yield smaller ones",
 }
 
 

@@ -4,7 +4,8 @@ A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` t
 ``late`` tests/sim/late_reports.py, ``actors`` tests/sim/actor_run.py, ``borrowing``
 tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/nodes_run.py,
 ``copies`` tests/sim/copies_run.py, ``joined`` tests/sim/joined.py, ``survival``
-tests/sim/survival_run.py, ``drain`` tests/sim/drain_run.py, ``ends`` tests/sim/ends_run.py.
+tests/sim/survival_run.py, ``drain`` tests/sim/drain_run.py, ``ends`` tests/sim/ends_run.py,
+``dialogue`` tests/sim/dialogue_run.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tests.sim.mutants_actors import ACTORS
 from tests.sim.mutants_borrowing import BORROW
 from tests.sim.mutants_cancel import CANCEL
 from tests.sim.mutants_copies import COPIES
+from tests.sim.mutants_dialogue import DIALOGUES
 from tests.sim.mutants_drain import DRAIN
 from tests.sim.mutants_ends import ENDS
 from tests.sim.mutants_flow import FLOW
@@ -473,6 +475,7 @@ MUTANTS = (
     *COPIES,
     *DRAIN,
     *ENDS,
+    *DIALOGUES,
     *STOPPED,
     *REBUILD,
 )

@@ -59,8 +59,10 @@ class Speaking:
             where = (event.stream, entry.attempt, log.count - 1)
             feed(entry.worker, where, (given,), self._refs.pin, out)
         most = INPUT_LOG_BYTES_MAX if entry.retries_left else 0
-        # An attempt that has said something has begun: it is not pushed again as it is.
-        if log.size_bytes > most and self._streams.streams[event.stream].position:
+        # An attempt that has said something has begun: it is not pushed again as it is. One that is
+        # stopped runs again in any case.
+        has_begun = self._streams.streams[event.stream].position and not entry.is_stopping
+        if log.size_bytes > most and has_begun:
             reached("log of inputs let go")
             self._refs.dropped.extend(keeping(log.values()))
             log.lose()

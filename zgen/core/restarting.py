@@ -23,7 +23,7 @@ from zgen.ids import ITEM_INDEX_FIRST, ObjectId, PeerId, TaskId, index_of, task_
 from zgen.limits import STUBBORN_BODY_NS
 from zgen.wire.stream import CloseStream, ReportEnd
 from zgen.wire.task import OUTCOME_VALUE, CancelTask
-from zgen.wire.value import REASON_NO_RETRIES, REASON_SPENT
+from zgen.wire.value import REASON_NO_RETRIES, REASON_SPENT, REASON_TWO_WAY
 
 
 class Restarting:
@@ -59,6 +59,8 @@ class Restarting:
         if entry.worker is None or entry.retries_left or not self._passed(entry, (name,)):
             return ""
         reached("lost item of a stream that may not run again")
+        if entry.log is not None and entry.log.is_missed:
+            return REASON_TWO_WAY
         return REASON_SPENT if entry.spec.retries_max else REASON_NO_RETRIES
 
     def look(self, task: TaskId, now_ns: int, out: list[Effect], position: int = 0) -> None:

@@ -284,7 +284,7 @@ class AsyncRunner(Runner):
             self._end(start, OUTCOME_VALUE, values)
 
     def _steps(self, start: StartTask, body: Any, returned: list[Any]) -> AsyncGenerator[Any, Any]:
-        if isinstance(body, (AsyncGenerator, Generator)) and start.task.window < 0:
+        if start.task.window < 0 and isinstance(body, (AsyncGenerator, Generator)):
             return answers(body, start, self._given, self._pause, returned)
         if isinstance(body, AsyncGenerator):
             return body

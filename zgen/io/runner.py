@@ -18,6 +18,7 @@ from zgen.core.cancel_words import InterruptBody, KillSelf, StopBody
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
 from zgen.core.events import Event, TaskEnded, Yielded
 from zgen.exceptions import TaskCancelledError
+from zgen.ids import ITEM_INDEX_FIRST as FIRST
 from zgen.ids import NO_STREAM, FunctionId, PeerId, StreamId, TaskId, hash_function
 from zgen.io import serializer
 from zgen.io.cancels import Cancels
@@ -25,7 +26,7 @@ from zgen.io.ending import Closed, close, exit_process, flush_output, is_retriab
 from zgen.io.rebuilding import only
 from zgen.io.serializer import Large
 from zgen.io.started_marks import started_marks
-from zgen.io.stepping import Given, stepped, steps
+from zgen.io.stepping import Given, answering, stepped
 from zgen.io.task_context import TaskContext
 from zgen.io.waiter import Waiter
 from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
@@ -341,7 +342,10 @@ class Runner:
                     kind, body = type(body).__name__, None
                     text = f"{start.task.name}() returned {kind}, not a generator"
                     raise ValueError(f'num_returns="streaming", but {text}')
-                step = steps(body, start, self._given, self._wait_for_release)
+                if start.task.window < 0:
+                    step = answering(body, start, self._given, self._wait_for_release)
+                else:
+                    step = iter(only(body, start, FIRST)).__next__
                 for _ in itertools.repeat(None, ITEMS_COUNT_MAX):
                     try:
                         item = step()

@@ -10,10 +10,9 @@ from typing import Any
 
 from zgen.core.effects import Effect, StartTask
 from zgen.core.stream_words import GiveInput
-from zgen.ids import ITEM_INDEX_FIRST, TaskId
+from zgen.ids import TaskId
 from zgen.io import serializer
 from zgen.io.ending import Closed
-from zgen.io.rebuilding import only
 
 
 class Given:
@@ -52,22 +51,20 @@ class Given:
         self.inputs.pop(task, None)
 
 
-def steps(
+def answering(
     body: Generator[Any, Any, Any],
     start: StartTask,
     given: Given,
     wait: Callable[[StartTask], None],
 ) -> Callable[[], Any]:
-    """Return what makes a body yield its next item.
+    """Return what makes a two-way body yield its next item.
 
     Args:
         body: The body.
         start: The task.
-        given: Where the inputs of a two-way one are.
-        wait: Returns when such a one may go on.
+        given: Where its inputs are.
+        wait: Returns when it may go on.
     """
-    if start.task.window >= 0:
-        return iter(only(body, start, ITEM_INDEX_FIRST)).__next__
     task = start.task.task
 
     def step() -> Any:

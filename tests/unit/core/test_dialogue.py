@@ -20,7 +20,7 @@ from tests.unit.core.names import (
     those,
 )
 from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
-from tests.unit.core.rebuild_bench import LEASE, RebuildBench, far, messages, opened
+from tests.unit.core.rebuild_bench import FARTHER, LEASE, RebuildBench, far, messages, opened
 from tests.unit.core.test_executor import OTHER, Worker
 from zgen.core import dialogue, input_log
 from zgen.core.cancel_words import CancelRequested, CloseRequested, StopBody
@@ -36,10 +36,12 @@ from zgen.wire.lease import ProcessDown
 from zgen.wire.stream import CloseStream, Consumed, Inputs, ReportItems
 from zgen.wire.task import (
     LOCK_STEP,
+    OUTCOME_CANCELLED,
     OUTCOME_RETRY,
     OUTCOME_VALUE,
     OUTCOME_WITHDRAWN,
     STREAMING,
+    CancelTask,
     PushedTask,
     PushTasks,
 )
@@ -319,6 +321,36 @@ def test_a_large_item_of_a_dialogue_is_not_made_again() -> None:
     assert (said.value.kind, said.value.why) == (FaultKind.NOT_REBUILT, REASON_TWO_WAY)
 
 
+class Losing(Bench):
+    """Its first item is large and lost, and it goes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.send(NONE)
+        self.items("s", 0, far(1))
+        (self.name,) = self.taken().objects
+        self.ask(1)
+
+
+def test_a_large_item_that_is_lost_while_it_runs_is_made_again_from_the_log() -> None:
+    bench = Losing()
+    assert CancelTask(S, 0, False, True) in messages(bench.lose(bench.name, far(1)))
+    bench.send(b"late")
+    sent = messages(bench.over("s", 2, kind=OUTCOME_CANCELLED) + bench.advance(SECOND))
+    assert sent[-1] == inputs(0, NONE, NONE, b"late", attempt=1)
+    bench.items("s", 0, far(11, FARTHER), attempt=1)
+    assert bench.value(bench.name) == far(11, FARTHER)
+
+
+def test_one_that_ended_before_it_heard_of_that_does_not_run_again() -> None:
+    bench = Losing()
+    bench.lose(bench.name, far(1))
+    bench.over("s", 2)
+    value = bench.value(bench.name)
+    assert isinstance(value, Fault)
+    assert (value.kind, value.why) == (FaultKind.NOT_REBUILT, REASON_TWO_WAY)
+
+
 # -- what cannot be repeated -----------------------------------------------------------------------
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,6 +378,25 @@ def test_nothing_is_let_go_before_the_attempt_has_said_something() -> None:
         bench.send(b"x")
     bench.over("s", 0, ERROR, kind=OUTCOME_RETRY)
     assert messages(bench.advance(SECOND))[-1] == inputs(0, *[b"x"] * 5, attempt=1)
+
+
+@pytest.mark.usefixtures("small")
+def test_nothing_is_let_go_of_an_attempt_that_is_stopped_and_runs_again() -> None:
+    bench = Losing()
+    bench.lose(bench.name, far(1))
+    for _ in range(5):
+        bench.send(b"x")
+    sent = messages(bench.over("s", 2, kind=OUTCOME_CANCELLED) + bench.advance(SECOND))
+    assert sent[-1] == inputs(0, NONE, NONE, *[b"x"] * 5, attempt=1)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_large_item_that_is_lost_is_named_where_the_log_was_let_go() -> None:
+    bench = Losing()
+    for index in range(2, 5):
+        bench.ask(index)
+    (said,) = opened(bench.lose(bench.name, far(1)))
+    assert (said.value.kind, said.value.why) == (FaultKind.NOT_REBUILT, REASON_TWO_WAY)
 
 
 def test_of_what_may_run_once_only_nothing_is_kept_and_its_end_is_an_ordinary_one() -> None:
