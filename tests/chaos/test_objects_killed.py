@@ -305,11 +305,13 @@ def ruin(folder: Path) -> None:
 def test_an_item_that_the_disk_loses_comes_while_its_generator_stays(spill_folder: Path) -> None:
     window = {"_generator_backpressure_num_objects": 1}
     actor = Yields.options(max_restarts=-1).remote()
-    for gen in (
+    gens: list[Any] = [
         actor.items.options(max_task_retries=-1, **window).remote(),
         yields_and_stays.options(**window).remote(False),
         yields_and_stays.remote(True),
-    ):
+    ]
+    while gens:
+        gen = gens.pop(0)
         first = next(gen)
         others = [zgen.put(numpy.zeros(MIB, numpy.uint8)) for _ in range(CAPACITY // MIB + 8)]
         assert store()["spilled_regions"] > 0
@@ -318,4 +320,3 @@ def test_an_item_that_the_disk_loses_comes_while_its_generator_stays(spill_folde
         del first, others
         assert (zgen.get(next(gen), timeout=30) == 2).all()
         gen.close()
-        del gen
