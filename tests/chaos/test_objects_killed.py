@@ -29,6 +29,7 @@ from tests.integration.memories import (
     wait_for_no_memory,
     wait_for_no_regions,
 )
+from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import is_alive, marked, wait_until
 from zgen.exceptions import NodeDiedError, ObjectLostError, WorkerCrashedError
 from zgen.runtime import process, start
@@ -286,7 +287,7 @@ def yields_and_stays(stays: bool) -> Iterator[Any]:
 
 
 @zgen.remote
-class Yields:
+class Yields(RemoteClass):
     def items(self) -> Iterator[Any]:
         for number in (1, 2, 3):
             yield numpy.full(MIB, number, numpy.uint8)
