@@ -29,6 +29,7 @@ from tests.integration.memories import (
     wait_for_no_memory,
     wait_for_no_regions,
 )
+from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import is_alive, marked, wait_until
 from zgen.exceptions import NodeDiedError, ObjectLostError, WorkerCrashedError
 from zgen.runtime import process, start
@@ -273,3 +274,50 @@ def test_views_outlive_the_daemon_and_nothing_else_does(spill_folder: Path) -> N
     zgen.shutdown()
     for number, view in kept.views.items():
         assert (view == number).all()
+
+
+@zgen.remote
+def yields_and_stays(stays: bool) -> Iterator[Any]:
+    """Yield large items; between the last two sleep for ever, or be held back by the window."""
+    for number in (1, 2):
+        yield numpy.full(MIB, number, numpy.uint8)
+    if stays:
+        time.sleep(600)
+    yield "the last one"
+
+
+@zgen.remote
+class Yields(RemoteClass):
+    def items(self) -> Iterator[Any]:
+        for number in (1, 2, 3):
+            yield numpy.full(MIB, number, numpy.uint8)
+
+
+def ruin(folder: Path) -> None:
+    """Overwrite all that the daemon has on disk, in files without a name."""
+    opened = Path(f"/proc/{daemon()}/fd")
+    files = [file for file in opened.iterdir() if os.readlink(file).startswith(str(folder))]
+    assert files, "nothing is on disk"
+    for file in files:
+        with file.open("r+b") as spilled:
+            spilled.write(bytes(file.stat().st_size))
+
+
+def test_an_item_that_the_disk_loses_comes_while_its_generator_stays(spill_folder: Path) -> None:
+    window = {"_generator_backpressure_num_objects": 1}
+    actor = Yields.options(max_restarts=-1).remote()
+    gens: list[Any] = [
+        actor.items.options(max_task_retries=-1, **window).remote(),
+        yields_and_stays.options(**window).remote(False),
+        yields_and_stays.remote(True),
+    ]
+    while gens:
+        gen = gens.pop(0)
+        first = next(gen)
+        others = [zgen.put(numpy.zeros(MIB, numpy.uint8)) for _ in range(CAPACITY // MIB + 8)]
+        assert store()["spilled_regions"] > 0
+        ruin(spill_folder)
+        assert (zgen.get(first, timeout=30) == 1).all()
+        del first, others
+        assert (zgen.get(next(gen), timeout=30) == 2).all()
+        gen.close()

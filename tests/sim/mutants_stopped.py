@@ -7,7 +7,6 @@ from tests.sim.mutant import Mutant
 RESTARTING = "zgen/core/restarting.py"
 OUTCOMES = "zgen/core/outcomes.py"
 REFILLING = "zgen/core/refilling.py"
-PINS = "zgen/core/lineage_pins.py"
 
 STOPPED = (
     Mutant(
@@ -26,7 +25,7 @@ STOPPED = (
         "            out.append(Send(worker, CloseStream(task, entry.attempt, True)))\n",
         "            pass\n",
         "stopped",
-        -1,
+        7,
     ),
     Mutant(
         "a body that does not stop is ended with its worker",
@@ -35,7 +34,7 @@ STOPPED = (
         "                self._placement.end_worker(entry.lease, out)\n",
         "                pass\n",
         "stopped",
-        -1,
+        10,
     ),
     Mutant(
         "what may not run again is named while it runs",
@@ -44,7 +43,7 @@ STOPPED = (
         "        return REASON_SPENT if entry.spec.retries_max else REASON_NO_RETRIES\n",
         '        return ""\n',
         "stopped",
-        -1,
+        3,
     ),
     Mutant(
         "a stream that was stopped for what it lost is not cancelled",
@@ -53,7 +52,7 @@ STOPPED = (
         "            fault = None if entry.cancel is None else cancelled(entry.spec)\n",
         "            fault = fault or (None if entry.cancel is None else cancelled(entry.spec))\n",
         "stopped",
-        -1,
+        4,
     ),
     Mutant(
         "a stream that nobody reads is closed when what it lost is there",
@@ -62,7 +61,7 @@ STOPPED = (
         "            out.append(Send(sender, CloseStream(stream, record.attempt)))\n",
         "            pass\n",
         "stopped",
-        -1,
+        67,
     ),
     Mutant(
         "a replay that raises for being cancelled does not differ",
@@ -72,14 +71,5 @@ STOPPED = (
         "        if False:\n",
         "cluster",
         1215,
-    ),
-    Mutant(
-        "what was cancelled by force says so of what it lost",
-        "P4",
-        PINS,
-        "        is_cancelled = fault.kind is FaultKind.CANCELLED or entry.cancel is not None\n",
-        "        is_cancelled = fault.kind is FaultKind.CANCELLED\n",
-        "stopped",
-        -1,
     ),
 )

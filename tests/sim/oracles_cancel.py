@@ -73,7 +73,8 @@ class CancelledForGood(Oracle):
 
     def told(self, worker: Worker, message: CancelTask) -> None:
         """A worker hears that something is cancelled that it has not begun, or has ended."""
-        self._told[worker.name, message.task, message.attempt] = None
+        if not self._is_stopping(message.task):
+            self._told[worker.name, message.task, message.attempt] = None
 
     def started(self, worker: Worker, task: TaskId, attempt: int) -> None:
         """A body begins."""
@@ -86,6 +87,8 @@ class CancelledForGood(Oracle):
 
     def interrupted(self, worker: Worker, effect: InterruptBody) -> None:
         """A worker heard that what it runs is cancelled; so are its children by now."""
+        if self._is_stopping(effect.task):
+            return
         self._note_items(worker, effect.task)
         asked = self._asked.get(effect.task)
         if asked is not None and not asked.at_first:
@@ -98,9 +101,6 @@ class CancelledForGood(Oracle):
     def _note_items(self, worker: Worker, task: TaskId) -> None:
         body, owner = worker.bodies.get(task), self.cluster.accounts[task].owner
         user = self.cluster.user_of(owner)
-        entry = user.owner.tasks.entries.get(task) if user is not None else None
-        if entry is not None and entry.is_stopping and entry.cancel is None:
-            return  # it runs again
         if body is not None and user is not None:
             record = user.owner.streams.streams.get(task)
             self._most[task] = max(body.yielded, record.known if record is not None else 0)
@@ -110,6 +110,12 @@ class CancelledForGood(Oracle):
         most = self._most.get(task)
         if most is not None:
             self.require(index < most, f"{short(task)}: item {index} was yielded after the cancel")
+
+    def _is_stopping(self, task: TaskId) -> bool:
+        """Return whether a task was stopped for what it lost alone, and runs again."""
+        user = self.cluster.user_of(self.cluster.accounts[task].owner)
+        entry = user.owner.tasks.entries.get(task) if user is not None else None
+        return entry is not None and entry.is_stopping and entry.cancel is None
 
     def is_closed(self, task: TaskId) -> bool:
         """Return whether a stream was closed, or cancelled, before it had ended."""

@@ -7,7 +7,8 @@ Theory of operation. An attempt yields an item once. One that has reported what 
 does not give it again, and may not end for long: its body sleeps, or is parked until its consumer
 takes more, who waits for that item. So it is stopped: a plain body is interrupted, and its worker
 killed where that does not help; the generator of an actor, where others live, stops at its next
-yield. Its task runs again then as after a crash, and the item comes on the way.
+yield. What it has submitted runs on, since items that were yielded may refer to it. Its task runs
+again then as after a crash, and the item comes on the way.
 """
 
 from collections.abc import Iterable
@@ -84,7 +85,7 @@ class Restarting:
         if entry.spec.method:
             out.append(Send(worker, CloseStream(task, entry.attempt, True)))
         else:
-            out.append(Send(worker, CancelTask(task, entry.attempt, False, True)))
+            out.append(Send(worker, CancelTask(task, entry.attempt, False, False)))
             self.deadlines.set((task, entry.attempt), now_ns + STUBBORN_BODY_NS)
 
     def is_cut(self, entry: TaskEntry, message: ReportEnd) -> bool:

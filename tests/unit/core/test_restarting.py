@@ -65,7 +65,7 @@ class Bench(RebuildBench):
 
 def test_a_stream_that_is_past_an_item_is_stopped_when_that_is_lost() -> None:
     bench = Bench()
-    assert told_to_stop(bench.lose(item(0), far(1))) == [CancelTask(S, 0, False, True)]
+    assert told_to_stop(bench.lose(item(0), far(1))) == [CancelTask(S, 0, False, False)]
     (pushed,) = pushed_in(bench.over_and_again())
     assert (pushed.attempt, pushed.wanted, pushed.resume) == (1, (), 0)
     bench.items("s", 0, far(11, FARTHER), b"small", attempt=1)
@@ -115,7 +115,7 @@ def test_what_a_resumed_attempt_turns_out_to_have_passed_over_is_not() -> None:
     bench.over_and_again(kind=OUTCOME_RETRY)
     bench.lose(item(0), far(1))
     done = bench.items("s", 3, b"more", attempt=1)
-    assert told_to_stop(done) == [CancelTask(S, 1, False, True)]
+    assert told_to_stop(done) == [CancelTask(S, 1, False, False)]
 
 
 def test_one_that_waits_to_run_again_goes_back_to_what_was_lost() -> None:
@@ -185,7 +185,7 @@ def test_nobody_is_killed_for_a_stream_that_has_ended() -> None:
 def test_a_stream_without_a_handle_runs_again_until_it_has_filled_in_what_was_lost() -> None:
     bench = Bench()
     bench.drop(streams=(S,))
-    assert told_to_stop(bench.lose(item(0), far(1))) == [CancelTask(S, 0, False, True)]
+    assert told_to_stop(bench.lose(item(0), far(1))) == [CancelTask(S, 0, False, False)]
     assert told_to_stop(bench.over_and_again()) == [], "it is to report"
     done = bench.items("s", 0, far(11, FARTHER), far(12, FARTHER), attempt=1)
     assert bench.value(item(0)) == far(11, FARTHER)
@@ -213,7 +213,7 @@ def stopped_in_a_queue() -> RebuildBench:
     bench = Bench()
     bench.over_and_again(kind=OUTCOME_RETRY)
     bench.drop(streams=(S,))
-    assert told_to_stop(bench.lose(item(0), far(1))) == [CancelTask(S, 1, False, True)]
+    assert told_to_stop(bench.lose(item(0), far(1))) == [CancelTask(S, 1, False, False)]
     return bench
 
 
@@ -241,7 +241,7 @@ def test_an_item_that_a_task_needs_again_stops_the_stream_that_runs() -> None:
     bench.ended("x", far(5))
     bench.drop(item(0))
     done = bench.lose(result("x"), far(5))
-    assert told_to_stop(done) == [CancelTask(S, 0, False, True)]
+    assert told_to_stop(done) == [CancelTask(S, 0, False, False)]
     bench.over_and_again()
     bench.items("s", 0, far(11, FARTHER), attempt=1)
     assert bench.owner.refs.value_of(item(0)) == far(11, FARTHER)
