@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import zgen
-from tests.integration.gates import LATE_S
 from tests.integration.remote_class import RemoteClass
 from tests.integration.watching import wait_until
 from zgen.exceptions import ActorExistsError
@@ -38,7 +37,7 @@ def shared_node(cluster: Cluster) -> None:
 
 
 def get(refs: Any) -> Any:
-    return zgen.get(refs, timeout=LATE_S)
+    return zgen.get(refs, timeout=20)
 
 
 @zgen.remote
@@ -85,9 +84,9 @@ def test_a_name_has_one_actor_in_the_cluster_and_is_free_everywhere_when_that_is
         get(there.remote("one", 1))
     assert get(actor.add.remote()) == 1
     zgen.kill(actor)
-    wait_until(lambda: is_free("one"), LATE_S, "the name is free")
+    wait_until(lambda: is_free("one"), 20, "the name is free")
     assert get(there.remote("one", 1))
-    wait_until(lambda: is_free("one"), LATE_S, "the name is free again")
+    wait_until(lambda: is_free("one"), 20, "the name is free again")
 
 
 def test_of_many_on_all_nodes_that_want_a_name_one_gets_it() -> None:

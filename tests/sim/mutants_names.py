@@ -16,7 +16,7 @@ NAMES = (
         "            return 2 * live_count > len(self._voters)\n",
         "            return True\n",
         "names",
-        -1,
+        28,
     ),
     Mutant(
         "who fell silent counts until the other side knows of the cut",
@@ -25,7 +25,7 @@ NAMES = (
         "            if not proven:\n",
         "            if False:\n",
         "names",
-        -1,
+        0,
     ),
     Mutant(
         "a keeper holds nothing for who counts other keepers than it does",
@@ -61,6 +61,6 @@ NAMES = (
         "        if until_ns is None:\n            self.records.drop_home(node)\n",
         "",
         "names",
-        -1,
+        8,
     ),
 )

@@ -26,6 +26,11 @@ NAMES = ("one", "two", "three")
 SPLIT_NS = 500 * MS
 #: A silent node counts so much longer here; the longest difference in noticing is 400 ms.
 SILENCE_NS = 600 * MS
+#: Who was refused a name waits for so long.
+REFUSED_NS = 40 * MS
+#: Mean time between two nodes that join, and how many there may be.
+JOIN_NS = 150 * MS
+NODES_COUNT_MAX = 6
 
 
 class NamedNodes(Nodes):
@@ -65,7 +70,7 @@ class NamePrograms(PlacedActors):
     """One driver's user, who wants names, and looks for them."""
 
     def kinds(self) -> tuple[Callable[[str], None], ...]:
-        return (self._named, self._named, self._named, self._seek, self._seek, self._actor)
+        return (self._named, self._named, self._seek)
 
     def _named(self, number: str) -> None:
         name = self.random.choice(NAMES)
@@ -81,7 +86,7 @@ class NamePrograms(PlacedActors):
         elif actor in self.cluster.actors:
             self._drive(number, actor, 1, is_mine=False)
         else:
-            self.done(number)
+            self.user.later(REFUSED_NS, partial(self.done, number))
 
     def _seek(self, number: str) -> None:
         """Look for a name some times."""
@@ -117,10 +122,13 @@ class NamesRun(NodesRun):
         self.cluster.places = False
         cast("NamedNodes", self.cluster).proofs = random.random() < 0.7
         self.program_class = NamePrograms
-        self.activities = 60 // self.cluster.settings.drivers
+        self.activities = 72 // self.cluster.settings.drivers
         if random.random() < 0.5:
             self.hardship.every_ns["split"] = SPLIT_NS
+            self.hardship.every_ns.pop("lost", None)
+        self.hardship.every_ns["join"] = JOIN_NS
         self.faults.strokes["split"] = self._split
+        self.faults.strokes["join"] = self._join
         self.dice = random
         self.names = NamesAreUnique(self.cluster)
         self.cluster.world.oracles.append(self.names)
@@ -166,6 +174,13 @@ class NamesRun(NodesRun):
     def _took(self, told: list[bool], mine: ActorId, actor: ActorId) -> None:
         told.append(actor == mine)
 
+    def _join(self) -> bool:
+        """One more node joins."""
+        if len(self.cluster.nodes) >= NODES_COUNT_MAX:
+            return False
+        self.cluster.join_node(self.dice.randrange(2))
+        return True
+
     def _split(self) -> bool:
         """Fewer than half of the nodes are cut off together; each side holds the other for dead."""
         nodes = self.cluster.living()
@@ -173,7 +188,7 @@ class NamesRun(NodesRun):
         if not count or len(nodes) < len(self.cluster.nodes):
             return False
         side = self.dice.sample(nodes, count)
-        cast("NamedNodes", self.cluster).lose_side(side, self.dice.randrange(300 * MS))
+        cast("NamedNodes", self.cluster).lose_side(side, self.dice.randrange(2000) * MS)
         for node in side:
             self.cluster.world.at(20 * MS, self._revive, (node,))
         return True
