@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -157,6 +158,32 @@ def test_what_was_reported_before_a_crash_comes_before_the_error(gate: Gate) -> 
             next(stream)
     with pytest.raises(WorkerCrashedError):
         zgen.get(stream.completed())
+
+
+def test_all_that_was_yielded_before_sys_exit_comes_before_the_error() -> None:
+    @zgen.remote(max_retries=0)
+    def leave(count: int) -> Any:
+        yield from range(count)
+        sys.exit(3)
+
+    for count in (0, 1, 300):
+        *items, wrong = list(leave.remote(count))
+        assert zgen.get(items) == list(range(count))
+        with pytest.raises(WorkerCrashedError, match="exit code 3"):
+            zgen.get(wrong)
+
+
+def test_results_that_wait_for_company_are_not_lost_by_sys_exit_of_the_next_task() -> None:
+    @zgen.remote(max_retries=0)
+    def work(number: int) -> int:
+        if number == 15:
+            sys.exit()
+        return number
+
+    refs = [work.remote(number) for number in range(16)]
+    assert zgen.get(refs[:15]) == list(range(15))
+    with pytest.raises(WorkerCrashedError):
+        zgen.get(refs[15])
 
 
 def test_a_crash_with_a_retry_left_is_invisible_but_for_its_trace(gate: Gate) -> None:

@@ -87,9 +87,9 @@ class FindActor:
 
 @slotted
 class ExitActor:
-    """The actor of this worker asked for its end; the process is about to leave.
+    """The actor of this worker asked for its end, or a task did; the process is about to leave.
 
-    No end of the calls that run is reported any more.
+    No end of what runs is reported any more.
 
     Attributes:
         is_crash: Whether it failed, so that its creator may make it anew once this process is gone.

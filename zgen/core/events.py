@@ -77,10 +77,10 @@ class InboxDrained:
 
 @slotted
 class Leave:
-    """This process ends cleanly.
+    """This process ends, and what it has said is to be heard before.
 
     Attributes:
-        reason: Why, for people.
+        reason: Why, for people; "" if it crashes, of which others hear by its node, with the rest.
     """
 
     reason: str

@@ -330,15 +330,15 @@ class Executor:
 
     # -- actors ------------------------------------------------------------------------------------
     def on_exit_actor(self, event: ExitActor, now_ns: int, out: list[Effect]) -> None:
-        """The actor ends itself: what it said leaves, what waits for it never starts."""
+        """The actor or a task ends this process: what it said leaves, what waits never starts."""
+        self.reports.flush_all(now_ns, out)
         if self.calls is not None:
             self._arguments.drop(self.calls.leave())
             creator, actor, life = self.calls.creator, self.calls.actor, self.calls.life
+        elif self.hosting is not None:
+            creator, actor, life = self.hosting[0], self.hosting[1].actor, self.hosting[1].life
         else:
-            assert self.hosting is not None, "the exit of no actor"
-            creator, host = self.hosting
-            actor, life = host.actor, host.life
-        self.reports.flush_all(now_ns, out)
+            return
         out += [] if event.is_crash else [Send(creator, ActorExits(actor, life))]
 
     def _on_host_actor(

@@ -279,7 +279,7 @@ class Session:
     def leave(self, reason: str, now_ns: int, out: list[Effect]) -> None:
         """End everything: ``Left`` follows when all is acknowledged, or after ``FLUSH_AT_EXIT_NS``.
 
-        A peer that could not be dialled again is not waited for.
+        A peer that could not be dialled again is not waited for. Without a reason nobody is told.
         """
         self._leaving = reason
         self.deadlines.set((self.identity.address.peer, Due.LEAVE), now_ns + FLUSH_AT_EXIT_NS)
@@ -387,11 +387,11 @@ class Session:
     def _say_goodbye(self, out: list[Effect]) -> None:
         if self._leaving is None:
             return
-        me = self.identity.address
-        body = encode(Goodbye(me.peer, me.incarnation, self._leaving))
+        me, reason = self.identity.address, self._leaving
+        body = encode(Goodbye(me.peer, me.incarnation, reason))
         self._leaving = None
         for peer, line in self._lines.items():
-            if line.up:
+            if line.up and reason:
                 frames = [encode_header(FLAG_BODY | FLAG_UNSEQUENCED, 0, line.arrived), *body]
                 out.append(Transmit(peer, line.epoch, frames))
         out.append(Left())

@@ -13,14 +13,12 @@ from queue import SimpleQueue
 from typing import Any, NoReturn
 
 from zgen.core.actor_effects import ActorOver
-from zgen.core.actor_events import ExitActor
 from zgen.core.cancel_words import AbandonBody, InterruptBody
 from zgen.core.effects import Effect, StartTask
 from zgen.ids import ActorId, PeerId
 from zgen.io import methods
 from zgen.io.async_runner import AsyncRunner, Unwanted
-from zgen.io.ending import exit_code
-from zgen.io.runner import Over
+from zgen.io.ending import Over
 from zgen.io.task_context import TaskContext, running
 from zgen.wire.actor import ActorSettings
 from zgen.wire.task import OUTCOME_VALUE, STREAMING
@@ -88,12 +86,10 @@ class ActorRunner(AsyncRunner):
 
     Attributes:
         actor: The actor of this worker, or None.
-        exit_code: With which code the process ends when its actor is over.
         wake: Wakes the main thread if it waits. Set after the making, by the runtime.
     """
 
     actor: HostedActor | None = None
-    exit_code: int = 0
 
     def __init__(self, *args: Any) -> None:
         """As a runner of plain tasks."""
@@ -228,15 +224,11 @@ class ActorRunner(AsyncRunner):
 
         A code that says that something went wrong is a crash of the actor, as of any program.
         """
-        if self.actor is None:
+        try:
             super()._exit(leaving)
-        if not self.over:
-            self.exit_code = exit_code(leaving)
-            self._post(ExitActor(self.exit_code != 0))
-            self.over = True
-        self.ready.finish()
-        self.wake()
-        raise Over
+        finally:
+            self.ready.finish()
+            self.wake()
 
 
 def _context(start: StartTask) -> TaskContext:

@@ -19,12 +19,12 @@ from zgen.core.events import Yielded
 from zgen.exceptions import TaskCancelledError
 from zgen.ids import NO_STREAM, StreamId, TaskId
 from zgen.io import serializer
-from zgen.io.ending import Closed
-from zgen.io.runner import NOTHING, Over, Runner
+from zgen.io.ending import Closed, Over
+from zgen.io.runner import Runner
 from zgen.io.serializer import Large
 from zgen.io.stepping import answers
 from zgen.io.task_context import TaskContext, running
-from zgen.io.waiter import Waiter
+from zgen.io.waiter import NOTHING, Waiter
 from zgen.limits import ITEMS_AT_ONCE_COUNT_MAX, ITEMS_COUNT_MAX, REGION_SOON_NS, SECOND
 from zgen.wire.task import OUTCOME_CANCELLED, OUTCOME_VALUE, STREAMING
 from zgen.wire.value import NONE, Parcel, Stored, Value

@@ -1,9 +1,8 @@
 """How bodies end: with their process, with what they printed, with their generators closed."""
 
-import os
 import sys
 from collections.abc import Generator
-from typing import Any, NoReturn
+from typing import Any
 
 from zgen.io import serializer
 from zgen.limits import ITEMS_COUNT_MAX
@@ -15,14 +14,6 @@ def exit_code(leaving: SystemExit) -> int:
     if isinstance(code, str):
         print(code, file=sys.stderr)  # noqa: T201  # what the interpreter does with such a code
     return code if isinstance(code, int) else 0 if code is None else 1
-
-
-def exit_process(leaving: SystemExit) -> NoReturn:
-    """The body asked the process to end: it does, as any process would."""
-    code = exit_code(leaving)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def flush_output() -> None:
@@ -50,6 +41,10 @@ def last_of(body: Generator[Any, None, Any], name: str) -> Any:
     except StopIteration as stop:
         return stop.value
     raise ValueError(f"{name}() yielded more than {ITEMS_COUNT_MAX} items")
+
+
+class Over(BaseException):
+    """This worker is over, or its actor: no end of what runs is reported any more."""
 
 
 class Closed(BaseException):

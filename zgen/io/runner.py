@@ -12,8 +12,9 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
+from zgen.core.actor_events import ExitActor
 from zgen.core.cancel_words import InterruptBody, KillSelf, StopBody
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
 from zgen.core.events import Event, TaskEnded, Yielded
@@ -22,13 +23,13 @@ from zgen.ids import ITEM_INDEX_FIRST as FIRST
 from zgen.ids import NO_STREAM, FunctionId, PeerId, StreamId, TaskId, hash_function
 from zgen.io import serializer
 from zgen.io.cancels import Cancels
-from zgen.io.ending import Closed, close, exit_process, flush_output, is_retriable, last_of
+from zgen.io.ending import Closed, Over, close, exit_code, flush_output, is_retriable, last_of
 from zgen.io.rebuilding import only
 from zgen.io.serializer import Large
 from zgen.io.started_marks import started_marks
 from zgen.io.stepping import Given, answering, stepped
 from zgen.io.task_context import TaskContext
-from zgen.io.waiter import Waiter
+from zgen.io.waiter import NOTHING, Waiter
 from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
 from zgen.wire.task import (
     OUTCOME_CANCELLED,
@@ -38,14 +39,6 @@ from zgen.wire.task import (
     STREAMING,
 )
 from zgen.wire.value import NONE, Parcel, Stored, Value
-
-#: What nobody has to wait for.
-NOTHING: Final = Waiter()
-NOTHING.done = True
-
-
-class Over(BaseException):
-    """The actor of this worker is over: no end of what runs is reported any more."""
 
 
 class Objects(Protocol):
@@ -72,10 +65,12 @@ class Runner:
         started: Tasks handed over by the executor and not begun; a plain worker has one at most.
         ready: Finished when ``started`` is not empty, or when it is over.
         over: Whether nothing is to be run any more.
+        exit_code: With which code the process ends then.
         cancels: What may be interrupted; it hears of nothing before it is installed.
         ends_by: What a cancelled body may raise for that; all else is an error of its own.
     """
 
+    exit_code: int = 0
     ends_by: tuple[type[BaseException], ...] = (KeyboardInterrupt, TaskCancelledError)
 
     def __init__(
@@ -163,8 +158,9 @@ class Runner:
             if task.returns_count == STREAMING:
                 self._run_generator(start)
             else:
-                outcome, values = self._run_function(start)
-                self._end(start, outcome, values)
+                self._end(start, *self._run_function(start))
+        except Over:
+            return
         finally:
             self.context = None
 
@@ -396,5 +392,9 @@ class Runner:
         return outcome, (serializer.serialize_error(error, task.name, self._pid, task.attempt),)
 
     def _exit(self, leaving: SystemExit) -> NoReturn:
-        """The body asked the process to end: it does, as any process would."""
-        exit_process(leaving)
+        """The body asked the process to end: it raises ``Over``; what was yielded leaves first."""
+        if not self.over:
+            self.exit_code = exit_code(leaving)
+            self._post(ExitActor(self.exit_code != 0))
+            self.over = True
+        raise Over

@@ -1,6 +1,7 @@
 """What one thread waits for, and the gate that it sleeps at."""
 
 import threading
+from typing import Final
 
 
 class Gate:
@@ -55,3 +56,8 @@ class Waiter:
             self._gate = Gate()
         if not self.done:
             self._gate.pass_through(timeout_s)
+
+
+#: What nobody has to wait for.
+NOTHING: Final = Waiter()
+NOTHING.done = True

@@ -61,7 +61,8 @@ def run(
             runner.run_next()
         runner.end()
         code = runner.exit_code
-        _end(runtime, f"it ended with exit code {code}" if code else "the actor ended")
+        reason = f"it ended with exit code {code}" if code else "the actor ended"
+        _end(runtime, reason if runner.actor is not None else "")
         return code & 0xFF
     except InternalError as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201  # the worker's log is its standard error
@@ -69,7 +70,7 @@ def run(
 
 
 def _end(runtime: process.Runtime, reason: str) -> None:
-    """The actor of this worker is over: end as a program does, and tell who has to know."""
+    """The actor of this worker is over, or a task ended it: end as a program does, and be heard."""
     atexit._run_exitfuncs()  # noqa: SLF001  # no other way but to exit
     runtime.loop.post(Leave(reason))
     runtime.loop.wait(runtime.left, clock.now_ns() + 3 * SECOND)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.core.names import FUNCTION, ME, NODE, PAYLOAD, lease, peer, pushed, task
+from zgen.core.actor_events import ExitActor
 from zgen.core.borrowing import Borrowing
 from zgen.core.deadlines import earliest
 from zgen.core.effects import (
@@ -236,6 +237,16 @@ def test_the_next_task_is_not_held_for_the_last_one() -> None:
     sent(worker, ITEM_BYTES_UNACKED_MAX)
     worker.ended("s")
     assert not worker.executor.holds.bodies
+
+
+def test_what_waits_for_company_leaves_before_a_task_ends_its_process() -> None:
+    worker = Worker()
+    worker.push(pushed("a"), pushed("s", returns=STREAMING))
+    worker.ended("a", b"value")
+    assert worker.yields("s", b"0") == [], "the line is busy"
+    out: list[Effect] = []
+    worker.executor.on_exit_actor(ExitActor(is_crash=True), worker.now_ns, out)
+    assert [type(effect.message) for effect in out if type(effect) is Send] == [ReportItems]
 
 
 # -- handing back --------------------------------------------------------------------------------

@@ -187,6 +187,19 @@ def test_who_leaves_waits_until_all_is_acknowledged() -> None:
     assert pair.on_wire() == [], "the bye goes once"
 
 
+def test_who_leaves_without_a_reason_is_heard_and_says_nothing_of_it() -> None:
+    pair = Pair().joined()
+    pair.send(pair.a, b"x")
+    pair.leave(pair.a, "")
+    pair.deliver_all()
+    assert not pair.has_left(pair.a)
+    pair.advance(ACK_DELAY_NS)
+    pair.deliver()
+    assert pair.has_left(pair.a)
+    assert pair.on_wire() == []
+    assert (pair.b.got, pair.b.gone) == ([b"x"], [])
+
+
 def test_who_leaves_does_not_wait_for_ever() -> None:
     pair = Pair().joined()
     pair.send(pair.a, b"x")
