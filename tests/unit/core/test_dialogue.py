@@ -334,7 +334,7 @@ class Losing(Bench):
 
 def test_a_large_item_that_is_lost_while_it_runs_is_made_again_from_the_log() -> None:
     bench = Losing()
-    assert CancelTask(S, 0, False, True) in messages(bench.lose(bench.name, far(1)))
+    assert CancelTask(S, 0, False, False) in messages(bench.lose(bench.name, far(1)))
     bench.send(b"late")
     sent = messages(bench.over("s", 2, kind=OUTCOME_CANCELLED) + bench.advance(SECOND))
     assert sent[-1] == inputs(0, NONE, NONE, b"late", attempt=1)
