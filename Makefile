@@ -4,6 +4,7 @@
 #   VENV=.venv          where it lies
 #   SEEDS=1000 SEED=n   how many seeds `make sim` runs, of all scenarios together, or from which one
 #   NODES=3             `make demo` runs on so many nodes and kills the first one
+#   MINUTES=30 SEED=n   how long `make soak` lasts, and what its faults follow from
 #   VS=ray              what `make bench` measures beside zgen
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -29,7 +30,7 @@ OTHER_HALF := $(filter-out $(HALF),$(wildcard tests/integration/test_*.py))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test dev hooks fmt lint types layers unit unit-1 unit-2 coverage sim-tests sim integration integration-1 \
-	integration-2 conformance chaos chaos-quick faults bench docs wheel mutants mutants-recorded clean
+	integration-2 conformance chaos chaos-quick faults soak bench docs wheel mutants mutants-recorded clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -140,6 +141,9 @@ wheel: $(DEV) ## sdist, wheel from it, clean environment, import from /
 
 faults: $(DEV) ## faults made on purpose, with figures; half an hour, as root for those of links
 	$(PY) -m scripts.faults
+
+soak: $(DEV) ## mixed work on four nodes under faults for MINUTES=30, every item checked; as root for cuts of links
+	$(PY) -m scripts.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 bench: $(DEV) ## the benchmark; VS=ray measures Ray beside it in a venv of its own
 	$(PY) scripts/bench.py $(if $(VS),--vs $(VS))

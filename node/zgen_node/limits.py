@@ -73,6 +73,8 @@ JOIN_RETRY_NS_MAX: Final = 5 * SECOND
 #: A member that leaves tells so many others, each so many times.
 LEAVE_FANOUT_COUNT: Final = 8
 LEAVE_REPEATS_COUNT: Final = 2
+#: Where a node asks to be let in that comes back: the latest seeds, and those of its first life.
+SEEDS_COUNT_MAX: Final = 64
 
 #: Nodes that keep one name of an actor.
 KEEPERS_COUNT: Final = 3

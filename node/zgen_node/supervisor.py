@@ -17,7 +17,7 @@ from zgen.io.clock import now_ns
 from zgen.limits import KILL_NS_MAX, MS, NODE_STOP_NS, ORPHAN_STOP_NS
 from zgen_node.io import linux
 from zgen_node.io.config import CONTROL_FD, DRIVER_FD, READY_FD, DaemonConfig
-from zgen_node.io.rejoining import noted_rejoin
+from zgen_node.io.rejoining import bounded_seeds, noted_rejoin
 from zgen_node.io.zygote_link import start_zygote
 
 #: Any of them stops the node.
@@ -99,7 +99,7 @@ def _begin_anew(config: DaemonConfig, seeds: list[str]) -> NoReturn:
 
     peer = os.urandom(len(config.peer))
     folder = folders.node_folder(os.path.dirname(config.folder), peer)
-    seeds = list(dict.fromkeys((*seeds, *config.join)))
+    seeds = bounded_seeds((*seeds, *config.join))
     given = {**config.given, "peer": peer.hex(), "folder": folder, "join": seeds}
     for descriptor in (READY_FD, CONTROL_FD, DRIVER_FD):
         os.set_inheritable(descriptor, True)

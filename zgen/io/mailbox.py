@@ -25,7 +25,7 @@ from zgen.core.handshake_events import HandshakeFailed
 from zgen.ids import PeerId
 from zgen.io.exposure import Exposure
 from zgen.io.security import Lock
-from zgen.io.sockets import descriptor, new_socket, read_monitor, send, split, watch_monitor
+from zgen.io.sockets import bind, descriptor, new_socket, read_monitor, send, split, watch_monitor
 from zgen.io.tcp_inbox import TakePart, TcpInbox, refusal_of
 from zgen.limits import BACKLOG_COUNT, CONNECT_NS_MAX, MS, OUTBOX_COUNT_MAX, SOCKETS_COUNT_MAX
 from zgen.slotted import slotted
@@ -86,8 +86,8 @@ class Mailbox:
             exposure: How other machines reach it too; None if they do not.
 
         Raises:
-            zmq.ZMQError: The endpoint cannot be bound.
-            NodeStartError: Other machines cannot reach it as they should.
+            NodeStartError: The endpoint cannot be bound, say because the folder of its node is
+                gone; or other machines cannot reach it as they should.
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, SOCKETS_COUNT_MAX)
@@ -97,7 +97,7 @@ class Mailbox:
             self.tcp_port = 0 if self._far is None else self._far.port
             self._inbox = new_socket(self._context, zmq.ROUTER)
             self._inbox.setsockopt(zmq.BACKLOG, BACKLOG_COUNT)
-            self._inbox.bind(endpoint)
+            bind(self._inbox, endpoint)
         except BaseException:
             self._context.destroy(0)
             raise

@@ -5,13 +5,14 @@ could claim as much: it leaves in several parts. Such a message begins with a pl
 does: ``PLAN`` and the number of parts of each frame.
 """
 
+import os
 import struct
 from collections.abc import Callable
 from typing import Any, Final
 
 import zmq
 
-from zgen.exceptions import RemoteProtocolError
+from zgen.exceptions import NodeStartError, RemoteProtocolError
 from zgen.limits import HANDSHAKE_NS_MAX, HEARTBEAT_NS, HEARTBEAT_NS_MAX, MS, TCP_PART_BYTES_MAX
 
 _HANDSHAKE_IVL_MS: Final = HANDSHAKE_NS_MAX // MS
@@ -36,6 +37,19 @@ def new_socket(context: "zmq.Context[zmq.Socket[bytes]]", kind: int) -> "zmq.Soc
     made.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_IVL_MS)
     made.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
     return made
+
+
+def bind(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+    """Let a socket listen at an endpoint.
+
+    Raises:
+        NodeStartError: It cannot, say because the folder of its node is gone.
+    """
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        reason = os.strerror(error.errno or 0)
+        raise NodeStartError(f"cannot listen at {endpoint}: {reason}") from None
 
 
 def watch_monitor(

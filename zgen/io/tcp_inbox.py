@@ -4,7 +4,6 @@ Everything here belongs to the receive lock. It is a socket of its own, since a 
 stays mute at one that wants CURVE.
 """
 
-import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from zgen.io.exposure import Exposure
 from zgen.io.security import Doorman, Lock
 from zgen.io.sockets import (
     LAST,
+    bind,
     descriptor,
     joined,
     new_socket,
@@ -85,14 +85,11 @@ class TcpInbox:
         self._monitor = watch_monitor(
             context, self._router, "inproc://monitor-of-tcp-inbox", _MONITORED
         )
-        where = endpoint(exposure.host, exposure.port)
         try:
-            self._router.bind(where)
-        except zmq.ZMQError as error:
+            bind(self._router, endpoint(exposure.host, exposure.port))
+        except NodeStartError:
             self.close()
-            raise NodeStartError(
-                f"cannot listen at {where}: {os.strerror(error.errno or 0)}"
-            ) from None
+            raise
         bound = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self.port = int(bound.rpartition(":")[2])
         self.pending = True

@@ -164,7 +164,8 @@ class Repair:
         mine = (view.count_estimate, _inverted(view.lowest))
         stays = said.sender not in view.members and mine > (said.count, _inverted(said.lowest))
         if not stays:
-            standing.fenced(f"declared dead by {short(said.sender)}", (said.endpoint,), out)
+            where = tuple(dict.fromkeys((said.endpoint, *standing.endpoints())))
+            standing.fenced(f"declared dead by {short(said.sender)}", where, out)
             return
         reached("smaller side of a cut told to end")
         standing.graves.stir(now_ns)

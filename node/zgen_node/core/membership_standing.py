@@ -319,9 +319,14 @@ class Standing:
         self.health = max(0, self.health - 1)
 
     def endpoints(self) -> tuple[str, ...]:
-        """Return where some of the other members are."""
+        """Return where some are that were buried last, and some of the other members.
+
+        For who was declared dead: those that it held for dead may be on the side that stays.
+        """
         members = self.view.members
-        return tuple(members[node].said.endpoint for node in self.view.draw(_ENDPOINTS_TOLD_COUNT))
+        living = [members[node].said.endpoint for node in self.view.draw(_ENDPOINTS_TOLD_COUNT)]
+        buried = [each.endpoint for each in self.graves.listed()[-_ENDPOINTS_TOLD_COUNT:]]
+        return tuple(dict.fromkeys((*reversed(buried), *living)))
 
     def check(self) -> None:
         """Assert every invariant, of each table and between them."""

@@ -2,7 +2,10 @@
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Final
+
+from zgen_node.limits import SEEDS_COUNT_MAX
 
 #: In the session folder.
 _FILE: Final = "rejoin.json"
@@ -22,3 +25,10 @@ def noted_rejoin(folder: str) -> list[str] | None:
     except FileNotFoundError:
         return None
     return found
+
+
+def bounded_seeds(seeds: Sequence[str]) -> list[str]:
+    """Return seeds once each; of too many the first and the last ones."""
+    found = list(dict.fromkeys(seeds))
+    half = SEEDS_COUNT_MAX // 2
+    return found if len(found) <= SEEDS_COUNT_MAX else [*found[:half], *found[-half:]]

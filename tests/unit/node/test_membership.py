@@ -290,13 +290,21 @@ def test_a_timer_with_nothing_due_changes_nothing() -> None:
 
 
 # -- the dead --------------------------------------------------------------------------------------
+def test_who_was_declared_dead_may_come_back_by_those_too_that_it_had_buried() -> None:
+    few = settled("abc")
+    few.hear("c", Gossip(A, C, (), (doubt(B, DEAD),)))
+    assert few.of("c", MemberDown) == [MemberDown(B, "dead")]
+    few.hear("c", Fence(X, C, "tcp://x", 9, A, False))
+    assert few.of("c", Fenced)[0].endpoints == ("tcp://x", "tcp://b", "tcp://a")
+
+
 def test_a_zombie_is_told_and_ends() -> None:
     few = settled("abc")
     few.hear("a", Gossip(B, A, (), (doubt(C, DEAD),)))
     few.hear("a", Gossip(C, A, (), (doubt(B, DEAD),)))
     assert few.of("a", MemberDown) == [MemberDown(C, "dead")]
     few.hear("a", Ping(C, A, 1, "tcp://c", NOBODY, (), ()))
-    assert few.of("c", Fenced)[0].endpoints == ("tcp://a",)
+    assert few.of("c", Fenced)[0].endpoints == ("tcp://a", "tcp://b")
     assert few.members["c"].next_deadline_ns is None
     few.sent.clear()
     few.hear("c", Ping(A, C, 1, "tcp://a", NOBODY, (), ()))
@@ -345,7 +353,8 @@ def test_of_two_sides_that_hold_each_other_for_dead_the_smaller_ends() -> None:
     few.hear("a", Fence(X, A, "tcp://x", 2, X, True))
     assert few.sent == []
     few.hear("a", Fence(X, A, "tcp://x", 3, PeerId(bytes(16)), False))
-    assert few.of("a", Fenced) == [Fenced(f"declared dead by {X[:4].hex()}", ("tcp://x",))]
+    where = ("tcp://x", "tcp://b", "tcp://c")
+    assert few.of("a", Fenced) == [Fenced(f"declared dead by {X[:4].hex()}", where)]
 
 
 def test_the_dead_are_tried_often_at_first_and_then_by_few() -> None:

@@ -1,0 +1,249 @@
+"""Makes the faults of a schedule, each at its time, and mends what is to be mended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from scripts.soak.schedule import KINDS, Fault
+from scripts.soak.tally import Tally
+from scripts.soak.watch import Watch
+from zgen.exceptions import NodeStartError
+from zgen.io.inquiry import query_node
+from zgen.testing import Cluster, Node
+
+#: What a node of the soak has.
+NODE: Final[dict[str, Any]] = {"num_cpus": 2, "object_store_memory": 256 << 20}
+_ADD_TRIES_COUNT: Final = 5
+
+
+class Injector:
+    """Makes faults in a thread.
+
+    Attributes:
+        slots: The nodes by number; None while one is away.
+    """
+
+    def __init__(
+        self, cluster: Cluster, faults: list[Fault], tally: Tally, watch: Watch, said: bool
+    ) -> None:
+        """Take the nodes that there are; ``said``: whether to print each fault."""
+        self.slots: list[Node | None] = list(cluster.nodes)
+        self._cluster = cluster
+        self._faults = faults
+        self._tally = tally
+        self._watch = watch
+        self._said = said
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="faults", daemon=True)
+        #: Processes that are stopped, by fault.
+        self._stopped: dict[Fault, int] = {}
+        #: Faults that were made.
+        self._begun: dict[Fault, None] = {}
+        #: Starts and ends nodes, which takes time, so that other faults are mended in time.
+        self._builder: Final = ThreadPoolExecutor(1)
+        #: What cuts links now, and the nodes that are to be replaced when these are mended.
+        self._cut_by: Fault | None = None
+        self._wanted: list[int] = []
+        self._makers: Final[dict[str, Callable[..., bool]]] = {
+            "worker": self._worker,
+            "stop": self._stop_worker,
+            "zygote": self._zygote,
+            "daemon": self._daemon,
+            "supervisor": self._supervisor,
+            "node": self._node,
+            "leave": self._leave,
+            "nap": self._nap,
+            "sleep": self._nap,
+            "reset": self._reset,
+            "blip": self._cut,
+            "cut": self._cut,
+            "one-way": self._one_way,
+            "split": self._cut,
+        }
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Make no more faults; mend those that go on."""
+        self._stop.set()
+        self._thread.join()
+        self._builder.shutdown()
+
+    def _run(self) -> None:
+        steps: list[tuple[float, int, Callable[[Fault], None], Fault]] = []
+        for number, fault in enumerate(self._faults):
+            steps.append((fault.at_s, 2 * number, self._begin, fault))
+            if fault.lasts_s:
+                steps.append((fault.until_s, 2 * number + 1, self._end, fault))
+        steps.sort(key=lambda step: step[:2])
+        for at_s, _, act, fault in steps:
+            ends = act == self._end
+            if ends and fault not in self._begun:
+                continue
+            if self._stop.wait(max(0.0, at_s - self._tally.now_s)) and not ends:
+                continue
+            try:
+                act(fault)
+            except Exception as error:
+                self._tally.wrong("wrong", f"fault {fault} failed: {type(error).__name__}: {error}")
+
+    def _begin(self, fault: Fault) -> None:
+        nodes = [node for slot in fault.slots if (node := self.slots[slot]) is not None]
+        if len(nodes) < len(fault.slots):
+            made = False
+        else:
+            self._watch.excuse(fault, nodes)
+            made = self._makers[fault.kind](fault, *nodes)
+        if made:
+            self._begun[fault] = None
+            self._tally.fault(fault.kind)
+        else:
+            self._tally.skipped += 1
+        if self._said:
+            print(f"{fault}{'' if made else ' (not made)'}", flush=True)
+
+    def _end(self, fault: Fault) -> None:
+        self._watch.over(fault)
+        if fault.kind == "stop":
+            pid = self._stopped.pop(fault, 0)
+            if pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+        elif KINDS[fault.kind].is_cut:
+            self._cluster.heal()
+            self._cut_by = None
+            while self._wanted:
+                self._builder.submit(self._replace, self._wanted.pop())
+        elif fault.kind in ("nap", "sleep"):
+            node = self.slots[fault.slots[0]]
+            if node is not None:
+                self._cluster.resume_node(node)
+        elif self._cut_by is not None:
+            self._wanted.append(fault.slots[0])  # a new one would reach both sides
+        else:
+            self._builder.submit(self._replace, fault.slots[0])
+
+    def _replace(self, slot: int) -> None:
+        try:
+            self._make(slot)
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            self._tally.wrong("wrong", f"no node in place of number {slot}: {told}")
+
+    def _make(self, slot: int) -> None:
+        for left in reversed(range(_ADD_TRIES_COUNT)):
+            node = self.slots[slot]
+            if node is not None:
+                self.slots[slot] = None
+                self._cluster.remove_node(node)
+            try:
+                self.slots[slot] = self._cluster.add_node(**NODE, resources={f"n{slot}": 100})
+                return
+            except NodeStartError:
+                if not left:
+                    raise
+                time.sleep(1.0)
+
+    def _workers(self, node: Node) -> list[int]:
+        now = node._now()
+        try:
+            state = query_node(now.address, now.folder, 2.0)
+        except NodeStartError:
+            return []
+        leased = [each["pid"] for each in state["workers"] if each["state"] != "idle"]
+        return leased or [each["pid"] for each in state["workers"] if each["pid"]]
+
+    def _worker(self, fault: Fault, node: Node) -> bool:
+        pids = [pid for pid in self._workers(node) if pid]
+        return bool(pids) and _kill(pids[fault.die % len(pids)], signal.SIGKILL)
+
+    def _stop_worker(self, fault: Fault, node: Node) -> bool:
+        pids = [pid for pid in self._workers(node) if pid]
+        if not pids:
+            return False
+        self._stopped[fault] = pids[fault.die % len(pids)]
+        return _kill(self._stopped[fault], signal.SIGSTOP)
+
+    def _zygote(self, _: Fault, node: Node) -> bool:
+        daemon = node._now().daemon
+        found = [pid for pid in _children(daemon) if b"zygote" in _command(pid)]
+        return bool(found) and _kill(found[0], signal.SIGKILL)
+
+    def _daemon(self, _: Fault, node: Node) -> bool:
+        return _kill(node._now().daemon, signal.SIGKILL)
+
+    def _supervisor(self, _: Fault, node: Node) -> bool:
+        return _kill(node._now().supervisor, signal.SIGKILL)
+
+    def _node(self, fault: Fault, node: Node) -> bool:
+        self.slots[fault.slots[0]] = None
+        self._cluster.remove_node(node)
+        return True
+
+    def _leave(self, fault: Fault, node: Node) -> bool:
+        self.slots[fault.slots[0]] = None
+        self._builder.submit(self._cluster.remove_node, node, True)
+        return True
+
+    def _nap(self, _: Fault, node: Node) -> bool:
+        self._cluster.pause_node(node)
+        return True
+
+    def _reset(self, fault: Fault, node: Node) -> bool:
+        every = [each for each in self.slots if each is not None]
+        return sum(map(_reset, every if fault.die % 3 == 0 else [node])) > 0
+
+    def _cut(self, fault: Fault, *nodes: Node) -> bool:
+        self._cut_by = fault
+        others = [each for each in self._cluster.nodes if each not in nodes]
+        self._cluster.partition(nodes, [*others, self._cluster.here])
+        return True
+
+    def _one_way(self, fault: Fault, one: Node, other: Node) -> bool:
+        self._cut_by = fault
+        self._cluster.partition([one], [other], one_way=True)
+        return True
+
+
+def _kill(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(each) for each in text.split()]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _reset(node: Node) -> int:
+    """Reset all established connections of a node's machine; return how many."""
+    assert node._machine is not None
+    command = ["ss", "-K", "-H", "-t", "state", "established"]
+    done = node._machine.call(
+        lambda: subprocess.run(command, capture_output=True, text=True, check=False)
+    )
+    return len(done.stdout.splitlines())
