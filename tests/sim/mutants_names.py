@@ -41,7 +41,7 @@ NAMES = (
         "P7",
         KEEPER,
         "        self._keeps = self._keeps or not self._counted_by\n        return self._keeps\n",
-        "        return True\n",
+        "        self._keeps = True\n        return True\n",
         "names",
         -1,
     ),

@@ -15,7 +15,7 @@ class ActorSettings:
         max_concurrency: Calls that run at a time, outside of groups.
         groups: Names of concurrency groups, and how many calls of each run at a time.
         is_async: Whether its methods run in an event loop.
-        name: Name on its node; empty for none.
+        name: Name in the cluster; empty for none.
         namespace: Where the name counts.
         description: What a handle needs to know of the class; the daemon never looks into it.
         class_name: Name of the class.
