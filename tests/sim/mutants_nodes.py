@@ -44,7 +44,7 @@ NODES = (
         "        if news == self._published and not self.hosting.touched:\n",
         "        if news == self._published:\n",
         "nodes",
-        17,
+        18,
     ),
     Mutant(
         "a dead owner gives back what it has elsewhere",

@@ -16,8 +16,8 @@ REBUILD = (
         "a lost argument whose value went is made again",
         "P4",
         RECOVERY,
-        "        if entry is None:\n            work.append(parent)\n",
-        "        if entry is None:\n            pass\n",
+        "        self._restarting.note(name)\n        work.append(parent)\n",
+        "        self._restarting.note(name)\n",
         "rebuild",
         8,
     ),
@@ -75,7 +75,7 @@ REBUILD = (
         "        results.append((name, value))\n",
         "        pass\n",
         "rebuild",
-        12,
+        14,
     ),
     Mutant(
         "what a replay gave that ends otherwise is taken back",
@@ -84,7 +84,7 @@ REBUILD = (
         "        self._take_back(entry, fault)\n",
         "",
         "rebuild",
-        119,
+        269,
     ),
     Mutant(
         "a replay that yields more than the first time is noticed",
@@ -93,6 +93,6 @@ REBUILD = (
         "    if message.count != kept.count:\n",
         "    if message.count < kept.count:\n",
         "rebuild",
-        119,
+        269,
     ),
 )

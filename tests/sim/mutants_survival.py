@@ -44,7 +44,7 @@ SURVIVAL = (
         "-lease.granted_ns",
         "lease.granted_ns",
         "survival",
-        1,
+        2,
     ),
     Mutant(
         "one worker at a time ends for memory",
@@ -53,7 +53,7 @@ SURVIVAL = (
         "        if last is not None and last.state is not WorkerState.DEAD:\n",
         "        if False:\n",
         "survival",
-        1,
+        2,
     ),
     Mutant(
         "the end of an owner ends its leases on other nodes",
@@ -62,7 +62,7 @@ SURVIVAL = (
         "        self._staffing.end_owner(down.peer, down.log_tail, now_ns, out)\n",
         "",
         "survival",
-        154,
+        11,
     ),
     Mutant(
         "the end of a driver ends its job on other nodes",
