@@ -53,8 +53,8 @@ FEATURES: Final[dict[str, Feature]] = {
     ),
     "hand_over": Feature("pass a generator on to a task or an actor", "no", NOT_YET),
     "fan_out": Feature("several consumers of one run", "no", NOT_YET),
-    "window_in_items": Feature("backpressure, in items", "private", "private"),
-    "window_in_bytes": Feature("backpressure, in bytes", "no", NOT_YET),
+    "window_in_items": Feature("backpressure, in items", "private", "`max_pending_items`"),
+    "window_in_bytes": Feature("backpressure, in bytes", "no", "`max_pending_bytes`"),
     "several_refs_per_yield": Feature("several references a yield", "private", NOT_YET),
     "resume": Feature(
         "a retry goes on where the last attempt was", "no", "`zgen.stream_position()`"

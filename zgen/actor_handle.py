@@ -22,13 +22,14 @@ from zgen.ids import ActorId, FunctionId, derive_task_id
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts, positional_counts
 from zgen.options import (
-    TWO_WAY,
-    WINDOW,
-    TaskOptions,
+    FLOW,
+    PENDING_BYTES,
+    PENDING_ITEMS,
     check_count,
     check_options,
-    check_two_way,
     meant,
+    windows_in,
+    windows_of,
 )
 from zgen.remote_function import RemoteFunction, remote_type
 from zgen.runtime import process, start
@@ -57,8 +58,7 @@ METHOD_OPTIONS: Final = (
     "concurrency_group",
     "max_task_retries",
     "retry_exceptions",
-    WINDOW,
-    TWO_WAY,
+    *FLOW,
 )
 
 
@@ -82,6 +82,7 @@ class Description:
         max_task_retries: How often calls may run again, where the method does not say.
         max_pending_calls: How many calls of one process may be pending; -1 for any number.
         groups: Its concurrency groups.
+        windows: Items and bytes of all streams of one actor that may wait; 0 for any number.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Description:
     max_task_retries: int
     max_pending_calls: int
     groups: tuple[str, ...]
+    windows: tuple[int, int] = (0, 0)
 
 
 class MethodCalls(RemoteFunction[..., Any]):
@@ -101,13 +103,13 @@ class MethodCalls(RemoteFunction[..., Any]):
         self._signature = facts.signature or _ANYTHING
         self._positional = positional_counts(self._signature)
         self._returns_count = facts.returns_count
-        self._window = check_two_way(facts.window, facts.returns_count, name)
         self.facts = facts
         self._description = description
         self._label = f"{description.name}.{name}"
         self._id = methods.method_id(description.cls, name)
         retries = facts.max_task_retries
         self._retries_max = description.max_task_retries if retries is None else retries
+        self._window, self._window_bytes = windows_of(name, facts, *description.windows)
 
     def submit(self, handle: "ActorHandle", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the method of an actor and return at once; see ``ActorMethod.remote``."""
@@ -135,6 +137,7 @@ class MethodCalls(RemoteFunction[..., Any]):
             group=self.facts.group,
             parent=context.task,
             parent_attempt=context.attempt,
+            window_bytes=self._window_bytes,
         )
         limit = self._description.max_pending_calls
         if 0 <= limit <= runtime.machine.owner.actors.pending_count(actor):
@@ -165,7 +168,8 @@ class MethodCalls(RemoteFunction[..., Any]):
             chosen.get("concurrency_group", self.facts.group),
             chosen.get("max_task_retries", self.facts.max_task_retries),
             chosen.get("retry_exceptions", self.facts.retry_exceptions),
-            chosen.get(WINDOW, self.facts.window),
+            chosen.get(PENDING_ITEMS, self.facts.window),
+            chosen.get(PENDING_BYTES, self.facts.window_bytes),
             self.facts.signature,
         )
         check_group(self._description.name, facts.group, self._description.groups)
@@ -193,9 +197,7 @@ def check_method_options(given: dict[str, Any]) -> dict[str, Any]:
         check_count("max_task_retries", kept["max_task_retries"], -1)
     if not isinstance(kept.get("concurrency_group", ""), str):
         raise TypeError(f"concurrency_group must be a string, got {kept['concurrency_group']!r}")
-    flow: dict[str, Any] = {name: kept.pop(name) for name in (WINDOW, TWO_WAY) if name in kept}
-    if flow:
-        kept[WINDOW] = TaskOptions(**check_options(flow)).window
+    kept = windows_in(kept)
     if "retry_exceptions" in kept:
         retriable = check_options({"retry_exceptions": kept["retry_exceptions"]})
         allowed = retriable["retry_exceptions"]
@@ -279,7 +281,7 @@ class ActorMethod(Calls[P, R]):
         Args:
             name: What messages call it.
             options: ``num_returns``, ``concurrency_group``, ``max_task_retries``,
-                ``retry_exceptions``, ``_generator_backpressure_num_objects``, ``two_way``.
+                ``retry_exceptions``, ``max_pending_items``, ``max_pending_bytes``, ``two_way``.
 
         Raises:
             ValueError: An option is unknown, out of range, or does not fit the method.

@@ -59,6 +59,10 @@ class ActorOptions:
         max_concurrency: Calls that run at a time: more than one in threads, or in the event loop if
             a method is async, where 1000 is the default.
         max_pending_calls: Calls of one process that may be pending; -1 for any number.
+        max_pending_items: Items of all generators of one actor together that may be there without
+            being taken by ``next``; None or -1 for any number. Those that run share that evenly,
+            and each may have one item in any case.
+        max_pending_bytes: Bytes of them likewise, as they are pickled.
         concurrency_groups: Groups of methods with a number of their own, by name.
         name: Name by which ``get_actor`` finds it from anywhere in the cluster; empty for none.
         namespace: Where the name counts, or None for that of this program.
@@ -75,6 +79,8 @@ class ActorOptions:
     max_task_retries: int = 0
     max_concurrency: int | None = None
     max_pending_calls: int = -1
+    max_pending_items: int | None = None
+    max_pending_bytes: int | None = None
     concurrency_groups: dict[str, int] = field(default_factory=dict)
     name: str = ""
     namespace: str | None = None
@@ -135,6 +141,8 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
                 resources=options.resources,
                 scheduling_strategy=options.scheduling_strategy,
                 label_selector=options.label_selector,
+                max_pending_items=options.max_pending_items,
+                max_pending_bytes=options.max_pending_bytes,
             ),
         )
         self._class = cls
@@ -300,6 +308,8 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
             namespace if chosen.name else "",
             serializer.dump_plain(self._describe()),
             self.__name__,
+            self._options.window,
+            self._options.window_bytes,
         )
 
     def _describe(self) -> Description:
@@ -318,6 +328,7 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
             chosen.max_task_retries,
             chosen.max_pending_calls,
             groups,
+            (self._options.window, self._options.window_bytes),
         )
 
 

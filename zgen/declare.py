@@ -101,7 +101,7 @@ def method(function: Any = None, /, **options: Any) -> Any:
     Args:
         function: The method, when used as a plain decorator.
         options: ``num_returns``, ``concurrency_group``, ``max_task_retries``,
-            ``retry_exceptions``, ``_generator_backpressure_num_objects``, ``two_way``.
+            ``retry_exceptions``, ``max_pending_items``, ``max_pending_bytes``, ``two_way``.
 
     Raises:
         ValueError: An option is unknown, or its value is out of range.

@@ -260,6 +260,8 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
         record = table.streams[self.stream]
         if record.unread or record.ended:
             return True
+        if record.step:
+            self._come_back(record)
         with runtime.loop.lock:
             if table.is_ready(self.stream):
                 return True

@@ -133,6 +133,10 @@ FUTURE_THREADS_COUNT_MAX: Final = 4
 #: below it hears of each item.
 WINDOW_WIDE_COUNT_MIN: Final = 16
 WINDOW_STEPS_COUNT: Final = 2
+#: A window in bytes is told of by such parts of it.
+WINDOW_BYTES_STEPS_COUNT: Final = 4
+#: A wider one is as this one.
+WINDOW_BYTES_MAX: Final = 1 << 50
 
 # -- actors ----------------------------------------------------------------------------------------
 #: A worker whose actor ends in peace has this long for its last calls and its exit handlers.

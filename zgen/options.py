@@ -3,7 +3,13 @@
 from dataclasses import field
 from typing import Any, Final
 
-from zgen.limits import ITEMS_COUNT_MAX, MAX_RETRIES_DEFAULT, RETURNS_COUNT_MAX
+from zgen.io.methods import MethodFacts
+from zgen.limits import (
+    ITEMS_COUNT_MAX,
+    MAX_RETRIES_DEFAULT,
+    RETURNS_COUNT_MAX,
+    WINDOW_BYTES_MAX,
+)
 from zgen.slotted import slotted
 from zgen.util.scheduling_strategies import strategy_from
 from zgen.wire.lease import ANYWHERE, Demand, PlacedShape
@@ -12,9 +18,20 @@ from zgen.wire.task import LOCK_STEP, STREAMING
 #: Resources are counted in ten-thousandths.
 UNIT: Final = 10_000
 _AMOUNT_MAX: Final = 1 << 49
-WINDOW: Final = "_generator_backpressure_num_objects"
+PENDING_ITEMS: Final = "max_pending_items"
+PENDING_BYTES: Final = "max_pending_bytes"
 TWO_WAY: Final = "two_way"
-_MAY_BE_NONE: Final = ("num_returns", "num_cpus", "num_gpus", "memory", WINDOW)
+#: Options about how far ahead of its consumer a generator may be.
+FLOW: Final = (PENDING_ITEMS, PENDING_BYTES, TWO_WAY)
+#: Ray's names of options -> ours.
+_ALIASES: Final = {
+    "_generator_backpressure_num_objects": PENDING_ITEMS,
+    "_actor_generator_backpressure_num_objects": PENDING_ITEMS,
+}
+_MAY_BE_NONE: Final = (
+    *("num_returns", "num_cpus", "num_gpus", "memory"),
+    *(PENDING_ITEMS, PENDING_BYTES),
+)
 #: Options of Ray that are about its own records, and mean nothing here.
 _WITHOUT_MEANING: Final = ("enable_task_events", "_metadata", "_labels")
 #: Options of Ray that zgen does not have -> what asks for nothing, beside None.
@@ -23,7 +40,6 @@ _ASK_FOR_NOTHING: Final[dict[str, Any]] = {
     "max_calls": 0,
     "accelerator_type": None,
     "_num_objects_per_yield": 1,
-    "_actor_generator_backpressure_num_objects": None,
 }
 
 
@@ -46,8 +62,10 @@ class TaskOptions:
             ``zgen.util.scheduling_strategies``.
         label_selector: Labels that its node has: a value, ``"!value"``, ``"in(a, b)"`` or
             ``"!in(a, b)"`` for each.
-        _generator_backpressure_num_objects: Items of a generator that may be there without being
-            taken by ``next``; more are not yielded before. None or -1 for any number.
+        max_pending_items: Items of a generator that may be there without being taken by ``next``;
+            more are not yielded before. None or -1 for any number.
+        max_pending_bytes: Bytes of them that may, as they are pickled; an item that is larger comes
+            alone. None or -1 for any number.
         two_way: Whether values can be sent into the generator: it yields an item when it is asked
             for it by ``next``, ``send`` or ``throw``, and not before.
     """
@@ -62,7 +80,8 @@ class TaskOptions:
     name: str = ""
     scheduling_strategy: Any = None
     label_selector: dict[str, str] | None = None
-    _generator_backpressure_num_objects: int | None = None
+    max_pending_items: int | None = None
+    max_pending_bytes: int | None = None
     two_way: bool = False
 
     @property
@@ -71,19 +90,77 @@ class TaskOptions:
 
         ``LOCK_STEP`` of a two-way one.
         """
-        if self.two_way:
-            return LOCK_STEP
-        return min(max(self._generator_backpressure_num_objects or 0, 0), ITEMS_COUNT_MAX)
+        return LOCK_STEP if self.two_way else _window(self.max_pending_items, ITEMS_COUNT_MAX)
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of a stream that may be there without being taken; 0 for any number."""
+        return _window(self.max_pending_bytes, WINDOW_BYTES_MAX)
+
+
+def windows_in(given: dict[str, Any]) -> dict[str, Any]:
+    """Return options with windows as they are counted: 0 for any number, or ``LOCK_STEP``.
+
+    Raises:
+        ValueError: They do not go together.
+        TypeError: A value is of a wrong type.
+    """
+    flow: dict[str, Any] = {name: given[name] for name in FLOW if name in given}
+    chosen = TaskOptions(**check_options(flow)) if flow else None
+    kept = {name: value for name, value in given.items() if name not in flow}
+    if chosen is not None and (PENDING_ITEMS in flow or TWO_WAY in flow):
+        kept[PENDING_ITEMS] = chosen.window
+    if chosen is not None and PENDING_BYTES in flow:
+        kept[PENDING_BYTES] = chosen.window_bytes
+    return kept
+
+
+def windows_of(name: str, facts: MethodFacts, items_max: int, bytes_max: int) -> tuple[int, int]:
+    """Return how many items and bytes of calls of a method may wait; ``LOCK_STEP`` if two-way.
+
+    Args:
+        name: The method.
+        facts: What is known of it.
+        items_max: Items that all streams of its actor may have; 0 for any number.
+        bytes_max: Bytes likewise.
+
+    Raises:
+        ValueError: It is two-way and no stream.
+    """
+    window = check_two_way(facts.window, facts.returns_count, name)
+    if window == LOCK_STEP or facts.returns_count != STREAMING:
+        return window, 0
+    return narrower(window, items_max), narrower(facts.window_bytes, bytes_max)
+
+
+def narrower(first: int, second: int) -> int:
+    """Return the smaller of two windows, of which 0 is none."""
+    return min(first, second) if first and second else first or second
+
+
+def _window(chosen: int | None, most: int) -> int:
+    return min(max(chosen or 0, 0), most)
 
 
 def meant(given: dict[str, Any]) -> dict[str, Any]:
-    """Return ``given`` options without those that are Ray's and ask for nothing here."""
-    return {
-        name: value
-        for name, value in given.items()
-        if name not in _WITHOUT_MEANING
-        and not (name in _ASK_FOR_NOTHING and value in (None, _ASK_FOR_NOTHING[name]))
-    }
+    """Return ``given`` options by our names, without those of Ray's that ask for nothing here.
+
+    Raises:
+        ValueError: An option is there by both names, or a window is out of range.
+    """
+    kept: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in _WITHOUT_MEANING or (
+            name in _ASK_FOR_NOTHING and value in (None, _ASK_FOR_NOTHING[name])
+        ):
+            continue
+        ours = _ALIASES.get(name, name)
+        if ours in kept:
+            raise ValueError(f"{ours} and {name} are the same option: give one of them")
+        if ours in (PENDING_ITEMS, PENDING_BYTES):
+            _check_window(name, value)
+        kept[ours] = value
+    return kept
 
 
 def check_options(given: dict[str, Any]) -> dict[str, Any]:
@@ -116,20 +193,20 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
         checked["retry_exceptions"] = _check_retry_exceptions(checked["retry_exceptions"])
     if not isinstance(checked.get("name", ""), str):
         raise TypeError(f"name must be a string, got {checked['name']!r}")
-    _check_window(checked.get(WINDOW))
     if type(checked.get(TWO_WAY, False)) is not bool:
         raise TypeError(f"two_way must be a bool, got {checked[TWO_WAY]!r}")
-    if checked.get(TWO_WAY) and (checked.get(WINDOW) or -1) > 0:
-        raise ValueError(f"two_way=True yields nothing unasked, and so does not take {WINDOW}")
+    for name in (PENDING_ITEMS, PENDING_BYTES):
+        if checked.get(TWO_WAY) and (checked.get(name) or -1) > 0:
+            raise ValueError(f"two_way=True yields nothing unasked, and so does not take {name}")
     strategy_from(checked.get("scheduling_strategy"), checked.get("label_selector"))
     return checked
 
 
-def _check_window(value: Any) -> None:
+def _check_window(name: str, value: Any) -> None:
     if value == 0 and type(value) is int:
-        raise ValueError(f"{WINDOW}=0 is not allowed: nothing could ever be yielded; -1 is none")
+        raise ValueError(f"{name}=0 is not allowed: nothing could ever be yielded; -1 is none")
     if value is not None and (type(value) is not int or value < -1):
-        raise ValueError(f"{WINDOW} must be an integer >= 1, or -1 or None, got {value!r}")
+        raise ValueError(f"{name} must be an integer >= 1, or -1 or None, got {value!r}")
 
 
 def check_two_way(window: int, returns_count: int, name: str) -> int:

@@ -96,6 +96,8 @@ class RemoteFunction(Calls[P, R]):
         self.__wrapped__ = function
         self._returns_count = _returns_count(function, options)
         self._window = check_two_way(options.window, self._returns_count, self.__name__)
+        streams = self._returns_count == STREAMING and self._window >= 0
+        self._window_bytes = options.window_bytes if streams else 0
         self._shape = demand_of(options)
         self._retry_exceptions = b""
         #: Shared with the same function with other options.
@@ -183,6 +185,7 @@ class RemoteFunction(Calls[P, R]):
             self._window,
             parent=context.task,
             parent_attempt=context.attempt,
+            window_bytes=self._window_bytes,
         )
         runtime.loop.post(SubmitTask(spec))
         del puts  # the task needs what they refer to, and keeps it

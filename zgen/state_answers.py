@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 from zgen.core.object_holds import BORROWER
 from zgen.ids import ActorId, ObjectId, PeerId, short
 from zgen.state_rows import (
+    PARKED_BY,
     ActorState,
     Hold,
     Listing,
@@ -133,6 +134,8 @@ class Answers:
                 ended=each.ended,
                 is_held=each.is_held,
                 window=each.window,
+                window_bytes=each.window_bytes,
+                parked_by=PARKED_BY.get(each.parked_by, ""),
                 **self._at(each.worker),
                 **self._by(part.process),
             )

@@ -2,9 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+from zgen.wire.stream import PARKED_BY_ACTOR, PARKED_BY_BYTES, PARKED_BY_ITEMS
 
 T = TypeVar("T")
+
+#: Why a body waits for its consumer, as rows say it.
+PARKED_BY: Final = {PARKED_BY_ITEMS: "items", PARKED_BY_BYTES: "bytes", PARKED_BY_ACTOR: "actor"}
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,9 @@ class StreamState:
         ended: Whether it yields nothing more.
         is_held: Whether anybody holds the generator.
         window: Items that may wait; 0 for any number.
+        window_bytes: Bytes that may wait; 0 for any number.
+        parked_by: Why its body waits for its consumer: ``"items"``, ``"bytes"`` or ``"actor"`` for
+            as many of either as its actor may have; empty if it does not.
         worker_id: Process that runs its body; None if none does.
         worker_pid: Its process id.
         owner: Worker id of the process that reads it.
@@ -161,6 +169,8 @@ class StreamState:
     ended: bool
     is_held: bool
     window: int
+    window_bytes: int
+    parked_by: str
     worker_id: str | None
     worker_pid: int | None
     owner: str

@@ -84,6 +84,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         ("UNREAD", lambda row: row.unread),
         ("SIZE", lambda row: size_text(row.unread_bytes)),
         ("STATE", lambda row: "ended" if row.ended else "open"),
+        ("PARKED BY", lambda row: row.parked_by or "-"),
         ("WORKER", lambda row: row.worker_pid or "-"),
         ("NODE", lambda row: _short(row.node_id)),
         ("OWNER", lambda row: row.owner_pid),

@@ -63,6 +63,14 @@ class ActorProgram(Program):
     def kinds(self) -> tuple[Callable[[str], None], ...]:
         return (self._actor, self._actor, self._actor, self._named, self._stream, self._task)
 
+    def settings(self, name: str) -> ActorSettings:
+        """Return how an actor is to run."""
+        return draw_settings(self.random, name)
+
+    def call_plan(self) -> Plan:
+        """Return a call of one."""
+        return draw_call(self.random)
+
     # -- activities --------------------------------------------------------------------------------
     def _actor(self, number: str) -> None:
         self._create(number, ActorId(self._next()), "")
@@ -90,7 +98,7 @@ class ActorProgram(Program):
         return derive_task_id(*self.parent, self.submitted - 1)
 
     def _create(self, number: str, actor: ActorId, name: str) -> None:
-        settings = draw_settings(self.random, name)
+        settings = self.settings(name)
         init = draw_init(self.random, settings.max_restarts)
         self.user.create(settings, init, actor, self.slots())
         self._drive(number, actor, self.random.choice((0, 2, 5, 12)), is_mine=True)
@@ -130,7 +138,7 @@ class ActorProgram(Program):
             task = Plan([*calls, ["gather"]], 1, 1, self.random.choice((0, 10_000)))
             self._results(number, [(self.submit(task), task)])
         else:
-            plan, slots = draw_call(self.random), self.slots()
+            plan, slots = self.call_plan(), self.slots()
             source = Plan([["sleep", self.random.choice((1, 10)) * MS]], 1, -1, 0)
             made: TaskId | None = None
             if self.random.random() < 0.2:  # an argument that is not there yet

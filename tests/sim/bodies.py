@@ -22,7 +22,7 @@ from tests.sim.store_user import NO_STREAM
 from zgen.core.actor_events import ExitActor
 from zgen.core.effects import HoldBody, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
-from zgen.core.stream_words import AskPosition, GiveInput
+from zgen.core.stream_words import AskPosition, AskRoom, GiveInput
 from zgen.ids import COMPLETION_INDEX, ITEM_INDEX_FIRST, ActorId, ObjectId, TaskId, object_id
 from zgen.limits import MS, REGION_SOON_NS
 from zgen.wire.task import (
@@ -33,7 +33,7 @@ from zgen.wire.task import (
     RAISED,
     STREAMING,
 )
-from zgen.wire.value import NONE, Fault, Parcel, Stored, Value
+from zgen.wire.value import NONE, Fault, Parcel, Stored, Value, whole_bytes
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Worker
@@ -68,6 +68,7 @@ class Body:
         self.at = 0
         self.yielded = 0
         self.yielded_of_op = 0
+        self.has_asked = False
         #: Items that it asked for where to go on, and has still to pass over.
         self.skips = 0
         self.held = False
@@ -269,6 +270,11 @@ class Body:
             return None
         self.worker.cluster.promises.actors.goes_on(self.worker, self.account)
         value = item_value(self.task, self.yielded, self.attempt, size)
+        if isinstance(value, Stored) and self.pushed.window_bytes and not self.has_asked:
+            self.has_asked = True
+            self.user.post(AskRoom(self.task, self.attempt, whole_bytes(value)))
+            return None
+        self.has_asked = False
         if self.pushed.wanted and ITEM_INDEX_FIRST + self.yielded not in self.pushed.wanted:
             value = NONE
         elif self.shrinks and isinstance(value, Stored):

@@ -137,3 +137,9 @@ NAMED: Final = (
     "word of a keeper that came too late",
     "name asked for on the smaller side of a cut",
 )
+#: Of 25 seeds of streams whose consumers hold them back.
+PRESSURE: Final = (
+    "body parked until its next item fits",
+    "item that does not fit kept back",
+    "stream resumed",
+)

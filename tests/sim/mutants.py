@@ -5,7 +5,7 @@ A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` t
 tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/nodes_run.py,
 ``copies`` tests/sim/copies_run.py, ``joined`` tests/sim/joined.py, ``survival``
 tests/sim/survival_run.py, ``drain`` tests/sim/drain_run.py, ``ends`` tests/sim/ends_run.py,
-``dialogue`` tests/sim/dialogue_run.py.
+``dialogue`` tests/sim/dialogue_run.py, ``pressure`` tests/sim/pressure_run.py.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ from zgen.ids import (
     task_of,
 )
 from zgen.limits import INLINE_BYTES_MAX
+from zgen.options import narrower
 from zgen.sim.world import Life
 from zgen.wire.actor import ActorSettings
 from zgen.wire.lease import (
@@ -89,6 +90,7 @@ class Plan:
             ``LOCK_STEP`` for one that yields when it is asked.
         place: Where it may run: ``SPREAD``, ``magic`` for a resource that some nodes have, a zone
             that a node is labelled with, or ``hard`` or ``soft`` and the hex id of a node.
+        window_bytes: Bytes of a stream that may be there without being taken; 0 for any number.
     """
 
     ops: Ops
@@ -98,6 +100,7 @@ class Plan:
     result_bytes: int = 0
     window: int = 0
     place: str = ""
+    window_bytes: int = 0
 
     @property
     def items(self) -> int:
@@ -119,7 +122,8 @@ class Plan:
 
     def to_json(self) -> list[Any]:
         fields = [self.ops, self.returns, self.retries, self.cpus, self.result_bytes]
-        return [*fields, self.window, self.place]
+        wide = [self.window_bytes] if self.window_bytes else []
+        return [*fields, self.window, self.place, *wide]
 
 
 @dataclass(slots=True)
@@ -354,6 +358,7 @@ class Consumer:
             plan.retries,
             retryable,
             window=plan.window,
+            window_bytes=plan.window_bytes,
         )
 
     def create(
@@ -386,6 +391,10 @@ class Consumer:
         task = derive_task_id(*parent, index)
         story = self.cluster.actors[actor]
         seq = story.calls[self.life.number] = story.calls.get(self.life.number, 0) + 1
+        if plan.returns == STREAMING:  # as handles do
+            settings = story.settings
+            plan.window = narrower(plan.window, settings.max_pending_items)
+            plan.window_bytes = narrower(plan.window_bytes, settings.max_pending_bytes)
         account = Account(plan, slots, self.life, actor=actor, seq=seq, parent=parent)
         self.cluster.begin_account(task, account)
         self._hold_results(task, plan)

@@ -22,6 +22,7 @@ from tests.sim.marks import (
     ENDS,
     NAMED,
     ONEWAY,
+    PRESSURE,
     REBUILD,
     STOPPED,
     SURVIVAL,
@@ -29,6 +30,7 @@ from tests.sim.marks import (
 from tests.sim.names_run import run_names
 from tests.sim.nodes_run import run_nodes
 from tests.sim.oneway_run import run_oneway
+from tests.sim.pressure_run import run_pressure
 from tests.sim.rebuild_run import run_rebuild
 from tests.sim.run import Outcome, run_seed
 from tests.sim.state_run import run_state
@@ -52,6 +54,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "stopped": run_stopped,
     "dialogue": run_dialogue,
     "names": run_names,
+    "pressure": run_pressure,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs.
 SHARES: Final[dict[str, int]] = {
@@ -70,6 +73,7 @@ SHARES: Final[dict[str, int]] = {
     "stopped": 25,
     "dialogue": 25,
     "names": 25,
+    "pressure": 25,
 }
 #: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the
 #: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
@@ -90,6 +94,7 @@ PARTS: Final[dict[str, int]] = {
     "stopped": 25,
     "dialogue": 25,
     "names": 25,
+    "pressure": 25,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -108,4 +113,5 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "stopped": (25, STOPPED),
     "dialogue": (25, DIALOGUE),
     "names": (25, NAMED),
+    "pressure": (25, PRESSURE),
 }

@@ -107,7 +107,8 @@ class LargeValues:
         self.program.active[number] = f"large {self.program.cluster.world.trace.show(stream)}"
         reader = Reader(self, stream, plan, partial(self._done, number))
         how = self.random.randrange(8)
-        if how == 0 and not plan.window:  # wait for the end before anything is taken
+        is_wide = not (plan.window or plan.window_bytes)
+        if how == 0 and is_wide:  # wait for the end before anything is taken
             name = self.user.complete(stream)
 
             def completed(value: Value) -> None:

@@ -22,6 +22,7 @@ from zgen.core.effects import Effect, Send, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded
 from zgen.core.holds import Holds, Reason
 from zgen.core.marks import reached
+from zgen.core.parking import Parking
 from zgen.core.store_client import StoreClient
 from zgen.core.stream_out import StreamsOut
 from zgen.core.unwanted import End, Unwanted
@@ -64,7 +65,8 @@ class Executor:
         self.holds = Holds()
         #: Whether this process is about to be killed for what it runs.
         self.is_doomed = False
-        self.unwanted = Unwanted(self.reports, self.holds)
+        self.parking = Parking(self.reports, self.holds)
+        self.unwanted = Unwanted(self.reports, self.parking)
         self.listening = Listening(self.reports, self.holds, borrowing, self._queued)
         #: What the creation task that comes or runs is to make this worker.
         self.hosting: tuple[PeerId, HostActor] | None = None
@@ -133,6 +135,8 @@ class Executor:
         if ended.task.returns_count == STREAMING:
             run_ns = now_ns - started_ns
             self.reports.end(event.task, event.outcome, run_ns, event.values, now_ns, out)
+            if self.reports.metering.parked:
+                self.parking.go_on(now_ns, out)
         else:
             queue = self.admission if self.calls is None else self.calls
             how = (event.task, event.attempt, event.outcome, now_ns - started_ns)
@@ -158,7 +162,7 @@ class Executor:
         if self.calls is not None:
             self._arguments.drop(self.calls.drop_owner(owner))
             self.unwanted.abandon(self.calls, owner, now_ns, out)
-        self.holds.free_of(owner, out)
+        self.parking.free_of(owner, now_ns, out)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Flush what waited long enough; hand back what waits behind a long task."""
@@ -175,9 +179,7 @@ class Executor:
         self.admission.check()
         self.reports.check()
         self.holds.check()
-        for stream, record in self.reports.streams.items():
-            is_parked = self.holds.is_held(stream, Reason.WINDOW)
-            assert is_parked == (record.count >= record.limit), f"parked: {is_parked}, {record}"
+        self.parking.check()
         for stream in self.holds.bodies:
             assert stream in self.reports.streams, "a body is held that yields no stream"
         if self.admission.queue and self.admission.running is not None:
@@ -231,20 +233,17 @@ class Executor:
         elif record is None:
             (self.calls or self.admission).close(sender, message.stream, message.attempt)
         elif record.owner == sender:
-            self.reports.close(message.stream, message.attempt)
-            if record.closed:
-                self.holds.release(message.stream, Reason.WINDOW, out)
+            self.parking.close(message, now_ns, out)
 
     def _on_consumed(
         self, sender: PeerId, message: Consumed, now_ns: int, out: list[Effect]
     ) -> None:
-        stream = message.stream
-        record = self.reports.streams.get(stream)
+        record = self.reports.streams.get(message.stream)
         if record is None:
             queue = self.calls or self.admission
-            queue.grant(sender, stream, message.attempt, message.upto)
-        elif record.owner == sender and self.reports.grant(stream, message.attempt, message.upto):
-            self.holds.release(stream, Reason.WINDOW, out)
+            queue.grant(sender, message.stream, message.attempt, message.upto)
+        elif record.owner == sender:
+            self.parking.on_consumed(message, now_ns, out)
 
     def cancel(self, sender: PeerId, message: End, now_ns: int, out: list[Effect]) -> bool:
         """Interrupt an execution or never begin it; return whether it runs, and on for a while.
@@ -289,7 +288,7 @@ class Executor:
         task = started.task
         if task.returns_count == STREAMING:
             consumed = max(task.consumed, started.consumed)
-            flow = (task.window, consumed, task.resume)
+            flow = (task.window, consumed, task.resume, task.window_bytes, task.ahead_bytes)
             self.reports.open(task.task, task.attempt, started.owner, *flow)
             if task.window < 0:
                 self.listening.begin(started, out)
@@ -362,6 +361,7 @@ class Executor:
         creator, host = self.hosting
         self.hosting = None
         self.calls = CallAdmission(host, creator, created.lease)
+        self.reports.metering.share(host.settings)
 
     def _start_calls(self, calls: CallAdmission, now_ns: int, out: list[Effect]) -> None:
         started = calls.start(now_ns)

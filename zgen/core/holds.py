@@ -18,12 +18,14 @@ class Reason(Enum):
 
     BYTES = "too many item bytes are not acknowledged"
     WINDOW = "its consumer has to take items first"
+    ROOM = "its consumer has to take bytes first, or those of its actor"
 
 
 #: What is noted when a body is held for that.
 _MARKS: Final = {
     Reason.BYTES: "body held for unacknowledged bytes",
     Reason.WINDOW: "body parked at the end of its window",
+    Reason.ROOM: "body parked until its next item fits",
 }
 
 

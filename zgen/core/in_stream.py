@@ -1,11 +1,21 @@
-"""One generator stream as its owner sees it: what its table `stream_in` keeps of each."""
+"""One generator stream as its owner sees it: what its table `stream_in` keeps of each.
+
+Rules of this file: what of a stream with a window was taken. Who is told of it is not known here.
+"""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import field
 
 from zgen.ids import PeerId
+from zgen.limits import (
+    ITEMS_COUNT_MAX,
+    WINDOW_BYTES_STEPS_COUNT,
+    WINDOW_STEPS_COUNT,
+    WINDOW_WIDE_COUNT_MIN,
+)
 from zgen.slotted import slotted
-from zgen.wire.value import Value
+from zgen.wire.value import Value, whole_bytes
 
 
 @slotted
@@ -29,11 +39,18 @@ class InStream:
         moved_ns: When its consumer last took something, or its first item in shared memory came.
         stored: Items in ``unread`` that lie in shared memory.
         window: Items that may be there without being taken; 0 for any number.
-        step: How many items the producer is told of at a time, and how many are taken over at once.
+        step: How many items the producer is told of at a time, and how many are taken over at once;
+            0 if there is no window of either kind.
         consumed: Items that the user has certainly taken; counted where there is a window.
         granted: How many of them the producer of the current attempt was told of.
         fills: Whether its attempt is to report what was lost, though nobody reads the stream.
         producer: The worker whose reports of the current attempt count, once it has sent some.
+        window_bytes: Bytes that may be there without being taken; 0 for any number.
+        step_bytes: As ``step``, in bytes.
+        sizes: Bytes of each item from ``consumed`` on, where there is a window in bytes.
+        ahead_bytes: Their sum.
+        untold_bytes: Bytes of the items that were taken since the producer was told last.
+        parked_by: Why the producer says that it waits, one of the ``PARKED_BY_`` numbers, or 0.
     """
 
     name: str
@@ -56,3 +73,63 @@ class InStream:
     granted: int = 0
     producer: PeerId | None = None
     fills: bool = False
+    window_bytes: int = 0
+    step_bytes: int = 0
+    sizes: deque[int] = field(default_factory=deque)
+    ahead_bytes: int = 0
+    untold_bytes: int = 0
+    parked_by: int = 0
+
+
+def open_window(record: InStream, window: int, window_bytes: int) -> None:
+    """Give a stream a window, in items, in bytes or in both; 0 is none."""
+    record.window, record.window_bytes = window, window_bytes
+    wide = window // WINDOW_STEPS_COUNT if window else ITEMS_COUNT_MAX
+    record.step = 1 if 0 < window < WINDOW_WIDE_COUNT_MIN else wide
+    record.step_bytes = max(1, window_bytes // WINDOW_BYTES_STEPS_COUNT)
+
+
+def count_in(record: InStream, values: Iterable[Value]) -> None:
+    """These items of a stream with a window were reported: so its producer does not wait."""
+    record.parked_by = 0
+    if not record.window_bytes:
+        return
+    sizes = list(map(whole_bytes, values))
+    record.sizes.extend(sizes)
+    record.ahead_bytes += sum(sizes)
+
+
+def count_out(record: InStream, consumed: int, count_max: int) -> int:
+    """So many items of it were taken; return how many to hand over: a step, or one that is larger.
+
+    Args:
+        record: The stream.
+        consumed: How many, with the first one of those that are handed over now.
+        count_max: How many to hand over at most.
+    """
+    sizes, size = record.sizes, 0
+    for _ in range(min(consumed - record.consumed, len(sizes))):
+        size = sizes.popleft()
+        record.ahead_bytes -= size
+        record.untold_bytes += size
+    count = 1
+    for more in sizes:
+        size += more
+        if count >= count_max or size > record.step_bytes:
+            break
+        count += 1
+    return min(count, count_max)
+
+
+def is_due(record: InStream) -> bool:
+    """Return whether to tell the producer what was taken.
+
+    By parts, or when it waits and all is taken: an item that is larger than what is left of the
+    window beside a part comes only when nothing else waits.
+    """
+    untold_count = record.consumed - record.granted
+    if untold_count >= record.step:
+        return True
+    if record.window_bytes and record.untold_bytes >= record.step_bytes:
+        return untold_count > 0
+    return bool(record.parked_by and untold_count and record.consumed >= record.known)

@@ -45,6 +45,7 @@ from zgen.core.stream_in import StreamsIn
 from zgen.core.stream_words import SendRequested
 from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskTable
+from zgen.exceptions import RemoteProtocolError
 from zgen.ids import (
     COMPLETION_INDEX,
     FIRST_RESULT,
@@ -68,7 +69,7 @@ from zgen.wire.lease import (
     NodeReport,
     ProcessDown,
 )
-from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
+from zgen.wire.stream import CloseStream, ReportEnd, ReportItems, StreamParked
 from zgen.wire.task import (
     DYNAMIC,
     STREAMING,
@@ -142,6 +143,7 @@ class Owner:
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             ReportItems: self._on_report_items,
             ReportEnd: self.outcomes.on_report_end,
+            StreamParked: self._on_stream_parked,
             TasksDone: self.outcomes.on_tasks_done,
             TasksReturned: self.cancellation.on_returned,
             CancelBorrowed: self.cancellation.on_borrowed,
@@ -170,7 +172,7 @@ class Owner:
         if spec.returns_count == 1:
             self.refs.create(ObjectId(spec.task + FIRST_RESULT))
         elif spec.returns_count == STREAMING:
-            self.streams.open(spec.task, spec.name, spec.window)
+            self.streams.open(spec.task, spec.name, spec.window, spec.window_bytes)
         elif spec.returns_count == DYNAMIC:
             self.gathering.begin(spec.task, spec.name)
         else:
@@ -218,7 +220,7 @@ class Owner:
             if ended and stream in self._kept:
                 self.pins.close(stream)
         out.append(ItemsTaken(stream, names, ended))
-        if self.streams.streams[stream].window:
+        if self.streams.streams[stream].step:
             self.placement.grant(stream, out)
 
     def holds_back(self, stream: StreamId, now_ns: int) -> bool:
@@ -349,6 +351,15 @@ class Owner:
             stored = stored_count(values)
         if self.streams.report(stream, message.attempt, first, values, now_ns, stored):
             out.append(StreamAdvanced(stream))
+
+    def _on_stream_parked(
+        self, sender: PeerId, message: StreamParked, now_ns: int, out: list[Effect]
+    ) -> None:
+        entry = self.tasks.accept(message.stream, message.attempt)
+        if entry is not None and entry.worker != sender:
+            raise RemoteProtocolError("a wait by a worker that was not given the task")
+        if entry is not None and self.streams.park(message.stream, message.parked_by):
+            self.placement.grant(message.stream, out)
 
     def _on_job_registered(
         self, sender: PeerId, message: JobRegistered, now_ns: int, out: list[Effect]

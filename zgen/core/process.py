@@ -16,7 +16,6 @@ from zgen.core.detours import Detours
 from zgen.core.effects import Effect, Exit, Send
 from zgen.core.executor import Executor
 from zgen.core.handshake_events import HandshakeFailed, StrangersRefused
-from zgen.core.holds import Reason
 from zgen.core.identity import Gone, Identity
 from zgen.core.marks import reached
 from zgen.core.owner import Owner
@@ -27,7 +26,7 @@ from zgen.core.state_words import AskState
 from zgen.core.store_client import MESSAGES as STORE_MESSAGES
 from zgen.core.store_client import StoreClient
 from zgen.core.store_events import OpenView, RegionUnused, WantRegion
-from zgen.core.stream_words import AskPosition
+from zgen.core.stream_words import AskPosition, AskRoom
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
 from zgen.wire.actor import ActorAt
@@ -107,7 +106,7 @@ class ProcessMachine:
         if executor is not None:
             self._routes.update({**executor.handlers, CancelTask: self._on_cancel_task})
             self._handlers |= {ev.Yielded: self._on_yielded, AskPosition: executor.reports.on_ask}
-            self._handlers[ExitActor] = executor.on_exit_actor
+            self._handlers |= {AskRoom: executor.parking.on_ask, ExitActor: executor.on_exit_actor}
             self._handlers[ev.TaskEnded] = executor.on_task_ended
             self._handlers[ev.BodyBlocked] = executor.on_body_blocked
 
@@ -322,11 +321,11 @@ class ProcessMachine:
                 self.store.stock.reported(event.value.region, out)
         task = event.task
         is_full = executor.reports.add_item(task, event.attempt, event.value, now_ns, out)
-        if out:
+        if out or is_full:
             owner = executor.reports.streams[task].owner
             executor.on_items_sent(task, owner, self.session.item_bytes_unacked(owner), out)
             if is_full:
-                executor.holds.hold(task, owner, Reason.WINDOW, out)
+                executor.parking.park(task, out)
                 if executor.listening.kept:
                     executor.listening.let_go(task)
 

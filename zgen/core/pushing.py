@@ -97,11 +97,13 @@ class Pushing:
                 pushed, calls, buffers, refs, size = [], [], [], (), 0
             size += added
             refs += nested
-            consumed = self._streams.grant_first(task) if spec.window else 0
+            is_windowed = spec.window or spec.window_bytes
+            consumed = self._streams.grant_first(task) if is_windowed else 0
             plain = _pushed_task(spec, entry.attempt, slots, buffers, consumed, entry.wanted)
             resumes = entry.attempt and spec.returns_count < 0 and spec.window >= 0
             if resumes and entry.wanted is None:
-                plain = replace(plain, resume=self._streams.streams[task].resume)
+                record = self._streams.streams[task]
+                plain = replace(plain, resume=record.resume, ahead_bytes=record.ahead_bytes)
             pushed.append(plain)
             if method:
                 calls.append(PushedCall(spec.actor, method, spec.group))
@@ -163,4 +165,5 @@ def _pushed_task(
         spec.window if wanted is None else 0,
         consumed,
         () if wanted is None else tuple(wanted) or (NOTHING,),
+        window_bytes=spec.window_bytes if wanted is None else 0,
     )

@@ -27,7 +27,8 @@ from zgen.limits import (
 )
 from zgen.slotted import slotted
 from zgen.wire import state as said
-from zgen.wire.value import Stored, Value, is_error, size_bytes
+from zgen.wire.stream import PARKED_BY_ITEMS
+from zgen.wire.value import Stored, Value, is_error, whole_bytes
 
 NOBODY: Final = PeerId(bytes(ID_BYTES))
 #: Where a task stands, in Ray's words.
@@ -230,14 +231,21 @@ class StateReport:
             record.handle,
             record.window,
             worker or NOBODY,
+            record.window_bytes,
+            parked_by(record) if worker is not None else 0,
         )
+
+
+def parked_by(record: InStream) -> int:
+    """Return why the body of a stream waits for its consumer, as far as that is known here."""
+    if record.parked_by or not record.window:
+        return record.parked_by
+    return PARKED_BY_ITEMS if record.position >= record.granted + record.window else 0
 
 
 def value_bytes(value: Value | None) -> int:
     """Return the bytes of a value, wherever they are."""
-    if value is None:
-        return 0
-    return size_bytes(value) + (sum(value.sizes) if type(value) is Stored else 0)
+    return 0 if value is None else whole_bytes(value)
 
 
 def _place_of(value: Value | None) -> str:

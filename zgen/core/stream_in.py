@@ -17,15 +17,13 @@ it item by item, or, where the window is wide, by the part of it.
 from collections import deque
 from collections.abc import Iterable
 
-from zgen.core.in_stream import InStream
+from zgen.core.in_stream import InStream, count_in, count_out, is_due, open_window
 from zgen.core.marks import reached
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import StreamId, short
 from zgen.limits import (
     CONSUMER_IDLE_NS,
     ITEMS_COUNT_MAX,
-    WINDOW_STEPS_COUNT,
-    WINDOW_WIDE_COUNT_MIN,
 )
 from zgen.wire.value import (
     NONE,
@@ -58,12 +56,11 @@ class StreamsIn:
         #: Streams that are taken as a whole at their end. Removed by ``take_all`` and ``close``.
         self.gathered: dict[StreamId, None] = {}
 
-    def open(self, stream: StreamId, name: str, window: int = 0) -> None:
-        """Begin a stream, before its task is submitted; ``window`` items may wait, 0 for all."""
+    def open(self, stream: StreamId, name: str, window: int = 0, window_bytes: int = 0) -> None:
+        """Begin a stream, before its task is submitted; so much may wait, 0 for any number."""
         record = self.streams[stream] = InStream(name)
-        if window > 0:
-            record.window = window
-            record.step = 1 if window < WINDOW_WIDE_COUNT_MIN else window // WINDOW_STEPS_COUNT
+        if window > 0 or window_bytes > 0:
+            open_window(record, window, window_bytes)
 
     def begin_attempt(self, stream: StreamId, attempt: int) -> None:
         """Record a new attempt; older ones are refused from here on."""
@@ -74,7 +71,7 @@ class StreamsIn:
                 record.resume = record.known
                 record.fills = False
             record.attempt = attempt
-            record.position = 0
+            record.position = record.parked_by = 0
             record.producer = None
 
     def rewind(self, stream: StreamId, position: int, *, fills: bool) -> None:
@@ -92,10 +89,17 @@ class StreamsIn:
     def grant(self, stream: StreamId) -> int | None:
         """Return how many items were taken, if it is time to tell the producer."""
         record = self.streams[stream]
-        if record.ended or record.consumed - record.granted < record.step:
+        if record.ended or not is_due(record):
             return None
-        record.granted = record.consumed
-        return record.consumed
+        return self.grant_first(stream)
+
+    def park(self, stream: StreamId, parked_by: int) -> bool:
+        """The producer of a stream says why it waits; return whether anybody is to know."""
+        record = self.streams.get(stream)
+        if record is None or record.ended or not record.step:
+            return False
+        record.parked_by = parked_by
+        return True
 
     def grant_first(self, stream: StreamId) -> int:
         """Return how many items were taken, for a producer that is about to begin."""
@@ -103,6 +107,7 @@ class StreamsIn:
         if record is None:
             return 0
         record.granted = record.consumed
+        record.untold_bytes = 0
         return record.consumed
 
     def report(
@@ -139,9 +144,8 @@ class StreamsIn:
         follows = first_index == record.position or resumes_at(record, first_index)
         if attempt > record.attempt or not follows:
             self._drop(values)
-            raise RemoteProtocolError(
-                f"attempt {attempt} item {first_index}, expected {record.attempt} {record.position}"
-            )
+            expected = f"expected {record.attempt} {record.position}"
+            raise RemoteProtocolError(f"attempt {attempt} item {first_index}, {expected}")
         if first_index + len(values) > ITEMS_COUNT_MAX:
             self._drop(values)
             raise RemoteProtocolError(f"more than {ITEMS_COUNT_MAX} items")
@@ -160,9 +164,10 @@ class StreamsIn:
             values = values[-fresh:]
             stored = stored_count(values)
         record.unread.extend(values)
+        if record.step:
+            count_in(record, values)
         if stored:
-            if not record.stored:
-                record.moved_ns = now_ns
+            record.moved_ns = record.moved_ns if record.stored else now_ns
             record.stored += stored
         return True
 
@@ -260,9 +265,12 @@ class StreamsIn:
         record = self.streams[stream]
         first = record.taken
         unread = record.unread
-        if record.window:
+        if record.step:
             count_max = min(count_max, record.step)
-            record.consumed = first + bool(unread)
+            consumed = first + bool(unread and count_max)
+            if record.window_bytes:
+                count_max = count_out(record, consumed, count_max)
+            record.consumed = consumed
         if record.stored:
             values = _until_stored(unread, count_max)
         elif len(unread) <= count_max:
@@ -340,6 +348,7 @@ class StreamsIn:
             assert record.granted <= record.consumed <= record.taken, (
                 f"stream {short(stream)}: {record}"
             )
+            assert record.ahead_bytes == sum(record.sizes), f"stream {short(stream)}: {record}"
             if record.handle:
                 errors = 1 if record.unread and is_error(record.unread[-1]) else 0
                 assert record.taken + len(record.unread) <= record.known + 1, (

@@ -1,23 +1,22 @@
 """Executor side: report each yield and each end, at once on an idle line, together on a busy one.
 
 Rules of this file: what was handed in first leaves first, to each owner. Nothing is dropped but
-items of
-a stream that its owner closed. What a full window means for the body is not decided here.
+items of a stream that its owner closed. What a full window means for the body is not decided here.
 
 Theory of operation. A line that was flushed less than ``LINE_BUSY_NS`` ago is busy: what comes
-waits for
-the next flush, by a later entry or by the tick that the first waiting entry arms. One flush carries
-the
-entries of everything on the line.
+waits for the next flush, by a later entry or by the tick that the first waiting entry arms. One
+flush carries the entries of everything on the line.
 """
 
 from collections.abc import Iterable
 from dataclasses import field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
+from zgen.core.metering import Metering
+from zgen.core.report_line import How, ReportLine
 from zgen.core.stream_words import AskPosition, PositionIs
 from zgen.ids import PeerId, TaskId
 from zgen.limits import (
@@ -39,10 +38,8 @@ from zgen.wire.value import (
     keeping,
     pack_items,
     size_bytes,
+    whole_bytes,
 )
-
-#: How a task with fixed results ended: task, attempt, outcome, and how long its body ran.
-How: TypeAlias = tuple[TaskId, int, int, int]
 
 #: More items than any stream may have.
 UNLIMITED: Final = ITEMS_COUNT_MAX + 1
@@ -64,6 +61,8 @@ class OutStream:
         limit: How many the body may have yielded before it is to wait for its consumer.
         cancelled: Whether those that follow are not even counted.
         resume: Items that its owner has: a body that has yielded none and asks goes on behind them.
+        ahead_bytes: Bytes of those of them that were not taken.
+        is_metered: Whether what waits is counted by ``metering``, and not by ``limit``.
     """
 
     owner: PeerId
@@ -76,23 +75,8 @@ class OutStream:
     limit: int = UNLIMITED
     cancelled: bool = False
     resume: int = 0
-
-
-@slotted
-class ReportLine:
-    """What waits for one owner.
-
-    Attributes:
-        flushed_ns: When anything last left.
-        streams: Streams with waiting items, in order of the first of them.
-        outcomes: Ends of tasks with fixed results: how, and with which values.
-        size_bytes: Bytes that wait.
-    """
-
-    flushed_ns: int = -LINE_BUSY_NS
-    streams: dict[TaskId, None] = field(default_factory=dict)
-    outcomes: list[tuple[How, tuple[Value, ...]]] = field(default_factory=list)
-    size_bytes: int = 0
+    ahead_bytes: int = 0
+    is_metered: bool = False
 
 
 class StreamsOut:
@@ -101,10 +85,12 @@ class StreamsOut:
     Attributes:
         deadlines: Owners whose first waiting entry has to leave.
         dropped: Values that will not be reported and may keep something, until that is let go.
+        metering: What waits of streams that are held back by bytes, or by all of their actor.
     """
 
     def __init__(self, dropped: list[Parcel | Stored] | None = None) -> None:
         """Start with nothing to report."""
+        self.metering = Metering()
         self.dropped: list[Parcel | Stored] = dropped if dropped is not None else []
         self.deadlines: Deadlines[PeerId] = Deadlines()
         #: Stream -> record. Added by ``open``; removed by ``end``.
@@ -120,6 +106,8 @@ class StreamsOut:
         window: int = 0,
         consumed: int = 0,
         resume: int = 0,
+        window_bytes: int = 0,
+        ahead_bytes: int = 0,
     ) -> None:
         """Begin to report a stream.
 
@@ -131,10 +119,16 @@ class StreamsOut:
                 for one for each input.
             consumed: Items that an earlier attempt yielded and that were taken.
             resume: Items that earlier attempts yielded and that need not be yielded again.
+            window_bytes: Bytes that may be there without being taken; 0 for any number.
+            ahead_bytes: Bytes of those to ``resume`` behind that were not taken.
         """
         record = self.streams[stream] = OutStream(owner, attempt)
         record.resume = resume
-        if window > 0:
+        metering = self.metering
+        if window_bytes > 0 or (window > 0 and (metering.items_max or metering.bytes_max)):
+            record.is_metered, record.ahead_bytes = True, ahead_bytes
+            metering.open(stream, window, window_bytes, consumed)
+        elif window > 0:
             record.window = window
             record.limit = consumed + window
         elif window < 0:
@@ -146,14 +140,24 @@ class StreamsOut:
         if record is not None and record.resume and not record.count:
             reached("stream resumed")
             record.count = record.first = min(record.resume, record.limit - 1)
+            if record.is_metered:
+                self.metering.resume(event.task, record.count, record.ahead_bytes)
         out.append(PositionIs(event.task, record.count if record is not None else -1))
 
     def add_item(
         self, stream: TaskId, attempt: int, value: Value, now_ns: int, out: list[Effect]
     ) -> bool:
-        """Report one item; return whether its consumer has to take some before the next one."""
+        """Report one item; return whether its consumer has to take some before the next one.
+
+        One that does not fit is kept back until it does.
+        """
         record = self.streams[stream]
         assert record.attempt == attempt, "an item of another attempt"
+        if record.is_metered and not self.metering.admit(
+            stream, record.count, whole_bytes(value), value
+        ):
+            self.flush_stream(stream, now_ns, out)
+            return True
         record.count += 1
         if record.closed:
             reached("item of a closed stream dropped at the producer")
@@ -169,20 +173,28 @@ class StreamsOut:
             line.streams[stream] = None
         waiting.append(value)
         line.size_bytes += len(value) if type(value) is bytes else size_bytes(value)
+        is_full = record.count >= record.limit or (record.is_metered and self.metering.fill(stream))
         if (
             now_ns - line.flushed_ns >= LINE_BUSY_NS
             or line.size_bytes >= BATCH_BYTES_MAX
             or len(waiting) >= BATCH_COUNT_MAX
-            or record.count >= record.limit  # there will be no company to wait for
+            or is_full  # there will be no company to wait for
         ):
             self.flush(record.owner, now_ns, out)
         elif record.owner not in self.deadlines:
             self.deadlines.set(record.owner, now_ns + LINE_TICK_NS)
-        return record.count >= record.limit
+        return is_full
 
     def grant(self, stream: TaskId, attempt: int, upto: int) -> bool:
-        """So many items were taken; return whether the body may go on for all it has yielded."""
+        """So many items were taken; return whether the body may go on for all it has yielded.
+
+        Of one that is metered ``metering`` says when.
+        """
         record = self.streams[stream]
+        if record.is_metered:
+            if record.attempt == attempt:
+                self.metering.take(stream, upto)
+            return False
         if record.attempt == attempt and record.limit < UNLIMITED and record.window > 0:
             record.limit = max(record.limit, upto + record.window)
         return record.count < record.limit
@@ -198,6 +210,8 @@ class StreamsOut:
     ) -> None:
         """Report the end of a stream, and its error or what it returned, after all that waits."""
         record = self.streams.pop(stream)
+        if record.is_metered:
+            self._unmeter(stream, record)
         line = self.lines.setdefault(record.owner, ReportLine())
         self._send_items(stream, record, out)
         line.streams.pop(stream, None)
@@ -249,6 +263,8 @@ class StreamsOut:
         if record is not None and record.attempt == attempt:
             record.closed = True
             record.limit = UNLIMITED
+            if record.is_metered:
+                self._unmeter(stream, record)
             self._drop(record.waiting)
             record.waiting.clear()
             record.first = record.count
@@ -268,6 +284,12 @@ class StreamsOut:
         line.flushed_ns = now_ns
         # The tick stays armed: clearing and arming it again would cost every flush of a busy line.
 
+    def flush_stream(self, stream: TaskId, now_ns: int, out: list[Effect]) -> None:
+        """Let what waits of a stream leave, since its consumer has to take it first."""
+        record = self.streams[stream]
+        if record.waiting:
+            self.flush(record.owner, now_ns, out)
+
     def flush_all(self, now_ns: int, out: list[Effect]) -> None:
         """Let everything leave that waits."""
         for owner in self.lines:
@@ -284,6 +306,8 @@ class StreamsOut:
             self.flush(record.owner, now_ns, out)
         record.closed = record.cancelled = True
         record.limit = UNLIMITED
+        if record.is_metered:
+            self._unmeter(stream, record)
         return record.count
 
     def forget(self, stream: TaskId) -> None:
@@ -307,17 +331,19 @@ class StreamsOut:
         line = self.lines.pop(owner, None)
         for _, values in line.outcomes if line is not None else ():
             self._drop(values)
-        for record in self.streams.values():
+        for stream, record in self.streams.items():
             if record.owner == owner:
                 record.closed = True
                 record.limit = UNLIMITED
+                if record.is_metered:
+                    self._unmeter(stream, record)
                 self._drop(record.waiting)
                 record.waiting.clear()
                 record.first = record.count
 
     def values(self) -> list[Value]:
         """Return the items and results that have not left."""
-        values: list[Value] = []
+        values = self.metering.values()
         for record in self.streams.values():
             values.extend(record.waiting)
         for line in self.lines.values():
@@ -327,6 +353,7 @@ class StreamsOut:
 
     def check(self) -> None:
         """Assert the invariants of lines and streams."""
+        self.metering.check()
         for owner, line in self.lines.items():
             waits = bool(line.streams or line.outcomes)
             assert not waits or owner in self.deadlines, "entries wait without a tick"
@@ -335,6 +362,14 @@ class StreamsOut:
         for record in self.streams.values():
             assert record.first + len(record.waiting) == record.count
             assert record.limit == UNLIMITED or record.count <= record.limit
+
+    def _unmeter(self, stream: TaskId, record: OutStream) -> None:
+        """Hold a stream back no more: what it yields from here on goes nowhere, or nothing does."""
+        record.is_metered = False
+        value = self.metering.close(stream)
+        if value is not None:
+            record.count += not record.cancelled
+            self._drop((value,))
 
     def _drop(self, values: Iterable[Value]) -> None:
         self.dropped.extend(keeping(values))

@@ -36,6 +36,23 @@ class SendRequested:
     raises: bool = False
 
 
+@slotted
+class AskRoom:
+    """The running body is about to yield a large item: ``HoldBody`` follows if that has to wait.
+
+    It is let in by the end of that, and counts from then on.
+
+    Attributes:
+        task: The task that runs.
+        attempt: Its execution.
+        size_bytes: Bytes of the item.
+    """
+
+    task: TaskId
+    attempt: int
+    size_bytes: int
+
+
 # -- effects ---------------------------------------------------------------------------------------
 @slotted
 class PositionIs:
@@ -67,5 +84,5 @@ class GiveInput:
     raises: bool = False
 
 
-StreamEvent: TypeAlias = AskPosition | SendRequested
+StreamEvent: TypeAlias = AskPosition | AskRoom | SendRequested
 StreamEffect: TypeAlias = PositionIs | GiveInput

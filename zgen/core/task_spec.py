@@ -31,6 +31,7 @@ class TaskSpec:
         group: Concurrency group that it runs in; empty for the actor's own.
         parent: Task that submitted it, or the root of its process; zeroes if it creates an actor.
         parent_attempt: Which execution of that.
+        window_bytes: Bytes of a stream that may be there without being taken; 0 for any number.
     """
 
     task: TaskId
@@ -48,6 +49,7 @@ class TaskSpec:
     group: str = ""
     parent: TaskId = NO_TASK
     parent_attempt: int = 0
+    window_bytes: int = 0
 
     @property
     def creates_actor(self) -> bool:

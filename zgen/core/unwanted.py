@@ -16,8 +16,8 @@ from zgen.core.call_admission import CallAdmission
 from zgen.core.cancel_words import AbandonBody, InterruptBody, StopBody
 from zgen.core.effects import Effect, Send
 from zgen.core.events import TaskEnded
-from zgen.core.holds import Holds
 from zgen.core.marks import reached
+from zgen.core.parking import Parking
 from zgen.core.stream_out import StreamsOut
 from zgen.ids import PeerId
 from zgen.limits import TASK_SHORT_NS
@@ -42,10 +42,10 @@ _RUN_NS: Final = TASK_SHORT_NS
 class Unwanted:
     """The cancelled tasks of one worker, which stand in the tables of others."""
 
-    def __init__(self, reports: StreamsOut, holds: Holds) -> None:
-        """Speak by ``reports``, and let go of bodies in ``holds``."""
+    def __init__(self, reports: StreamsOut, parking: Parking) -> None:
+        """Speak by ``reports``, and let go of bodies in ``parking``."""
         self._reports = reports
-        self._holds = holds
+        self._parking = parking
 
     def withdraw(
         self,
@@ -79,7 +79,7 @@ class Unwanted:
             reached("cancel of what this worker does not have")
             return False
         if isinstance(message, CloseStream):
-            self._stop(running, out)
+            self._stop(running, now_ns, out)
             return True
         if message.force and type(queue) is Admission:
             return True
@@ -90,19 +90,19 @@ class Unwanted:
         count = 0
         if running.task.returns_count == STREAMING:
             count = self._reports.cancel(message.task, now_ns, out)
-            self._holds.free(message.task, out)
+            self._parking.free(message.task, now_ns, out)
         if type(queue) is CallAdmission and not queue.is_async:
             running.told = True
             self._say(running, OUTCOME_CANCELLED, count, now_ns, out)
         return True
 
-    def _stop(self, running: Waiting, out: list[Effect]) -> None:
+    def _stop(self, running: Waiting, now_ns: int, out: list[Effect]) -> None:
         """Let a generator that runs stop at its ``yield``, wherever that is."""
         task = running.task
         if task.returns_count == STREAMING:
             self._reports.close(task.task, task.attempt)
             out.append(StopBody(task.task, task.attempt))
-            self._holds.free(task.task, out)  # it looks why as soon as it is let go
+            self._parking.free(task.task, now_ns, out)  # it looks why as soon as it is let go
 
     def abandon(self, calls: CallAdmission, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
         """The owner of these calls is dead: nothing is said of them, and generators end soon.
@@ -114,7 +114,7 @@ class Unwanted:
             if running.task.returns_count == STREAMING:
                 out.append(AbandonBody(running.task.task, running.task.attempt))
                 self._reports.cancel(running.task.task, now_ns, out)
-                self._holds.free(running.task.task, out)
+                self._parking.free(running.task.task, now_ns, out)
 
     def drop_if_told(self, ended: Waiting, event: TaskEnded) -> bool:
         """A cancelled body has ended; drop its output and return True if its owner was told."""

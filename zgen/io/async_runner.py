@@ -20,6 +20,7 @@ from zgen.exceptions import TaskCancelledError
 from zgen.ids import NO_STREAM, StreamId, TaskId
 from zgen.io import serializer
 from zgen.io.ending import Closed, Over
+from zgen.io.room import room_for
 from zgen.io.runner import Runner
 from zgen.io.serializer import Large
 from zgen.io.stepping import answers
@@ -266,6 +267,10 @@ class AsyncRunner(Runner):
                 count += 1
                 packed = serialize(item)
                 if type(packed) is Large:
+                    if start.task.window_bytes:
+                        post(room_for(start, packed))
+                        if self._held:
+                            await self._pause(start)
                     packed = await self._in_thread(self._objects.store, packed, start.owner, task)
                 post(Yielded(task, attempt, packed))
                 if self._held or count % ITEMS_AT_ONCE_COUNT_MAX == 0:

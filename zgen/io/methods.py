@@ -33,6 +33,7 @@ class MethodFacts:
         max_task_retries: How often a call may run again, or None for what the actor says.
         retry_exceptions: Pickle of what may be retried; empty for nothing.
         window: Items of a stream that may be there without being taken; 0 for any number.
+        window_bytes: Bytes likewise.
         signature: What a call must fit, without the instance; None where it is not known.
     """
 
@@ -42,6 +43,7 @@ class MethodFacts:
     max_task_retries: int | None = None
     retry_exceptions: bytes = b""
     window: int = 0
+    window_bytes: int = 0
     signature: inspect.Signature | None = None
 
 
@@ -102,7 +104,8 @@ def facts_of(cls: type, name: str, function: Any, chosen: dict[str, Any]) -> Met
         chosen.get("concurrency_group") or "",
         chosen.get("max_task_retries"),
         chosen.get("retry_exceptions") or b"",
-        chosen.get("_generator_backpressure_num_objects") or 0,
+        chosen.get("max_pending_items") or 0,
+        chosen.get("max_pending_bytes") or 0,
         _signature(cls, name),
     )
 

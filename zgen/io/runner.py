@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from zgen.core.actor_events import ExitActor
 from zgen.core.cancel_words import InterruptBody, KillSelf, StopBody
@@ -20,11 +20,12 @@ from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, Star
 from zgen.core.events import Event, TaskEnded, Yielded
 from zgen.exceptions import TaskCancelledError
 from zgen.ids import ITEM_INDEX_FIRST as FIRST
-from zgen.ids import NO_STREAM, FunctionId, PeerId, StreamId, TaskId, hash_function
+from zgen.ids import NO_STREAM, FunctionId, StreamId, TaskId, hash_function
 from zgen.io import serializer
 from zgen.io.cancels import Cancels
 from zgen.io.ending import Closed, Over, close, exit_code, flush_output, is_retriable, last_of
 from zgen.io.rebuilding import only
+from zgen.io.room import Objects, room_for
 from zgen.io.serializer import Large
 from zgen.io.started_marks import started_marks
 from zgen.io.stepping import Given, answering, stepped
@@ -39,22 +40,6 @@ from zgen.wire.task import (
     STREAMING,
 )
 from zgen.wire.value import NONE, Parcel, Stored, Value
-
-
-class Objects(Protocol):
-    """Shared memory, as what runs tasks needs it."""
-
-    def store(self, large: Large, owner: PeerId, stream: StreamId) -> Stored:
-        """Write a value; it must be reported, or its region goes back as unused."""
-
-    def unused(self, region: int) -> None:
-        """Give a region back that no value will name."""
-
-    def view(self, value: Stored) -> Any:
-        """Return the object in a value for which a view is counted; the view goes if that fails."""
-
-    def give_back(self, region: int) -> None:
-        """Take back a view that is counted and will not be made."""
 
 
 class Runner:
@@ -350,6 +335,8 @@ class Runner:
                         break
                     packed = serialize(item)
                     if type(packed) is Large:
+                        if start.task.window_bytes:
+                            self._await_room(start, packed)
                         packed = self._objects.store(packed, start.owner, task)
                     post(Yielded(task, attempt, packed))
                     if self._held:
@@ -369,6 +356,12 @@ class Runner:
             self._end(start, outcome, values)
         else:
             self._end(start, OUTCOME_VALUE, values)
+
+    def _await_room(self, start: StartTask, large: Large) -> None:
+        """Wait until a large item fits into what may wait for its consumer, before it is stored."""
+        self._post(room_for(start, large))
+        if self._held:
+            self._wait_for_release(start)
 
     def _wait_for_release(self, start: StartTask) -> None:
         held = self._held.get(start.task.task)

@@ -7,6 +7,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from zgen.core.cancel_words import CloseRequested
+from zgen.core.events import TakeItems
+from zgen.core.in_stream import InStream
 from zgen.io import clock
 from zgen.runtime.awaiting import AwaitableSteps
 
@@ -25,6 +27,8 @@ class ClosingSteps(AwaitableSteps[R]):
         if self._ended:
             return False
         record = self._runtime.machine.owner.streams.streams[self.stream]
+        if record.step and not record.unread:
+            self._come_back(record)
         return bool(record.unread)
 
     def is_finished(self) -> bool:
@@ -34,7 +38,14 @@ class ClosingSteps(AwaitableSteps[R]):
         if self._ended:
             return True
         record = self._runtime.machine.owner.streams.streams[self.stream]
+        if record.step and not (record.unread or record.ended):
+            self._come_back(record)
         return record.ended and not record.unread
+
+    def _come_back(self, record: InStream) -> None:
+        """All that was taken over of a stream was taken: let its producer know, who may wait."""
+        if record.consumed < record.taken and not self._runtime.closed:
+            self._runtime.loop.post(TakeItems(self.stream, 0))
 
     async def anext(self, timeout: float | None = None) -> R:
         """Step on as ``async for`` does, for a bounded time.

@@ -19,6 +19,9 @@ class ActorSettings:
         namespace: Where the name counts.
         description: What a handle needs to know of the class; the daemon never looks into it.
         class_name: Name of the class.
+        max_pending_items: Items of all its streams that may be there without being taken; 0 for any
+            number.
+        max_pending_bytes: Bytes likewise.
     """
 
     max_restarts: int = 0
@@ -30,6 +33,8 @@ class ActorSettings:
     namespace: str = ""
     description: bytes = b""
     class_name: str = ""
+    max_pending_items: int = 0
+    max_pending_bytes: int = 0
 
 
 @message(0x60)

@@ -156,6 +156,9 @@ class StreamSaid:
         is_held: Whether anybody holds the generator.
         window: Items that may be there without being taken; 0 for any number.
         worker: Where its body is; zeroes for nowhere.
+        window_bytes: Bytes that may be there without being taken; 0 for any number.
+        parked_by: Why its body waits for its consumer, one of the ``PARKED_BY_`` numbers; 0 if it
+            does not.
     """
 
     stream: StreamId
@@ -169,6 +172,8 @@ class StreamSaid:
     is_held: bool
     window: int
     worker: PeerId
+    window_bytes: int = 0
+    parked_by: int = 0
 
 
 @record

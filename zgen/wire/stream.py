@@ -1,7 +1,16 @@
 """`ReportItems ReportEnd CloseStream Consumed Inputs`: one report per yield, many to a message."""
 
+from typing import Final
+
 from zgen.ids import StreamId
 from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message
+
+#: Why the body of a stream waits for its consumer: as many items wait as may,
+PARKED_BY_ITEMS: Final = 1
+#: as many bytes,
+PARKED_BY_BYTES: Final = 2
+#: or as many of either of all streams of its actor.
+PARKED_BY_ACTOR: Final = 3
 
 
 @message(0x30)
@@ -103,3 +112,18 @@ class Inputs:
     raises: tuple[int, ...]
     entries: tuple[Entry, ...]
     buffers: Buffers = NO_BUFFERS
+
+
+@message(0x39)
+class StreamParked:
+    """Executor -> owner: the body waits for its consumer; tell it at the latest when all is taken.
+
+    Attributes:
+        stream: The stream.
+        attempt: Execution that is meant.
+        parked_by: Why, one of the ``PARKED_BY_`` numbers.
+    """
+
+    stream: StreamId
+    attempt: int
+    parked_by: int

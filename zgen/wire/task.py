@@ -53,6 +53,8 @@ class PushedTask:
             are.
         resume: Items of a stream that its owner has of earlier attempts: a body that asks may go
             on behind them.
+        window_bytes: Bytes of a stream that may be there without being taken; 0 for any number.
+        ahead_bytes: Bytes of the items before ``resume`` that were not taken.
     """
 
     task: TaskId
@@ -67,6 +69,8 @@ class PushedTask:
     consumed: int = 0
     wanted: tuple[int, ...] = ()
     resume: int = 0
+    window_bytes: int = 0
+    ahead_bytes: int = 0
 
 
 @record

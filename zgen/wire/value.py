@@ -186,6 +186,13 @@ def size_bytes(value: Value) -> int:
     return len(value.reason)
 
 
+def whole_bytes(value: Value) -> int:
+    """Return the bytes of a value wherever they are, in shared memory too."""
+    if type(value) is bytes:
+        return len(value)
+    return size_bytes(value) + (sum(value.sizes) if type(value) is Stored else 0)
+
+
 def is_error(value: Value) -> bool:
     """Return whether ``get`` raises ``value``."""
     return isinstance(value, Fault) or (isinstance(value, Parcel) and value.is_error)
