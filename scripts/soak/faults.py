@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.soak.schedule import KINDS, Fault
+from scripts.soak.schedule import AWAY_MAX, KINDS, Fault
 from scripts.soak.tally import Tally
 from scripts.soak.watch import Watch
 from zgen.exceptions import NodeStartError
@@ -48,6 +48,8 @@ class Injector:
         self._stopped: dict[Fault, int] = {}
         #: Faults that were made.
         self._begun: dict[Fault, None] = {}
+        #: Numbers of the nodes that do no work now.
+        self._away: dict[int, None] = {}
         #: Starts and ends nodes, which takes time, so that other faults are mended in time.
         self._builder: Final = ThreadPoolExecutor(1)
         #: What cuts links now, and the nodes that are to be replaced when these are mended.
@@ -100,18 +102,25 @@ class Injector:
 
     def _begin(self, fault: Fault) -> None:
         nodes = [node for slot in fault.slots if (node := self.slots[slot]) is not None]
-        if len(nodes) < len(fault.slots):
+        away = KINDS[fault.kind].is_away
+        if len(nodes) < len(fault.slots) or (away and not self._can_spare(fault)):
             made = False
         else:
             self._watch.excuse(fault, nodes)
             made = self._makers[fault.kind](fault, *nodes)
         if made:
             self._begun[fault] = None
+            self._away.update(dict.fromkeys(fault.slots if away else ()))
             self._tally.fault(fault.kind)
         else:
             self._tally.skipped += 1
         if self._said:
             print(f"{fault}{'' if made else ' (not made)'}", flush=True)
+
+    def _can_spare(self, fault: Fault) -> bool:
+        """Return whether others stand in; nodes are replaced late where the machine is slow."""
+        others = [slot for slot in self._away if slot not in fault.slots]
+        return len(others) + len(fault.slots) <= AWAY_MAX
 
     def _end(self, fault: Fault) -> None:
         self._watch.over(fault)
@@ -123,20 +132,27 @@ class Injector:
         elif KINDS[fault.kind].is_cut:
             self._cluster.heal()
             self._cut_by = None
+            self._back(fault)
             while self._wanted:
                 self._builder.submit(self._replace, self._wanted.pop())
         elif fault.kind in ("nap", "sleep"):
             node = self.slots[fault.slots[0]]
             if node is not None:
                 self._cluster.resume_node(node)
+            self._back(fault)
         elif self._cut_by is not None:
             self._wanted.append(fault.slots[0])  # a new one would reach both sides
         else:
             self._builder.submit(self._replace, fault.slots[0])
 
+    def _back(self, fault: Fault) -> None:
+        for slot in fault.slots:
+            self._away.pop(slot, None)
+
     def _replace(self, slot: int) -> None:
         try:
             self._make(slot)
+            self._away.pop(slot, None)
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
             self._tally.wrong("wrong", f"no node in place of number {slot}: {told}")
