@@ -47,7 +47,9 @@ FEATURES: Final[dict[str, Feature]] = {
     "close": Feature(
         "close a stream: the body's `finally` runs", "no", "`close`, `aclose`, `with`"
     ),
-    "two_way": Feature("send into a generator, throw into it", "no", NOT_YET),
+    "two_way": Feature(
+        "send into a generator, throw into it", "no", "`two_way=True`: `send`, `throw`, async twins"
+    ),
     "return_value": Feature(
         "what a generator returns", "no", "`completed()`, `StopIteration.value`"
     ),

@@ -94,6 +94,7 @@ RETURNS = ["task", "actor", "threaded actor", "sync in an async actor"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.beside_ray("two_way")
 def test_answers_belong_to_what_was_sent(kind: str) -> None:
     stream = opened(kind)("first")
     assert zgen.get(next(stream)) == "first"
@@ -112,6 +113,7 @@ def test_answers_belong_to_what_was_sent(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["async task", "threaded actor", "sync in an async actor"])
+@pytest.mark.beside_ray("two_way")
 def test_what_the_body_does_not_catch_ends_it_with_that_error(kind: str) -> None:
     stream = opened(kind)(0)
     next(stream)
