@@ -6,7 +6,6 @@ from tests.sim.mutant import Mutant
 
 ELECTORATE = "node/zgen_node/core/electorate.py"
 KEEPER = "node/zgen_node/core/name_keeper.py"
-NAMING = "node/zgen_node/core/naming.py"
 
 NAMES = (
     Mutant(
@@ -26,33 +25,6 @@ NAMES = (
         "            if False:\n",
         "names",
         0,
-    ),
-    Mutant(
-        "a keeper holds nothing for who counts other keepers than it does",
-        "P7",
-        KEEPER,
-        "(not self._is_ready(out) or said.group != self.electorate.keepers(key)):\n",
-        "not self._is_ready(out):\n",
-        "names",
-        -1,
-    ),
-    Mutant(
-        "a new keeper says that a name is free when all others have counted it",
-        "P7",
-        KEEPER,
-        "        self._keeps = self._keeps or not self._counted_by\n        return self._keeps\n",
-        "        self._keeps = True\n        return True\n",
-        "names",
-        -1,
-    ),
-    Mutant(
-        "a name is kept wherever it belongs as members come and go",
-        "P7",
-        NAMING,
-        "        self._rehome(out)\n",
-        "        pass\n",
-        "names",
-        -1,
     ),
     Mutant(
         "with its home goes a name",
