@@ -63,7 +63,7 @@ CLAIMS: Final[dict[str, tuple[str, str]]] = {
     "202": ("A generator is not thread-safe", ""),
     "208": ("send and throw are refused unless two_way=True; close works here", ""),
     "209": ("return ends the stream; here its value is delivered, too", ""),
-    "210": ("A generator cannot be passed to a task or an actor", ""),
+    "210": ("A generator cannot be passed to a task or an actor; here it can", ""),
 }
 
 

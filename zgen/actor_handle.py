@@ -241,7 +241,7 @@ class ActorMethod(Calls[P, R]):
         Raises:
             TypeError: The arguments do not fit the method.
             PendingCallsLimitExceeded: As many calls as ``max_pending_calls`` allows are pending.
-            NestedRefError: A reference lies inside an argument.
+            StreamLentError: An argument is a generator that was handed over already.
             ObjectLostError: An argument is a reference of a zgen that was shut down.
             ObjectStoreFullError: An argument is large, and there is no room for it.
             OutOfDiskError: And none can be made, for a full disk.

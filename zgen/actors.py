@@ -215,7 +215,8 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
             TypeError: The arguments do not fit the constructor.
             ActorExistsError: The name is taken; also a ``ValueError``.
             NameUnavailableError: This node is cut off from those that give names.
-            NestedRefError: A reference lies inside an argument, or the class closes over one.
+            NestedRefError: The class closes over a generator.
+            StreamLentError: An argument is a generator that was handed over already.
             ObjectLostError: An argument is a reference of a zgen that was shut down.
             ObjectStoreFullError: An argument is large, and there is no room for it.
             OutOfDiskError: And none can be made, for a full disk.

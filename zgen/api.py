@@ -175,7 +175,7 @@ def put(value: T) -> ObjectRef[T]:
 
     Raises:
         TypeError: It is a reference or a generator already.
-        NestedRefError: A generator lies inside it.
+        StreamLentError: A generator lies inside it that was handed over already.
         NodeDiedError: The node is gone.
         ObjectStoreFullError: It is large, and there is no room for it.
         OutOfDiskError: And none can be made, for a full disk.

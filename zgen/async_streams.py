@@ -7,11 +7,13 @@ by ``contextlib.aclosing``; else its event loop does so when the last reference 
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any, Generic, TypeVar
+from types import TracebackType
+from typing import Any, Generic, NoReturn, Self, TypeVar
 
+from zgen.fanning import STAYS, Shelf
 from zgen.handles import ObjectRef, ObjectRefGenerator
 from zgen.io import clock, serializer
-from zgen.limits import MERGE_LOOK_ITEMS_COUNT
+from zgen.limits import FAN_OUT_ITEMS_COUNT, MERGE_LOOK_ITEMS_COUNT
 from zgen.streams import END, Progress, check_in_flight, checked_streams, submitted
 
 T = TypeVar("T")
@@ -222,3 +224,141 @@ async def _asynchronous(source: AsyncIterable[T] | Iterable[T]) -> AsyncIterator
     else:
         for item in source:
             yield item
+
+
+# -- several readers -------------------------------------------------------------------------------
+class _Fan(Generic[T]):
+    """What the readers of one source share, all in one event loop."""
+
+    def __init__(self, source: AsyncIterable[ObjectRef[T]], count: int, pending_max: int) -> None:
+        self.shelf: Shelf[T] = Shelf(count, pending_max)
+        self._source: AsyncIterator[ObjectRef[T]] | None = aiter(source)
+        self._is_asking = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def step(self, reader: int) -> ObjectRef[T]:
+        shelf = self.shelf
+        while True:
+            shelf.look()
+            if shelf.has(reader):
+                item = shelf.take(reader)
+                self.wake()
+                return item
+            if shelf.is_over:
+                raise shelf.error or StopAsyncIteration
+            if self._is_asking or not shelf.has_room():
+                await self._wait()
+            else:
+                await self._ask()
+
+    async def _ask(self) -> None:
+        assert self._source is not None
+        self._is_asking = True
+        try:
+            self.shelf.add(await anext(self._source))
+        except StopAsyncIteration:
+            self.shelf.is_over, self._source = True, None
+        except Exception as error:
+            self.shelf.is_over, self.shelf.error, self._source = True, error, None
+        finally:
+            self._is_asking = False
+            self.wake()
+
+    async def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        waiting = loop.create_future()
+        self._waiting.append(waiting)
+        await waiting
+
+    def wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+    def leave(self, reader: int) -> None:
+        self.shelf.leave(reader)
+        if not self.shelf.cursors:
+            self._source = None
+        self.wake()
+
+    def dropped(self, reader: int) -> None:
+        """A reader is gone, in whatever thread."""
+        self.shelf.left.append(reader)
+        for each in list(self._waiting):
+            loop = each.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self.wake)
+                return
+
+
+class Branch(Generic[T]):
+    """One reader of a source that has several, in one event loop; as ``zgen.streams.fan_out``'s."""
+
+    __slots__ = ("__weakref__", "_fan", "_is_closed", "_reader")
+
+    def __init__(self, fan: _Fan[T], reader: int) -> None:
+        """Made by zgen only."""
+        self._fan = fan
+        self._reader = reader
+        self._is_closed = False
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> ObjectRef[T]:
+        """Return the next reference, once it is there and the slowest reader is near enough.
+
+        Raises:
+            StopAsyncIteration: The source has ended, or this was closed.
+            Exception: What the source raised.
+        """
+        if self._is_closed:
+            raise StopAsyncIteration
+        return await self._fan.step(self._reader)
+
+    async def aclose(self) -> None:
+        """Read no more; what only this reader had not taken is let go."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._fan.leave(self._reader)
+
+    async def __aenter__(self) -> Self:
+        """Return itself, to be closed at the end of the block."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self.aclose()
+
+    def __del__(self) -> None:
+        """Let the others go on."""
+        if not getattr(self, "_is_closed", True):
+            self._fan.dropped(self._reader)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(STAYS)
+
+
+def fan_out(
+    source: AsyncIterable[ObjectRef[T]], n: int, *, max_pending_items: int = FAN_OUT_ITEMS_COUNT
+) -> list[Branch[T]]:
+    """Do what ``zgen.streams.fan_out`` does, without blocking the event loop, which is one.
+
+    Raises:
+        TypeError: ``n`` or ``max_pending_items`` is no integer.
+        ValueError: One of them is less than 1.
+    """
+    fan = _Fan(source, n, max_pending_items)
+    return [Branch(fan, reader) for reader in range(n)]

@@ -19,6 +19,7 @@
     │   └── ObjectReconstructionFailedError
     ├── StreamError
     │   ├── StreamClosedError
+    │   ├── StreamLentError           somebody else may read it now
     │   ├── ReplayMismatchError
     │   └── ReplayLogError
     ├── GetTimeoutError               also a TimeoutError
@@ -36,7 +37,7 @@
     │       ├── WrongKeyError
     │       └── VersionMismatchError
     ├── NamespaceError                zgen.testing has no network whose links could be cut
-    ├── NestedRefError                what cannot lie inside a value; also a TypeError
+    ├── NestedRefError                what cannot be pickled there; also a TypeError
     └── InternalError                 an invariant broke
 
 Errors carry fields; the sentence is computed from them. All of them pickle. ``may_have_run`` is
@@ -602,6 +603,31 @@ class StreamClosedError(StreamError):
     """The consumer went away, or the runtime was shut down, before the stream ended."""
 
 
+class StreamLentError(StreamError):
+    """The generator was handed over, and this process may not read it now.
+
+    Not raised for the holder itself, nor in the owner's process once the generator has come back.
+
+    Attributes:
+        who: Who reads it, or what became of the right to.
+    """
+
+    may_have_run = True
+
+    def __init__(self, task_name: str = "", who: str = "") -> None:
+        """Say who reads it."""
+        super().__init__(task_name)
+        self.who = who
+
+    def __str__(self) -> str:
+        """Say who reads it and what to do next."""
+        return (
+            f"the generator of {self.task_name}() cannot be read here: {self.who}; it has one "
+            "reader at a time, and comes back to who called it when that one returns, drops or "
+            "ends"
+        )
+
+
 class ReplayMismatchError(StreamError):
     """A replay of the generator ended differently from what was already reported.
 
@@ -841,7 +867,7 @@ class NamespaceError(ZgenError):
 
 
 class NestedRefError(ZgenError, TypeError):
-    """A generator lies inside a value, or a reference inside what zgen does not pickle itself."""
+    """A reference or generator is pickled by hand, or a generator with a function."""
 
     may_have_run = False
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from zgen.core.effects import ItemsTaken
 from zgen.core.events import CountRef, PutObject, RefCompletion, TakeItems
+from zgen.core.handover_words import StreamRefusal
 from zgen.core.ref_table import OwnedRef
 from zgen.exceptions import NestedRefError, ObjectLostError, StreamClosedError
 from zgen.ids import (
@@ -27,7 +28,7 @@ from zgen.io.waiter import Waiter
 from zgen.limits import TAKE_COUNT_MAX
 from zgen.runtime import process
 from zgen.runtime.awaiting import ONE_WAY, AwaitableRef
-from zgen.runtime.closing import ClosingSteps
+from zgen.runtime.handing import HandingSteps
 from zgen.runtime.process import Runtime, dropped_objects, dropped_streams, kick
 from zgen.runtime.waits import UNKNOWN, CountWaiter, Mark
 from zgen.wire.value import NONE, NestedRef, Stored, Value, is_error
@@ -132,14 +133,15 @@ def unpickled(name: ObjectId) -> ObjectRef[Any]:
     return ObjectRef(name, record)
 
 
-class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
+class ObjectRefGenerator(HandingSteps["ObjectRef[T]"], Generic[T]):
     """References to the items of a remote generator, in yield order, as it yields them.
 
     Iterate it, or call ``next``: each step blocks until the next item is there and returns its
     reference. A failure is a reference whose ``get`` raises; after it, and after the last item,
     ``next`` raises ``StopIteration`` for ever. Dropping the generator frees what was not taken; the
-    remote body runs on to its end. ``close``, or the end of a ``with`` block, stops it too. Not
-    thread-safe.
+    remote body runs on to its end. ``close``, or the end of a ``with`` block, stops it too. As an
+    argument or in a value it hands the right to read it to another process, until it comes back.
+    Not thread-safe.
     """
 
     __slots__ = ("__weakref__", "_id", "record")
@@ -154,6 +156,7 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
         self._items: list[ObjectRef[T] | None] = []
         self._cursor = 0
         self._ended = False
+        self._loan = None
         #: When the event loop last had a turn, 0 before the first asynchronous step.
         self._turned_ns = 0
 
@@ -167,6 +170,8 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
         Raises:
             StopIteration: There is none and never will be.
             StreamClosedError: zgen was shut down before it came.
+            StreamLentError: It was handed over.
+            OwnerDiedError: It came from another process, which died.
         """
         # Between the read of the item and the return nothing is called, so that no interrupt can
         # come between moving the cursor and handing the item over.
@@ -203,9 +208,13 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
 
         It holds None after an exception of the body, which was delivered as an item; it raises
         where the system failed.
+
+        Raises:
+            NotImplementedError: It came from another process: who called it can be asked.
         """
         runtime = self._runtime
         runtime.enter()
+        self.refuse_loan("completed()")
         runtime.loop.post(RefCompletion(self.stream))
         name = object_id(self.stream, COMPLETION_INDEX)
         return ObjectRef(name, runtime.machine.owner.refs.records[name])
@@ -226,10 +235,6 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
         """
         raise NotImplementedError(ONE_WAY)
 
-    def task_id(self) -> bytes:
-        """Return the id of the generator task."""
-        return self.stream
-
     def __del__(self) -> None:
         """Free what was not taken, soon."""
         first = not dropped_streams
@@ -241,16 +246,6 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
         """Name the stream."""
         return f"ObjectRefGenerator({self.stream.hex()})"
 
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled.
-
-        Raises:
-            NestedRefError: Always.
-        """
-        raise NestedRefError(
-            "you cannot return or pass a generator to another task; pass its items"
-        )
-
     def would_not_block(self) -> bool:
         """Return whether ``next`` would not block; if it would, ``record`` tells from now on."""
         if self._cursor < len(self._items) or self._ended:
@@ -258,7 +253,7 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
         runtime = self._runtime
         table = runtime.machine.owner.streams
         record = table.streams[self.stream]
-        if record.unread or record.ended:
+        if (record.unread or record.ended) and not record.is_lent:
             return True
         if record.step:
             self._come_back(record)
@@ -311,6 +306,8 @@ class ObjectRefGenerator(ClosingSteps["ObjectRef[T]"], Generic[T]):
                 self._ended = effect.ended
                 records = runtime.machine.owner.refs.records
                 return [ObjectRef(name, records[name]) for name in effect.objects]
+            if type(effect) is StreamRefusal:
+                raise serializer.error_of(effect.fault)
         raise AssertionError("TakeItems was not answered")
 
     def _wait(self, runtime: Runtime, deadline_ns: int | None) -> bool:

@@ -77,6 +77,17 @@ def handle_object(actor: ActorId) -> ObjectId:
     return ObjectId(actor + bytes(OBJECT_ID_BYTES - ID_BYTES))
 
 
+def derive_loan_id(stream: StreamId, epoch: int, hop: int) -> StreamId:
+    """Name a stream in a process that does not own it, by its loan and how often it was passed."""
+    seed = stream + b"loan" + epoch.to_bytes(8, "big") + hop.to_bytes(8, "big")
+    return StreamId(blake2b(seed, digest_size=ID_BYTES).digest())
+
+
+def ticket_object(stream: StreamId, epoch: int) -> ObjectId:
+    """Name the object that everybody refers to who may hold ``stream`` by this loan."""
+    return ObjectId(derive_loan_id(stream, epoch, 0) + bytes(OBJECT_ID_BYTES - ID_BYTES))
+
+
 def derive_worker_id(node: PeerId, spawn_index: int) -> PeerId:
     """Name the ``spawn_index``-th worker process that a node starts."""
     seed = node + b"worker" + spawn_index.to_bytes(8, "big")

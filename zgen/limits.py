@@ -22,19 +22,16 @@ RESEND_NS_PER_BYTE: Final = 20
 #: A new connection is tried this long after one was lost or refused, doubling up to the maximum.
 RECONNECT_FIRST_NS: Final = 5 * MS
 RECONNECT_NS_MAX: Final = 1 * SECOND
-#: Messages kept that arrived before an earlier one; what lies further ahead is dropped and sent
-#: again.
+#: Messages kept that came before an earlier one; what lies further ahead is dropped and resent.
 REORDER_COUNT_MAX: Final = 4096
 #: Item bytes unacknowledged by one peer before the next item blocks its body.
 ITEM_BYTES_UNACKED_MAX: Final = 64 << 20
 #: Bytes that one process relays over one line and that are not acknowledged; what comes on top is
 #: dropped, unless nothing is, and sent again by whom it is from.
 RELAYED_BYTES_MAX: Final = 64 << 20
-#: A way round a cut link is tried for so long before the word of who relays there counts against
-#: it.
+#: A way round a cut link is tried so long before the word of who relays counts against it.
 DETOUR_TRY_NS: Final = 1 * SECOND
-#: Two looks at an empty inbox, this far apart with nothing from the peer between, make its line
-#: quiet.
+#: Two looks at an empty inbox, so far apart with nothing of the peer between, make a line quiet.
 QUIET_LINE_NS: Final = 20 * MS
 #: So many messages in a row, and two for each connection, say as much of a peer that sent none of
 #: them as an empty inbox: sockets take turns, and the inboxes share every look evenly.
@@ -43,8 +40,7 @@ PASSED_COUNT_MIN: Final = 256
 FLUSH_AT_EXIT_NS: Final = 2 * SECOND
 #: Connections that said hello, kept per process; the oldest superseded ones go first.
 CONNECTIONS_COUNT_MAX: Final = 16_384
-#: Failed dials in a row after which a node forgets a peer that is neither its driver nor its
-#: worker.
+#: Failed dials in a row after which a node forgets a peer that is no driver or worker of its own.
 REDIALS_FAILED_MAX: Final = 12
 #: Lives that were declared dead and are still remembered, so that they stay dead.
 FENCED_COUNT_MAX: Final = 65_536
@@ -137,6 +133,12 @@ WINDOW_STEPS_COUNT: Final = 2
 WINDOW_BYTES_STEPS_COUNT: Final = 4
 #: A wider one is as this one.
 WINDOW_BYTES_MAX: Final = 1 << 50
+#: How far readers of ``fan_out`` may be apart, and how long one waits where nobody else reads.
+FAN_OUT_ITEMS_COUNT: Final = 64
+FAN_OUT_SELF_WAIT_NS: Final = 2 * SECOND
+#: Items that the reader of a lent stream is sent ahead, and how often one passes it to the next.
+LOAN_ROOM_COUNT: Final = 16
+LOAN_HOPS_COUNT_MAX: Final = 256
 
 # -- actors ----------------------------------------------------------------------------------------
 #: A worker whose actor ends in peace has this long for its last calls and its exit handlers.

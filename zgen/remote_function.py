@@ -18,7 +18,7 @@ from typing import (
 
 from zgen.core.events import DefineTaskFunction, SubmitTask
 from zgen.core.task_spec import TaskSpec
-from zgen.exceptions import NestedRefError, ObjectLostError
+from zgen.exceptions import ObjectLostError
 from zgen.handles import ObjectRef, ObjectRefGenerator, put_packed
 from zgen.ids import (
     FIRST_RESULT,
@@ -156,7 +156,8 @@ class RemoteFunction(Calls[P, R]):
 
         Raises:
             TypeError: The arguments do not fit the function.
-            NestedRefError: A generator lies inside an argument, or the function closes over one.
+            NestedRefError: The function closes over a generator.
+            StreamLentError: An argument is a generator that was handed over already.
             ObjectLostError: An argument is a reference of a zgen that was shut down.
             ObjectStoreFullError: An argument is large, and there is no room for it.
             OutOfDiskError: And none can be made, for a full disk.
@@ -234,10 +235,6 @@ class RemoteFunction(Calls[P, R]):
                     raise ObjectLostError(argument.hex(), "its zgen was shut down")
                 slots.append(ObjectId(argument.binary()))
                 return serializer.Slot(len(slots) - 1)
-            if type(argument) is ObjectRefGenerator:
-                raise NestedRefError(
-                    "you cannot return or pass a generator to another task; pass its items"
-                )
             return argument
 
         packed = tuple([replaced(argument) for argument in args])

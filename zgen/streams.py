@@ -1,4 +1,4 @@
-"""`merge`, `zipped`, `mapped`, `timed`, `tracked`: streams put together.
+"""`merge`, `zipped`, `mapped`, `timed`, `tracked`, `fan_out`: streams put together and apart.
 
 Rules of this file: what it does can be done with ``wait`` and ``next``, and nothing else is used.
 Each is a generator: who leaves it early closes it, and it lets go of the streams that it was given.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from zgen.api import wait
+from zgen.fanning import fan_out as fan_out
 from zgen.handles import ObjectRef, ObjectRefGenerator
 from zgen.io import clock
 from zgen.limits import MERGE_LOOK_ITEMS_COUNT

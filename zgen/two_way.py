@@ -4,10 +4,10 @@ Rules of this file: an item is asked for once, by the step that is to return it.
 given, and again by another attempt, is decided elsewhere.
 """
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from zgen.core.stream_words import SendRequested
-from zgen.exceptions import CapacityError, StreamClosedError
+from zgen.exceptions import CapacityError, NestedRefError, StreamClosedError
 from zgen.handles import ObjectRef, ObjectRefGenerator
 from zgen.ids import StreamId
 from zgen.io import serializer
@@ -33,6 +33,14 @@ class TwoWayGenerator(ObjectRefGenerator[T], Generic[T]):
         super().__init__(stream, runtime)
         #: Whether the body was asked for an item that was not taken, and whether ever for one.
         self._asked = self._begun = False
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be handed over: who called it speaks with the body.
+
+        Raises:
+            NestedRefError: Always.
+        """
+        raise NestedRefError("a two-way generator cannot be handed over; pass its items")
 
     def send(self, value: Any) -> ObjectRef[T]:
         """Give the body a value at its yield, wait for its next item and return its reference.

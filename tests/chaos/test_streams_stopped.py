@@ -13,6 +13,7 @@ import pytest
 
 import zgen
 from tests.chaos.hangman import Hangman, await_kill, await_mark, mark, marks
+from zgen.exceptions import WorkerCrashedError
 from zgen.runtime import process
 
 pytestmark = pytest.mark.chaos
@@ -110,3 +111,26 @@ def test_a_killed_consumer_closes_the_generators_of_actors(tmp_path: Path) -> No
     os.kill(pid, signal.SIGKILL)
     for number in range(len(actors)):
         assert await_mark(tmp_path / str(number), "it is closed") == "closed"
+
+
+@zgen.remote(max_retries=0)
+def read_and_die(stream: Any, count: int, fifo: str) -> None:
+    for _ in range(count):
+        zgen.get(next(stream))
+    time.sleep(0.2)  # what was taken is told
+    await_kill(fifo)
+
+
+def test_what_a_killed_consumer_had_not_taken_comes_back_to_who_called(tmp_path: Path) -> None:
+    @zgen.remote
+    def numbers() -> Iterator[int]:
+        yield from range(COUNT)
+
+    stream = numbers.remote()
+    with Hangman(tmp_path) as hangman:
+        ref = read_and_die.remote(stream, KILL_AT, hangman.fifo)
+        ready, _ = zgen.wait([stream], timeout=20)
+        assert ready
+        assert [zgen.get(item) for item in stream] == list(range(KILL_AT, COUNT))
+        with pytest.raises(WorkerCrashedError):
+            zgen.get(ref)

@@ -16,7 +16,7 @@ import pytest
 import zgen
 from tests.integration.gates import Gate, Tally
 from tests.integration.remote_class import RemoteClass
-from zgen.exceptions import NestedRefError, TaskError, WorkerCrashedError
+from zgen.exceptions import TaskError, WorkerCrashedError
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -372,51 +372,6 @@ def test_a_chain_of_300_tasks_whose_first_fails_tells_of_the_first(gate: Gate) -
     assert zgen.wait(chain, num_returns=300, timeout=5) == (chain, [])
     with pytest.raises(LookupError, match="the first"):  # and so for who comes later
         zgen.get(add.remote(ref, 1))
-
-
-# -- generators inside values ---------------------------------------------------------------------
-@pytest.mark.ray_docs("210")
-def test_a_generator_as_an_argument_is_refused_at_once() -> None:
-    with pytest.raises(TypeError, match="cannot return or pass a generator"):
-        echo.remote(numbers.remote(1))
-    with pytest.raises(TypeError, match="cannot return or pass a generator"):
-        echo.remote(value=numbers.remote(1))
-
-
-def test_a_generator_inside_a_value_is_refused() -> None:
-    for call in (
-        lambda: echo.remote([numbers.remote(1)]),
-        lambda: echo.remote(value={"k": numbers.remote(1)}),
-        lambda: zgen.put((numbers.remote(1),)),
-        zgen.remote(functools.partial(len, numbers.remote(1))).remote,
-    ):
-        with pytest.raises(NestedRefError) as raised:
-            call()
-        assert isinstance(raised.value, TypeError)
-
-
-def test_a_generator_inside_a_result_is_an_error_of_the_task() -> None:
-    bare = zgen.remote(lambda: numbers.remote(1)).remote()
-    nested = zgen.remote(lambda: [numbers.remote(1)]).remote()
-    for ref in (bare, nested):
-        with pytest.raises(NestedRefError) as raised:
-            zgen.get(ref)
-        assert isinstance(raised.value, TaskError)
-
-
-def test_a_generator_inside_an_item_is_an_error_at_its_place() -> None:
-    @zgen.remote
-    def submit() -> Any:
-        yield 1
-        yield {"nested": numbers.remote(1)}
-        yield 3
-
-    stream = submit.remote()
-    assert zgen.get(next(stream)) == 1
-    with pytest.raises(TypeError) as raised:
-        zgen.get(next(stream))
-    assert isinstance(raised.value, NestedRefError)
-    assert list(stream) == []
 
 
 # -- functions -------------------------------------------------------------------------------------

@@ -143,3 +143,18 @@ PRESSURE: Final = (
     "item that does not fit kept back",
     "stream resumed",
 )
+#: Of 25 seeds of generators that are handed over.
+HANDOVER: Final = (
+    "stream refused to a second reader",
+    "stream given back",
+    "stream passed on",
+    "stream came back from the dead",
+    "lent stream outlives its owner's generator",
+    "nobody living can come with a lent stream",
+    "nobody can come with a lent stream any more",
+    "word of an earlier holder",
+    "items for who holds the stream no more",
+    "refusal for who holds the stream no more",
+    "owner of a far stream died",
+    "stream unpickled twice in one process",
+)

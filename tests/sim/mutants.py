@@ -5,7 +5,8 @@ A scenario says what a seed runs: ``cluster`` is tests/sim/run.py, ``session`` t
 tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/nodes_run.py,
 ``copies`` tests/sim/copies_run.py, ``joined`` tests/sim/joined.py, ``survival``
 tests/sim/survival_run.py, ``drain`` tests/sim/drain_run.py, ``ends`` tests/sim/ends_run.py,
-``dialogue`` tests/sim/dialogue_run.py, ``pressure`` tests/sim/pressure_run.py.
+``dialogue`` tests/sim/dialogue_run.py, ``pressure`` tests/sim/pressure_run.py,
+``handover`` tests/sim/handover.py.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tests.sim.mutants_dialogue import DIALOGUES
 from tests.sim.mutants_drain import DRAIN
 from tests.sim.mutants_ends import ENDS
 from tests.sim.mutants_flow import FLOW
+from tests.sim.mutants_handover import HAND
 from tests.sim.mutants_joined import JOINED
 from tests.sim.mutants_names import NAMES
 from tests.sim.mutants_nodes import NODES
@@ -477,5 +479,6 @@ MUTANTS = (
     *ENDS,
     *DIALOGUES,
     *STOPPED,
+    *HAND,
     *REBUILD,
 )

@@ -22,6 +22,7 @@ from zgen.core.events import (
     SubmitTask,
     TakeItems,
 )
+from zgen.core.handover_words import HANDOVER_ANSWERS, StreamRefusal
 from zgen.core.process import ProcessMachine
 from zgen.core.stream_words import SendRequested
 from zgen.core.task_spec import TaskSpec
@@ -55,7 +56,7 @@ from zgen.wire.lease import (
 )
 from zgen.wire.store import Place
 from zgen.wire.task import STREAMING
-from zgen.wire.value import NestedRef, Parcel, Stored, Value
+from zgen.wire.value import Fault, NestedRef, Parcel, Stored, Value
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -274,6 +275,12 @@ class Consumer:
         self._taken: list[ItemsTaken] = []
         #: Streams that advanced since it was asked for.
         self._advanced: dict[TaskId, None] = {}
+        #: Answers about generators that are handed over, until somebody clears them.
+        self.answers: list[Effect] = []
+        #: Whether who may not read a stream waits until it comes back.
+        self.on_refused: Callable[[Consumer, TaskId, Fault], bool] = lambda user, stream, fault: (
+            False
+        )
 
     def later(self, delay_ns: int, act: Callable[[], None]) -> None:
         """Do ``act`` after ``delay_ns``, when the process is not paused, if it lives then."""
@@ -454,7 +461,16 @@ class Consumer:
             return  # closed and dropped while this waited
         self._taken.clear()
         self._advanced.clear()
+        self.answers.clear()
         self.post(TakeItems(stream, count_max))
+        if self.answers:
+            (refusal,) = self.answers
+            assert isinstance(refusal, StreamRefusal), refusal
+            if self.on_refused(self, stream, refusal.fault):
+                self.waiting_streams[stream] = (count_max, then)
+            else:
+                then([], True)
+            return
         (taken,) = self._taken
         names = list(taken.objects)
         if not names and not taken.ended:
@@ -488,6 +504,8 @@ class Consumer:
     def perform(self, effect: Effect) -> None:
         if isinstance(effect, ItemsTaken):
             self._taken.append(effect)
+        elif isinstance(effect, HANDOVER_ANSWERS):
+            self.answers.append(effect)
         elif isinstance(effect, ObjectsReady):
             for name in effect.objects:
                 for tell in self.waiting_objects.pop(name, ()):

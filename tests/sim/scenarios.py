@@ -12,6 +12,7 @@ from tests.sim.copies_run import run_copies
 from tests.sim.dialogue_run import run_dialogue
 from tests.sim.drain_run import run_drain
 from tests.sim.ends_run import run_ends
+from tests.sim.handover import run_handover
 from tests.sim.marks import (
     ACTORS,
     BORROWING,
@@ -20,6 +21,7 @@ from tests.sim.marks import (
     DIALOGUE,
     DRAIN,
     ENDS,
+    HANDOVER,
     NAMED,
     ONEWAY,
     PRESSURE,
@@ -55,6 +57,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "dialogue": run_dialogue,
     "names": run_names,
     "pressure": run_pressure,
+    "handover": run_handover,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs.
 SHARES: Final[dict[str, int]] = {
@@ -74,6 +77,7 @@ SHARES: Final[dict[str, int]] = {
     "dialogue": 25,
     "names": 25,
     "pressure": 25,
+    "handover": 25,
 }
 #: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the
 #: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
@@ -95,6 +99,7 @@ PARTS: Final[dict[str, int]] = {
     "dialogue": 25,
     "names": 25,
     "pressure": 25,
+    "handover": 25,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -114,4 +119,5 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "dialogue": (25, DIALOGUE),
     "names": (25, NAMED),
     "pressure": (25, PRESSURE),
+    "handover": (25, HANDOVER),
 }

@@ -20,7 +20,7 @@ from zgen.core.marks import reached
 from zgen.core.ref_table import Borrow, OwnedRef, RefTable
 from zgen.core.session import Session
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import ObjectId, PeerId, short
+from zgen.ids import ObjectId, PeerId, StreamId, short
 from zgen.limits import BORROWS_COUNT_MAX
 from zgen.wire.object import (
     AddBorrowers,
@@ -62,6 +62,9 @@ class Borrowing:
         node: The daemon, which tells of deaths; None before it is joined.
         lost: Why no further death will be heard of, once the node is gone.
         has_tasks: Whether tasks that this worker submitted had not ended when it last ran nothing.
+        offers: Ticket of a stream that is being handed over -> what this process calls the stream.
+            It has a local reference until the value is held that it was pickled for.
+        accepted: Streams whose value is held, until what follows from that is done.
     """
 
     session: Session
@@ -73,6 +76,8 @@ class Borrowing:
         self.node: PeerId | None = None
         self.lost: Fault | None = None
         self.has_tasks = False
+        self.offers: dict[ObjectId, StreamId] = {}
+        self.accepted: list[StreamId] = []
         self.me = me
         self._refs = refs
         #: Processes whose end the node was asked to tell. Removed by ``forget``.
@@ -94,6 +99,9 @@ class Borrowing:
             record = self._refs.records.get(ref.object)
             if record is not None:
                 record.pins += 1
+                if self.offers and ref.object in self.offers:
+                    record.local -= 1
+                    self.accepted.append(self.offers.pop(ref.object))
             else:
                 reached("reference dropped while it was pickled")
                 lost = Fault(FaultKind.OBJECT_LOST, ref.object.hex(), "it was dropped too early")

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from zgen.core.actor_effects import ActorEffect
 from zgen.core.cancel_words import AbandonBody, InterruptBody, KillSelf, StopBody
+from zgen.core.handover_words import StreamHeld, StreamLent, StreamRefusal
 from zgen.core.node_effects import NodeEffect
 from zgen.core.state_words import StateCame
 from zgen.core.store_effects import StoreEffect
@@ -305,4 +306,7 @@ Effect: TypeAlias = (
     | KillSelf
     | StateCame
     | StreamEffect
+    | StreamLent
+    | StreamHeld
+    | StreamRefusal
 )

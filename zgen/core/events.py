@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from zgen.core.actor_events import ActorEvent
 from zgen.core.cancel_words import CancelRequested, CloseRequested
+from zgen.core.handover_words import HoldStream, LendStream
 from zgen.core.handshake_events import HandshakeEvent
 from zgen.core.node_events import NodeEvent
 from zgen.core.state_words import AskState
@@ -375,6 +376,8 @@ Event: TypeAlias = (
     | SubmitTask
     | CancelRequested
     | CloseRequested
+    | LendStream
+    | HoldStream
     | AskState
     | PutObject
     | TakeItems

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import field
 
-from zgen.ids import PeerId
+from zgen.ids import ObjectId, PeerId
 from zgen.limits import (
     ITEMS_COUNT_MAX,
     WINDOW_BYTES_STEPS_COUNT,
@@ -15,7 +15,7 @@ from zgen.limits import (
     WINDOW_WIDE_COUNT_MIN,
 )
 from zgen.slotted import slotted
-from zgen.wire.value import Value, whole_bytes
+from zgen.wire.value import Fault, Value, whole_bytes
 
 
 @slotted
@@ -51,6 +51,12 @@ class InStream:
         ahead_bytes: Their sum.
         untold_bytes: Bytes of the items that were taken since the producer was told last.
         parked_by: Why the producer says that it waits, one of the ``PARKED_BY_`` numbers, or 0.
+        epoch: How often it was lent to other processes.
+        is_lent: Whether another process may take its items now, and this one may not.
+        is_far: Whether this process does not own it, and has it by a loan.
+        back: Items that come before ``unread`` and have a local reference each: those that came
+            back with a loan, or by one. None if there are none.
+        refusal: Why nothing is taken any more of one that is far.
     """
 
     name: str
@@ -79,6 +85,11 @@ class InStream:
     ahead_bytes: int = 0
     untold_bytes: int = 0
     parked_by: int = 0
+    epoch: int = 0
+    is_lent: bool = False
+    is_far: bool = False
+    back: deque[ObjectId] | None = None
+    refusal: Fault | None = None
 
 
 def open_window(record: InStream, window: int, window_bytes: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from zgen.core import owner_audit
 from zgen.core.actors import Actors
 from zgen.core.borrowing import Borrowing
-from zgen.core.cancel_words import CancelRequested, CloseRequested
+from zgen.core.cancel_words import CancelRequested
 from zgen.core.cancellation import Cancellation
 from zgen.core.closing import Closing
 from zgen.core.deadlines import Deadlines
@@ -32,6 +32,7 @@ from zgen.core.effects import (
 )
 from zgen.core.events import Dropped, PutObject, RefCompletion, TakeItems
 from zgen.core.gathering import Gathering
+from zgen.core.handover import Handover
 from zgen.core.lineage_pins import LineagePins
 from zgen.core.outcomes import Outcomes
 from zgen.core.placement import Placement
@@ -119,25 +120,20 @@ class Owner:
         )
         lent = self.borrowing.lent
         self.cancellation = Cancellation(self.tasks, placement, self.settlement, self.refs, lent)
-        self.closing = Closing(self.tasks, self.streams, pins, self.cancellation)
+        closing = self.closing = Closing(self.tasks, self.streams, pins, self.cancellation)
         self.speaking = Speaking(self.tasks, self.streams, self.refs, self.borrowing)
-        self.outcomes = Outcomes(
-            self.tasks,
-            self.streams,
-            *joined,
-            self.cancellation,
-            self.actors.supervision,
-            self.gathering,
-            store,
-            self.recovery,
-            self.refilling,
-            pins,
-            restarting,
-        )
+        ends = (*joined, self.cancellation, self.actors.supervision, self.gathering, store)
+        parts = (*ends, self.recovery, self.refilling, pins, restarting)
+        self.outcomes = Outcomes(self.tasks, self.streams, *parts)
+        lends = (placement, self._take_out, self._close)
+        handover = Handover(me, (self.refs, self.streams, self.borrowing), lends, closing.request)
+        self.handover, self.cancellation.tickets = handover, handover.lending.tickets
+        #: Streams of this process that are or were lent, and those of others: empty as a rule.
+        self._handed, self._far = handover.lending.handles, handover.far.held
         self.wishes: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             CancelRequested: self.cancellation.request,
-            CloseRequested: self.closing.request,
             SendRequested: self.speaking.request,
+            **self.handover.wishes,
         }
         self.node_lost: Fault | None = None
         self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
@@ -156,6 +152,7 @@ class Owner:
             NodeReport: lambda s, m, now, out: out.append(NodeAnswered(m.query, m.state)),
             **self.recovery.handlers,
             **self.actors.handlers,
+            **self.handover.handlers,
         }
 
     @property
@@ -209,7 +206,18 @@ class Owner:
     def take(self, event: TakeItems, now_ns: int, out: list[Effect]) -> None:
         """Turn the next items of a stream into references."""
         stream = event.stream
-        position, values, ended = self.streams.take(stream, event.count_max, now_ns)
+        if (self._handed or self._far) and self.handover.take(event, out):
+            return
+        names, ended = self._take_out(stream, event.count_max, now_ns)
+        out.append(ItemsTaken(stream, names, ended))
+        if self.streams.streams[stream].step:
+            self.placement.grant(stream, out)
+
+    def _take_out(
+        self, stream: StreamId, count_max: int, now_ns: int
+    ) -> tuple[tuple[ObjectId, ...], bool]:
+        """Make references of the next items; return them, and whether none will follow."""
+        position, values, ended = self.streams.take(stream, count_max, now_ns)
         last = values[-1] if values else None
         if type(last) is Stored:  # no other one is
             self._regions.take(last)
@@ -219,9 +227,7 @@ class Owner:
             self.pins.take(self.tasks.entries.get(stream), names[-1])
             if ended and stream in self._kept:
                 self.pins.close(stream)
-        out.append(ItemsTaken(stream, names, ended))
-        if self.streams.streams[stream].step:
-            self.placement.grant(stream, out)
+        return names, ended
 
     def holds_back(self, stream: StreamId, now_ns: int) -> bool:
         """Return whether the producer of a stream should wait for its consumer to make room.
@@ -253,17 +259,29 @@ class Owner:
         if self.streams.gathered:
             streams += self.gathering.unwanted(event.objects)
         for stream in streams:
-            if self.streams.close(stream):
-                entry = self.tasks.entries[stream]
-                worker = entry.worker
-                if entry.spec.window < 0:
-                    self.closing.stop(entry, now_ns, out)
-                elif self.restarting.close(stream) and worker is not None:
-                    out.append(Send(worker, CloseStream(stream, entry.attempt)))
-            elif stream in self._kept and stream not in self.streams.streams:
-                self.pins.close(stream)
+            if not ((self._handed or self._far) and self.handover.dropped(stream, out)):
+                self._close(stream, now_ns, out)
+
+    def _close(self, stream: StreamId, now_ns: int, out: list[Effect]) -> None:
+        """Nobody reads a stream any more."""
+        if self.streams.close(stream):
+            entry = self.tasks.entries[stream]
+            worker = entry.worker
+            if entry.spec.window < 0:
+                self.closing.stop(entry, now_ns, out)
+            elif self.restarting.close(stream) and worker is not None:
+                out.append(Send(worker, CloseStream(stream, entry.attempt)))
+        elif stream in self._kept and stream not in self.streams.streams:
+            self.pins.close(stream)
         while self.streams.unkept:
             self.refs.unpin(object_id(self.streams.unkept.pop(), COMPLETION_INDEX))
+
+    def on_gone(self, gone: list[ObjectId], now_ns: int, out: list[Effect]) -> None:
+        """These objects are gone, of which somebody wants to know."""
+        gone = self.pins.on_gone(gone)
+        if self.handover.lending.lent:
+            gone = self.handover.on_gone(gone, now_ns, out)
+        self.actors.on_handles_gone(gone, now_ns, out)  # arguments go with an actor
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
         """Queue the retries that are due and return idle leases."""
@@ -292,7 +310,10 @@ class Owner:
             now_ns: The time.
             out: Effects are added here.
         """
-        if peer == self.placement.node:
+        is_node = peer == self.placement.node
+        if self._handed or self._far:
+            self.handover.on_down(peer, reason, is_node, now_ns, out)
+        if is_node:
             self._lose_node(peer, reason, now_ns, out)
             return
         shapes: dict[Demand, None] = {}
@@ -326,6 +347,7 @@ class Owner:
         leases.check()
         self.actors.check()
         self.pins.check()
+        self.handover.check()
         owner_audit.check_tasks(self.tasks, leases, self.streams, self.refs)
 
     # -- messages ----------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ Rules of this file: it looks and changes nothing. For invariants, and for people
 """
 
 from zgen.core.lease_client import LeaseClient
+from zgen.core.lent_stream import LentStream
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
 from zgen.core.region_table import RegionTable
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_table import Doing, TaskTable
-from zgen.ids import COMPLETION_INDEX, ObjectId, object_id, short
+from zgen.ids import COMPLETION_INDEX, ObjectId, StreamId, object_id, short
 from zgen.wire.value import Stored, Value, refs_in
 
 
@@ -49,10 +50,37 @@ def check_tasks(tasks: TaskTable, leases: LeaseClient, streams: StreamsIn, refs:
         for task in held.in_flight:
             assert tasks.entries[task].lease == lease, f"task {short(task)} is elsewhere"
     for stream, record in streams.streams.items():
-        assert record.ended or stream in tasks.entries, f"stream {record} has no task"
+        known = record.ended or record.is_far or stream in tasks.entries
+        assert known, f"stream {record} has no task"
     waiting = [task for pool in leases.pools.values() for task in pool.queue]
     states = [tasks.entries[task].doing.state for task in waiting]
     assert all(state is Doing.WAITING_LEASE for state in states), states
+
+
+def check_loans(
+    refs: RefTable,
+    streams: StreamsIn,
+    lent: dict[StreamId, LentStream],
+    tickets: dict[ObjectId, StreamId],
+    handles: dict[StreamId, int],
+) -> None:
+    """Assert the invariants of every loan of a stream."""
+    for stream, loan in lent.items():
+        record, told = streams.streams[stream], f"{short(stream)}: {loan}"
+        assert record.is_lent, told
+        assert record.back is None, told
+        assert loan.position + len(loan.items) == record.taken, told
+        assert loan.begun <= loan.position, told
+        assert loan.holder is None or loan.position <= loan.sent <= record.taken, told
+        assert loan.ticket in refs.records, told
+        assert tickets[loan.ticket] == stream, told
+        assert stream in handles, told
+    assert len(tickets) == len(lent), "a ticket without a loan"
+    for stream, record in streams.streams.items():
+        assert record.is_lent is (stream in lent), short(stream)
+        kept = lent[stream].items if record.is_lent else record.back or ()
+        for name in kept:
+            assert refs.records[name].local > 0, f"{short(name)} is kept by nobody"
 
 
 def _values_of(refs: RefTable, streams: StreamsIn, *, borrowed: bool) -> list[Value]:

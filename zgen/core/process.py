@@ -57,11 +57,11 @@ class ProcessMachine:
         owner = self.owner = Owner(identity.address.peer, self.store)
         executor = self.executor = Executor(self.store, owner.borrowing) if executes else None
         self.requests = ActorRequests(self.session, owner.actors, owner.placement)
-        owner.borrowing.session = self.session
-        self.exchange = RefExchange(
-            self.session, owner.refs, owner.borrowing, owner.settlement, executes=executes
-        )
+        (borrowing := owner.borrowing).session = session
+        exchanged = session, owner.refs, borrowing, owner.settlement
+        self.exchange = RefExchange(*exchanged, executes=executes)
         self._returned, self._gone = owner.refs.returned, owner.refs.gone
+        self._lent, self._accepted = owner.handover.lending.lent, borrowing.accepted
         self.next_deadline_ns: int | None = None
         self.node: PeerId | None = None
         #: Peer -> what is known of its death. Removed when the DOWN is acted on: its line is quiet.
@@ -130,6 +130,9 @@ class ProcessMachine:
             or self.exchange.changed
         ):
             self._settle(now_ns, wanted)
+        if self._lent or self._accepted:
+            self.owner.handover.tend(wanted, now_ns)
+            self._settle(now_ns, wanted)
         if wanted and not (type(event) is ev.TakeItems and len(wanted) == 1):
             wanted = self._post(wanted, now_ns)
         if self.detours.hops:
@@ -184,8 +187,7 @@ class ProcessMachine:
                 return
             gone, self._gone[:] = list(self._gone), []
             self.store.on_gone(gone, out)
-            gone = self.owner.pins.on_gone(gone)
-            self.owner.actors.on_handles_gone(gone, now_ns, out)  # arguments go with an actor
+            self.owner.on_gone(gone, now_ns, out)
 
     def _on_connection_lost(self, event: ev.ConnectionLost, now_ns: int, out: list[Effect]) -> None:
         self.session.on_connection_lost(event.peer, event.epoch, now_ns, out)

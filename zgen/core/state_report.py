@@ -133,7 +133,8 @@ class StateReport:
             actors = list(owner.actors.supervision.table.actors.items())
             return len(actors), {"actors": [self._actor_row(*each) for each in actors[:limit]]}
         if what == said.STREAMS:
-            streams = list(owner.streams.streams.items())
+            known = owner.streams.streams.items()
+            streams = [each for each in known if not each[1].is_far]
             return len(streams), {"streams": [self._stream_row(*each) for each in streams[:limit]]}
         return 0, {}
 

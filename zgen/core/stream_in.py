@@ -308,7 +308,8 @@ class StreamsIn:
     def is_ready(self, stream: StreamId) -> bool:
         """Return whether ``next`` would not block."""
         record = self.streams[stream]
-        return bool(record.unread) or record.ended or record.stays
+        ready = bool(record.unread or record.back) or record.ended or record.stays
+        return ready and not record.is_lent
 
     def close(self, stream: StreamId) -> bool:
         """The handle is gone: free what was not taken; return whether more may be reported."""

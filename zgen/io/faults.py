@@ -12,6 +12,7 @@ from zgen.exceptions import (
     ReplayLogError,
     ReplayMismatchError,
     StreamClosedError,
+    StreamLentError,
     SystemFailure,
     TaskCancelledError,
     TaskError,
@@ -60,6 +61,8 @@ def error_of_fault(fault: Fault, cause: BaseException | None) -> BaseException:
         return _cancelled(fault)
     if fault.kind is FaultKind.OWNER_DIED:
         return OwnerDiedError(fault.name, fault.reason)
+    if fault.kind is FaultKind.STREAM_LENT:
+        return StreamLentError(fault.name, fault.reason)
     if fault.kind is FaultKind.SHUT_DOWN:
         return StreamClosedError(fault.name, "zgen was shut down before this was ready")
     if fault.kind is FaultKind.ACTOR_DIED:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, NoReturn
 
@@ -66,15 +66,13 @@ class Runner:
         objects: Objects,
         wait_held: Callable[[Waiter], bool] | None = None,
     ) -> None:
-        """Report to ``post``.
+        """Report to ``post``, and ``wait`` for tasks, in another way while a body is held.
 
-        Args:
-            post: Steps the machine.
-            wait: Waits for a task.
-            marks_fd: Memory that outlives this process, or -1.
-            objects: Shared memory.
-            wait_held: Waits while a body is held; as ``wait`` by default.
+        ``marks_fd`` is memory that outlives this process, or -1; ``objects`` is shared memory.
         """
+        #: Streams of others that bodies here read, and what tells of those that they have dropped.
+        self.far: Mapping[TaskId, object] = {}
+        self.tell_drops: Callable[[], None] = lambda: None
         self.context: TaskContext | None = None
         self.started: deque[StartTask] = deque()
         self.ready = Waiter()
@@ -158,6 +156,8 @@ class Runner:
         return Waiter()
 
     def _end(self, start: StartTask, outcome: int, values: tuple[Value, ...]) -> None:
+        if self.far:
+            self.tell_drops()  # what it read comes back before its end is known
         flush_output()  # before its owner hears of the end, and leaves perhaps
         self._post(TaskEnded(start.task.task, start.task.attempt, outcome, values))
         if self._held or self._kept or self._closed or self._given.inputs:

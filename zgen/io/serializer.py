@@ -113,7 +113,7 @@ def serialize(value: Any) -> Value | Large:
     """Return ``value`` as bytes, or as bytes with copies of its buffers, or as what is too large.
 
     Raises:
-        NestedRefError: A generator lies inside it.
+        StreamLentError: A generator lies inside it that was handed over already.
         Exception: Whatever pickling it raises.
     """
     kind = type(value)
@@ -248,8 +248,12 @@ def serialize_error(error: BaseException, function_name: str, pid: int, attempt:
 
 
 def dump_with_refs(function: Callable[..., Any]) -> tuple[bytes, tuple[NestedRef, ...]]:
-    """Return a function or class as ``dump_function`` does, and the references it closes over."""
-    with collecting() as found:
+    """Return a function or class as ``dump_function`` does, and the references it closes over.
+
+    Raises:
+        NestedRefError: It closes over a generator, which many workers would have then.
+    """
+    with collecting(streams=False) as found:
         payload = dump_function(function)
     return payload, tuple(found.values())
 
@@ -258,7 +262,6 @@ def dump_function(function: Callable[..., Any]) -> bytes:
     """Pickle a function or class for workers, by value if they could not import its module.
 
     Raises:
-        NestedRefError: It closes over a reference.
         Exception: Whatever pickling it raises.
     """
     module = sys.modules.get(getattr(function, "__module__", None) or "")

@@ -29,7 +29,7 @@ class ClosingSteps(AwaitableSteps[R]):
         record = self._runtime.machine.owner.streams.streams[self.stream]
         if record.step and not record.unread:
             self._come_back(record)
-        return bool(record.unread)
+        return bool(record.unread or record.back) and not record.is_lent
 
     def is_finished(self) -> bool:
         """Return whether ``next`` would raise ``StopIteration`` without blocking."""
@@ -40,7 +40,8 @@ class ClosingSteps(AwaitableSteps[R]):
         record = self._runtime.machine.owner.streams.streams[self.stream]
         if record.step and not (record.unread or record.ended):
             self._come_back(record)
-        return record.ended and not record.unread
+        more = record.unread or record.back or record.is_lent or record.refusal
+        return record.ended and not more
 
     def _come_back(self, record: InStream) -> None:
         """All that was taken over of a stream was taken: let its producer know, who may wait."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 from zgen.core.effects import (
     Effect,
@@ -27,6 +28,7 @@ from zgen.core.effects import (
     StreamAdvanced,
 )
 from zgen.core.events import BodyBlocked, Dropped, WantValues
+from zgen.core.handover_words import HANDOVER_ANSWERS
 from zgen.core.identity import Identity
 from zgen.core.process import ProcessMachine
 from zgen.core.stream_words import PositionIs
@@ -53,12 +55,13 @@ if TYPE_CHECKING:  # asyncio is loaded with it, and drivers need none
 
 
 log: Final = logging.getLogger("zgen")
-
 #: Ids of dropped references and of streams whose handle went, until the I/O thread takes them.
 #: ``__del__`` appends from any thread, also inside a lock; nobody else does more than ``popleft``.
 dropped_objects: Final[deque[ObjectId]] = deque()
 dropped_streams: Final[deque[StreamId]] = deque()
 
+#: Answers for who posted the event.
+_READ_OFF: Final = frozenset((ItemsTaken, PositionIs, *HANDOVER_ANSWERS))
 #: The runtime of this process.
 current: "Runtime | None" = None
 #: Whether this process was forked from one that had a runtime.
@@ -88,6 +91,7 @@ class Runtime:
         root: Names of what this process submits outside any task.
         folder: Folder of the node's sockets.
         closed: Why it can no longer be used, or empty.
+        handed: Generators that were pickled or unpickled, by what this process calls their streams.
         interrupts: The SIGINT handling of a driver; None in a worker.
     """
 
@@ -119,6 +123,7 @@ class Runtime:
         self.job_ready = Waiter()
         self.total: tuple[tuple[str, int], ...] = ()
         self.left = Waiter()
+        self.handed: WeakValueDictionary[StreamId, Any] = WeakValueDictionary()
         self.log_to_driver = True
         self.on_exit: Callable[[str], None] | None = None
         self._recorder = recorder_from_environment(
@@ -320,7 +325,7 @@ class Runtime:
 
     def _perform_inside(self, effect: Effect) -> bool:
         kind = type(effect)
-        if kind is ItemsTaken:
+        if kind in _READ_OFF:
             return True  # who wanted them reads it off what the step returned
         if kind is StartTask and self.runner is not None:
             return self.runner.perform(effect)
@@ -330,8 +335,6 @@ class Runtime:
             return not (self.bells.due or self.arrivals.due)  # ``_perform`` sees to them
         if self.objects.perform_inside(effect):
             return True
-        if kind is PositionIs:
-            return True  # likewise
         return self.runner.perform(effect) if self.runner is not None else False
 
     def _perform(self, effect: Effect) -> None:

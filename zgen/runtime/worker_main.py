@@ -53,6 +53,8 @@ def run(
     process.adopt(runtime)
     runner = runtime.runner
     assert runner is not None
+    runner.far = runtime.machine.owner.handover.far.held
+    runner.tell_drops = runtime.release_drops
     try:
         daemon = Address(PeerId(peer), incarnation, endpoint, PeerId(peer))
         runtime.loop.post(Join(daemon, runtime.job, os.getpid()))

@@ -111,6 +111,7 @@ class FaultKind(Enum):
     OWNER_DIED = "owner died"
     NOT_REBUILT = "not rebuilt"
     LOG_LOST = "log lost"
+    STREAM_LENT = "stream lent"
 
 
 #: Why a lost object is not rebuilt: ``reason`` of ``ObjectReconstructionFailedError``.

@@ -1,0 +1,70 @@
+"""Generators that are handed over, from outside: each item is read once, whoever reads it."""
+
+from __future__ import annotations
+
+from tests.sim.cluster import Cluster
+from tests.sim.programs import item_value, same
+from zgen.ids import ITEM_INDEX_FIRST, ObjectId, TaskId, index_of, short, task_of
+from zgen.sim.oracle import Oracle
+from zgen.sim.world import Life
+from zgen.wire.value import Fault, FaultKind, Value
+
+
+class EachItemOnce(Oracle):
+    """P1: over all who read a stream, each item once and in order; none lost, none for the dead.
+
+    What a process took that died may be taken again: nobody can know what it did with that.
+    """
+
+    promise = "P1"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.counts: dict[str, int] = {}
+        #: Stream -> who took each item of it last.
+        self._takers: dict[TaskId, list[Life]] = {}
+        #: Streams that somebody closed.
+        self.closed: dict[TaskId, None] = {}
+
+    def took(self, life: Life, name: ObjectId) -> None:
+        stream, index = task_of(name), index_of(name) - ITEM_INDEX_FIRST
+        takers = self._takers.setdefault(stream, [])
+        story = f"{life.name} takes item {index} of {short(stream)}"
+        self.require(index <= len(takers), f"{story}, {len(takers)} were taken")
+        for before in takers[index:]:
+            self.require(before.dead, f"{story}, which {before.name} took")
+            self.note("taken again")
+        del takers[index:]
+        takers.append(life)
+        self.note("taken")
+
+    def read_out(self, life: Life, stream: TaskId) -> None:
+        """Somebody found a stream at its end."""
+        count = len(self._takers.get(stream, ()))
+        items = self.cluster.accounts[stream].plan.items
+        story = f"{life.name} finds the end of {short(stream)} after {count} of {items} items"
+        self.require(count == items or stream in self.closed, story)
+
+    def got(self, life: Life, name: ObjectId, owner: Life | None, value: Value) -> None:
+        """The value of an item came."""
+        stream, index = task_of(name), index_of(name) - ITEM_INDEX_FIRST
+        story = f"item {index} of {short(stream)} is {value!r} for {life.name}"
+        if isinstance(value, Fault):
+            died = value.kind is FaultKind.OWNER_DIED and (owner is None or owner.dead)
+            no_start = value.kind is FaultKind.REFUSED and "do not start" in value.reason
+            self.require(died or no_start, story)
+            return
+        size = self.cluster.accounts[stream].plan.ops[0][3]
+        self.require(same(value, item_value(stream, index, 0, size)), story)
+
+    def refused(self, life: Life, fault: Fault, owner: Life | None) -> None:
+        """Somebody may not read."""
+        self.note("refused")
+        if fault.kind is FaultKind.OWNER_DIED:
+            self.note("owner died")
+            self.require(owner is None or owner.dead, f"{life.name}: {fault!r}, but it lives")
+        else:
+            self.require(fault.kind is FaultKind.STREAM_LENT, f"{life.name}: {fault!r}")
+
+    def note(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1

@@ -1,0 +1,117 @@
+"""Generators handed over: both sides of it in one process, as the owner uses them.
+
+Rules of this file: it hands on. Who may read a stream of this process is ``lending``'s, and what
+this process reads of others ``far_streams``'.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from zgen.core.borrowing import Borrowing
+from zgen.core.cancel_words import CloseRequested
+from zgen.core.effects import Effect
+from zgen.core.events import TakeItems
+from zgen.core.far_streams import FarStreams
+from zgen.core.handover_words import HoldStream, LendStream, StreamHeld
+from zgen.core.lending import Dropping, Lending, Taking
+from zgen.core.placement import Placement
+from zgen.core.ref_table import RefTable
+from zgen.core.stream_in import StreamsIn
+from zgen.ids import ObjectId, PeerId, StreamId
+from zgen.wire.handover import LeaveStream, StreamItems, StreamRefused, TakeStream
+from zgen.wire.value import Fault, FaultKind
+
+
+class Handover:
+    """The generators that one process has handed over or has by a loan.
+
+    Attributes:
+        lending: Its own.
+        far: Those of others.
+        handlers: What to do about each class of message; each may raise ``RemoteProtocolError``.
+        wishes: What to do about each class of event.
+    """
+
+    def __init__(
+        self,
+        me: PeerId,
+        tables: tuple[RefTable, StreamsIn, Borrowing],
+        lends: tuple[Placement, Taking, Dropping],
+        close: Callable[[CloseRequested, int, list[Effect]], None],
+    ) -> None:
+        """Hand over streams of ``tables``.
+
+        Args:
+            me: This process.
+            tables: Its references and streams, and who has which of them.
+            lends: What ``Lending`` takes beside these.
+            close: What is done about a generator of this process that is closed.
+        """
+        lending = self.lending = Lending(*tables, *lends)
+        far = self.far = FarStreams(*tables)
+        self._me = me
+        self._close = close
+        self.handlers: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
+            TakeStream: lending.on_take,
+            LeaveStream: self._on_leave,
+            StreamItems: far.on_items,
+            StreamRefused: far.on_refused,
+        }
+        self.wishes: dict[type, Callable[[Any, int, list[Effect]], None]] = {
+            LendStream: self._on_lend,
+            HoldStream: self._on_hold,
+            CloseRequested: self._on_close,
+        }
+
+    def take(self, event: TakeItems, out: list[Effect]) -> bool:
+        """Answer who wants items; return False if that is nothing of here."""
+        return self.far.take(event, out) or self.lending.take(event, out)
+
+    def dropped(self, stream: StreamId, out: list[Effect]) -> bool:
+        """A generator is gone; return whether that is all that is to be done."""
+        return self.far.dropped(stream, out) or self.lending.dropped(stream)
+
+    def on_gone(self, gone: list[ObjectId], now_ns: int, out: list[Effect]) -> list[ObjectId]:
+        """These watched objects are gone; return those that are none of here."""
+        return self.lending.on_gone(gone, now_ns, out)
+
+    def on_down(
+        self, peer: PeerId, reason: str, is_node: bool, now_ns: int, out: list[Effect]
+    ) -> None:
+        """A process is dead and its line is quiet."""
+        self.lending.on_down(peer, is_node, now_ns, out)
+        self.far.on_down(peer, Fault(FaultKind.NODE_DIED, "", reason) if is_node else None, out)
+
+    def tend(self, wanted: list[Effect], now_ns: int) -> None:
+        """Do what follows from a step for what is lent and for what was passed on in it."""
+        self.far.tend(wanted)
+        self.lending.tend(wanted, now_ns)
+
+    def check(self) -> None:
+        """Assert the invariants of both sides."""
+        self.lending.check()
+        self.far.check()
+
+    def _on_lend(self, event: LendStream, now_ns: int, out: list[Effect]) -> None:
+        if not self.far.pass_on(event, out):
+            self.lending.lend(event, now_ns, out)
+
+    def _on_hold(self, event: HoldStream, now_ns: int, out: list[Effect]) -> None:
+        is_mine = event.owner.peer == self._me
+        if is_mine and self.lending.come_back(event, now_ns, out):
+            out.append(StreamHeld(event.stream))
+        else:
+            self.far.hold(event, now_ns, out)
+
+    def _on_close(self, event: CloseRequested, now_ns: int, out: list[Effect]) -> None:
+        if not self.far.close(event.stream, out):
+            self._close(event, now_ns, out)
+            self.lending.closed(event.stream)
+
+    def _on_leave(
+        self, sender: PeerId, message: LeaveStream, now_ns: int, out: list[Effect]
+    ) -> None:
+        closed = self.lending.on_leave(sender, message, now_ns, out)
+        if closed is not None:
+            self._close(CloseRequested(closed), now_ns, out)
+            self.lending.over(closed, now_ns, out)

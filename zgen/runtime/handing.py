@@ -1,0 +1,139 @@
+"""The half of `ObjectRefGenerator` that is handed over: pickled in values, and read elsewhere.
+
+Rules of this file: who may read a stream is decided by the machines, which are asked as a generator
+is pickled and as it is unpickled. One process has one generator object for a stream.
+"""
+
+import os
+from typing import Any, TypeVar
+
+from zgen.core.handover_words import HoldStream, LendStream, StreamHeld, StreamLent, StreamRefusal
+from zgen.exceptions import NestedRefError, StreamClosedError, StreamLentError
+from zgen.ids import ObjectId, PeerId, StreamId
+from zgen.io import serializer
+from zgen.io.nested_refs import collect, takes_streams
+from zgen.runtime import process
+from zgen.runtime.closing import ClosingSteps
+from zgen.runtime.process import Runtime, dropped_streams, kick
+from zgen.slotted import slotted
+from zgen.wire.schema import to_array
+from zgen.wire.session import Address
+from zgen.wire.value import NestedRef
+
+R = TypeVar("R")
+
+
+@slotted
+class Loan:
+    """What a generator knows that reads a stream of another process.
+
+    Attributes:
+        stream: The stream, as its owner names it.
+        ticket: Object of the owner that keeps the loan.
+    """
+
+    stream: StreamId
+    ticket: ObjectId
+
+
+class HandingSteps(ClosingSteps[R]):
+    """Items of a stream that another process may come to read."""
+
+    __slots__ = ("_loan",)
+
+    _loan: Loan | None
+
+    def __init__(self, stream: StreamId, runtime: Runtime) -> None:
+        """Of ``ObjectRefGenerator``."""
+        raise NotImplementedError
+
+    def task_id(self) -> bytes:
+        """Return the id of the generator task."""
+        return self.stream if self._loan is None else self._loan.stream
+
+    def refuse_loan(self, what: str) -> None:
+        """Raise if this is another process's stream.
+
+        Raises:
+            NotImplementedError: It is.
+        """
+        if self._loan is not None:
+            raise NotImplementedError(f"{what} of a generator is for the process that called it")
+
+    @property
+    def ticket(self) -> ObjectId | None:
+        """Object that keeps the loan of another process's stream; None for one of this process."""
+        return None if self._loan is None else self._loan.ticket
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle inside a value that zgen pickles: who gets that reads on, and nobody else.
+
+        Raises:
+            NestedRefError: Somebody else pickles it.
+            StreamLentError: It was handed over already.
+            StreamClosedError: Its zgen was shut down.
+        """
+        if not takes_streams():
+            raise NestedRefError(
+                f"{self!r} was to be pickled by hand or with a function that closes over it, and "
+                "zgen could not tell who reads it then; put it into an argument or a result"
+            )
+        runtime = self._runtime
+        if runtime.closed or runtime is not process.current:
+            raise StreamClosedError("", "the generator can no longer be read: zgen was shut down")
+        runtime.enter()
+        refs: list[Any] = list(self._items[self._cursor :])
+        ahead = tuple([ObjectId(ref.binary()) for ref in refs])
+        if ahead and self._loan is not None:
+            raise StreamLentError("", "an item that was taken is still to be given out here")
+        lent: StreamLent | None = None
+        for effect in runtime.loop.post(LendStream(self.stream, ahead)):
+            if type(effect) is StreamRefusal:
+                raise serializer.error_of(effect.fault)
+            if type(effect) is StreamLent:
+                lent = effect
+        assert lent is not None, "LendStream was not answered"
+        self._items, self._cursor, self._ended = [], 0, False
+        runtime.handed[self.stream] = self
+        owner = lent.owner or runtime.machine.session.identity.address
+        collect(NestedRef(lent.ticket, owner))
+        words = (lent.stream, lent.epoch, lent.hop, lent.upto, lent.name)
+        return unpickled, (type(self), *words, to_array(owner), lent.ticket, lent.chain)
+
+
+def unpickled(
+    generator_class: type[HandingSteps[R]],
+    stream: StreamId,
+    epoch: int,
+    hop: int,
+    upto: int,
+    name: str,
+    where: tuple[Any, ...],
+    ticket: ObjectId,
+    chain: tuple[PeerId, ...],
+) -> HandingSteps[R]:
+    """Return the generator of this process for a stream that came inside a value.
+
+    Raises:
+        NestedRefError: That value is gone: its bytes were kept by hand.
+        LocalProtocolError: zgen does not run in this process.
+    """
+    runtime = process.require()
+    with runtime.loop.lock:
+        if ticket not in runtime.machine.owner.refs.records:
+            raise NestedRefError(f"the value is gone that kept the generator of {name}()")
+        who = f"process {os.getpid()}"
+        if runtime.runner is not None:
+            who = f"task {runtime.context.task.hex()[:8]} in {who}"
+        event = HoldStream(stream, epoch, hop, upto, name, Address(*where), chain, who)
+        (key,) = [e.key for e in runtime.loop.post(event) if type(e) is StreamHeld]
+        generator: HandingSteps[R] | None = runtime.handed.get(key)
+        if generator is not None:  # which is one handle, and was counted once more
+            dropped_streams.append(key)
+            kick()
+            return generator
+        generator = generator_class(key, runtime)
+        if key != stream:
+            generator._loan = Loan(stream, ticket)  # noqa: SLF001  # of this class
+        runtime.handed[key] = generator
+    return generator
