@@ -78,6 +78,7 @@ def values(stream: Any) -> list[int]:
 
 
 @pytest.mark.ray_docs("210")
+@pytest.mark.beside_ray("hand_over")
 def test_a_generator_is_read_by_the_task_that_it_is_passed_to() -> None:
     assert zgen.get(read.remote(numbers.remote(40))) == list(range(40))
     assert zgen.get(read.remote(stream=numbers.remote(3))) == [0, 1, 2]
@@ -103,6 +104,7 @@ def test_one_who_reads_what_was_handed_over_is_told_who_does(gate: Gate) -> None
     assert stream.is_finished()
 
 
+@pytest.mark.beside_ray("hand_over")
 def test_it_is_given_back_passed_on_and_taken_up_where_the_others_stopped() -> None:
     stream = numbers.remote(9)
     first, back = zgen.get(read_and_return.remote(stream, 4))

@@ -55,12 +55,14 @@ def numbers(branch: Any, count: int = 1_000) -> list[int]:
     return [item.number for _, item in zip(range(count), branch, strict=False)]
 
 
+@pytest.mark.beside_ray("fan_out")
 def test_each_reader_gets_every_item() -> None:
     first, second = streams.fan_out(Source(5), 2)
     assert numbers(first) == numbers(second) == [0, 1, 2, 3, 4]
     assert numbers(first) == numbers(second) == []
 
 
+@pytest.mark.beside_ray("fan_out")
 def test_an_item_is_asked_for_once_and_let_go_when_the_slowest_has_it() -> None:
     gc.collect()
     before, source = Item.alive, Source(9)
