@@ -14,11 +14,6 @@ def numbers(count: int) -> Iterator[int]:
         yield number
 
 
-@ray.remote
-def consume(items: Any) -> None:
-    del items
-
-
 def refused(call: Any, kind: type[Exception]) -> None:
     try:
         call()
@@ -30,8 +25,6 @@ def refused(call: Any, kind: type[Exception]) -> None:
 items = numbers.remote(3)
 refused(lambda: items.send(1), NotImplementedError)
 refused(lambda: items.throw(ValueError()), NotImplementedError)
-refused(lambda: consume.remote(items), TypeError)
-refused(lambda: ray.put(items), TypeError)
 refused(lambda: ray.get([items]), TypeError)
 refused(lambda: ray.get("no reference"), ValueError)
 refused(lambda: ray.wait(items), TypeError)
