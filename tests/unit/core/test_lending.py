@@ -37,11 +37,13 @@ REFUSED = (FaultKind.STREAM_LENT, "s")
 class Bench(ProcessBench):
     """The driver "me" whose stream "s" a worker feeds; "one" and "two" may come to read it."""
 
-    def __init__(self, count: int = 0, *, window: int = 0, is_over: bool = False) -> None:
+    def __init__(
+        self, count: int = 0, *, window: int = 0, window_bytes: int = 0, is_over: bool = False
+    ) -> None:
         super().__init__()
         self.step(DefineTaskFunction(FUNCTION, PAYLOAD))
         spec = stream_spec("s")
-        spec.window = window
+        spec.window, spec.window_bytes = window, window_bytes
         self.step(SubmitTask(spec))
         self.say(NODE, LeaseGranted(asked(), address("maker"), 7))
         for name in ("maker", "one", "two"):
@@ -386,6 +388,21 @@ def test_a_window_follows_who_reads() -> None:
     done = bench.say(ONE, leave(1))
     assert bench.record.consumed == 1
     assert said(bench.take(), Consumed)[0].message.upto == 2
+
+
+def test_a_window_in_bytes_follows_who_reads_and_counts_nothing_twice() -> None:
+    bench = Bench(window_bytes=12)
+    bench.feed(3)
+    ahead = bench.record.ahead_bytes
+    bench.lend()
+    bench.say(ONE, ask())
+    bench.say(ONE, ask(2))
+    assert (bench.record.consumed, bench.record.ahead_bytes) == (2, ahead // 3)
+    bench.say(ONE, leave(2))
+    bench.take(0)
+    assert (bench.record.consumed, bench.record.ahead_bytes) == (2, ahead // 3)
+    bench.take()
+    assert (bench.record.consumed, bench.record.ahead_bytes) == (3, 0)
 
 
 def test_large_items_are_not_taken_out_before_the_holder_comes_to_them() -> None:
