@@ -13,7 +13,12 @@ from typing import Any, Generic, NoReturn, Self, TypeVar
 from zgen.fanning import STAYS, Shelf
 from zgen.handles import ObjectRef, ObjectRefGenerator
 from zgen.io import clock, serializer
-from zgen.limits import FAN_OUT_ITEMS_COUNT, MERGE_LOOK_ITEMS_COUNT
+from zgen.limits import (
+    FAN_OUT_ITEMS_COUNT,
+    FAN_OUT_SELF_WAIT_NS,
+    MERGE_LOOK_ITEMS_COUNT,
+    SECOND,
+)
 from zgen.streams import END, Progress, check_in_flight, checked_streams, submitted
 
 T = TypeVar("T")
@@ -235,9 +240,12 @@ class _Fan(Generic[T]):
         self._source: AsyncIterator[ObjectRef[T]] | None = aiter(source)
         self._is_asking = False
         self._waiting: list[asyncio.Future[None]] = []
+        #: Reader -> task in which it last took or wanted something.
+        self._tasks: dict[int, int] = {}
 
     async def step(self, reader: int) -> ObjectRef[T]:
         shelf = self.shelf
+        self._tasks[reader] = id(asyncio.current_task())
         while True:
             shelf.look()
             if shelf.has(reader):
@@ -247,7 +255,7 @@ class _Fan(Generic[T]):
             if shelf.is_over:
                 raise shelf.error or StopAsyncIteration
             if self._is_asking or not shelf.has_room():
-                await self._wait()
+                await self._wait(reader)
             else:
                 await self._ask()
 
@@ -264,11 +272,18 @@ class _Fan(Generic[T]):
             self._is_asking = False
             self.wake()
 
-    async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        waiting = loop.create_future()
+    async def _wait(self, reader: int) -> None:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
-        await waiting
+        if self._is_asking:
+            return await waiting
+        await asyncio.wait((waiting,), timeout=FAN_OUT_SELF_WAIT_NS / SECOND)
+        if not waiting.done():
+            await asyncio.sleep(0)  # who was late with the whole event loop has its turn
+        if not waiting.done():
+            self._waiting.remove(waiting)
+            self.shelf.refuse_to_wait(reader, self._tasks, id(asyncio.current_task()), "task")
+        return None
 
     def wake(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -312,6 +327,7 @@ class Branch(Generic[T]):
 
         Raises:
             StopAsyncIteration: The source has ended, or this was closed.
+            RuntimeError: It would wait for a reader that only this task has read, if any.
             Exception: What the source raised.
         """
         if self._is_closed:

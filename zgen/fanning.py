@@ -76,6 +76,26 @@ class Shelf(Generic[T]):
         """Return who is furthest behind."""
         return min(self.cursors, key=self.cursors.__getitem__)
 
+    def refuse_to_wait(self, reader: int, readers: dict[int, int], me: int, what: str) -> None:
+        """Raise if a reader waits for one that nobody else reads.
+
+        Args:
+            reader: Who waits.
+            readers: Reader -> in which thread, or task of an event loop, it was read last.
+            me: In which one this is.
+            what: Which of both.
+
+        Raises:
+            RuntimeError: It waits for itself.
+        """
+        slowest = self.slowest()
+        if readers.get(slowest) in (None, me):
+            raise RuntimeError(
+                f"reader {reader} of fan_out is as far ahead of reader {slowest} as "
+                f"max_pending_items allows, and no other {what} reads that one; read them in "
+                f"turns or in {what}s, or close those that you need no more"
+            )
+
     def _trim(self) -> None:
         first = min(self.cursors.values(), default=self._first + len(self._items))
         while self._first < first:
@@ -113,7 +133,7 @@ class _Fan(Generic[T]):
                 moved = self._changed.wait(SLOW_POLL_NS / SECOND)
                 waited_ns = 0 if moved else waited_ns + clock.now_ns() - began_ns
                 if waited_ns > FAN_OUT_SELF_WAIT_NS and not self._is_asking:
-                    self._refuse_to_wait_for_itself(reader)
+                    shelf.refuse_to_wait(reader, self._threads, threading.get_ident(), "thread")
             self._is_asking = True
             source = self._source
         assert source is not None
@@ -152,16 +172,6 @@ class _Fan(Generic[T]):
         if self._changed.acquire(blocking=False):  # else who has it looks, or soon will
             self._changed.notify_all()
             self._changed.release()
-
-    def _refuse_to_wait_for_itself(self, reader: int) -> None:
-        slowest = self.shelf.slowest()
-        thread = self._threads.get(slowest)
-        if thread in (None, threading.get_ident()):
-            raise RuntimeError(
-                f"reader {reader} of fan_out is as far ahead of reader {slowest} as "
-                "max_pending_items allows, and no other thread reads that one; read them in "
-                "turns or in threads, or close those that you need no more"
-            )
 
 
 class Branch(Generic[T]):

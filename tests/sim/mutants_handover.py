@@ -33,7 +33,7 @@ HAND = (
         "        if lent.holder != sender:\n",
         "        if False:\n",
         "handover",
-        4,
+        21,
     ),
     Mutant(
         "what a holder has not taken comes back",

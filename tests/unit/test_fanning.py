@@ -103,6 +103,28 @@ def test_one_who_would_wait_for_himself_is_told(monkeypatch: pytest.MonkeyPatch)
         next(first)
 
 
+def test_one_who_would_wait_for_himself_in_an_event_loop_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(async_streams, "FAN_OUT_SELF_WAIT_NS", 1_000_000)
+
+    async def run() -> None:
+        first, second = async_streams.fan_out(Source(9).later(), 2, max_pending_items=2)
+        assert [(await anext(first)).number for _ in range(2)] == [0, 1]  # type: ignore[attr-defined]
+        with pytest.raises(RuntimeError, match=r"reader 0 .* reader 1 .* no other task"):
+            await anext(first)
+        behind = asyncio.ensure_future(anext(second))
+        assert (await behind).number == 0  # type: ignore[attr-defined]  # an Item
+        assert (await anext(first)).number == 2  # type: ignore[attr-defined]  # an Item
+        waits = asyncio.ensure_future(anext(first))
+        await asyncio.sleep(0.05)  # it was read in another task, which may read on
+        assert not waits.done()
+        await anext(second)
+        assert (await waits).number == 3  # type: ignore[attr-defined]  # an Item
+
+    asyncio.run(asyncio.wait_for(run(), NEVER_S))
+
+
 def test_a_reader_that_is_dropped_holds_nobody_up() -> None:
     first, second = streams.fan_out(Source(9), 2, max_pending_items=1)
     assert numbers(first, 1) == [0]

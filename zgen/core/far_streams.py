@@ -22,7 +22,7 @@ from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import StreamsIn
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ObjectId, PeerId, StreamId, derive_loan_id, item_ids, short, ticket_object
-from zgen.limits import LOAN_HOPS_COUNT_MAX, LOAN_ROOM_COUNT
+from zgen.limits import ITEMS_COUNT_MAX, LOAN_HOPS_COUNT_MAX, LOAN_ROOM_COUNT
 from zgen.slotted import slotted
 from zgen.wire.handover import (
     CLOSED,
@@ -211,6 +211,7 @@ class FarStreams:
                 far.is_passed = True
                 self._leave(far, record, PASSED_ON, out)
                 self._end(record, Fault(FaultKind.STREAM_LENT, record.name, PASSED))
+                out.append(StreamAdvanced(key))  # who waits for an item here is told so
         accepted.clear()
 
     # -- owners ------------------------------------------------------------------------------------
@@ -218,12 +219,15 @@ class FarStreams:
         self, sender: PeerId, message: StreamItems, now_ns: int, out: list[Effect]
     ) -> None:
         """Items came, or the end."""
+        key = _named_here(message)
+        first, count = message.first_index, message.count
+        if not (0 <= count <= LOAN_ROOM_COUNT and 0 <= first <= ITEMS_COUNT_MAX):
+            raise RemoteProtocolError(f"{count} items of a lent stream from {first} on")
         owner = self._borrowing.session.address_of(sender)
         names = item_ids(message.stream, message.first_index, message.count)
         parcel = Parcel(b"", (), False, tuple([NestedRef(name, owner) for name in names]))
         self._borrowing.take_in(sender, (parcel,), out)
         self._refs.dropped.append(parcel)
-        key = derive_loan_id(message.stream, message.epoch, message.hop)
         far = self.held.get(key)
         if far is None or not far.is_held or far.claim != message.claim:
             reached("items for who holds the stream no more")
@@ -249,13 +253,14 @@ class FarStreams:
         self, sender: PeerId, message: StreamRefused, now_ns: int, out: list[Effect]
     ) -> None:
         """Somebody else holds a stream."""
-        key = derive_loan_id(message.stream, message.epoch, message.hop)
+        key = _named_here(message)
         far = self.held.get(key)
         if far is None or not far.is_held or far.claim != message.claim:
             reached("refusal for who holds the stream no more")
             return
         record = self._streams.streams[key]
-        far.is_held = False
+        far.is_held = False  # first, so that nobody is told
+        self._leave(far, record, GIVEN_BACK, out)
         self._end(record, Fault(FaultKind.STREAM_LENT, record.name, message.reason))
         out.append(StreamAdvanced(key))
 
@@ -310,3 +315,14 @@ class FarStreams:
     @staticmethod
     def _end(record: InStream, fault: Fault) -> None:
         record.ended, record.refusal = True, fault
+
+
+def _named_here(message: StreamItems | StreamRefused) -> StreamId:
+    """Return what a stream is called here that an owner speaks of.
+
+    Raises:
+        RemoteProtocolError: It names a loan that there cannot be.
+    """
+    if not (0 <= message.epoch < 1 << 63 and 0 <= message.hop <= LOAN_HOPS_COUNT_MAX):
+        raise RemoteProtocolError(f"loan {message.epoch}, passed on {message.hop} times")
+    return derive_loan_id(message.stream, message.epoch, message.hop)

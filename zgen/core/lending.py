@@ -196,8 +196,8 @@ class Lending:
                 self._refuse(sender, message, self.refusal(message.stream).reason, out)
                 return
             self._borrowing.watch(self._borrowing.session.address_of(sender), out)
-            self._orphans.pop(message.stream, None)
             self._consume(message.stream, lent, message.upto, out)
+            self._orphans.pop(message.stream, None)
             lent.hop, lent.holder = message.hop, sender
             lent.claim, lent.who = message.claim, message.who
             lent.begun = lent.sent = lent.position

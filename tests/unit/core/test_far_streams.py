@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.core.names import FUNCTION, NODE, address, lease, peer, pushed, task
 from tests.unit.core.names import result as named_result
 from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
@@ -182,6 +184,49 @@ def test_who_passes_it_on_lets_go_of_it_when_the_value_is_held() -> None:
     assert bench.refusal() == (FaultKind.STREAM_LENT, "this process has passed it on")
     assert TICKET not in bench.names
     assert left(bench.step(Dropped((), (KEY,)))) == []
+
+
+def test_who_waits_for_an_item_is_told_that_it_was_passed_on() -> None:
+    bench = Bench()
+    assert bench.take() == ([], False)
+    bench.lend()
+    assert StreamAdvanced(KEY) in bench.put
+
+
+def test_who_is_refused_while_it_reads_gives_out_nothing_more() -> None:
+    bench = Bench()
+    bench.items(0, 3)
+    (name,), _ = bench.take()
+    done = bench.bench.say(DRIVER, StreamRefused(S, 1, 0, 1, "it has gone back"))
+    assert StreamAdvanced(KEY) in done
+    assert left(done) == []
+    given = [name for send in said(done, ReturnBorrows) for name, _ in send.message.objects]
+    assert given == list(item_ids(S, 1, 2))
+    assert bench.refusal() == (FaultKind.STREAM_LENT, "it has gone back")
+    assert bench.names == [TICKET, name]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        StreamItems(S, 1, 0, 1, 0, 1 << 40, False),
+        StreamItems(S, 1, 0, 1, 0, -1, False),
+        StreamItems(S, 1, 0, 1, 1 << 40, 1, False),
+        StreamItems(S, 1, 0, 1, -1, 1, False),
+        StreamItems(S, -1, 0, 1, 0, 1, False),
+        StreamItems(S, 1, -1, 1, 0, 1, False),
+        StreamItems(S, 1, LOAN_HOPS_COUNT_MAX + 1, 1, 0, 1, False),
+        StreamRefused(S, 1 << 63, 0, 1, "no"),
+        StreamRefused(S, 1, -1, 1, "no"),
+    ],
+)
+def test_words_that_no_owner_says_are_counted_and_change_nothing(message: object) -> None:
+    bench = Bench()
+    before = sum(bench.bench.counts.values())
+    assert bench.bench.say(DRIVER, message) == []
+    assert sum(bench.bench.counts.values()) == before + 1
+    bench.items(0, 1)
+    assert bench.take()[0] == list(item_ids(S, 0, 1))
 
 
 def test_what_was_pickled_for_nothing_is_read_on() -> None:

@@ -470,6 +470,21 @@ def test_a_holder_that_says_it_took_more_than_it_was_given_is_not_believed() -> 
     assert sum(bench.counts.values()) == before + 1
 
 
+def test_a_claim_that_is_not_believed_takes_no_place() -> None:
+    bench = Bench(3)
+    bench.lend()
+    ticket = ticket_object(S, 1)
+    bench.say(ONE, AddBorrowers(address("one"), (ticket,)), ask())
+    bench.step(Dropped((X,), ()))
+    die(bench, TWO)
+    bench.meet("three")
+    bench.say(peer("three"), AddBorrowers(address("three"), (ticket,)))
+    die(bench, ONE)
+    bench.say(peer("three"), ask(9))
+    assert is_refused(bench.take())
+    assert StreamAdvanced(S) in die(bench, peer("three"))
+
+
 def test_a_value_of_before_it_was_passed_on_brings_nothing_back() -> None:
     bench = Bench(3)
     bench.lend()
