@@ -21,7 +21,7 @@ MADE := $(VENV)/.made-$(VERSION)
 RUNTIME := $(VENV)/.runtime-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 
-STEPS := lint+layers unit-1,types,docs+unit-2,sim-tests coverage sim mutants-recorded \
+STEPS := lint+layers unit-1,types,docs,sim-tests-1+unit-2,sim-tests-2 coverage sim mutants-recorded \
 	integration-1,wheel+integration-2,chaos-quick
 # Two halves of the integration tests, that wait more than they compute, side by side.
 HALF := $(wildcard tests/integration/test_[a-m]*.py)
@@ -29,7 +29,7 @@ OTHER_HALF := $(filter-out $(HALF),$(wildcard tests/integration/test_*.py))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dev hooks fmt lint types layers unit unit-1 unit-2 coverage sim-tests sim integration integration-1 \
+.PHONY: help demo test dev hooks fmt lint types layers unit unit-1 unit-2 coverage sim-tests sim-tests-1 sim-tests-2 sim integration integration-1 \
 	integration-2 conformance chaos chaos-quick faults soak bench docs wheel mutants mutants-recorded clean
 
 help: ## list the targets
@@ -101,6 +101,13 @@ coverage: $(DEV)
 
 sim-tests: $(DEV) ## what the simulator is made of: sessions, damage, determinism, transcripts
 	$(PYTEST) tests/sim
+
+# Two halves that run side by side.
+sim-tests-1: $(DEV)
+	$(PYTEST) $(wildcard tests/sim/test_[a-m]*.py)
+
+sim-tests-2: $(DEV)
+	$(PYTEST) $(wildcard tests/sim/test_[n-z]*.py)
 
 sim: $(DEV) ## the simulator: each scenario its share of SEEDS seeds, or of some 200
 	$(PY) scripts/sim.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED))
