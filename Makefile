@@ -104,10 +104,10 @@ sim-tests: $(DEV) ## what the simulator is made of: sessions, damage, determinis
 
 # Two halves that run side by side.
 sim-tests-1: $(DEV)
-	$(PYTEST) $(wildcard tests/sim/test_[a-m]*.py)
+	$(PYTEST) $(wildcard tests/sim/test_[a-m]*.py) -m 'not slow'
 
 sim-tests-2: $(DEV)
-	$(PYTEST) $(wildcard tests/sim/test_[n-z]*.py)
+	$(PYTEST) $(wildcard tests/sim/test_[n-z]*.py) -m 'not slow'
 
 sim: $(DEV) ## the simulator: each scenario its share of SEEDS seeds, or of some 200
 	$(PY) scripts/sim.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED))

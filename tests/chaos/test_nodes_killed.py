@@ -98,6 +98,7 @@ def test_streams_and_actors_of_a_killed_node_go_on_elsewhere(
     method = adder.up_to.remote(40)
     for stream in (whole, differs, unwanted, dropped, once, method):
         assert [get(next(stream)) for _ in range(5)] == list(range(5))
+    assert get(next(differs)) == 5  # one more than it will yield the next time
     calls = [adder.add.remote(k) for k in range(5)]
     at_most_once = fragile.add.options(max_task_retries=0).remote(0)
     cluster.remove_node(victim)

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -295,8 +296,11 @@ class Yields(RemoteClass):
 
 def ruin(folder: Path) -> None:
     """Overwrite all that the daemon has on disk, in files without a name."""
-    opened = Path(f"/proc/{daemon()}/fd")
-    files = [file for file in opened.iterdir() if os.readlink(file).startswith(str(folder))]
+    files = []
+    for file in Path(f"/proc/{daemon()}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(file).startswith(str(folder)):
+                files.append(file)
     assert files, "nothing is on disk"
     for file in files:
         with file.open("r+b") as spilled:

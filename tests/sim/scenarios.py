@@ -69,14 +69,14 @@ SHARES: Final[dict[str, int]] = {
     "copies": 25,
     "rebuild": 25,
     "state": 10,
-    "drain": 25,
+    "drain": 10,
     "census": 10,
     "ends": 25,
     "oneway": 35,
     "stopped": 25,
     "dialogue": 25,
-    "names": 25,
-    "pressure": 25,
+    "names": 10,
+    "pressure": 12,
     "handover": 25,
 }
 #: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the

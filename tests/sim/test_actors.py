@@ -19,6 +19,7 @@ MARKS = (
 )
 
 
+@pytest.mark.slow  # make sim runs such seeds, and asks for the marks
 def test_actors_keep_their_promises_whatever_dies() -> None:
     outcomes = [run_actors(seed) for seed in range(18, 26)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.sim.copies_run import run_copies
 
 #: Rare branches that these seeds reach between them.
@@ -12,6 +14,7 @@ MARKS = (
 )
 
 
+@pytest.mark.slow  # make sim runs such seeds, and asks for the marks
 def test_large_values_go_from_node_to_node_whatever_dies() -> None:
     outcomes = [run_copies(seed) for seed in range(12)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)

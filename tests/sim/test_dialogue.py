@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.sim.dialogue_run import run_dialogue
 from tests.sim.marks import DIALOGUE
 
 
+@pytest.mark.slow  # make sim runs such seeds, and asks for the marks
 def test_a_body_is_given_what_was_sent_and_again_what_it_must_repeat() -> None:
     outcomes = [run_dialogue(seed) for seed in range(25)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)

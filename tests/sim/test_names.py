@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.sim.names_run import run_names
 
 #: Rare branches that these seeds reach between them.
@@ -13,6 +15,7 @@ MARKS = (
 )
 
 
+@pytest.mark.slow  # make sim runs such seeds, and asks for the marks
 def test_a_name_has_one_actor_that_anybody_finds_whatever_dies() -> None:
     outcomes = [run_names(seed) for seed in (1, 3, 5)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)

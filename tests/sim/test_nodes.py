@@ -16,6 +16,7 @@ MARKS = (
 )
 
 
+@pytest.mark.slow  # make sim runs such seeds, and asks for the marks
 def test_nodes_keep_their_promises_whatever_dies() -> None:
     outcomes = [run_nodes(seed) for seed in range(8)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.sim.oneway_run import run_oneway
 
 
+@pytest.mark.slow  # make sim runs such seeds, and asks for the marks
 def test_whatever_is_done_over_a_cut_link_goes_on_by_way_of_a_third_node() -> None:
     outcomes = [run_oneway(seed) for seed in range(8)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)

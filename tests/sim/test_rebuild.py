@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.sim.rebuild_run import run_rebuild
 
 #: Rare branches that these seeds reach between them.
@@ -13,6 +15,7 @@ MARKS = (
 )
 
 
+@pytest.mark.slow  # make sim runs such seeds, and asks for the marks
 def test_what_a_node_takes_with_it_comes_again_or_says_why_not() -> None:
     outcomes = [run_rebuild(seed) for seed in (*range(12), 24, 269)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.sim.survival_run import run_survival
 
 #: Rare branches that these seeds reach between them.
@@ -12,6 +14,7 @@ MARKS = (
 )
 
 
+@pytest.mark.slow  # make sim runs such seeds, and asks for the marks
 def test_what_runs_where_workers_do_not_start_or_memory_runs_out_keeps_its_promises() -> None:
     outcomes = [run_survival(seed) for seed in range(5, 13)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)
