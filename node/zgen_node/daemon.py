@@ -73,7 +73,9 @@ from zgen_node.logs import Logs
 INCARNATION = 1
 
 
-def run(config: DaemonConfig, link: ZygoteLink, supervisor: int, ready_fd: int) -> int:
+def run(
+    config: DaemonConfig, link: ZygoteLink, supervisor: int, ready_fd: int, memory_fd: int | None
+) -> int:
     """Serve until told to stop, or until the supervisor is dead; return the exit status.
 
     Args:
@@ -81,10 +83,11 @@ def run(config: DaemonConfig, link: ZygoteLink, supervisor: int, ready_fd: int) 
         link: The first zygote, started before this module was loaded.
         supervisor: Process id of the supervisor, which is the parent.
         ready_fd: Where to tell that the node is ready; closed after that.
+        memory_fd: Folder to make slabs in, None for memfds; closed at the end.
     """
     _raise_descriptor_limit()
     try:
-        daemon = Daemon(config, supervisor, ready_fd)
+        daemon = Daemon(config, supervisor, ready_fd, memory_fd)
     except NodeStartError as error:
         with suppress(OSError):  # the starter is gone
             os.write(ready_fd, json.dumps({"error": str(error)}).encode() + b"\n")
@@ -106,7 +109,9 @@ class Daemon:
         failed: Whether it ends for a reason that nobody wanted.
     """
 
-    def __init__(self, config: DaemonConfig, supervisor: int, ready_fd: int) -> None:
+    def __init__(
+        self, config: DaemonConfig, supervisor: int, ready_fd: int, memory_fd: int | None
+    ) -> None:
         """Assemble the parts; ``serve`` next."""
         self.failed = False
         self._config = config
@@ -149,7 +154,7 @@ class Daemon:
             self._post,
             lambda: start_zygote(config, endpoint, INCARNATION),
         )
-        self._slabs = Slabs(config.folder, self._loop, _log)
+        self._slabs = Slabs(config.folder, self._loop, _log, memory_fd)
         self._pages = Pages(self._loop, self._post, self._slabs.copy_of)
         self._disk = Disk(config.spill_folder, self._loop, self._post, self._slabs.copy_of)
         self._transfer = Transfer(self._exposure, self._loop, self._post, self._slabs.copy_of)
