@@ -259,8 +259,8 @@ class Daemon:
         self._performing = True
         try:
             match effect:
-                case CreateSlab(slab, size_bytes):
-                    self._slabs.create(slab, size_bytes)
+                case CreateSlab(slab, size_bytes, is_shared):
+                    self._slabs.create(slab, size_bytes, is_shared=is_shared)
                 case PopulateSlab(slab, size_bytes):
                     self._pages.populate(slab, size_bytes)
                 case PunchRegion(slab, offset, size_bytes):

@@ -85,8 +85,8 @@ class StoreHost:
 
     def _perform_inside(self, effect: Effect) -> bool:
         match effect:
-            case CreateSlab(slab, size_bytes):
-                self.slabs.create(slab, size_bytes)
+            case CreateSlab(slab, size_bytes, is_shared):
+                self.slabs.create(slab, size_bytes, is_shared=is_shared)
             case PunchRegion(slab, offset, size_bytes):
                 self.slabs.punch(slab, offset, size_bytes)
             case CloseSlab(slab):

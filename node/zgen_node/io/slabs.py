@@ -1,10 +1,11 @@
 """Shared memory of the node: slabs, and the socket where processes get their descriptors.
 
-A slab is a file without a name in a folder of memory that has huge pages, or a memfd where there is
-no such folder. The daemon's descriptor of it is given away as it is to who writes; who reads gets
-one that was opened anew for reading only, by which nothing can be mapped to be written. The socket
-lies in the session folder, which nobody but this user may enter; ``zgen.io.descriptors`` is its
-other end and says what a request looks like. What a request cannot be closes its connection.
+A slab is a memfd; one that is a single room is a file without a name in a folder of memory that has
+huge pages, where there is such a folder. The daemon's descriptor of it is given away as it is to
+who writes; who reads gets one that was opened anew for reading only, by which nothing can be mapped
+to be written. The socket lies in the session folder, which nobody but this user may enter;
+``zgen.io.descriptors`` is its other end and says what a request looks like. What a request cannot
+be closes its connection.
 """
 
 import errno
@@ -68,12 +69,19 @@ class Slabs:
         self._let_in()
 
     # -- slabs -------------------------------------------------------------------------------------
-    def create(self, slab: int, size_bytes: int) -> None:
-        """Make a slab. If that cannot be, whoever asks for it is told so."""
+    def create(self, slab: int, size_bytes: int, *, is_shared: bool = False) -> None:
+        """Make a slab. If that cannot be, whoever asks for it is told so.
+
+        Args:
+            slab: Its number.
+            size_bytes: Its bytes.
+            is_shared: Whether it is cut into rooms. Those take memory one by one, and a huge page
+                would take it for others of them, too.
+        """
         assert slab not in self._slabs, slab
         self._slabs[slab] = _NONE
         try:
-            descriptor = self._new_file(slab)
+            descriptor = self._new_file(slab, is_huge=not is_shared)
         except OSError as error:
             self._report("error", f"slab {slab} cannot be made: {error}")
             return
@@ -125,13 +133,13 @@ class Slabs:
             os.close(self._memory_fd)
             self._memory_fd = None
 
-    def _new_file(self, slab: int) -> int:
+    def _new_file(self, slab: int, *, is_huge: bool) -> int:
         """Return the descriptor of an empty file in memory that nothing else refers to.
 
         Raises:
             OSError: There is none.
         """
-        if self._memory_fd is None:
+        if self._memory_fd is None or not is_huge:
             return os.memfd_create(_NAME, os.MFD_CLOEXEC)
         name, flags = f"{_NAME}-{slab}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(name, flags, 0o600, dir_fd=self._memory_fd)

@@ -336,3 +336,14 @@ def test_a_folder_that_is_gone_is_an_error_and_leaves_nothing(tmp_path: Path) ->
     with nothing_left_open(), pytest.raises(FileNotFoundError):
         Slabs(str(tmp_path / "gone"), polled, lambda _level, _text: None)
     polled.close()
+
+
+@pytest.mark.parametrize(("is_shared", "taken_bytes"), [(True, PAGE_BYTES), (False, 2 << 20)])
+def test_huge_pages_are_for_slabs_that_nobody_shares(*, is_shared: bool, taken_bytes: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="zt-") as folder, nothing_left_open():
+        bench = Bench(folder, huge_folder())
+        bench.slabs.create(7, 2 << 20, is_shared=is_shared)
+        with bench.fetched(7, write=True) as descriptor:
+            os.pwrite(descriptor, b"x", 0)
+            assert os.fstat(descriptor).st_blocks * 512 == taken_bytes
+        bench.close()
