@@ -161,6 +161,10 @@ class Operation:
     allowed: tuple[type[BaseException], ...] = ()
 
 
-def is_one_of(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
+def is_one_of(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> bool:
     """Return whether an error, or what a remote function raised, is one of these."""
-    return isinstance(error, kinds) or isinstance(getattr(error, "cause", None), kinds)
+    while error is not None:
+        if isinstance(error, kinds):
+            return True
+        error = getattr(error, "cause", None)
+    return False

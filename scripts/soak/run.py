@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import zgen
-from scripts.soak import actors, work
+from scripts.soak import actors, names, streams, work
 from scripts.soak.check import Operation, Work, is_one_of
 from scripts.soak.faults import NODE, Injector
 from scripts.soak.schedule import Fault
@@ -28,7 +28,12 @@ from zgen.runtime import process
 from zgen.testing import Cluster, leaks
 from zgen.testing.plugin import held
 
-OPERATIONS: Final[dict[str, Operation]] = {**work.OPERATIONS, **actors.OPERATIONS}
+OPERATIONS: Final[dict[str, Operation]] = {
+    **work.OPERATIONS,
+    **streams.OPERATIONS,
+    **actors.OPERATIONS,
+    **names.OPERATIONS,
+}
 #: How long before an operation a fault may explain its error, in seconds.
 _EXPLAINS_S: Final = 40.0
 #: How long nodes may take to agree, and what was held to be let go, in seconds.
