@@ -182,7 +182,11 @@ class Injector:
 
     def _worker(self, fault: Fault, node: Node) -> bool:
         pids = [pid for pid in self._workers(node) if pid]
-        return bool(pids) and _kill(pids[fault.die % len(pids)], signal.SIGKILL)
+        if not pids:
+            return False
+        pid = pids[fault.die % len(pids)]
+        self._watch.killed(pid)
+        return _kill(pid, signal.SIGKILL)
 
     def _stop_worker(self, fault: Fault, node: Node) -> bool:
         pids = [pid for pid in self._workers(node) if pid]

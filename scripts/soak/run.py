@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import shutil
 import threading
 import time
 import traceback
@@ -70,36 +71,45 @@ class Plan:
 
 
 def run(plan: Plan) -> bool:
-    """Run a soak and print its table; return whether all went well."""
+    """Run a soak and print its table; return whether all went well.
+
+    What explains a bad end is kept in a folder, whose path is printed; a good one leaves nothing.
+    """
     import_module("numpy")  # its threads stay
-    before = leaks.Snapshot.take()
+    before, files = leaks.Snapshot.take(), _files()
     tally = Tally()
     dumps = folder_for_dumps()
-    with ExitStack() as ends:
-        try:
+    went_well = False
+    try:
+        with ExitStack() as ends:
             cluster = ends.enter_context(Cluster(profile="lan", namespaces=plan.namespaces))
-        except NamespaceError as error:
-            print(f"left out: {error.reason}; try --loopback")
-            return False
-        for slot in range(plan.nodes):
-            cluster.add_node(**NODE, resources={f"n{slot}": 100})
-        zgen.init(address=cluster.address, key=cluster.key, log_to_driver=False)
-        ends.callback(zgen.shutdown)
-        cluster.wait_for_nodes(_SETTLES_S)
-        _soak(plan, cluster, tally, dumps)
-    left = leaks.left_behind(before)
-    if left:
-        tally.wrong("leaked", leaks.told(left))
-        leaks.end_processes(before)
-    print(tally.table(plan.seed), flush=True)
-    if tally.good:
-        for path in dumps.iterdir():
-            path.unlink()
-        dumps.rmdir()
-    else:
-        print(f"stories and logs: {dumps}\nagain: python -m scripts.soak --seed {plan.seed}")
-        (dumps / "stories.txt").write_text("\n\n".join(tally.stories), encoding="utf-8")
-    return tally.good
+            for slot in range(plan.nodes):
+                cluster.add_node(**NODE, resources={f"n{slot}": 100})
+            zgen.init(address=cluster.address, key=cluster.key, log_to_driver=False)
+            ends.callback(zgen.shutdown)
+            cluster.wait_for_nodes(_SETTLES_S)
+            _soak(plan, cluster, tally, dumps)
+        left = leaks.left_behind(before)
+        left += [f"file {path}" for path in _files() if path not in files]
+        if left:
+            tally.leaked(left, leaks.told(left))
+            leaks.end_processes(before)
+        print(tally.table(plan.seed), flush=True)
+        went_well = tally.good
+    except NamespaceError as error:
+        print(f"left out: {error.reason}; try --loopback")
+    finally:
+        if went_well or not any(dumps.iterdir()):
+            shutil.rmtree(dumps)
+        else:
+            (dumps / "stories.txt").write_text("\n\n".join(tally.stories), encoding="utf-8")
+            print(f"stories and logs: {dumps}\nagain: python -m scripts.soak --seed {plan.seed}")
+    return went_well
+
+
+def _files() -> list[str]:
+    """Return all files, and sockets, in the folder that holds the session folders of nodes."""
+    return [str(path) for path in leaks.runtime_folder().rglob("*") if not path.is_dir()]
 
 
 def _soak(plan: Plan, cluster: Cluster, tally: Tally, dumps: Path) -> None:
@@ -150,7 +160,7 @@ def _check_left(tally: Tally, watch: Watch) -> None:
         gc.collect()
         if time.monotonic() > deadline:
             path = watch.dump("leaked", "\n".join(left))
-            tally.wrong("leaked", f"{len(left)}: {left[:10]}; see {path}")
+            tally.leaked(left, f"{len(left)}: {left[:10]}; see {path}")
             return
         time.sleep(0.2)
     assert process.current is not None
@@ -254,6 +264,7 @@ class Crew:
                 told = "".join(traceback.format_exception(error))
                 self._wrong("wrong", name, each, told)
         self._tally.did(name, each.checked)
+        self._tally.waited(each.waits)
 
     def _wrong(self, kind: str, name: str, each: Work, told: str) -> None:
         self._tally.wrong(kind, f"{name}, run {each.name}, at {each.doing}: {told}")

@@ -314,7 +314,7 @@ def test_every_order_ends_in_a_worker_or_a_failure_whenever_its_zygote_is_killed
         for name_ in names[sent:]:
             served.do("spawn", name_, JOB)
         zygote = served.hear("zygote")["zygote"]
-        fates = {name_: "" for name_ in names}
+        fates = dict.fromkeys(names, "")
         wait_until(partial(_all_settled, served, fates, zygote), 20, f"ends of {fates}")
         exits += [*fates.values()].count("exited")
         for name_, fate in fates.items():
