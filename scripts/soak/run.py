@@ -20,7 +20,7 @@ from scripts.soak import actors, names, streams, work
 from scripts.soak.check import Operation, Work, is_one_of
 from scripts.soak.faults import NODE, Injector
 from scripts.soak.schedule import Fault
-from scripts.soak.tally import Tally, WrongError
+from scripts.soak.tally import PAGE, Tally, WrongError, with_table
 from scripts.soak.watch import Watch, folder_for_dumps
 from zgen.exceptions import NamespaceError, ZgenError
 from zgen.io.inquiry import query_node
@@ -57,6 +57,7 @@ class Plan:
         bound_s: What an operation may take before it counts as hung.
         only: Part of the names of the operations that are run.
         stops: Whether to end when anything has gone wrong.
+        writes: Whether the table goes into the documentation.
     """
 
     seed: int
@@ -68,6 +69,7 @@ class Plan:
     bound_s: float
     only: str = ""
     stops: bool = False
+    writes: bool = False
 
 
 def run(plan: Plan) -> bool:
@@ -94,7 +96,10 @@ def run(plan: Plan) -> bool:
         if left:
             tally.leaked(left, leaks.told(left))
             leaks.end_processes(before)
-        print(tally.table(plan.seed), flush=True)
+        table = tally.table(plan.seed)
+        print(table, flush=True)
+        if plan.writes:
+            PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
         went_well = tally.good
     except NamespaceError as error:
         print(f"left out: {error.reason}; try --loopback")

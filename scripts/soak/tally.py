@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Final
 
 from scripts.soak.schedule import GROUPS, KINDS
@@ -24,6 +25,10 @@ _LEFT: Final = {
     r"": "entries of tables",
 }
 LEFT_KINDS: Final = tuple(dict.fromkeys(_LEFT.values()))
+#: The page for the table, and the lines around it there.
+PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+_BEGIN: Final = "<!-- soak:begin -->"
+_END: Final = "<!-- soak:end -->"
 #: Stories that are kept in full.
 _STORIES_MAX: Final = 20
 #: Waits that are too short to tell of, in seconds.
@@ -184,3 +189,12 @@ def _row(what: str, found: list[float]) -> str:
     middle, high = found[len(found) // 2], found[min(len(found) - 1, len(found) * 99 // 100)]
     times = f"{middle:.2f} s / {high:.2f} s / {found[-1]:.2f} s"
     return f"| {what}, {len(found)} times (p50 / p99 / max) | {times} |"
+
+
+def with_table(page: str, table: str) -> str:
+    """Return a page of the documentation with another table of a soak."""
+    before, _, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        raise ValueError(f"the page has no {_BEGIN} and {_END}")
+    return f"{before}{_BEGIN}\n{table}\n{end}{after}"

@@ -14,7 +14,7 @@ from scripts.soak.check import Work
 from scripts.soak.run import OPERATIONS
 from scripts.soak.schedule import AWAY_MAX, KINDS, OF_LINKS, Fault, schedule
 from scripts.soak.talking import Talk, talk
-from scripts.soak.tally import Tally, WrongError
+from scripts.soak.tally import PAGE, Tally, WrongError, with_table
 from tests.integration.scripts import ROOT, environment
 
 pytestmark = pytest.mark.chaos
@@ -131,3 +131,12 @@ def test_a_wrong_step_of_a_dialogue_is_told_from_the_right_one() -> None:
 def test_every_kind_of_work_has_a_name_of_its_own() -> None:
     tables = [each.OPERATIONS for each in (work, streams, actors, names)]
     assert len(OPERATIONS) == sum(map(len, tables)) >= 34
+
+
+def test_the_table_replaces_the_one_in_the_documentation() -> None:
+    page = "before\n<!-- soak:begin -->\n| old |\n<!-- soak:end -->\nafter"
+    written = with_table(page, "| new |")
+    assert written == "before\n<!-- soak:begin -->\n| new |\n<!-- soak:end -->\nafter"
+    assert with_table(PAGE.read_text(encoding="utf-8"), "| new |").count("| new |") == 1
+    with pytest.raises(ValueError, match="soak:begin"):
+        with_table("a page", "| new |")
