@@ -13,6 +13,8 @@ VENV ?= .venv
 
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints-dev.txt
+# As pip does for a wheel: where Python is told to write no bytecode, each of a node's processes would compile anew.
+COMPILE := $(PY) -m compileall -q
 PYTEST := $(PY) -X dev -m pytest
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 
@@ -52,10 +54,12 @@ $(MADE):
 # The demo needs three packages; a venv that has the development tools already has them too.
 $(RUNTIME): $(MADE) pyproject.toml constraints-dev.txt
 	@test $(DEV) -nt pyproject.toml -a $(DEV) -nt constraints-dev.txt || $(PIP_INSTALL) --editable .
+	@$(COMPILE) zgen node
 	@touch $@
 
 $(DEV): $(MADE) pyproject.toml constraints-dev.txt
 	$(PIP_INSTALL) --editable '.[dev]'
+	@$(COMPILE) zgen node scripts
 	@touch $@
 
 dev: $(DEV) hooks ## virtual environment, editable install with the development tools, git hooks

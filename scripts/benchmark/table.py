@@ -82,6 +82,7 @@ LINES: Final[tuple[Line, ...]] = (
     Line("PS9", "rate", "stream of an actor, small ints, items", "/s", "higher", "ray", 7, 17),
     Line("PS9", "async", "... of an async actor", "/s", "higher", "ray", 8, 25),
     _rate("PS10", "stream with a window of 64 items, items", 10, 25),
+    Line("PS10", "kept", "... of 64 MiB, rate of that without", "x", "higher", "unit", 0.85, 0.95),
     Line(
         "PS11", "evenness", "rate at 8 or 64 streams, of that at 1", "x", "higher", "unit", 0.5, 0.8
     ),

@@ -185,6 +185,7 @@ def test_the_death_of_an_owner_ends_its_work_and_is_known_to_borrowers_on_other_
     assert known_s < DEAD_S + 1.0 + LATE_S
     assert get(small) == "small", "what was known before is known"
     wait_until(lambda: not is_alive(child_pid) and not is_alive(pid), 1.0, "its child is gone")
+    assert get(stepper.ping.remote()) == "pong", "its stream has ended: it does one after the other"
     last = [float(marks(tmp_path / name)[-1]) - began for name in ("child", "steps")]
     assert max(last) < DEAD_S + 1.0 + LATE_S
     assert get(stepper.ping.remote()) == "pong"

@@ -105,7 +105,7 @@ def count_in(record: InStream, values: Iterable[Value]) -> None:
     record.parked_by = 0
     if not record.window_bytes:
         return
-    sizes = list(map(whole_bytes, values))
+    sizes = [len(each) if type(each) is bytes else whole_bytes(each) for each in values]
     record.sizes.extend(sizes)
     record.ahead_bytes += sum(sizes)
 
@@ -123,6 +123,8 @@ def count_out(record: InStream, consumed: int, count_max: int) -> int:
         size = sizes.popleft()
         record.ahead_bytes -= size
         record.untold_bytes += size
+    if size + record.ahead_bytes <= record.step_bytes:
+        return min(len(sizes) + 1, count_max)
     count = 1
     for more in sizes:
         size += more

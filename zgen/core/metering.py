@@ -97,6 +97,25 @@ class Metering:
             self._add(meter, waiting_bytes)
             self.items_count += count - 1
 
+    def passes(self, stream: TaskId, index: int, size_bytes: int) -> bool:
+        """Let an item in that leaves room for more; False if there is more to look at."""
+        meter = self.meters[stream]
+        waiting_bytes = meter.waiting_bytes + size_bytes
+        if (
+            (meter.bytes_max and waiting_bytes >= meter.bytes_max)
+            or (meter.items_max and len(meter.sizes) + 1 >= meter.items_max)
+            or meter.is_reserved
+            or index < meter.taken
+            or self.items_max
+            or self.bytes_max
+        ):
+            return False
+        meter.sizes.append(size_bytes)
+        meter.waiting_bytes = waiting_bytes
+        self.items_count += 1
+        self.waiting_bytes += size_bytes
+        return True
+
     def admit(
         self, stream: TaskId, index: int, size_bytes: int, value: Value | None = None
     ) -> bool:

@@ -153,11 +153,14 @@ class StreamsOut:
         """
         record = self.streams[stream]
         assert record.attempt == attempt, "an item of another attempt"
-        if record.is_metered and not self.metering.admit(
-            stream, record.count, whole_bytes(value), value
-        ):
-            self.flush_stream(stream, now_ns, out)
-            return True
+        may_fill = record.is_metered
+        if may_fill:
+            size = len(value) if type(value) is bytes else whole_bytes(value)
+            metering = self.metering
+            may_fill = not metering.passes(stream, record.count, size)
+            if may_fill and not metering.admit(stream, record.count, size, value):
+                self.flush_stream(stream, now_ns, out)
+                return True
         record.count += 1
         if record.closed:
             reached("item of a closed stream dropped at the producer")
@@ -173,7 +176,7 @@ class StreamsOut:
             line.streams[stream] = None
         waiting.append(value)
         line.size_bytes += len(value) if type(value) is bytes else size_bytes(value)
-        is_full = record.count >= record.limit or (record.is_metered and self.metering.fill(stream))
+        is_full = record.count >= record.limit or (may_fill and self.metering.fill(stream))
         if (
             now_ns - line.flushed_ns >= LINE_BUSY_NS
             or line.size_bytes >= BATCH_BYTES_MAX

@@ -121,9 +121,10 @@ def ps9(subject: Subject) -> Figures:
 
 
 def ps10(subject: Subject) -> Figures:
-    """Stream small ints whose body is never ahead of the caller by more than 64 items."""
+    """Stream small ints whose body is never ahead of the caller by over 64 items, or 64 MiB."""
     count = subject.many(ray=8_000, zgen=80_000)
-    return _one_stream(subject, counting(), count, _generator_backpressure_num_objects=64)
+    figures = _one_stream(subject, counting(), count, _generator_backpressure_num_objects=64)
+    return figures | (_kept_by_a_wide_window(subject) if subject.name == "zgen" else {})
 
 
 def ps11(subject: Subject) -> Figures:
@@ -146,6 +147,21 @@ def _one_stream(subject: Subject, body: Any, count: int, **options: object) -> F
     if taken != count:
         raise RuntimeError(f"{taken} of {count} items arrived")
     return {"rate": count / elapsed_s}
+
+
+def _kept_by_a_wide_window(subject: Subject) -> Figures:
+    """Compare the rate of a stream held back by bytes with that of one that is not."""
+    subject.start()
+    free = subject.stream(counting())
+    held = subject.stream(counting(), max_pending_bytes=64 << 20)
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    for is_held in (False, True) * 6:
+        stream = held if is_held else free
+        began = time.perf_counter()
+        _drain(subject, stream.remote(80_000))
+        rates[is_held].append(1 / (time.perf_counter() - began))
+    subject.stop()
+    return {"kept": statistics.median(rates[True][1:]) / statistics.median(rates[False][1:])}
 
 
 def _actor_stream(subject: Subject, cls: type, count: int) -> float:
