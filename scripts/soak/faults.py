@@ -17,6 +17,7 @@ from scripts.soak.schedule import AWAY_MAX, KINDS, Fault
 from scripts.soak.tally import Tally
 from scripts.soak.watch import Watch
 from zgen.exceptions import NodeStartError
+from zgen.io import folders
 from zgen.io.inquiry import query_node
 from zgen.testing import Cluster, Node
 
@@ -174,14 +175,16 @@ class Injector:
     def _workers(self, node: Node) -> list[int]:
         now = node._now()
         try:
-            state = query_node(now.address, now.folder, 2.0)
+            rows = query_node(now.address, now.folder, 2.0)["workers"]
         except NodeStartError:
             return []
-        leased = [each["pid"] for each in state["workers"] if each["state"] != "idle"]
-        return leased or [each["pid"] for each in state["workers"] if each["pid"]]
+        # A number that was reused since may be that of anybody's process.
+        mine = [row for row in rows if row["pid"] and _is_of(now.folder, row["pid"])]
+        busy = [row["pid"] for row in mine if row["state"] != "idle"]
+        return busy or [row["pid"] for row in mine]
 
     def _worker(self, fault: Fault, node: Node) -> bool:
-        pids = [pid for pid in self._workers(node) if pid]
+        pids = self._workers(node)
         if not pids:
             return False
         pid = pids[fault.die % len(pids)]
@@ -189,7 +192,7 @@ class Injector:
         return _kill(pid, signal.SIGKILL)
 
     def _stop_worker(self, fault: Fault, node: Node) -> bool:
-        pids = [pid for pid in self._workers(node) if pid]
+        pids = self._workers(node)
         if not pids:
             return False
         self._stopped[fault] = pids[fault.die % len(pids)]
@@ -257,6 +260,15 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def _is_of(folder: str, pid: int) -> bool:
+    """Return whether a process is one of the node with this session folder."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"{folders.MARK}={folder}".encode() in environment.split(b"\0")
 
 
 def _reset(node: Node) -> int:

@@ -177,21 +177,23 @@ def _left() -> list[str]:
     """Return what is owned or stored anywhere in the cluster."""
     assert process.current is not None
     found = list(held(process.current).values())
-    for name in ("tasks", "streams", "objects"):
+    for name in ("tasks", "streams", "objects", "actors"):
         try:
             rows: Any = getattr(zgen.state, f"list_{name}")(limit=20, timeout=5)
         except ZgenError as error:
             found.append(f"no list of {name}: {error}")
             continue
-        found += [str(row) for row in rows]
+        found += [str(row) for row in rows if getattr(row, "state", "") != "DEAD"]
         found += [f"{row.type} {row.pid} is silent" for row in rows.silent if hasattr(row, "type")]
     for facts in started_nodes(embedded=True):
         try:
-            regions = query_node(facts.address, facts.folder)["store"]["regions"]
+            state = query_node(facts.address, facts.folder)
         except ZgenError as error:
-            regions = str(error)
-        if regions:
+            found.append(f"no state of {facts.folder}: {error}")
+            continue
+        if regions := state["store"]["regions"]:
             found.append(f"{regions} regions of shared memory on {facts.folder}")
+        found += [f"lease on {facts.folder}: {row}" for row in state["leases"]]
     return found
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+import zgen
 from scripts.soak import actors, bodies, names, streams, work
 from scripts.soak.check import Work
-from scripts.soak.run import OPERATIONS
+from scripts.soak.run import OPERATIONS, _left
 from scripts.soak.schedule import AWAY_MAX, KINDS, OF_LINKS, Fault, schedule
 from scripts.soak.talking import Talk, talk
 from scripts.soak.tally import PAGE, Tally, WrongError, with_table
 from tests.integration.scripts import ROOT, environment
+from tests.integration.watching import wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -140,3 +142,29 @@ def test_the_table_replaces_the_one_in_the_documentation() -> None:
     assert with_table(PAGE.read_text(encoding="utf-8"), "| new |").count("| new |") == 1
     with pytest.raises(ValueError, match="soak:begin"):
         with_table("a page", "| new |")
+
+
+@pytest.mark.timeout(120)
+def test_what_is_still_held_anywhere_is_found_and_nothing_else() -> None:
+    zgen.init(num_cpus=2)
+    try:
+        actor = bodies.Regular.remote(1)
+        assert zgen.get(actor.tell.remote(1))[0] == 1
+        ref = zgen.put(bytes(200_000))
+        stream = bodies.items.remote(1, 1 << 40, 0, 0.01)
+        zgen.get(next(stream))
+        told = "\n".join(_left())
+        for each in (
+            "ActorState",
+            "ObjectState",
+            "StreamState",
+            "TaskState",
+            "lease on",
+            "regions",
+        ):
+            assert each in told, told
+        zgen.cancel(stream)
+        del actor, ref, stream
+        wait_until(lambda: not _left(), 30, "nothing is held")
+    finally:
+        zgen.shutdown()
