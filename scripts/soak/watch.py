@@ -121,6 +121,8 @@ class Watch:
 
     def _take(self, observer: str, line: str) -> None:
         if found := _GONE.search(line):
+            if found[2] == "left":  # it said so itself; one that starts too late is ended
+                return
             with self._lock:
                 lonely = self._is_lonely(observer)
                 expected = self._may_be_dead(found[1]) or lonely
@@ -143,10 +145,9 @@ class Watch:
         if fault is None or not KINDS[fault.kind].is_away or key in self._noticed:
             return
         self._noticed[key] = None
-        if fault.kind != "leave":
-            silent = fault.kind in ("sleep", "cut", "split")
-            what = "node silent, held for dead by another" if silent else "node killed, by another"
-            self._tally.noticed(what, self._tally.now_s - began_s)
+        silent = fault.kind in ("sleep", "cut", "split")
+        what = "node silent, held for dead by another" if silent else "node killed, by another"
+        self._tally.noticed(what, self._tally.now_s - began_s)
 
     def dump(self, name: str, told: str) -> Path:
         """Write down all that may explain a hang; return where."""
