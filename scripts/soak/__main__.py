@@ -44,6 +44,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", default="", help="operations with this in their names")
     parser.add_argument("--loopback", action="store_true", help="no network namespaces")
     parser.add_argument("--stop", action="store_true", help="end when anything has gone wrong")
+    parser.add_argument("--write", action="store_true", help="put it into docs/reliability.md")
     parser.add_argument("--faults", action="store_true", help="print the schedule and end")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -68,6 +69,7 @@ def main(arguments: list[str]) -> int:
             bound_s=given.bound,
             only=given.only,
             stops=given.stop,
+            writes=given.write,
         )
         return 0 if run(plan) else 1
     print(f"seed {seed}, {len(faults)} faults in {given.minutes:g} minutes", flush=True)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import zgen
+from scripts.soak.talking import Talk, talk
 from tests.integration.remote_class import RemoteClass
 
 
@@ -131,10 +132,12 @@ def relayed(seed: int, count: int, size_bytes: int, pause_s: float) -> Iterator[
 
 
 @zgen.remote(max_retries=-1)
-async def async_items(seed: int, count: int, pause_s: float) -> AsyncIterator[Any]:
+async def async_items(
+    seed: int, count: int, pause_s: float, size_bytes: int = 0
+) -> AsyncIterator[Any]:
     """Yield values from an event loop."""
     for index in range(count):
-        yield value(seed, index, 0)
+        yield value(seed, index, size_bytes)
         await asyncio.sleep(pause_s)
 
 
@@ -157,6 +160,12 @@ def with_actor(seed: int, count: int) -> list[Any]:
 def ask(actor: Any, index: int) -> Any:
     """Return what somebody else's actor says."""
     return zgen.get(actor.tell.remote(index))[:2]
+
+
+@zgen.remote(max_retries=-1)
+def ask_named(name: str, index: int) -> Any:
+    """Return what the actor of this name says."""
+    return zgen.get(zgen.get_actor(name).tell.remote(index))[:2]
 
 
 class _Telling(RemoteClass):
@@ -194,6 +203,16 @@ class Regular(_Telling):
             yield value(self.seed, index, size_bytes)
             time.sleep(pause_s)
 
+    def resumed(self, count: int, pause_s: float) -> Iterator[Any]:
+        """Yield values from where the caller is."""
+        for index in range(zgen.stream_position(), count):
+            yield value(self.seed, index, 0)
+            time.sleep(pause_s)
+
+    def talk(self, size_bytes: int) -> Generator[Any, Any, str]:
+        """Answer what is sent."""
+        return (yield from talk(self.seed, size_bytes))
+
     def take(self, refs: list[Any]) -> str:
         """Read borrowed references."""
         found = hashlib.md5()
@@ -216,6 +235,23 @@ class Async(_Telling):
         for index in range(count):
             yield value(self.seed, index, size_bytes)
             await asyncio.sleep(pause_s)
+
+    async def resumed(self, count: int, pause_s: float) -> AsyncIterator[Any]:
+        """Yield values from where the caller is."""
+        for index in range(zgen.stream_position(), count):
+            yield value(self.seed, index, 0)
+            await asyncio.sleep(pause_s)
+
+    async def talk(self, size_bytes: int) -> AsyncIterator[Any]:
+        """Answer what is sent; asynchronous generators cannot delegate."""
+        said = Talk(self.seed, size_bytes)
+        given: Any = None
+        while given != "end":
+            try:
+                given = yield said.answer(given)
+            except KeyError as error:
+                given = "raised", error.args[0]
+            await asyncio.sleep(0)
 
     async def take(self, refs: list[Any]) -> str:
         """Read borrowed references."""

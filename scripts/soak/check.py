@@ -27,6 +27,7 @@ class Work:
         name: Name of the run, unlike all others.
         checked: Items that were checked.
         doing: What it is at, for people.
+        waits: From when to when it waited for items, by the monotonic clock.
     """
 
     def __init__(self, name: str, notes: str, bound_s: float = BOUND_S) -> None:
@@ -37,6 +38,7 @@ class Work:
         self.name: Final = name
         self.checked = 0
         self.doing = "begins"
+        self.waits: Final[list[tuple[float, float]]] = []
         self._until = time.monotonic() + bound_s
 
     @property
@@ -47,7 +49,11 @@ class Work:
     def get(self, ref: Any, doing: str) -> Any:
         """Return a value, or values."""
         self.doing = f"get of {doing} {ref!r}"[:200]
-        return zgen.get(ref, timeout=self.left_s)
+        began = time.monotonic()
+        try:
+            return zgen.get(ref, timeout=self.left_s)
+        finally:
+            self.waits.append((began, time.monotonic()))
 
     def check(self, got: Any, index: int, size_bytes: int = 0, seed: int | None = None) -> None:
         """Check one item.
@@ -82,10 +88,13 @@ class Work:
             WrongError: It has ended.
         """
         self.doing = f"next of item {index} of {stream!r}"
+        began = time.monotonic()
         try:
             return stream.next(timeout=self.left_s)
         except StopIteration:
             raise WrongError("lost", f"{self.name}: no item {index} in {stream!r}") from None
+        finally:
+            self.waits.append((began, time.monotonic()))
 
     def read(
         self,
@@ -161,6 +170,10 @@ class Operation:
     allowed: tuple[type[BaseException], ...] = ()
 
 
-def is_one_of(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
+def is_one_of(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> bool:
     """Return whether an error, or what a remote function raised, is one of these."""
-    return isinstance(error, kinds) or isinstance(getattr(error, "cause", None), kinds)
+    while error is not None:
+        if isinstance(error, kinds):
+            return True
+        error = getattr(error, "cause", None)
+    return False

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -16,13 +16,19 @@ from typing import Any, Final
 from scripts.soak.schedule import AWAY_MAX, KINDS, Fault
 from scripts.soak.tally import Tally
 from scripts.soak.watch import Watch
-from zgen.exceptions import NodeStartError
+from zgen.exceptions import NodeStartError, ZgenError
+from zgen.io import folders
 from zgen.io.inquiry import query_node
+from zgen.io.spawn import started_nodes
 from zgen.testing import Cluster, Node
 
 #: What a node of the soak has.
 NODE: Final[dict[str, Any]] = {"num_cpus": 2, "object_store_memory": 256 << 20}
 _ADD_TRIES_COUNT: Final = 5
+#: How long a new node is held back until the others agree, in seconds.
+_AGREE_S: Final = 20.0
+#: How often they are asked, in seconds.
+_ASK_S: Final = 0.5
 
 
 class Injector:
@@ -50,8 +56,11 @@ class Injector:
         self._begun: dict[Fault, None] = {}
         #: Numbers of the nodes that do no work now.
         self._away: dict[int, None] = {}
+        #: Numbers of the nodes that are asleep, and answer nobody.
+        self._asleep: dict[int, None] = {}
         #: Starts and ends nodes, which takes time, so that other faults are mended in time.
         self._builder: Final = ThreadPoolExecutor(1)
+        self._built: list[Future[None]] = []
         #: What cuts links now, and the nodes that are to be replaced when these are mended.
         self._cut_by: Fault | None = None
         self._wanted: list[int] = []
@@ -105,6 +114,8 @@ class Injector:
         away = KINDS[fault.kind].is_away
         if len(nodes) < len(fault.slots) or (away and not self._can_spare(fault)):
             made = False
+        elif KINDS[fault.kind].is_cut and not (self._is_built() and self._agree()):
+            made = False  # who comes in meanwhile reaches both sides
         else:
             self._watch.excuse(fault, nodes)
             made = self._makers[fault.kind](fault, *nodes)
@@ -122,6 +133,27 @@ class Injector:
         others = [slot for slot in self._away if slot not in fault.slots]
         return len(others) + len(fault.slots) <= AWAY_MAX
 
+    def _is_built(self) -> bool:
+        """Return whether no node is being started or ended."""
+        return all(each.done() for each in self._built)
+
+    def _build(self, act: Callable[..., None], *given: Any) -> None:
+        self._built.append(self._builder.submit(act, *given))
+
+    def _agree(self) -> bool:
+        """Return whether all nodes that are there and awake know each other."""
+        spared = [*self._away, *self._asleep]
+        unasked = [node._facts.supervisor for slot in spared if (node := self.slots[slot])]
+        wanted = [slot for slot, node in enumerate(self.slots) if node and slot not in spared]
+        there = [each for each in started_nodes(embedded=True) if each.supervisor not in unasked]
+        try:
+            known = [query_node(each.address, each.folder, 1.0)["nodes"] for each in there]
+        except ZgenError:
+            return False
+        ids = [each.address.peer.hex() for each in there]
+        listed = [[row["node"] for row in rows] for rows in known]
+        return len(there) == len(wanted) + 1 and all(id_ in ids_ for id_ in ids for ids_ in listed)
+
     def _end(self, fault: Fault) -> None:
         self._watch.over(fault)
         if fault.kind == "stop":
@@ -134,23 +166,28 @@ class Injector:
             self._cut_by = None
             self._back(fault)
             while self._wanted:
-                self._builder.submit(self._replace, self._wanted.pop())
+                self._build(self._replace, self._wanted.pop())
         elif fault.kind in ("nap", "sleep"):
             node = self.slots[fault.slots[0]]
             if node is not None:
                 self._cluster.resume_node(node)
+            self._asleep.pop(fault.slots[0], None)
             self._back(fault)
         elif self._cut_by is not None:
             self._wanted.append(fault.slots[0])  # a new one would reach both sides
         else:
-            self._builder.submit(self._replace, fault.slots[0])
+            self._build(self._replace, fault.slots[0])
 
     def _back(self, fault: Fault) -> None:
         for slot in fault.slots:
             self._away.pop(slot, None)
 
     def _replace(self, slot: int) -> None:
+        deadline = time.monotonic() + _AGREE_S
         try:
+            # One that joins by a node that was cut off, and has not heard so, is on its side.
+            while not (self._stop.is_set() or self._agree()) and time.monotonic() < deadline:
+                time.sleep(_ASK_S)
             self._make(slot)
             self._away.pop(slot, None)
         except Exception as error:
@@ -174,18 +211,24 @@ class Injector:
     def _workers(self, node: Node) -> list[int]:
         now = node._now()
         try:
-            state = query_node(now.address, now.folder, 2.0)
+            rows = query_node(now.address, now.folder, 2.0)["workers"]
         except NodeStartError:
             return []
-        leased = [each["pid"] for each in state["workers"] if each["state"] != "idle"]
-        return leased or [each["pid"] for each in state["workers"] if each["pid"]]
+        # A number that was reused since may be that of anybody's process.
+        mine = [row for row in rows if row["pid"] and _is_of(now.folder, row["pid"])]
+        busy = [row["pid"] for row in mine if row["state"] != "idle"]
+        return busy or [row["pid"] for row in mine]
 
     def _worker(self, fault: Fault, node: Node) -> bool:
-        pids = [pid for pid in self._workers(node) if pid]
-        return bool(pids) and _kill(pids[fault.die % len(pids)], signal.SIGKILL)
+        pids = self._workers(node)
+        if not pids:
+            return False
+        pid = pids[fault.die % len(pids)]
+        self._watch.killed(pid)
+        return _kill(pid, signal.SIGKILL)
 
     def _stop_worker(self, fault: Fault, node: Node) -> bool:
-        pids = [pid for pid in self._workers(node) if pid]
+        pids = self._workers(node)
         if not pids:
             return False
         self._stopped[fault] = pids[fault.die % len(pids)]
@@ -209,10 +252,11 @@ class Injector:
 
     def _leave(self, fault: Fault, node: Node) -> bool:
         self.slots[fault.slots[0]] = None
-        self._builder.submit(self._cluster.remove_node, node, True)
+        self._build(self._cluster.remove_node, node, True)
         return True
 
-    def _nap(self, _: Fault, node: Node) -> bool:
+    def _nap(self, fault: Fault, node: Node) -> bool:
+        self._asleep[fault.slots[0]] = None
         self._cluster.pause_node(node)
         return True
 
@@ -253,6 +297,15 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def _is_of(folder: str, pid: int) -> bool:
+    """Return whether a process is one of the node with this session folder."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"{folders.MARK}={folder}".encode() in environment.split(b"\0")
 
 
 def _reset(node: Node) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import shutil
 import threading
 import time
 import traceback
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import zgen
-from scripts.soak import actors, work
+from scripts.soak import actors, names, streams, work
 from scripts.soak.check import Operation, Work, is_one_of
 from scripts.soak.faults import NODE, Injector
 from scripts.soak.schedule import Fault
-from scripts.soak.tally import Tally, WrongError
+from scripts.soak.tally import PAGE, Tally, WrongError, with_table
 from scripts.soak.watch import Watch, folder_for_dumps
 from zgen.exceptions import NamespaceError, ZgenError
 from zgen.io.inquiry import query_node
@@ -28,7 +29,12 @@ from zgen.runtime import process
 from zgen.testing import Cluster, leaks
 from zgen.testing.plugin import held
 
-OPERATIONS: Final[dict[str, Operation]] = {**work.OPERATIONS, **actors.OPERATIONS}
+OPERATIONS: Final[dict[str, Operation]] = {
+    **work.OPERATIONS,
+    **streams.OPERATIONS,
+    **actors.OPERATIONS,
+    **names.OPERATIONS,
+}
 #: How long before an operation a fault may explain its error, in seconds.
 _EXPLAINS_S: Final = 40.0
 #: How long nodes may take to agree, and what was held to be let go, in seconds.
@@ -51,6 +57,7 @@ class Plan:
         bound_s: What an operation may take before it counts as hung.
         only: Part of the names of the operations that are run.
         stops: Whether to end when anything has gone wrong.
+        writes: Whether the table goes into the documentation.
     """
 
     seed: int
@@ -62,39 +69,52 @@ class Plan:
     bound_s: float
     only: str = ""
     stops: bool = False
+    writes: bool = False
 
 
 def run(plan: Plan) -> bool:
-    """Run a soak and print its table; return whether all went well."""
+    """Run a soak and print its table; return whether all went well.
+
+    What explains a bad end is kept in a folder, whose path is printed; a good one leaves nothing.
+    """
     import_module("numpy")  # its threads stay
-    before = leaks.Snapshot.take()
+    before, files = leaks.Snapshot.take(), _files()
     tally = Tally()
     dumps = folder_for_dumps()
-    with ExitStack() as ends:
-        try:
+    went_well = False
+    try:
+        with ExitStack() as ends:
             cluster = ends.enter_context(Cluster(profile="lan", namespaces=plan.namespaces))
-        except NamespaceError as error:
-            print(f"left out: {error.reason}; try --loopback")
-            return False
-        for slot in range(plan.nodes):
-            cluster.add_node(**NODE, resources={f"n{slot}": 100})
-        zgen.init(address=cluster.address, key=cluster.key, log_to_driver=False)
-        ends.callback(zgen.shutdown)
-        cluster.wait_for_nodes(_SETTLES_S)
-        _soak(plan, cluster, tally, dumps)
-    left = leaks.left_behind(before)
-    if left:
-        tally.wrong("leaked", leaks.told(left))
-        leaks.end_processes(before)
-    print(tally.table(plan.seed), flush=True)
-    if tally.good:
-        for path in dumps.iterdir():
-            path.unlink()
-        dumps.rmdir()
-    else:
-        print(f"stories and logs: {dumps}\nagain: python -m scripts.soak --seed {plan.seed}")
-        (dumps / "stories.txt").write_text("\n\n".join(tally.stories), encoding="utf-8")
-    return tally.good
+            for slot in range(plan.nodes):
+                cluster.add_node(**NODE, resources={f"n{slot}": 100})
+            zgen.init(address=cluster.address, key=cluster.key, log_to_driver=False)
+            ends.callback(zgen.shutdown)
+            cluster.wait_for_nodes(_SETTLES_S)
+            _soak(plan, cluster, tally, dumps)
+        left = leaks.left_behind(before)
+        left += [f"file {path}" for path in _files() if path not in files]
+        if left:
+            tally.leaked(left, leaks.told(left))
+            leaks.end_processes(before)
+        table = tally.table(plan.seed)
+        print(table, flush=True)
+        if plan.writes:
+            PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
+        went_well = tally.good
+    except NamespaceError as error:
+        print(f"left out: {error.reason}; try --loopback")
+    finally:
+        if went_well or not any(dumps.iterdir()):
+            shutil.rmtree(dumps)
+        else:
+            (dumps / "stories.txt").write_text("\n\n".join(tally.stories), encoding="utf-8")
+            print(f"stories and logs: {dumps}\nagain: python -m scripts.soak --seed {plan.seed}")
+    return went_well
+
+
+def _files() -> list[str]:
+    """Return all files, and sockets, in the folder that holds the session folders of nodes."""
+    return [str(path) for path in leaks.runtime_folder().rglob("*") if not path.is_dir()]
 
 
 def _soak(plan: Plan, cluster: Cluster, tally: Tally, dumps: Path) -> None:
@@ -145,7 +165,7 @@ def _check_left(tally: Tally, watch: Watch) -> None:
         gc.collect()
         if time.monotonic() > deadline:
             path = watch.dump("leaked", "\n".join(left))
-            tally.wrong("leaked", f"{len(left)}: {left[:10]}; see {path}")
+            tally.leaked(left, f"{len(left)}: {left[:10]}; see {path}")
             return
         time.sleep(0.2)
     assert process.current is not None
@@ -157,21 +177,23 @@ def _left() -> list[str]:
     """Return what is owned or stored anywhere in the cluster."""
     assert process.current is not None
     found = list(held(process.current).values())
-    for name in ("tasks", "streams", "objects"):
+    for name in ("tasks", "streams", "objects", "actors"):
         try:
             rows: Any = getattr(zgen.state, f"list_{name}")(limit=20, timeout=5)
         except ZgenError as error:
             found.append(f"no list of {name}: {error}")
             continue
-        found += [str(row) for row in rows]
+        found += [str(row) for row in rows if getattr(row, "state", "") != "DEAD"]
         found += [f"{row.type} {row.pid} is silent" for row in rows.silent if hasattr(row, "type")]
     for facts in started_nodes(embedded=True):
         try:
-            regions = query_node(facts.address, facts.folder)["store"]["regions"]
+            state = query_node(facts.address, facts.folder)
         except ZgenError as error:
-            regions = str(error)
-        if regions:
+            found.append(f"no state of {facts.folder}: {error}")
+            continue
+        if regions := state["store"]["regions"]:
             found.append(f"{regions} regions of shared memory on {facts.folder}")
+        found += [f"lease on {facts.folder}: {row}" for row in state["leases"]]
     return found
 
 
@@ -249,6 +271,7 @@ class Crew:
                 told = "".join(traceback.format_exception(error))
                 self._wrong("wrong", name, each, told)
         self._tally.did(name, each.checked)
+        self._tally.waited(each.waits)
 
     def _wrong(self, kind: str, name: str, each: Work, told: str) -> None:
         self._tally.wrong(kind, f"{name}, run {each.name}, at {each.doing}: {told}")

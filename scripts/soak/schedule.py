@@ -49,6 +49,13 @@ KINDS: Final = {
     "one-way": Kind(5, "link cut one way for 8 to 14 s", (8.0, 14.0), 4.0, 2, is_cut=True),
     "split": Kind(2, "two nodes cut off for 14 s", (14.0, 14.0), 12.0, 2, True, True),
 }
+#: What the table tells together of how soon all went on.
+GROUPS: Final = {
+    "after kills of workers and zygotes": ("worker", "zygote"),
+    "after deaths and leaves of nodes": ("daemon", "supervisor", "node", "leave"),
+    "after what lasts 1 to 8 s": ("stop", "nap", "reset", "blip"),
+    "after what lasts 8 to 14 s": ("sleep", "cut", "one-way", "split"),
+}
 #: Those that take network namespaces.
 OF_LINKS: Final = ("reset", "blip", "cut", "one-way", "split")
 

@@ -21,6 +21,7 @@ from zgen.io.inquiry import query_node
 from zgen.io.spawn import started_nodes
 from zgen.testing import Node
 
+#: How often logs are read: what is noticed is told up to that much too late.
 _LOOK_S: Final = 0.1
 #: How long after a fault nodes may still say what they made of it, in seconds.
 _AFTER_S: Final = 20.0
@@ -28,6 +29,7 @@ _AFTER_S: Final = 20.0
 _SILENT_S: Final = 5.0
 _NEVER_S: Final = float("inf")
 _GONE: Final = re.compile(r"node ([0-9a-f]{8})[0-9a-f]* is gone: (.*)")
+_DIED: Final = re.compile(r"worker pid=(\d+) died of signal 9")
 #: What only a bug writes.
 _BROKEN: Final = re.compile(r"InternalError|AssertionError|zgen is broken|Traceback")
 
@@ -42,6 +44,10 @@ class Watch:
         self._lock = threading.Lock()
         #: First digits of a node's id -> the fault that befell it last, from when to when.
         self._away: dict[str, tuple[Fault, float, float]] = {}
+        #: Who has noticed the fault that befell a node last: observer, tag, when it began.
+        self._noticed: dict[tuple[str, str, float], None] = {}
+        #: Pid of a worker that was killed -> when. Removed when its node says so.
+        self._killed: dict[int, float] = {}
         self._read: dict[str, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -60,6 +66,11 @@ class Watch:
         with self._lock:
             for node in nodes if fault.lasts_s else ():
                 self._away[_tag(node)] = fault, self._tally.now_s, _NEVER_S
+
+    def killed(self, pid: int) -> None:
+        """Take note that a worker was killed."""
+        with self._lock:
+            self._killed[pid] = self._tally.now_s
 
     def over(self, fault: Fault) -> None:
         """Take note that a fault is over."""
@@ -110,12 +121,33 @@ class Watch:
 
     def _take(self, observer: str, line: str) -> None:
         if found := _GONE.search(line):
+            if found[2] == "left":  # it said so itself; one that starts too late is ended
+                return
             with self._lock:
-                expected = self._may_be_dead(found[1]) or self._is_lonely(observer)
+                lonely = self._is_lonely(observer)
+                expected = self._may_be_dead(found[1]) or lonely
+                if not lonely:
+                    self._note_death(observer, found[1])
             if not expected:
                 self._tally.wrong("false deaths", f"node {observer} says: {line}")
+        elif found := _DIED.search(line):
+            with self._lock:
+                at_s = self._killed.pop(int(found[1]), None)
+            if at_s is not None:
+                self._tally.noticed("worker killed", self._tally.now_s - at_s)
         elif _BROKEN.search(line):
             self._tally.wrong("wrong", f"log of node {observer}: {line}")
+
+    def _note_death(self, observer: str, tag: str) -> None:
+        """Count how soon one node knew of the death or silence of another, for the first time."""
+        fault, began_s, _ = self._away.get(tag, (None, 0.0, 0.0))
+        key = observer, tag, began_s
+        if fault is None or not KINDS[fault.kind].is_away or key in self._noticed:
+            return
+        self._noticed[key] = None
+        silent = fault.kind in ("sleep", "cut", "split")
+        what = "node silent, held for dead by another" if silent else "node killed, by another"
+        self._tally.noticed(what, self._tally.now_s - began_s)
 
     def dump(self, name: str, told: str) -> Path:
         """Write down all that may explain a hang; return where."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -285,6 +286,67 @@ def _heard_of(served: Host, worker: str, ends: dict[str, int]) -> bool:
                 ends[key] += 1
                 return True
     return False
+
+
+#: How often the zygote is killed at a moment that dice choose, and orders on their way then.
+ROUNDS, ORDERS = 15, 24
+
+
+@pytest.mark.timeout(180)
+def test_every_order_ends_in_a_worker_or_a_failure_whenever_its_zygote_is_killed(
+    host: Callable[[str], Host],
+) -> None:
+    served = host("sleep")
+    served.know_job()
+    dice = random.Random(5)
+    zygote = served.hear("zygote")["zygote"]
+    served.do("descriptors")
+    before = served.hear("descriptors")["descriptors"]
+    exits = 0
+    for turn in range(ROUNDS):
+        names = [f"{turn * ORDERS + number + 1:032x}" for number in range(ORDERS)]
+        sent = dice.randrange(1, ORDERS)
+        for name_ in names[:sent]:
+            served.do("spawn", name_, JOB)
+        # Before it has started, while it forks, and while orders wait for it: any moment will do.
+        time.sleep(dice.choice([0, 0.002, 0.01, 0.05, 0.3]) * dice.random())
+        os.kill(zygote, signal.SIGKILL)
+        for name_ in names[sent:]:
+            served.do("spawn", name_, JOB)
+        zygote = served.hear("zygote")["zygote"]
+        fates = dict.fromkeys(names, "")
+        wait_until(partial(_all_settled, served, fates, zygote), 20, f"ends of {fates}")
+        exits += [*fates.values()].count("exited")
+        for name_, fate in fates.items():
+            if fate == "lives":
+                served.do("kill", name_)
+                served.hear("exited", name_)
+        served.do("descriptors")
+        assert served.hear("descriptors")["descriptors"] == before
+        assert not any("exited" in said or "spawned" in said for said in served.said)
+    assert 0 < exits < ROUNDS * ORDERS
+
+
+def _all_settled(served: Host, fates: dict[str, str], zygote: int) -> bool:
+    """Take what was said; whether all have failed or live under this zygote."""
+    served._read()
+    for said in [said for said in served.said if "exited" in said or "spawned" in said]:
+        served.said.remove(said)
+        name_ = said.get("exited") or said["spawned"]
+        assert fates[name_] != "exited", f"{name_} ended, and then {said}"
+        fates[name_] = "exited" if "exited" in said else "spawned"
+        if fates[name_] == "spawned" and parent_of(said["pid"]) == zygote:
+            fates[name_] = "lives"
+    return all(fate in ("exited", "lives") for fate in fates.values())
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a process; 0 if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return 0
+    return int(stat.rpartition(b")")[2].split()[1])
 
 
 def test_the_death_of_a_watched_process_is_told_once_for_each_life(

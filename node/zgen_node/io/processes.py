@@ -11,7 +11,6 @@ daemon's. So any child of the daemon that is not the zygote is an orphan of a de
 killed.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -184,8 +183,7 @@ class Processes:
             opened.append(os.memfd_create("zgen-started", os.MFD_CLOEXEC))
             os.ftruncate(opened[-1], STARTED_BYTES)
         except OSError as error:
-            for descriptor in opened:
-                os.close(descriptor)
+            _close_all(tuple(opened))
             self._report_exit(name, 0, -1, 0, f"no descriptors for a worker: {error}", None)
             return
         stdout, stdout_end, stderr, stderr_end, started = opened
@@ -237,8 +235,7 @@ class Processes:
         """Kill and reap everything below this process; nothing is reported."""
         linux.kill_below(now_ns() + KILL_NS_MAX)
 
-    # -- zygote
-    # -------------------------------------------------------------------------------------
+    # -- zygote ----------------------------------------------------------------------------------
     def _order(self) -> None:
         """Ask the zygote for what waits, as long as few orders are open."""
         while self._link and self._waiting and len(self._open) < ZYGOTE_ORDERS_OPEN_MAX:
@@ -249,8 +246,13 @@ class Processes:
                 self._bury(name, -1, 0, "its job is over")
                 continue
             order = {"worker": name.hex(), "job": worker.job.hex()}
-            if not self._link.send(order, [*worker.write_fds, worker.started_fd, job_fd]):
-                self._waiting.appendleft(name)  # for the next zygote: this one is dying
+            try:
+                sent = self._link.send(order, [*worker.write_fds, worker.started_fd, job_fd])
+            except OSError as error:
+                self._bury(name, -1, 0, f"its zygote could not be asked: {error}")
+                continue
+            if not sent:  # the next zygote is asked, or this one when it has answered
+                self._waiting.appendleft(name)
                 return
             worker.ordered = True
             self._open[name] = None
@@ -319,8 +321,7 @@ class Processes:
             self._bury(name, *_cause(status), "its zygote died")
         self.serve(fresh)
 
-    # -- deaths
-    # -------------------------------------------------------------------------------------
+    # -- deaths ----------------------------------------------------------------------------------
     def _bury(self, name: PeerId, exit_code: int, number: int, why: str) -> None:
         """Let go of everything of a dead worker, and report its exit."""
         worker = self._workers.pop(name)
@@ -360,7 +361,7 @@ class Processes:
         del self._orphans[pid]
         self._watcher.unwatch(pidfd)
         os.close(pidfd)
-        with contextlib.suppress(ChildProcessError):
+        with suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
         self._end_orphans()  # its children are ours now
 

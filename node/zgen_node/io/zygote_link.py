@@ -42,10 +42,14 @@ class ZygoteLink:
         self.socket = end
 
     def send(self, order: dict[str, Any], descriptors: list[int]) -> bool:
-        """Send one order; False if the zygote is dying."""
+        """Send one order; False if the zygote is dying, or has enough to do.
+
+        Raises:
+            OSError: The kernel does not take it; too many descriptors are on their way, for one.
+        """
         try:
             socket.send_fds(self.socket, [json.dumps(order).encode()], descriptors)
-        except OSError:
+        except (ConnectionError, BlockingIOError):
             return False
         return True
 
