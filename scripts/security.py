@@ -23,6 +23,8 @@ from typing import Final
 
 from zmq.utils import z85
 
+from scripts.faults.rotation import rs7
+from scripts.faults.row import NotMadeError, Setting, SkippedError
 from tests.integration import malformed, strangers
 from tests.integration.strangers import Member, flood, greeting, resident_bytes
 from tests.integration.test_locked_node import Guarded, harm
@@ -46,6 +48,7 @@ class Sizes:
     """How much of everything."""
 
     def __init__(self, *, quick: bool) -> None:
+        self.quick = quick
         self.flood_bytes = (20 if quick else 200) * MIB
         self.idle_count = 300 if quick else 3000
         self.malformed_count = 1000 if quick else 10_000
@@ -199,6 +202,17 @@ def rs4(sizes: Sizes) -> Outcome:
     return worst <= 2, told
 
 
+def rotation(sizes: Sizes) -> Outcome:
+    """Replace the key of a cluster that works."""
+    try:
+        outcome = rs7(Setting(seed=1, quick=sizes.quick))
+    except SkippedError as error:
+        return True, f"skipped: {error}"
+    except NotMadeError as error:
+        return False, f"the change was not made: {error}"
+    return outcome.good, outcome.told
+
+
 def of_tests(*names: str) -> Callable[[Sizes], Outcome]:
     """Return a row that these tests show."""
 
@@ -218,6 +232,7 @@ ROWS: Final[dict[str, tuple[str, Callable[[Sizes], Outcome]]]] = {
     "RS2": ("idle connections", rs2),
     "RS3": ("malformed connections and messages", rs3),
     "RS4": ("claimed lengths, depth, maps", rs4),
+    "RS7": ("the key is replaced under load", rotation),
     "RS8": (
         "what is open by default",
         of_tests(
