@@ -218,7 +218,7 @@ def of_tests(*names: str) -> Callable[[Sizes], Outcome]:
 
     def run(sizes: Sizes) -> Outcome:
         where = "tests/integration/test_locked_node.py"
-        places = [name if "::" in name else f"{where}::{name}" for name in names]
+        places = [name if "/" in name else f"{where}::{name}" for name in names]
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *places]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         return ended.returncode == 0, (ended.stdout.strip().splitlines() or ["nothing ran"])[-1]
@@ -232,6 +232,14 @@ ROWS: Final[dict[str, tuple[str, Callable[[Sizes], Outcome]]]] = {
     "RS2": ("idle connections", rs2),
     "RS3": ("malformed connections and messages", rs3),
     "RS4": ("claimed lengths, depth, maps", rs4),
+    "RS5": (
+        "what was recorded",
+        of_tests(
+            "tests/integration/test_secrets.py::"
+            "test_what_was_recorded_of_a_member_is_worth_nothing_on_another_connection",
+            "tests/unit/core/test_session.py::test_a_fenced_life_is_heard_no_more",
+        ),
+    ),
     "RS7": ("the key is replaced under load", rotation),
     "RS8": (
         "what is open by default",
@@ -255,7 +263,18 @@ ROWS: Final[dict[str, tuple[str, Callable[[Sizes], Outcome]]]] = {
     ),
     "RS13": (
         "secrets",
-        of_tests("test_the_secret_is_in_no_file_argument_environment_or_word"),
+        of_tests(
+            "test_the_secret_is_in_no_file_argument_environment_or_word",
+            "tests/integration/test_secrets.py::"
+            "test_the_key_and_what_users_pass_are_in_nothing_that_is_written",
+        ),
+    ),
+    "RS14": (
+        "dependencies, and nobody told",
+        of_tests(
+            "tests/project/test_dependencies.py",
+            "tests/integration/test_secrets.py::test_a_program_sends_nothing_to_anybody",
+        ),
     ),
 }
 
