@@ -57,7 +57,7 @@ class StoreHost:
         self.found_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self.loop.watch(self.found_fd, self._step_found)
         self.loop.watch(0, self._on_members)
-        self.transfer = Transfer(exposure, self.loop, self._find, self.slabs.copy_of)
+        self.transfer = Transfer(mailbox.locks, self.loop, self._find, self.slabs.copy_of)
         mailbox.take_parts(self.transfer.take)
         self.over = False
         print(encode(self.machine.cluster.state())[0].hex(), flush=True)
