@@ -1,6 +1,6 @@
-"""A process of a zgen cluster that shares no line with zgen: written from docs/protocol.md alone.
+"""A process of a zgen cluster by docs/protocol.md, that imports nothing of zgen.
 
-It imports nothing of zgen. What a name here means, and why, is said in that document.
+What a name here means, and why, is said in that document.
 """
 
 from __future__ import annotations

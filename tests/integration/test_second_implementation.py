@@ -1,4 +1,4 @@
-"""docs/protocol.md suffices for a second implementation: one made from it talks to real nodes."""
+"""What docs/protocol.md says is so: a client that does just that, without zgen, uses real nodes."""
 
 from __future__ import annotations
 
