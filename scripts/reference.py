@@ -1,4 +1,4 @@
-"""Generate docs/reference: the message catalogue and the state diagrams, from the code itself.
+"""Generate docs/reference: messages, state diagrams and the command line, from the code itself.
 
 ``python scripts/reference.py`` rewrites the pages; ``--check`` fails if they are stale.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NewType, get_args, get_type_hints
 
 import zgen.wire
+from scripts import command_line
 from zgen.core.lifecycle import diagram
 from zgen.wire.schema import KINDS, LAYOUTS, Buffers, Entry
 
@@ -97,7 +98,12 @@ def main(arguments: list[str]) -> int:
     folder = ROOT / "docs" / "reference"
     folder.mkdir(parents=True, exist_ok=True)
     stale = 0
-    for name, text in (("messages.md", messages_page()), ("states.md", states_page())):
+    pages = {
+        "messages.md": messages_page(),
+        "states.md": states_page(),
+        "command-line.md": command_line.page(),
+    }
+    for name, text in pages.items():
         path = folder / name
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             print(f"{path.relative_to(ROOT)} is stale; run scripts/reference.py")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zgen.io.release import RELEASE as __version__
     from zgen.resuming import stream_position
     from zgen.runtime_context import get_runtime_context
+    from zgen.trace_events import timeline
     from zgen.typed_actor import TypedActor
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "state",
     "stream_position",
     "streams",
+    "timeline",
     "wait",
 ]
 
@@ -77,6 +79,7 @@ _HOME = {
     "remote": "zgen.declare",
     "shutdown": "zgen.api",
     "stream_position": "zgen.resuming",
+    "timeline": "zgen.trace_events",
     "wait": "zgen.api",
 }
 

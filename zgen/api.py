@@ -70,6 +70,7 @@ def init(
     namespace: str | None = None,
     ignore_reinit_error: bool = False,
     log_to_driver: bool = True,
+    timeline: bool = False,
     **others: Any,
 ) -> Context:
     """Start zgen in this process, as a driver.
@@ -88,6 +89,7 @@ def init(
         namespace: Where names of actors count; by default this program has one of its own.
         ignore_reinit_error: Return the running context instead of raising if zgen runs already.
         log_to_driver: Whether what workers print is shown here.
+        timeline: Whether what runs when is noted, for ``zgen.timeline``; so does ``ZGEN_TIMELINE``.
         others: Options of Ray without a meaning here, as ``include_dashboard``; else an error.
 
     Raises:
@@ -105,14 +107,12 @@ def init(
     if process.current is not None:
         if ignore_reinit_error and start.driver is not None:
             return Context(start.driver)
-        raise RuntimeError(
-            "zgen.init() was called already; call zgen.shutdown() first, or pass "
-            "ignore_reinit_error=True"
-        )
+        raise RuntimeError(_INITIALIZED)
     address = None if address == "local" else given_address(address)
     amounts = node_resources(num_cpus, num_gpus, resources)
     store = object_store_memory, object_spilling_directory
     settings = _settings(address, num_cpus, amounts, *store)
+    settings["timeline"] = timeline
     settings |= {"key": _key(address, key), "log_to_driver": log_to_driver, "namespace": namespace}
     started = start.start_driver(address, **settings)
     context = Context(started)
@@ -120,6 +120,9 @@ def init(
     return context
 
 
+_INITIALIZED: Final = (
+    "zgen.init() was called already; call zgen.shutdown() first, or pass ignore_reinit_error=True"
+)
 _WITHOUT_MEANING: Final = ("include_dashboard", "logging_level", "configure_logging")
 
 

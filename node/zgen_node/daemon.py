@@ -61,6 +61,7 @@ from zgen_node.core.resources import UNIT
 from zgen_node.io.config import DaemonConfig
 from zgen_node.io.disk import Disk
 from zgen_node.io.joining import Dials, machine_of
+from zgen_node.io.log_file import LogFile
 from zgen_node.io.memory import default_store_bytes, read_memory
 from zgen_node.io.pages import Pages
 from zgen_node.io.processes import Processes
@@ -130,6 +131,7 @@ class Daemon:
         peer = PeerId(config.peer)
         address = Address(peer, INCARNATION, endpoint, peer)
         self._exposure = _exposure_of(config)
+        self._log_file = _log_file_at(config.log_path)
         self._mailbox = mailbox = Mailbox(endpoint, self._exposure)
         if self._exposure is not None:
             exposure.publish(config.folder, self._exposure)
@@ -147,7 +149,7 @@ class Daemon:
         self._recorder = recorder_from_environment("daemon", address.peer, made_by)
         self._loop = Loop(machine, mailbox, self._perform, self._perform_inside, self._recorder)
         self._dials = Dials(self._loop, self._post)
-        self._logs = Logs(self._loop, self._post)
+        self._logs = Logs(self._loop, self._post, self._log_file)
         self._processes = Processes(
             config.folder,
             self._loop,
@@ -155,7 +157,7 @@ class Daemon:
             self._post,
             lambda: start_zygote(config, endpoint, INCARNATION),
         )
-        self._slabs = Slabs(config.folder, self._loop, _log, memory_fd)
+        self._slabs = Slabs(config.folder, self._loop, self._log, memory_fd)
         self._pages = Pages(self._loop, self._post, self._slabs.copy_of)
         self._disk = Disk(config.spill_folder, self._loop, self._post, self._slabs.copy_of)
         self._transfer = Transfer(mailbox.locks, self._loop, self._post, self._slabs.copy_of)
@@ -183,6 +185,7 @@ class Daemon:
         self._slabs.end()
         self._dials.end()
         self._loop.close()
+        self._log_file.close()
         if self._recorder is not None:
             self._recorder.close()
         if self._orphaned:
@@ -208,6 +211,7 @@ class Daemon:
             "resources": self._config.resources,
             "store_bytes": self._store_bytes,
             "spill_folder": self._config.spill_folder,
+            "log": self._config.log_path,
             "release": RELEASE,
             "python": PYTHON,
         }
@@ -219,7 +223,7 @@ class Daemon:
 
     def _refused(self, detail: str) -> None:
         """End, as the cluster does not take this node in; its starter is told why."""
-        _log("error", f"the cluster refused this node: {detail}")
+        self._log("error", f"the cluster refused this node: {detail}")
         if self._ready_fd >= 0:
             with suppress(OSError):  # the starter is gone
                 os.write(self._ready_fd, json.dumps({"error": detail}).encode() + b"\n")
@@ -253,7 +257,7 @@ class Daemon:
 
     def _on_orphaned(self) -> None:
         if os.getppid() != self._supervisor:
-            _log("error", "the supervisor is dead")
+            self._log("error", "the supervisor is dead")
             self._orphaned = self.failed = self._done = True
 
     # -- effects -----------------------------------------------------------------------------------
@@ -325,11 +329,11 @@ class Daemon:
                 self._post(read_memory(measured))
             case ClusterJoined(count):
                 self._joined = True
-                _log("info", f"one of {count} nodes")
+                self._log("info", f"one of {count} nodes")
             case NotJoined(detail):
                 self._refused(detail)
             case NodeFenced(reason, endpoints):
-                _log("error", f"{reason}; this node ends")
+                self._log("error", f"{reason}; this node ends")
                 if self._config.comes_back:
                     note_rejoin(self._config.folder, endpoints)
                 self.failed = self._done = True
@@ -338,14 +342,25 @@ class Daemon:
             case Drained():
                 self._post(Leave("the node was drained"))
             case Report(level, text):
-                _log(level, text)
+                self._log(level, text)
             case Left():
                 self._done = True
             case Exit(reason):
-                _log("error", reason)
+                self._log("error", reason)
                 self.failed = self._done = True
             case _:
                 raise AssertionError(f"node {short(self._address.peer)} cannot do {effect}")
+
+    def _log(self, level: str, text: str) -> None:
+        _write_log(level, text)
+        self._log_file.said(os.getpid(), f"{level}: {text}")
+
+
+def _log_file_at(path: str) -> LogFile:
+    try:
+        return LogFile(path)
+    except OSError as error:
+        raise NodeStartError(f"no log can be kept at {path}: {error.strerror}") from error
 
 
 def _exposure_of(config: DaemonConfig) -> exposure.Exposure | None:
@@ -379,7 +394,7 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _log(level: str, text: str) -> None:
+def _write_log(level: str, text: str) -> None:
     """Write one line to the log, which starts anew when it has grown too long."""
     if os.fstat(2).st_size > NODE_LOG_BYTES_MAX:
         os.ftruncate(2, 0)

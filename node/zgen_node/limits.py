@@ -1,4 +1,4 @@
-"""Bounds and times of membership."""
+"""Bounds and times of a node, most of them of membership."""
 
 from typing import Final
 
@@ -88,3 +88,5 @@ NAME_AGAIN_NS_MAX: Final = 500 * MS
 NAME_PATIENCE_NS: Final = 15 * SECOND
 #: Questions about names under way at one node.
 NAME_QUESTIONS_COUNT_MAX: Final = 65_536
+#: Bytes of the log of a node, with what its workers print; of two files, the older one goes first.
+OUTPUT_LOG_BYTES_MAX: Final = 16 << 20

@@ -1,8 +1,8 @@
 """Worker output to files and drivers.
 
-Reads the workers' pipes, cuts them into lines, hands those on, and keeps the last ones of each
-worker for the error that tells of its death. What has no end yet waits for it until somebody asks
-for everything, as a driver does before it leaves.
+Reads the workers' pipes, cuts them into lines, hands those on, notes them in the node's log, and
+keeps the last ones of each worker for the error that tells of its death. What has no end yet waits
+for it until somebody asks for everything, as a driver does before it leaves.
 """
 
 import os
@@ -16,6 +16,7 @@ from zgen.core.events import WorkerPrinted
 from zgen.ids import PeerId
 from zgen.limits import LOG_LINE_BYTES_MAX, LOG_TAIL_LINES
 from zgen.slotted import slotted
+from zgen_node.io.log_file import LogFile
 from zgen_node.io.processes import Watcher
 
 _READ_BYTES: Final = 64 << 10
@@ -46,20 +47,27 @@ class _Output:
 
     Attributes:
         pipes: Standard output and standard error.
+        pid: Process id of the worker; 0 until the zygote has said it.
+        unnoted: Whether each was an error, and the lines, that the log lacks until then.
         tail: The last lines of both, in the order in which they were read.
     """
 
     pipes: tuple[_Pipe, _Pipe]
+    pid: int = 0
+    unnoted: list[tuple[bool, list[str]]] = field(default_factory=list)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_TAIL_LINES))
 
 
 class Logs:
     """The output of this node's workers."""
 
-    def __init__(self, watcher: Watcher, post: Callable[[WorkerPrinted], None]) -> None:
-        """Read when ``watcher`` says so; hand lines to ``post``."""
+    def __init__(
+        self, watcher: Watcher, post: Callable[[WorkerPrinted], None], file: LogFile | None = None
+    ) -> None:
+        """Read when ``watcher`` says so; hand lines to ``post``, and note them in ``file``."""
         self._watcher = watcher
         self._post = post
+        self._file = file
         #: Worker -> its pipes. Added by ``attach``; removed by ``finish``.
         self._outputs: dict[PeerId, _Output] = {}
 
@@ -69,6 +77,13 @@ class Logs:
         for pipe in output.pipes:
             os.set_blocking(pipe.descriptor, False)
             self._watcher.watch(pipe.descriptor, partial(self._on_readable, worker, pipe))
+
+    def started(self, worker: PeerId, pid: int) -> None:
+        """Know the process id of a worker from now on."""
+        output = self._outputs.get(worker)
+        if output is not None:
+            output.pid = pid
+            self._note(worker, output)
 
     def flush(self, worker: PeerId) -> None:
         """Hand on what a worker has written until now; an unfinished line counts as a line."""
@@ -88,6 +103,7 @@ class Logs:
             self._read(worker, output, pipe, _LAST_READS_MAX)
             self._close(pipe)
             self._hand_on(worker, output, pipe, _lines(pipe.partial, at_end=True))
+        self._note(worker, output)
         del self._outputs[worker]
         return "\n".join(output.tail)
 
@@ -113,7 +129,18 @@ class Logs:
     def _hand_on(self, worker: PeerId, output: _Output, pipe: _Pipe, lines: list[str]) -> None:
         if lines:
             output.tail.extend(lines)
+            if self._file is not None:
+                output.unnoted.append((pipe.is_error, lines))
+                if output.pid:
+                    self._note(worker, output)
             self._post(WorkerPrinted(worker, pipe.is_error, tuple(lines), 0))
+
+    def _note(self, worker: PeerId, output: _Output) -> None:
+        """Write down what the log lacks."""
+        for is_error, lines in output.unnoted:
+            assert self._file is not None
+            self._file.printed(worker.hex(), output.pid, is_error, lines)
+        output.unnoted.clear()
 
     def _close(self, pipe: _Pipe) -> None:
         if pipe.descriptor >= 0:

@@ -5,6 +5,8 @@ One folder a node, ``node-<8 hex>``, below a runtime folder of this user::
     lock            locked by the supervisor and its daemon for as long as either lives
     node.json       who the node is; written when it is ready
     node.log        what its processes say; not for a node in the foreground
+    output.log      what its workers print and its daemon says; unless it has a folder for logs
+    timeline-*      when its processes ran what, if they were asked to note that
     <8 hex>.sock    the inbox of a daemon, worker or driver, named after the process
 
 A folder whose lock can be taken belongs to nobody. What its processes left running is known by a
@@ -28,10 +30,15 @@ from zgen.limits import KILL_NS_MAX, MS
 
 #: In the environment of every process of a node: its session folder.
 MARK: Final = "ZGEN_NODE_FOLDER"
+#: In the environment of a node: where its log stays when it ends.
+LOG_VARIABLE: Final = "ZGEN_LOG_FOLDER"
 NODE_PREFIX: Final = "node-"
 LOCK: Final = "lock"
 NODE_FILE: Final = "node.json"
 LOG_FILE: Final = "node.log"
+OUTPUT_FILE: Final = "output.log"
+#: How the files begin in which processes note what they run; see ``zgen.io.timeline``.
+TIMELINE_PREFIX: Final = "timeline-"
 
 #: What the kernel allows for the path of a socket.
 SOCKET_PATH_BYTES_MAX: Final = 107

@@ -18,7 +18,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from zgen.core.effects import CloseConnection, Effect, OpenConnection, Transmit
 from zgen.core.events import Event, InboxDrained, TimerDue
@@ -26,6 +26,7 @@ from zgen.core.machine import Machine
 from zgen.exceptions import InternalError
 from zgen.io import clock
 from zgen.io.interrupts import Interrupting
+from zgen.io.recorder import Recorder, beside
 from zgen.io.waiter import Gate, Waiter
 from zgen.limits import DRAIN_COUNT_MAX, LEAD_LOOK_NS, SECOND, SLOW_POLL_NS
 
@@ -42,13 +43,6 @@ _REENTERED: Final = (
 )
 #: Pause between repeats of a noted interrupt.
 _REPEAT_S = 0.005
-
-
-class Recorder(Protocol):
-    """Writes down what went through a machine."""
-
-    def __call__(self, now_ns: int, event: Event, effects: list[Effect]) -> None:
-        """Note one step."""
 
 
 class Loop:
@@ -111,6 +105,11 @@ class Loop:
         #: Parked callers, to be woken when the runtime ends or an interrupt is noted.
         self._parked: deque[Waiter] = deque()
         self._before_sleep: Callable[[], int | None] = lambda: None
+
+    def record(self, recorder: Recorder) -> None:
+        """Tell ``recorder`` of every step from now on, behind whom is told of them already."""
+        with self.lock:
+            self._recorder = beside(self._recorder, recorder)
 
     # -- stepping ----------------------------------------------------------------------------------
     def post(self, event: Event) -> list[Effect]:

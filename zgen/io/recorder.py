@@ -10,7 +10,7 @@ without its end.
 """
 
 import os
-from typing import Final
+from typing import Final, Protocol
 
 from zgen.core.effects import Effect
 from zgen.core.events import Event
@@ -18,6 +18,25 @@ from zgen.ids import PeerId, short
 
 #: Folder to record into; unset means no recording.
 RECORD_VARIABLE: Final = "ZGEN_RECORD"
+
+
+class Recorder(Protocol):
+    """Writes down what went through a machine."""
+
+    def __call__(self, now_ns: int, event: Event, effects: list[Effect]) -> None:
+        """Note one step."""
+
+
+def beside(first: Recorder | None, second: Recorder) -> Recorder:
+    """Return what tells both of each step."""
+    if first is None:
+        return second
+
+    def tell(now_ns: int, event: Event, effects: list[Effect]) -> None:
+        first(now_ns, event, effects)
+        second(now_ns, event, effects)
+
+    return tell
 
 
 class FileRecorder:

@@ -20,6 +20,7 @@ from zgen.io import clock
 from zgen.io.folders import endpoint_of, socket_path
 from zgen.io.interrupts import Interrupts
 from zgen.io.release import PYTHON, RELEASE
+from zgen.io.timeline import TIMELINE_VARIABLE, Timeline, begin, is_wanted
 from zgen.limits import SECOND
 from zgen.runtime import process
 from zgen.runtime.process import Runtime
@@ -46,6 +47,7 @@ class Driver:
     Attributes:
         runtime: Its runtime.
         node: What the node published about itself.
+        timeline: Where it notes what it submits; None if it does not.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Driver:
         """Made by ``start_driver``."""
         self.runtime = runtime
         self.node = node
+        self.timeline: Timeline | None = None
         self._started = started
         self._pidfd = pidfd
         self._pid = os.getpid()
@@ -98,6 +101,8 @@ class Driver:
         finally:
             # Interrupts are noted and not delivered from here on, until nothing is left to be done.
             runtime.close("zgen was shut down")
+            if self.timeline is not None:
+                self.timeline.close()
             if self._started is not None:
                 self._started.stop()
             else:
@@ -141,6 +146,7 @@ def start_driver(
     key: str | None = None,
     log_to_driver: bool = True,
     namespace: str | None = None,
+    timeline: bool = False,
     **settings: Any,
 ) -> Driver:
     """Join a node, or start an embedded one, and make this process its driver.
@@ -152,6 +158,7 @@ def start_driver(
         key: File with the key of that cluster, or None for the one that ``ZGEN_KEY`` names.
         log_to_driver: Whether the output of workers is shown here.
         namespace: Where names of actors count, or None for this job alone.
+        timeline: Whether it and its workers note what they run; the environment may ask for it too.
         settings: Of the node that is started, as ``spawn.start_node`` takes them.
 
     Raises:
@@ -167,7 +174,8 @@ def start_driver(
     with _starting, _ended_by_one():
         if driver is not None:
             raise RuntimeError("zgen was initialised by another thread meanwhile")
-        return _start_driver(address, settings, log_to_driver, namespace, key)
+        wanted = timeline or is_wanted()
+        return _start_driver(address, settings, log_to_driver, namespace, key, wanted)
 
 
 def _start_driver(
@@ -176,6 +184,7 @@ def _start_driver(
     log_to_driver: bool,
     namespace: str | None = None,
     key: str | None = None,
+    timeline: bool = False,
 ) -> Driver:
     from zgen.io import spawn
 
@@ -194,7 +203,7 @@ def _start_driver(
         else:
             node = spawn.find_node(None if address == "auto" else address)
             pidfd = _open_pidfd(node)
-        return _be_driver(node, started, pidfd, interrupts, log_to_driver, namespace)
+        return _be_driver(node, started, pidfd, interrupts, log_to_driver, namespace, timeline)
     except BaseException:
         interrupts.close()
         raise
@@ -207,6 +216,7 @@ def _be_driver(
     interrupts: Interrupts,
     log_to_driver: bool,
     namespace: str | None,
+    timeline: bool,
 ) -> Driver:
     """Make this process the driver of a running node; if that fails, nothing of it is left."""
     global driver  # the driver of the one runtime
@@ -222,8 +232,11 @@ def _be_driver(
     if namespace is not None:
         runtime.questions.namespace = namespace
     driver = Driver(runtime, node, started, pidfd)
+    if timeline:
+        peer = runtime.machine.session.identity.address.peer
+        driver.timeline = begin(runtime.loop, node.folder, "driver", peer)
     try:
-        _join(runtime, node, pidfd)
+        _join(runtime, node, pidfd, timeline)
         process.adopt(runtime)  # not before: other threads may call as soon as it is there
         interrupts.deliver()
     except BaseException:
@@ -246,7 +259,7 @@ def ensure() -> Runtime:
             raise RuntimeError("zgen was called by a destructor while the interpreter ends")
         with _starting, _ended_by_one():
             if process.current is None:
-                _start_driver(None, {}, log_to_driver=True)
+                _start_driver(None, {}, log_to_driver=True, timeline=is_wanted())
     return process.require()
 
 
@@ -260,7 +273,7 @@ def _make_runtime(node: "spawn.NodeFacts", interrupts: Interrupts) -> Runtime:
     return Runtime(identity, job, node.folder, interrupts=interrupts)
 
 
-def _join(runtime: Runtime, node: "spawn.NodeFacts", pidfd: int) -> None:
+def _join(runtime: Runtime, node: "spawn.NodeFacts", pidfd: int, timeline: bool) -> None:
     def on_death() -> None:
         runtime.loop.unwatch(pidfd)
         reason = f"its daemon, pid {node.daemon}, ended"
@@ -273,6 +286,8 @@ def _join(runtime: Runtime, node: "spawn.NodeFacts", pidfd: int) -> None:
     )
     if runtime.questions.namespace != runtime.job.hex():
         environment += ((NAMESPACE, runtime.questions.namespace),)
+    if timeline:
+        environment += ((TIMELINE_VARIABLE, "1"),)
     search_path = tuple(entry or os.getcwd() for entry in sys.path)
     runtime.loop.post(RegisterDriver(os.getpid(), search_path, os.getcwd(), environment))
     runtime.loop.wait(runtime.job_ready, clock.now_ns() + int(_JOIN_TIMEOUT_S * SECOND))

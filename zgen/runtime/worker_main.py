@@ -9,7 +9,7 @@ from zgen.core.events import Join, Leave
 from zgen.core.identity import Identity
 from zgen.exceptions import InternalError
 from zgen.ids import JobId, PeerId
-from zgen.io import actor_runner, clock, mailbox, serializer, shared_memory, stacks
+from zgen.io import actor_runner, clock, mailbox, serializer, shared_memory, stacks, timeline
 from zgen.io.folders import endpoint_of
 from zgen.io.release import PYTHON, RELEASE
 from zgen.limits import SECOND
@@ -51,6 +51,8 @@ def run(
     runtime.on_exit = _leave
     runtime.loop.on_broken = lambda: _break(runtime.loop.broken)
     process.adopt(runtime)
+    if timeline.is_wanted():
+        timeline.begin(runtime.loop, folder, "worker", address.peer)
     runner = runtime.runner
     assert runner is not None
     runner.far = runtime.machine.owner.handover.far.held

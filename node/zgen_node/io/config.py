@@ -4,6 +4,7 @@ import json
 import os
 from typing import Any, Final
 
+from zgen.io import folders
 from zgen.limits import MEMORY_PPM_DEFAULT
 
 #: Says what part of the memory may be in use before workers end for it: 0.95 is 95 %, 0 for any.
@@ -39,6 +40,8 @@ class DaemonConfig:
         profile: How fast its membership is: ``lan`` or ``fast``.
         memory_ppm: Part of the memory that may be in use before workers end for it, in millionths;
             0 for any. From the environment: ``ZGEN_MEMORY_THRESHOLD``, 0.95 by default.
+        log_path: Its log, with what its workers print: in the folder that ``ZGEN_LOG_FOLDER`` in
+            the environment names, else in the session folder, with which it goes.
     """
 
     __slots__ = (
@@ -51,6 +54,7 @@ class DaemonConfig:
         "key_file",
         "labels",
         "listen",
+        "log_path",
         "log_to_file",
         "memory_ppm",
         "peer",
@@ -82,6 +86,11 @@ class DaemonConfig:
         self.comes_back: bool = given.get("comes_back", False)
         self.profile: str = given.get("profile", "lan")
         self.memory_ppm = _memory_ppm(os.environ.get(THRESHOLD_VARIABLE, ""))
+        self.log_path = os.path.join(self.folder, folders.OUTPUT_FILE)
+        if kept := os.environ.get(folders.LOG_VARIABLE):
+            self.log_path = os.path.join(
+                os.path.abspath(kept), f"{os.path.basename(self.folder)}.log"
+            )
 
     @classmethod
     def parse(cls, text: str) -> "DaemonConfig":

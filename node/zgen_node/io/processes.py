@@ -61,6 +61,9 @@ class Output(Protocol):
     def attach(self, worker: PeerId, stdout: int, stderr: int) -> None:
         """Read a worker's pipes from now on, and close them in the end."""
 
+    def started(self, worker: PeerId, pid: int) -> None:
+        """Know the process id of a worker from now on."""
+
     def finish(self, worker: PeerId) -> str:
         """Take what is left in a dead worker's pipes, forget them, and return its last lines."""
 
@@ -235,7 +238,7 @@ class Processes:
         """Kill and reap everything below this process; nothing is reported."""
         linux.kill_below(now_ns() + KILL_NS_MAX)
 
-    # -- zygote ----------------------------------------------------------------------------------
+    # -- zygote ------------------------------------------------------------------------------------
     def _order(self) -> None:
         """Ask the zygote for what waits, as long as few orders are open."""
         while self._link and self._waiting and len(self._open) < ZYGOTE_ORDERS_OPEN_MAX:
@@ -288,6 +291,7 @@ class Processes:
         worker.pid = pid
         _close_all(worker.write_fds)
         worker.write_fds = ()
+        self._output.started(name, pid)
         self._post(WorkerSpawned(name, pid))
         if not descriptors:  # none was left for its pidfd, so it could never be killed
             with suppress(ProcessLookupError):
@@ -321,7 +325,7 @@ class Processes:
             self._bury(name, *_cause(status), "its zygote died")
         self.serve(fresh)
 
-    # -- deaths ----------------------------------------------------------------------------------
+    # -- deaths ------------------------------------------------------------------------------------
     def _bury(self, name: PeerId, exit_code: int, number: int, why: str) -> None:
         """Let go of everything of a dead worker, and report its exit."""
         worker = self._workers.pop(name)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from zgen.core.events import WorkerPrinted
 from zgen.ids import PeerId
 from zgen.limits import LOG_LINE_BYTES_MAX, LOG_TAIL_LINES
+from zgen_node.io.log_file import LogFile
 from zgen_node.logs import Logs
 
 WORKER = PeerId(b"w" * 16)
@@ -35,10 +38,10 @@ class Watched:
 class Desk:
     """Logs of one worker, with the ends that the worker would hold."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: LogFile | None = None) -> None:
         self.watched = Watched()
         self.posted: list[WorkerPrinted] = []
-        self.logs = Logs(self.watched, self.posted.append)
+        self.logs = Logs(self.watched, self.posted.append, file)
         stdout, self.stdout = os.pipe()
         stderr, self.stderr = os.pipe()
         self.logs.attach(WORKER, stdout, stderr)
@@ -143,3 +146,41 @@ def test_nothing_is_known_of_a_worker_that_was_never_attached(desk: Desk) -> Non
     desk.logs.flush(PeerId(b"x" * 16))
     assert desk.posted == []
     desk.finish()
+
+
+def test_the_log_of_a_node_has_the_lines_and_the_process_id_that_comes_late(tmp_path: Path) -> None:
+    file = LogFile(str(tmp_path / "output.log"))
+    desk = Desk(file)
+    desk.write(b"early\n")
+    assert (tmp_path / "output.log").read_bytes() == b""
+    desk.logs.started(WORKER, 17)
+    desk.write(b"late\n", error=True)
+    desk.write(b"no end")
+    desk.finish()
+    desk.logs.started(WORKER, 18)  # it is gone: nothing to name
+    file.said(4, "error: two\nlines")
+    file.close()
+    rows = [json.loads(line) for line in (tmp_path / "output.log").read_text().splitlines()]
+    assert [(row["pid"], row["stream"], row["line"]) for row in rows] == [
+        (17, "stdout", "early"),
+        (17, "stderr", "late"),
+        (17, "stdout", "no end"),
+        (4, "stderr", "error: two"),
+        (4, "stderr", "lines"),
+    ]
+    assert [row["process"] for row in rows] == ["worker"] * 3 + ["daemon"] * 2
+    assert {row["worker"] for row in rows} == {WORKER.hex(), None}
+
+
+def test_what_the_disk_did_not_take_is_told_once_it_takes_lines_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = LogFile("/dev/full")
+    file.said(1, "lost")
+    told: list[bytes] = []
+    monkeypatch.setattr(file._file, "write", told.append)
+    file.said(1, "back")
+    file.said(1, "again")
+    lines = [json.loads(line)["line"] for data in told for line in data.splitlines()]
+    assert lines == ["(writes that failed before this: 1)", "back", "again"]
+    file.close()
