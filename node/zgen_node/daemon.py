@@ -61,7 +61,7 @@ from zgen_node.core.resources import UNIT
 from zgen_node.io.config import DaemonConfig
 from zgen_node.io.disk import Disk
 from zgen_node.io.joining import Dials, machine_of
-from zgen_node.io.log_file import LogFile
+from zgen_node.io.log_file import log_file_at
 from zgen_node.io.memory import default_store_bytes, read_memory
 from zgen_node.io.pages import Pages
 from zgen_node.io.processes import Processes
@@ -131,7 +131,7 @@ class Daemon:
         peer = PeerId(config.peer)
         address = Address(peer, INCARNATION, endpoint, peer)
         self._exposure = _exposure_of(config)
-        self._log_file = _log_file_at(config.log_path)
+        self._log_file = log_file_at(config.log_path)
         self._mailbox = mailbox = Mailbox(endpoint, self._exposure)
         if self._exposure is not None:
             exposure.publish(config.folder, self._exposure)
@@ -354,13 +354,6 @@ class Daemon:
     def _log(self, level: str, text: str) -> None:
         _write_log(level, text)
         self._log_file.said(os.getpid(), f"{level}: {text}")
-
-
-def _log_file_at(path: str) -> LogFile:
-    try:
-        return LogFile(path)
-    except OSError as error:
-        raise NodeStartError(f"no log can be kept at {path}: {error.strerror}") from error
 
 
 def _exposure_of(config: DaemonConfig) -> exposure.Exposure | None:

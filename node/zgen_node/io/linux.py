@@ -111,6 +111,12 @@ def is_dead(pidfd: int) -> bool:
     return bool(poll.poll(0))
 
 
+def kill(pidfd: int) -> None:
+    """Kill the process behind a pidfd, if it is not dead and reaped already."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
 def children_of(pid: int) -> list[int]:
     """Return the children of a process, dead ones that nobody reaped included."""
     found: list[int] = []

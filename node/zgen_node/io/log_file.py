@@ -6,6 +6,7 @@ A line of it is a JSON object; see `zgen/io/log_files.py`, which reads it.
 import json
 from collections.abc import Sequence
 
+from zgen.exceptions import NodeStartError
 from zgen.io.clock import wall_s
 from zgen.io.rotating import RotatingFile
 from zgen_node.limits import OUTPUT_LOG_BYTES_MAX
@@ -41,3 +42,15 @@ class LogFile:
             self._file.lost = 0
             told.insert(0, {**row, "line": f"(writes that failed before this: {lost})"})
         self._file.write("".join(json.dumps(each) + "\n" for each in told).encode())
+
+
+def log_file_at(path: str) -> LogFile:
+    """Begin the log of a node.
+
+    Raises:
+        NodeStartError: It cannot be made.
+    """
+    try:
+        return LogFile(path)
+    except OSError as error:
+        raise NodeStartError(f"no log can be kept at {path}: {error.strerror}") from error

@@ -202,7 +202,7 @@ class Processes:
             return
         worker.kill_wanted = True
         if worker.pidfd >= 0:
-            _kill(worker.pidfd)
+            linux.kill(worker.pidfd)
         elif not worker.ordered:
             self._waiting.remove(name)
             self._bury(name, -1, signal.SIGKILL, "")
@@ -299,7 +299,7 @@ class Processes:
             return
         worker.pidfd = descriptors[0]
         if worker.kill_wanted:
-            _kill(worker.pidfd)
+            linux.kill(worker.pidfd)
 
     def _on_zygote_dead(self) -> None:
         link = self._link
@@ -355,7 +355,7 @@ class Processes:
             if pid == zygote or pid in self._orphans:
                 continue
             pidfd = self._orphans[pid] = os.pidfd_open(pid)  # a child's number is its own
-            _kill(pidfd)
+            linux.kill(pidfd)
             self._watcher.watch(pidfd, partial(self._on_orphan_dead, pid))
 
     def _on_orphan_dead(self, pid: int) -> None:
@@ -392,11 +392,6 @@ def _cause(status: int) -> tuple[int, int]:
     if os.WIFSIGNALED(status):
         return -1, os.WTERMSIG(status)
     return os.WEXITSTATUS(status), 0
-
-
-def _kill(pidfd: int) -> None:
-    with suppress(ProcessLookupError):  # dead and reaped; its exit is on the way
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 def _close_all(descriptors: tuple[int, ...]) -> None:
