@@ -233,7 +233,7 @@ def test_a_node_as_process_1_reaps_all_that_runs_below_it_and_ends_when_told(
         """
         script = tmp_path / "program.py"
         script.write_text(textwrap.dedent(program))
-        within = ["nsenter", "--target", str(node), "--pid", "--mount", sys.executable, script]
+        within = ["nsenter", "--target", str(node), "--pid", "--mount", sys.executable, str(script)]
         subprocess.run(within, env=programs, check=True, timeout=40)
         os.kill(node, signal.SIGTERM)
         assert outside.wait(10) == 0

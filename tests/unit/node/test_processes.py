@@ -32,6 +32,10 @@ class Pipes:
     def unwatch(self, fd: int) -> None:
         pass
 
+    def started(self, worker: PeerId, pid: int) -> None:
+        assert worker in self.open
+        assert pid > 0
+
     def attach(self, worker: PeerId, stdout: int, stderr: int) -> None:
         self.open[worker] = stdout, stderr
 
