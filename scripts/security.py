@@ -23,6 +23,8 @@ from typing import Final
 
 from zmq.utils import z85
 
+from scripts.faults.rotation import rs7
+from scripts.faults.row import NotMadeError, Setting, SkippedError
 from tests.integration import malformed, strangers
 from tests.integration.strangers import Member, flood, greeting, resident_bytes
 from tests.integration.test_locked_node import Guarded, harm
@@ -46,6 +48,7 @@ class Sizes:
     """How much of everything."""
 
     def __init__(self, *, quick: bool) -> None:
+        self.quick = quick
         self.flood_bytes = (20 if quick else 200) * MIB
         self.idle_count = 300 if quick else 3000
         self.malformed_count = 1000 if quick else 10_000
@@ -199,12 +202,23 @@ def rs4(sizes: Sizes) -> Outcome:
     return worst <= 2, told
 
 
+def rotation(sizes: Sizes) -> Outcome:
+    """Replace the key of a cluster that works."""
+    try:
+        outcome = rs7(Setting(seed=1, quick=sizes.quick))
+    except SkippedError as error:
+        return True, f"skipped: {error}"
+    except NotMadeError as error:
+        return False, f"the change was not made: {error}"
+    return outcome.good, outcome.told
+
+
 def of_tests(*names: str) -> Callable[[Sizes], Outcome]:
     """Return a row that these tests show."""
 
     def run(sizes: Sizes) -> Outcome:
         where = "tests/integration/test_locked_node.py"
-        places = [name if "::" in name else f"{where}::{name}" for name in names]
+        places = [name if "/" in name else f"{where}::{name}" for name in names]
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *places]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         return ended.returncode == 0, (ended.stdout.strip().splitlines() or ["nothing ran"])[-1]
@@ -218,6 +232,15 @@ ROWS: Final[dict[str, tuple[str, Callable[[Sizes], Outcome]]]] = {
     "RS2": ("idle connections", rs2),
     "RS3": ("malformed connections and messages", rs3),
     "RS4": ("claimed lengths, depth, maps", rs4),
+    "RS5": (
+        "what was recorded",
+        of_tests(
+            "tests/integration/test_secrets.py::"
+            "test_what_was_recorded_of_a_member_is_worth_nothing_on_another_connection",
+            "tests/unit/core/test_session.py::test_a_fenced_life_is_heard_no_more",
+        ),
+    ),
+    "RS7": ("the key is replaced under load", rotation),
     "RS8": (
         "what is open by default",
         of_tests(
@@ -240,7 +263,18 @@ ROWS: Final[dict[str, tuple[str, Callable[[Sizes], Outcome]]]] = {
     ),
     "RS13": (
         "secrets",
-        of_tests("test_the_secret_is_in_no_file_argument_environment_or_word"),
+        of_tests(
+            "test_the_secret_is_in_no_file_argument_environment_or_word",
+            "tests/integration/test_secrets.py::"
+            "test_the_key_and_what_users_pass_are_in_nothing_that_is_written",
+        ),
+    ),
+    "RS14": (
+        "dependencies, and nobody told",
+        of_tests(
+            "tests/project/test_dependencies.py",
+            "tests/integration/test_secrets.py::test_a_program_sends_nothing_to_anybody",
+        ),
     ),
 }
 

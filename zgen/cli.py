@@ -9,9 +9,9 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any
 
-from zgen import doctor
+from zgen import doctor, rekeying
 from zgen.exceptions import ZgenError
-from zgen.io import folders, keys, leaving
+from zgen.io import folders, leaving
 from zgen.io.exposure import CLOSED, Opening, check_opening
 from zgen.io.inquiry import drain_node, query_node, query_state
 from zgen.io.joining import opening_to_join
@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     drain.add_argument("--json", action="store_true", help="for programs")
     drain.set_defaults(run=_drain)
+    rekeying.add_reload(actions.add_parser("reload", help="have nodes read their keys again"))
     status = actions.add_parser("status", help="show what the started nodes do")
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(run=_status)
@@ -92,9 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         asks.add_argument("--timeout", type=float, default=5.0, metavar="S", help="for each node")
         asks.add_argument("--json", action="store_true", help="for programs")
 
-    keygen = commands.add_parser("keygen", help="make the key that all nodes of a cluster share")
-    keygen.add_argument("file", metavar="FILE", help="a new file")
-    keygen.set_defaults(run=_keygen)
+    rekeying.add_keygen(commands.add_parser("keygen", help="make the key that nodes share"))
+    rekeying.add_key(commands.add_parser("key", help="replace the key of a cluster that runs"))
 
     examine = commands.add_parser("doctor", help="check this machine, and the way to a node")
     examine.add_argument("--address", metavar="tcp://HOST:PORT", help="whom to reach")
@@ -181,13 +181,6 @@ def _opening(given: argparse.Namespace) -> Opening:
         return CLOSED
     opening = check_opening(given.listen, given.advertise, given.key, given.insecure)
     return replace(opening, profile=given.profile)
-
-
-def _keygen(given: argparse.Namespace) -> int:
-    """Write a fresh key."""
-    keys.generate().write(given.file)
-    print(f"{given.file}: who has this file is a member of the cluster and runs code on its nodes")
-    return 0
 
 
 def _start(given: argparse.Namespace) -> int:

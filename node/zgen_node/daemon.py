@@ -27,12 +27,13 @@ from zgen.core.node_effects import (
     KillWorker,
     NodeFenced,
     NotJoined,
+    ReadKeyFile,
     ReadMemory,
     SpawnWorker,
     UnwatchProcess,
     WatchProcess,
 )
-from zgen.core.node_events import JoinCluster
+from zgen.core.node_events import JoinCluster, KeysRead
 from zgen.core.store_effects import (
     CloseCopy,
     CloseSlab,
@@ -46,7 +47,7 @@ from zgen.core.store_effects import (
     SendChunks,
     SpillRegion,
 )
-from zgen.exceptions import NodeStartError
+from zgen.exceptions import KeyFileError, NodeStartError
 from zgen.ids import PeerId, short
 from zgen.io import exposure, folders, keys
 from zgen.io.loop import Loop
@@ -73,7 +74,9 @@ from zgen_node.logs import Logs
 INCARNATION = 1
 
 
-def run(config: DaemonConfig, link: ZygoteLink, supervisor: int, ready_fd: int) -> int:
+def run(
+    config: DaemonConfig, link: ZygoteLink, supervisor: int, ready_fd: int, memory_fd: int | None
+) -> int:
     """Serve until told to stop, or until the supervisor is dead; return the exit status.
 
     Args:
@@ -81,10 +84,11 @@ def run(config: DaemonConfig, link: ZygoteLink, supervisor: int, ready_fd: int) 
         link: The first zygote, started before this module was loaded.
         supervisor: Process id of the supervisor, which is the parent.
         ready_fd: Where to tell that the node is ready; closed after that.
+        memory_fd: Folder to make slabs in, None for memfds; closed at the end.
     """
     _raise_descriptor_limit()
     try:
-        daemon = Daemon(config, supervisor, ready_fd)
+        daemon = Daemon(config, supervisor, ready_fd, memory_fd)
     except NodeStartError as error:
         with suppress(OSError):  # the starter is gone
             os.write(ready_fd, json.dumps({"error": str(error)}).encode() + b"\n")
@@ -106,7 +110,9 @@ class Daemon:
         failed: Whether it ends for a reason that nobody wanted.
     """
 
-    def __init__(self, config: DaemonConfig, supervisor: int, ready_fd: int) -> None:
+    def __init__(
+        self, config: DaemonConfig, supervisor: int, ready_fd: int, memory_fd: int | None
+    ) -> None:
         """Assemble the parts; ``serve`` next."""
         self.failed = False
         self._config = config
@@ -124,7 +130,7 @@ class Daemon:
         peer = PeerId(config.peer)
         address = Address(peer, INCARNATION, endpoint, peer)
         self._exposure = _exposure_of(config)
-        mailbox = Mailbox(endpoint, self._exposure)
+        self._mailbox = mailbox = Mailbox(endpoint, self._exposure)
         if self._exposure is not None:
             exposure.publish(config.folder, self._exposure)
             address = self._exposure.told(address, mailbox.tcp_port)
@@ -149,10 +155,10 @@ class Daemon:
             self._post,
             lambda: start_zygote(config, endpoint, INCARNATION),
         )
-        self._slabs = Slabs(config.folder, self._loop, _log)
+        self._slabs = Slabs(config.folder, self._loop, _log, memory_fd)
         self._pages = Pages(self._loop, self._post, self._slabs.copy_of)
         self._disk = Disk(config.spill_folder, self._loop, self._post, self._slabs.copy_of)
-        self._transfer = Transfer(self._exposure, self._loop, self._post, self._slabs.copy_of)
+        self._transfer = Transfer(mailbox.locks, self._loop, self._post, self._slabs.copy_of)
         mailbox.take_parts(self._transfer.take)
 
     def serve(self, link: ZygoteLink) -> None:
@@ -162,6 +168,8 @@ class Daemon:
         self._loop.watch(self._supervisor_fd, self._on_orphaned)
         self._loop.watch(self._found_fd, self._step_found)
         self._processes.serve(link)
+        if self._exposure is not None and self._exposure.key is not None:
+            self._post(KeysRead(None, 0, self._exposure.key.prints(), ""))
         if not self._joined:
             self._post(JoinCluster(self._config.join))
         self._loop.run(self._is_over)
@@ -254,8 +262,8 @@ class Daemon:
         self._performing = True
         try:
             match effect:
-                case CreateSlab(slab, size_bytes):
-                    self._slabs.create(slab, size_bytes)
+                case CreateSlab(slab, size_bytes, is_shared):
+                    self._slabs.create(slab, size_bytes, is_shared=is_shared)
                 case PopulateSlab(slab, size_bytes):
                     self._pages.populate(slab, size_bytes)
                 case PunchRegion(slab, offset, size_bytes):
@@ -279,6 +287,19 @@ class Daemon:
             self._do(effect)
         finally:
             self._performing = False
+
+    def _read_keys(self) -> tuple[tuple[str, ...], str]:
+        """Use what is in the key file now; return what keys are told by, and what went wrong."""
+        path = self._config.key_file
+        if path is None or self._mailbox.locks is None:
+            return (), "this node was started without a key; it has to be started anew"
+        try:
+            key = keys.load(path)
+            exposure.rekey(self._config.folder, key)
+        except KeyFileError as error:
+            return (), str(error)
+        self._mailbox.rekey(key)
+        return key.prints(), ""
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -312,6 +333,8 @@ class Daemon:
                 if self._config.comes_back:
                     note_rejoin(self._config.folder, endpoints)
                 self.failed = self._done = True
+            case ReadKeyFile(peer, query):
+                self._post(KeysRead(peer, query, *self._read_keys()))
             case Drained():
                 self._post(Leave("the node was drained"))
             case Report(level, text):

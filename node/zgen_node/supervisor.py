@@ -15,7 +15,7 @@ from zgen.exceptions import NodeStartError
 from zgen.io import folders
 from zgen.io.clock import now_ns
 from zgen.limits import KILL_NS_MAX, MS, NODE_STOP_NS, ORPHAN_STOP_NS
-from zgen_node.io import linux
+from zgen_node.io import huge_pages, linux
 from zgen_node.io.config import CONTROL_FD, DRIVER_FD, READY_FD, DaemonConfig
 from zgen_node.io.rejoining import bounded_seeds, noted_rejoin
 from zgen_node.io.zygote_link import start_zygote
@@ -81,9 +81,10 @@ def _be_daemon(config: DaemonConfig, supervisor: int) -> NoReturn:
         linux.name_process("zgen-daemon")
         endpoint = folders.endpoint_of(config.folder, config.peer)
         link = start_zygote(config, endpoint, 1)
+        memory_fd = huge_pages.make_folder()
         from zgen_node import daemon
 
-        status = daemon.run(config, link, supervisor, READY_FD)
+        status = daemon.run(config, link, supervisor, READY_FD, memory_fd)
     except BaseException:
         import traceback
 

@@ -34,5 +34,5 @@ def write(lines: dict[str, str]) -> None:
     PAGE.write_text(with_rows(PAGE.read_text(encoding="utf-8"), lines), encoding="utf-8")
 
 
-def _rank(name: str) -> tuple[int, str]:
-    return int(re.sub(r"\D", "", name) or 0), name
+def _rank(name: str) -> tuple[str, int, str]:
+    return name[:2], int(re.sub(r"\D", "", name) or 0), name

@@ -16,7 +16,7 @@ from scripts.faults.row import Outcome, Row, Setting, SkippedError
 pytestmark = pytest.mark.chaos
 
 #: Rows that take long even with few faults.
-LONG = ["RF4", "RF5", "RF6", "RF9", "RF10", "RF13", "RF23"]
+LONG = ["RF4", "RF5", "RF6", "RF9", "RF10", "RF13", "RF23", "RF28", "RS7"]
 
 
 def test_a_node_outlives_a_want_of_descriptors_and_works_on() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,11 @@ class Adder(RemoteClass):
             yield i
             time.sleep(0.01)
 
+    def stay(self, log: str) -> None:
+        """Not return."""
+        mark(log, "stays")
+        threading.Event().wait()
+
     def where(self) -> tuple[str, int]:
         return zgen.get_runtime_context().get_node_id(), os.getpid()
 
@@ -100,7 +106,8 @@ def test_streams_and_actors_of_a_killed_node_go_on_elsewhere(
         assert [get(next(stream)) for _ in range(5)] == list(range(5))
     assert get(next(differs)) == 5  # one more than it will yield the next time
     calls = [adder.add.remote(k) for k in range(5)]
-    at_most_once = fragile.add.options(max_task_retries=0).remote(0)
+    at_most_once = fragile.stay.options(max_task_retries=0).remote(str(tmp_path / "once"))
+    await_mark(tmp_path / "once", "the call runs")
     cluster.remove_node(victim)
     zgen.cancel(unwanted)
     del dropped

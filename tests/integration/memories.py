@@ -59,7 +59,7 @@ def slab_bytes(pid: int) -> int:
     for name in os.listdir(f"/proc/{pid}/fd"):
         path = f"/proc/{pid}/fd/{name}"
         try:
-            if "memfd:zgen-slab" in os.readlink(path):
+            if "zgen-slab" in os.readlink(path):
                 stat = os.stat(path)
                 taken[stat.st_ino] = stat.st_blocks * 512
         except FileNotFoundError:  # it was open for a moment, to be sent

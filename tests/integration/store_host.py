@@ -57,7 +57,7 @@ class StoreHost:
         self.found_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self.loop.watch(self.found_fd, self._step_found)
         self.loop.watch(0, self._on_members)
-        self.transfer = Transfer(exposure, self.loop, self._find, self.slabs.copy_of)
+        self.transfer = Transfer(mailbox.locks, self.loop, self._find, self.slabs.copy_of)
         mailbox.take_parts(self.transfer.take)
         self.over = False
         print(encode(self.machine.cluster.state())[0].hex(), flush=True)
@@ -85,8 +85,8 @@ class StoreHost:
 
     def _perform_inside(self, effect: Effect) -> bool:
         match effect:
-            case CreateSlab(slab, size_bytes):
-                self.slabs.create(slab, size_bytes)
+            case CreateSlab(slab, size_bytes, is_shared):
+                self.slabs.create(slab, size_bytes, is_shared=is_shared)
             case PunchRegion(slab, offset, size_bytes):
                 self.slabs.punch(slab, offset, size_bytes)
             case CloseSlab(slab):

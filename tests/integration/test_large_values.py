@@ -376,7 +376,7 @@ DAEMON_DIES = """
     except zgen.exceptions.ObjectLostError as lost:
         assert "shut down" in str(lost)
     del views
-    assert not [line for line in open("/proc/self/maps") if "memfd" in line]
+    assert not [line for line in open("/proc/self/maps") if "zgen-slab" in line]
     print("done")
 """
 

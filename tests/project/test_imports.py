@@ -24,6 +24,7 @@ ONLY_IN = {
     "cloudpickle": ["zgen/io/serializer.py"],
     "zmq": [
         "zgen/io/mailbox.py",
+        "zgen/io/outbox.py",
         "zgen/io/loop.py",
         "zgen/io/security.py",
         "zgen/io/sockets.py",

@@ -121,6 +121,14 @@ class Exit:
     reason: str
 
 
+@slotted
+class Rekey:
+    """Read the keys in the folder of this process's node again, and use them from now on.
+
+    Not promised: that they can be read; then those stay that there are, and a person is told.
+    """
+
+
 # -- owner -----------------------------------------------------------------------------------------
 @slotted
 class ObjectsReady:
@@ -289,6 +297,7 @@ Effect: TypeAlias = (
     | Report
     | Left
     | Exit
+    | Rekey
     | ObjectsReady
     | StreamAdvanced
     | ItemsTaken

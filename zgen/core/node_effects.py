@@ -176,6 +176,19 @@ class Drained:
     """Nothing is left to do at this node, which was told to drain: leave, and end."""
 
 
+@slotted
+class ReadKeyFile:
+    """Read the key file of this node again and use it; ``KeysRead`` follows.
+
+    Attributes:
+        peer: Who asked for that.
+        query: Its number there.
+    """
+
+    peer: PeerId
+    query: int
+
+
 NodeEffect: TypeAlias = (
     SpawnWorker
     | KillWorker
@@ -191,4 +204,5 @@ NodeEffect: TypeAlias = (
     | NodeFenced
     | ReadMemory
     | Drained
+    | ReadKeyFile
 )

@@ -93,6 +93,30 @@ class MemoryRead:
     workers: tuple[tuple[PeerId, int], ...]
 
 
+@slotted
+class KeysRead:
+    """The key file of this node was read, and what is in it is used from now on.
+
+    Attributes:
+        peer: Who asked for that; None if nobody did.
+        query: Its number there.
+        prints: What people tell the keys by, the one that is shown first; none without keys.
+        failure: Why it could not be read, so that nothing has changed; empty if it could.
+    """
+
+    peer: PeerId | None
+    query: int
+    prints: tuple[str, ...]
+    failure: str
+
+
 NodeEvent: TypeAlias = (
-    MemberSaid | MemberGone | LinkCut | LinkHealed | JoinCluster | DialRefused | MemoryRead
+    MemberSaid
+    | MemberGone
+    | LinkCut
+    | LinkHealed
+    | JoinCluster
+    | DialRefused
+    | MemoryRead
+    | KeysRead
 )

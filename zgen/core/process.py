@@ -13,7 +13,7 @@ from zgen.core.actor_events import ExitActor
 from zgen.core.actor_requests import ActorRequests
 from zgen.core.deadlines import Deadlines, earliest, shared_alarm
 from zgen.core.detours import Detours
-from zgen.core.effects import Effect, Exit, Send
+from zgen.core.effects import Effect, Exit, Rekey, Send
 from zgen.core.executor import Executor
 from zgen.core.handshake_events import HandshakeFailed, StrangersRefused
 from zgen.core.identity import Gone, Identity
@@ -30,6 +30,7 @@ from zgen.core.stream_words import AskPosition, AskRoom
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
 from zgen.wire.actor import ActorAt
+from zgen.wire.cluster import KeysChanged
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import LeaseGranted, ProcessDown, WorkerReady
 from zgen.wire.store import AskEvict, RegionsHeld, RegionsLeased, RegionsRefused
@@ -235,6 +236,8 @@ class ProcessMachine:
                 raise RemoteProtocolError("a DOWN by a stranger")
             reason = f"process {message.pid} died" if message.pid else message.log_tail
             self._on_down(message.peer, message, reason, now_ns, out)
+        elif kind is KeysChanged and sender == self.node:
+            out.append(Rekey())
         else:
             raise RemoteProtocolError(f"{kind.__name__} is not for this process")
 
@@ -247,8 +250,7 @@ class ProcessMachine:
             return
         heard = len(out)
         if message.recursive:
-            cancellation = self.owner.cancellation
-            cancellation.cancel_children(message.task, message.attempt, now_ns, out)
+            self.owner.cancellation.cancel_children(message.task, message.attempt, now_ns, out)
         if message.force and executor.calls is None:
             executor.die(len(out) > heard, now_ns, out)
 
@@ -371,9 +373,8 @@ class ProcessMachine:
         now_ns: int,
         out: list[Effect],
     ) -> None:
-        unsent = (
-            [token for token, definite in gone.undelivered if definite] if gone is not None else []
-        )
+        undelivered = gone.undelivered if gone is not None else []
+        unsent = [token for token, definite in undelivered if definite]
         self.owner.on_down(peer, down, reason, unsent, now_ns, out)
         self.exchange.on_down(peer, reason, now_ns, out)
         if peer == self.node:

@@ -90,10 +90,13 @@ class CreateSlab:
     Attributes:
         slab: Its number.
         size_bytes: Its bytes.
+        is_shared: Whether it is cut into several rooms, of which each has its pages when it is
+            taken.
     """
 
     slab: int
     size_bytes: int
+    is_shared: bool = False
 
 
 @slotted

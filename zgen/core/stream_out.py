@@ -156,9 +156,8 @@ class StreamsOut:
         may_fill = record.is_metered
         if may_fill:
             size = len(value) if type(value) is bytes else whole_bytes(value)
-            metering = self.metering
-            may_fill = not metering.passes(stream, record.count, size)
-            if may_fill and not metering.admit(stream, record.count, size, value):
+            may_fill = not self.metering.passes(stream, record.count, size)
+            if may_fill and not self.metering.admit(stream, record.count, size, value):
                 self.flush_stream(stream, now_ns, out)
                 return True
         record.count += 1
@@ -264,13 +263,7 @@ class StreamsOut:
         """The owner wants no more items of this execution."""
         record = self.streams.get(stream)
         if record is not None and record.attempt == attempt:
-            record.closed = True
-            record.limit = UNLIMITED
-            if record.is_metered:
-                self._unmeter(stream, record)
-            self._drop(record.waiting)
-            record.waiting.clear()
-            record.first = record.count
+            self._close(stream, record)
             line = self.lines.get(record.owner)
             if line is not None:
                 line.streams.pop(stream, None)
@@ -336,13 +329,7 @@ class StreamsOut:
             self._drop(values)
         for stream, record in self.streams.items():
             if record.owner == owner:
-                record.closed = True
-                record.limit = UNLIMITED
-                if record.is_metered:
-                    self._unmeter(stream, record)
-                self._drop(record.waiting)
-                record.waiting.clear()
-                record.first = record.count
+                self._close(stream, record)
 
     def values(self) -> list[Value]:
         """Return the items and results that have not left."""
@@ -365,6 +352,16 @@ class StreamsOut:
         for record in self.streams.values():
             assert record.first + len(record.waiting) == record.count
             assert record.limit == UNLIMITED or record.count <= record.limit
+
+    def _close(self, stream: TaskId, record: OutStream) -> None:
+        """Report nothing more of a stream, and hold its body back no more."""
+        record.closed = True
+        record.limit = UNLIMITED
+        if record.is_metered:
+            self._unmeter(stream, record)
+        self._drop(record.waiting)
+        record.waiting.clear()
+        record.first = record.count
 
     def _unmeter(self, stream: TaskId, record: OutStream) -> None:
         """Hold a stream back no more: what it yields from here on goes nowhere, or nothing does."""

@@ -75,6 +75,24 @@ def publish(folder: str, exposure: Exposure) -> None:
         json.dump(facts, file)
 
 
+def rekey(folder: str, key: ClusterKey) -> None:
+    """Put another key where the processes of the node in ``folder`` find it.
+
+    Raises:
+        KeyFileError: It cannot be written.
+    """
+    key.replace(os.path.join(folder, KEY_FILE))
+
+
+def key_in(folder: str) -> ClusterKey:
+    """Return the key of the node in ``folder``, which has one.
+
+    Raises:
+        KeyFileError: It cannot be read.
+    """
+    return keys.load(os.path.join(folder, KEY_FILE))
+
+
 def find(folder: str) -> Exposure | None:
     """Return how a process of the node in ``folder`` is reached; None if only from here.
 
@@ -86,7 +104,7 @@ def find(folder: str) -> Exposure | None:
             facts = json.load(file)
     except FileNotFoundError:
         return None
-    key = keys.load(os.path.join(folder, KEY_FILE)) if facts["locked"] else None
+    key = key_in(folder) if facts["locked"] else None
     return Exposure(facts["host"], "*", facts["advertise"], bytes.fromhex(facts["machine"]), key)
 
 

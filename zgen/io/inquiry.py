@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Any
+from typing import Any, TypeAlias
 
 from zgen.core.effects import Effect, Left
 from zgen.core.events import (
@@ -27,11 +27,13 @@ from zgen.io.mailbox import Mailbox
 from zgen.io.release import PYTHON, RELEASE
 from zgen.io.waiter import Waiter
 from zgen.limits import SECOND, STATE_GRACE_NS
-from zgen.wire.cluster import DrainNode
+from zgen.wire.cluster import DrainNode, ReloadKeys
 from zgen.wire.codec import decode, encode
 from zgen.wire.lease import NodeReport, QueryNode
 from zgen.wire.session import Address
 from zgen.wire.state import ListState, StateRows, StateTold
+
+Question: TypeAlias = QueryNode | ListState | DrainNode | ReloadKeys
 
 
 class Inquiry:
@@ -45,7 +47,7 @@ class Inquiry:
         failure: Why there will be no answer; empty while there may be one.
     """
 
-    def __init__(self, identity: Identity, question: QueryNode | ListState | DrainNode) -> None:
+    def __init__(self, identity: Identity, question: Question) -> None:
         """Ask ``question`` as ``identity``; a ``Join`` names the node."""
         self.next_deadline_ns: int | None = None
         self.lines_closing = False
@@ -134,6 +136,17 @@ def drain_node(node: Address, folder: str, patience_s: float) -> dict[str, Any]:
     return state
 
 
+def reload_keys(node: Address, folder: str) -> dict[str, Any]:
+    """Have the node whose sockets lie in ``folder`` read its key file again; return its state.
+
+    Raises:
+        NodeStartError: It did not answer in time, or speaks another version.
+    """
+    (report,) = _ask(ReloadKeys(1), node, folder, 5.0)
+    state: dict[str, Any] = json.loads(report.state)
+    return state
+
+
 def query_state(
     node: Address, folder: str, what: str, limit: int, patience_s: float
 ) -> tuple[list[StateRows], list[StateTold]]:
@@ -155,9 +168,7 @@ def query_state(
     return [each for each in answers if isinstance(each, StateRows)], told
 
 
-def _ask(
-    question: QueryNode | ListState | DrainNode, node: Address, folder: str, timeout_s: float
-) -> list[Any]:
+def _ask(question: Question, node: Address, folder: str, timeout_s: float) -> list[Any]:
     me = Address(PeerId(os.urandom(ID_BYTES)), 1, "")
     me = Address(me.peer, 1, endpoint_of(folder, me.peer), machine=node.machine)
     machine = Inquiry(Identity(me, PYTHON, RELEASE), question)

@@ -1,11 +1,16 @@
-"""The secret of a cluster: make it, keep it in a file of its own, read it, derive from it.
+"""The secret of a cluster: make it, keep it in a file of its own, replace it, derive from it.
 
 The file holds 64 hex digits and a newline, and belongs to one user alone. Whoever can read it is a
 member of the cluster. Nothing here shows the secret: not a ``repr``, not a pickle, not an error.
+
+While the secret is replaced the file has two lines. The first is the key that is shown; behind the
+other one stands ``next`` before it has been the first, and ``last`` after that, so that no step of
+the three is done twice or left out.
 """
 
 import os
 import stat
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from zgen.exceptions import KeyFileError
@@ -13,24 +18,38 @@ from zgen.limits import KEY_BYTES
 
 #: Names a key file where the command line names none.
 KEY_VARIABLE: Final = "ZGEN_KEY"
-_FILE_BYTES_MAX: Final = 4 * KEY_BYTES
+_FILE_BYTES_MAX: Final = 8 * KEY_BYTES
 _OTHERS: Final = 0o077
+_PRINT: Final = b"zgen key print"
+_PRINT_BYTES: Final = 4
+#: What the second key of a file is: not shown yet, or not shown any more.
+NEXT: Final = "next"
+LAST: Final = "last"
 
 
 class ClusterKey:
-    """The secret that every process of a cluster has."""
+    """The secret that every process of a cluster has, and a second one while it is replaced.
 
-    __slots__ = ("_secret",)
+    Attributes:
+        stage: What the second one is, ``NEXT`` or ``LAST``; empty if there is none.
+    """
 
-    def __init__(self, secret: bytes) -> None:
-        """Keep ``secret``, of ``KEY_BYTES``.
+    __slots__ = ("_other", "_secret", "stage")
+
+    def __init__(self, secret: bytes, other: bytes | None = None, stage: str = "") -> None:
+        """Keep ``secret``, of ``KEY_BYTES``, and perhaps an ``other`` one.
 
         Raises:
-            ValueError: It has another length.
+            ValueError: One has another length, or nothing says what the other one is.
         """
-        if len(secret) != KEY_BYTES:
-            raise ValueError(f"a key has {KEY_BYTES} bytes, got {len(secret)}")
+        for each in (secret, secret if other is None else other):
+            if len(each) != KEY_BYTES:
+                raise ValueError(f"a key has {KEY_BYTES} bytes, got {len(each)}")
+        if stage not in (("",) if other is None else (NEXT, LAST)):
+            raise ValueError(f"no such stage of a second key: {stage!r}")
         self._secret = secret
+        self._other = other
+        self.stage = stage
 
     def __repr__(self) -> str:
         """Show nothing of it."""
@@ -50,6 +69,60 @@ class ClusterKey:
 
         return hashlib.blake2b(key=self._secret, person=purpose, digest_size=32).digest()
 
+    def each(self) -> tuple["ClusterKey", ...]:
+        """Return the one that is shown, then the other one if there is one, each alone."""
+        if self._other is None:
+            return (self,)
+        return ClusterKey(self._secret), ClusterKey(self._other)
+
+    def prints(self) -> tuple[str, ...]:
+        """Return eight digits for each, by which people tell keys apart, and learn nothing."""
+        return tuple(one.derive(_PRINT)[:_PRINT_BYTES].hex() for one in self.each())
+
+    def with_next(self) -> "ClusterKey":
+        """Return this one, with a fresh one that will take its place.
+
+        Raises:
+            ValueError: It is being replaced already.
+        """
+        if self._other is not None:
+            raise ValueError("it holds two keys already: end that change first")
+        return ClusterKey(self._secret, os.urandom(KEY_BYTES), NEXT)
+
+    def promoted(self) -> "ClusterKey":
+        """Return the next one as the one that is shown, with this one as the last.
+
+        Raises:
+            ValueError: There is no next one.
+        """
+        if self._other is None or self.stage != NEXT:
+            raise ValueError("it holds no next key: `zgen key add` makes one")
+        return ClusterKey(self._other, self._secret, LAST)
+
+    def retired(self) -> "ClusterKey":
+        """Return it without the last one.
+
+        Raises:
+            ValueError: There is no last one.
+        """
+        if self.stage != LAST:
+            raise ValueError("it holds no last key: `zgen key promote` makes one of what is shown")
+        return ClusterKey(self._secret)
+
+    def replace(self, path: str) -> None:
+        """Write it to a file that is there, in one stroke: who reads finds the old or the new.
+
+        Raises:
+            KeyFileError: It cannot be written.
+        """
+        fresh = f"{path}.{os.getpid()}.new"
+        self.write(fresh)
+        try:
+            os.replace(fresh, path)
+        except OSError as error:
+            os.unlink(fresh)
+            raise KeyFileError(path, str(error.strerror)) from None
+
     def write(self, path: str) -> None:
         """Write it to a new file that only this user can read.
 
@@ -65,7 +138,8 @@ class ClusterKey:
             raise KeyFileError(path, str(error.strerror)) from None
         try:
             os.fchmod(file, 0o600)  # whatever the umask says
-            os.write(file, self._secret.hex().encode() + b"\n")
+            other = "" if self._other is None else f"{self._other.hex()} {self.stage}\n"
+            os.write(file, f"{self._secret.hex()}\n{other}".encode())
             os.fsync(file)
         finally:
             os.close(file)
@@ -114,12 +188,46 @@ def load_given(path: str | None) -> ClusterKey | None:
     return None if named is None else load(named)
 
 
-def _parsed(path: str, text: bytes) -> ClusterKey:
-    digits = text.strip()
+def change(path: str, how: Callable[[ClusterKey], ClusterKey]) -> ClusterKey:
+    """Replace the key in a file by what ``how`` makes of it; return that.
+
+    Raises:
+        KeyFileError: The file cannot be used or written, or this is not the next step.
+    """
     try:
-        secret = bytes.fromhex(digits.decode("ascii"))
+        changed = how(load(path))
+    except ValueError as error:
+        raise KeyFileError(path, str(error)) from None
+    changed.replace(os.path.realpath(path))
+    return changed
+
+
+def _parsed(path: str, text: bytes) -> ClusterKey:
+    try:
+        first, *others = text.decode("ascii").strip().split("\n")
+        other, stage = None, ""
+        if others:
+            (second,) = others
+            digits, stage = second.split(" ")
+            other = _secret_in(digits)
+        found = _secret_in(first), other, stage
     except ValueError:
         raise KeyFileError(path, "what it holds was not written by `zgen keygen`") from None
-    if len(secret) != KEY_BYTES or len(digits) != 2 * KEY_BYTES:
-        raise KeyFileError(path, f"it holds {len(secret)} bytes, and a key has {KEY_BYTES}")
-    return ClusterKey(secret)
+    for secret in found[:2]:
+        if secret is not None and len(secret) != KEY_BYTES:
+            raise KeyFileError(path, f"it holds {len(secret)} bytes, and a key has {KEY_BYTES}")
+    try:
+        return ClusterKey(*found)
+    except ValueError:
+        raise KeyFileError(path, "it does not say what its second key is") from None
+
+
+def _secret_in(line: str) -> bytes:
+    """Return what the digits of a line stand for.
+
+    Raises:
+        ValueError: They are none.
+    """
+    if line != "".join(line.split()):
+        raise ValueError
+    return bytes.fromhex(line)

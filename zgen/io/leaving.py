@@ -13,6 +13,8 @@ from zgen.limits import DRAIN_END_NS, DRAIN_SECONDS_COUNT_MAX, NODE_STOP_NS, SEC
 
 #: How often a node is asked what it waits for.
 _LOOK_MS = 500
+#: How long it may take to answer, in seconds: it may end while it is asked.
+_ANSWER_S = 0.5
 
 
 def check_patience(patience_s: float) -> None:
@@ -46,7 +48,7 @@ def await_drained(node: NodeFacts, patience_s: float, tell: Callable[[str], None
             if now_ns() >= until_ns:
                 return False
             with suppress(NodeStartError):  # it is about to end
-                state = query_node(node.address, node.folder)
+                state = query_node(node.address, node.folder, _ANSWER_S)
                 waits_for = state.get("draining", {}).get("waits_for", "")
                 if waits_for != told:
                     tell(waits_for)

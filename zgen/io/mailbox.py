@@ -14,60 +14,21 @@ import select
 import signal
 from collections import deque
 from collections.abc import Callable
-from dataclasses import field
 from functools import partial
 from typing import Any, Final
 
 import zmq
 
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event
-from zgen.core.handshake_events import HandshakeFailed
+from zgen.core.handshake_events import HandshakeFailed, Refusal
 from zgen.ids import PeerId
 from zgen.io.exposure import Exposure
-from zgen.io.security import Lock
-from zgen.io.sockets import bind, descriptor, new_socket, read_monitor, send, split, watch_monitor
+from zgen.io.keys import ClusterKey
+from zgen.io.outbox import Dialler, Outbox
+from zgen.io.security import Lock, Locks
+from zgen.io.sockets import bind, descriptor, new_socket, read_monitor, send, split
 from zgen.io.tcp_inbox import TakePart, TcpInbox, refusal_of
-from zgen.limits import BACKLOG_COUNT, CONNECT_NS_MAX, MS, OUTBOX_COUNT_MAX, SOCKETS_COUNT_MAX
-from zgen.slotted import slotted
-
-_MONITORED: Final = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    | zmq.EVENT_CLOSED
-    | zmq.EVENT_DISCONNECTED
-)
-#: What is ever dialled: a peer that names something else gets no connection.
-_DIALLED: Final = ("ipc://", "tcp://")
-_TCP: Final = "tcp://"
-
-
-@slotted
-class _Outbox:
-    """One open connection to a peer.
-
-    Attributes:
-        peer: Other end.
-        epoch: Number of the connection.
-        socket: Its DEALER.
-        monitor: PAIR that tells of its fate; used under the receive lock only.
-        fd: Descriptor of the DEALER.
-        monitor_fd: Descriptor of the PAIR.
-        waiting: Messages that it would not take yet.
-        watched: Whether its descriptor is in the poll set.
-        far: Whether it goes over tcp, where long frames leave in parts.
-    """
-
-    peer: PeerId
-    epoch: int
-    socket: "zmq.Socket[bytes]"
-    monitor: "zmq.Socket[bytes]"
-    fd: int
-    monitor_fd: int
-    waiting: deque[list[bytes]] = field(default_factory=deque)
-    watched: bool = False
-    far: bool = False
+from zgen.limits import BACKLOG_COUNT, OUTBOX_COUNT_MAX, SOCKETS_COUNT_MAX
 
 
 class Mailbox:
@@ -76,6 +37,7 @@ class Mailbox:
     Attributes:
         endpoint: The inbox, as ZeroMQ names it.
         tcp_port: Port of the inbox for other machines; 0 if there is none.
+        locks: Keys that it has for those; None if it has none.
     """
 
     def __init__(self, endpoint: str, exposure: Exposure | None = None) -> None:
@@ -91,9 +53,11 @@ class Mailbox:
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, SOCKETS_COUNT_MAX)
-        self._lock = Lock(exposure.key) if exposure is not None and exposure.key else None
+        key = None if exposure is None else exposure.key
+        self.locks = None if key is None else Locks(key)
+        self._dialler = Dialler(self._context, self.locks)
         try:
-            self._far = None if exposure is None else TcpInbox(self._context, exposure, self._lock)
+            self._far = None if exposure is None else TcpInbox(self._context, exposure, self.locks)
             self.tcp_port = 0 if self._far is None else self._far.port
             self._inbox = new_socket(self._context, zmq.ROUTER)
             self._inbox.setsockopt(zmq.BACKLOG, BACKLOG_COUNT)
@@ -109,7 +73,7 @@ class Mailbox:
         self._epoll.register(self._inbox_fd, select.EPOLLIN)
         #: Peer -> open connection. Process lock. Added by ``open_connection``; removed by
         #: ``close_connection``.
-        self._outboxes: dict[PeerId, _Outbox] = {}
+        self._outboxes: dict[PeerId, Outbox] = {}
         #: Descriptor -> what to do when it is readable. Receive lock.
         self._readable: dict[int, Callable[[], None]] = {self._wake_fd: self._on_woken}
         for fd, on_readable in [] if self._far is None else self._far.readers():
@@ -119,51 +83,26 @@ class Mailbox:
         self._handed_over: deque[Callable[[], None]] = deque()
         #: Connection events found by monitors and not collected yet. Receive lock.
         self._found: list[Event] = []
-        #: Outboxes that can send again. Receive lock adds, process lock removes.
-        self.writable: deque[_Outbox] = deque()
+        #: Outboxes that can send again, or are to be dialled with another key. Receive lock adds,
+        #: process lock removes.
+        self.writable: deque[Outbox] = deque()
         self._inbox_pending = True
-        self._monitor_count = 0
         self._closed = False
 
     # -- under the process lock --------------------------------------------------------------------
-    def open_connection(self, peer: PeerId, endpoint: str, epoch: int) -> None:
-        """Dial ``endpoint``; its fate comes back as an event."""
+    def open_connection(
+        self, peer: PeerId, endpoint: str, epoch: int, untried: tuple[Lock, ...] | None = None
+    ) -> None:
+        """Dial ``endpoint``, with keys that are ``untried`` there; its fate comes as an event."""
         old = self._outboxes.pop(peer, None)
         if old is not None:
             self._retire(old)
         try:
-            self._open(peer, endpoint, epoch)
+            opened = self._dialler.dial(peer, endpoint, epoch, untried)
         except zmq.ZMQError:  # no such address, or no descriptor is left
             self._hand_over(lambda: self._found.append(ConnectionLost(peer, epoch)))
-
-    def _open(self, peer: PeerId, endpoint: str, epoch: int) -> None:
-        if not endpoint.startswith(_DIALLED):
-            raise zmq.ZMQError(zmq.EPROTONOSUPPORT)
-        outbox = new_socket(self._context, zmq.DEALER)
-        monitor: zmq.Socket[bytes] | None = None
-        try:
-            outbox.setsockopt(zmq.IMMEDIATE, 1)
-            outbox.setsockopt(zmq.RECONNECT_IVL, -1)
-            far = endpoint.startswith(_TCP)
-            if far:
-                outbox.setsockopt(zmq.TCP_KEEPALIVE, 1)
-                outbox.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_NS_MAX // MS)
-                outbox.setsockopt(zmq.IPV6, int("[" in endpoint))
-                if self._lock is not None:
-                    self._lock.open(outbox)
-            self._monitor_count += 1
-            address = f"inproc://monitor-{self._monitor_count}"
-            monitor = watch_monitor(self._context, outbox, address, _MONITORED)
-            outbox.connect(endpoint)
-        except zmq.ZMQError:
-            outbox.disable_monitor()
-            outbox.close(0)
-            if monitor is not None:
-                monitor.close(0)
-            raise
-        opened = self._outboxes[peer] = _Outbox(
-            peer, epoch, outbox, monitor, descriptor(outbox), descriptor(monitor), far=far
-        )
+            return
+        self._outboxes[peer] = opened
         self._hand_over(partial(self._watch_monitor, opened))
 
     def close_connection(self, peer: PeerId, epoch: int) -> None:
@@ -199,6 +138,10 @@ class Mailbox:
         while self.writable:
             outbox = self.writable.popleft()
             if self._outboxes.get(outbox.peer) is not outbox:
+                continue
+            if outbox.refused is not None:
+                again = outbox.peer, outbox.endpoint, outbox.epoch
+                self.open_connection(*again, untried=outbox.untried)
                 continue
             try:
                 # Takes in the commands that made the descriptor readable.
@@ -285,6 +228,12 @@ class Mailbox:
             self._far.take_part = take
 
     # -- anywhere ----------------------------------------------------------------------------------
+    def rekey(self, key: ClusterKey) -> None:
+        """Have other keys from now on, if it has any; what was connected with one gone is cut."""
+        if self.locks is not None:
+            self.locks.replace(key)
+            self._hand_over(self._on_rekeyed)
+
     def wake(self) -> None:
         """Let a thread in ``poll`` return; safe in signal handlers."""
         if not self._closed:
@@ -333,7 +282,15 @@ class Mailbox:
         self._handed_over.append(change)
         self.wake()
 
-    def _retire(self, outbox: _Outbox) -> None:
+    def _on_rekeyed(self) -> None:
+        if self._far is None or self.locks is None:
+            return
+        self._far.rekey()
+        for outbox in list(self._outboxes.values()):
+            if outbox.lock is not None and outbox.lock not in self.locks.each:
+                self._found.append(ConnectionLost(outbox.peer, outbox.epoch))
+
+    def _retire(self, outbox: Outbox) -> None:
         outbox.waiting.clear()
         outbox.socket.disable_monitor()
 
@@ -346,14 +303,14 @@ class Mailbox:
 
         self._hand_over(finish)
 
-    def _watch_monitor(self, outbox: _Outbox) -> None:
+    def _watch_monitor(self, outbox: Outbox) -> None:
         if outbox.monitor.closed:
             return
         self._readable[outbox.monitor_fd] = partial(self._on_monitor, outbox)
         self._epoll.register(outbox.monitor_fd, select.EPOLLIN)
         self._on_monitor(outbox)  # what came before the descriptor was watched is not told again
 
-    def _watch_outbox(self, outbox: _Outbox) -> None:
+    def _watch_outbox(self, outbox: Outbox) -> None:
         if outbox.socket.closed or not outbox.watched:
             return
         if outbox.fd not in self._readable:
@@ -365,16 +322,22 @@ class Mailbox:
         if self._readable.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
-    def _on_monitor(self, outbox: _Outbox) -> None:
+    def _on_monitor(self, outbox: Outbox) -> None:
         monitor = outbox.monitor
         if monitor.closed:
             return
-        while (told := read_monitor(monitor)) is not None:
+        while outbox.refused is None and (told := read_monitor(monitor)) is not None:
             event, value = told
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                if outbox.lock is not None and self.locks is not None:
+                    self.locks.note_fitting(outbox.endpoint, outbox.lock)
                 self._found.append(ConnectionUp(outbox.peer, outbox.epoch))
                 continue
             why = refusal_of(event, value)
+            if why is not None and why is not Refusal.MALFORMED and outbox.untried:
+                outbox.refused = why
+                self.writable.append(outbox)
+                continue
             if why is not None and outbox.far:
                 self._found.append(HandshakeFailed(outbox.peer, outbox.epoch, why))
             self._found.append(ConnectionLost(outbox.peer, outbox.epoch))

@@ -1,9 +1,12 @@
-"""CURVE and ZAP: the pair of keys of a cluster, and who is let in.
+"""CURVE and ZAP: the pairs of keys of a cluster, and who is let in.
 
 Every process of a cluster derives the same pair from the cluster's secret. A connection is
 encrypted with fresh keys that both ends agree on; the pair proves that both know the secret. Left
 to itself, libzmq lets anybody in whose handshake is in order, and everybody when nobody answers
 what it asks; with an enforced domain it refuses then.
+
+While the secret is replaced there are two pairs. Who is dialled shows the first of its own, and who
+dials has to know it: it tries those that it has in turn, and shows the same one itself.
 """
 
 from typing import Final
@@ -14,6 +17,7 @@ from zmq.utils import z85
 from zgen.exceptions import NodeStartError
 from zgen.io.keys import ClusterKey
 from zgen.io.sockets import descriptor
+from zgen.limits import CONNECTIONS_COUNT_MAX
 
 _PURPOSE: Final = b"zgen CURVE v1"
 _DOMAIN: Final = b"zgen"
@@ -29,12 +33,12 @@ def transport_facts() -> tuple[str, str, bool]:
 
 
 class Lock:
-    """The CURVE pair of a cluster, as options of sockets."""
+    """One CURVE pair of a cluster, as options of sockets."""
 
     __slots__ = ("_pair",)
 
     def __init__(self, key: ClusterKey) -> None:
-        """Derive the pair.
+        """Derive the pair of the key that ``key`` shows.
 
         Raises:
             NodeStartError: The installed libzmq cannot encrypt.
@@ -71,6 +75,54 @@ class Lock:
         outbox.setsockopt(zmq.CURVE_SECRETKEY, self._pair[1])
 
 
+class Locks:
+    """The pairs of a process, which may be replaced while it runs, from any thread.
+
+    Attributes:
+        each: The one that is shown to who dials, then the other one, if there is one.
+    """
+
+    def __init__(self, key: ClusterKey) -> None:
+        """Derive those of ``key``.
+
+        Raises:
+            NodeStartError: The installed libzmq cannot encrypt.
+        """
+        self.each = tuple(Lock(one) for one in key.each())
+        #: Endpoint -> the one that it showed, where that was not the first; the oldest go beyond
+        #: the bound.
+        self._fitted: dict[str, Lock] = {}
+
+    @property
+    def members(self) -> tuple[bytes, ...]:
+        """What members show of themselves."""
+        return tuple(lock.member for lock in self.each)
+
+    def replace(self, key: ClusterKey) -> None:
+        """Take those of ``key`` instead; one that was there before stays the same object."""
+        known = {lock.member: lock for lock in self.each}
+        fresh = [Lock(one) for one in key.each()]
+        self.each = tuple(known.get(lock.member, lock) for lock in fresh)
+        self._fitted = {}
+
+    def to_try(self, endpoint: str) -> tuple[Lock, ...]:
+        """Return in which order they are tried at an endpoint: first the one that fitted last."""
+        each = self.each
+        fitted = self._fitted.get(endpoint)
+        if fitted not in each:
+            return each
+        return (fitted, *[lock for lock in each if lock is not fitted])
+
+    def note_fitting(self, endpoint: str, lock: Lock) -> None:
+        """Note what an endpoint showed."""
+        if lock is self.each[0]:
+            self._fitted.pop(endpoint, None)
+            return
+        self._fitted[endpoint] = lock
+        if len(self._fitted) > CONNECTIONS_COUNT_MAX:
+            self._fitted.pop(next(iter(self._fitted)))
+
+
 class Doorman:
     """Answers what libzmq asks of each new connection: whether its key is allowed.
 
@@ -79,13 +131,14 @@ class Doorman:
 
     Attributes:
         fd: Readable when something is asked.
+        allowed: Keys of those who are let in from now on.
     """
 
     def __init__(
         self, context: "zmq.Context[zmq.Socket[bytes]]", allowed: tuple[bytes, ...]
     ) -> None:
         """Allow the keys ``allowed``, of 32 bytes each; before the inbox is bound."""
-        self._allowed = allowed
+        self.allowed = allowed
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(_ZAP_ENDPOINT)
@@ -122,7 +175,7 @@ class Doorman:
             mechanism == b"CURVE"
             and domain == _DOMAIN
             and len(credentials) == 1
-            and credentials[0] in self._allowed
+            and credentials[0] in self.allowed
         )
         verdict = (b"200", b"OK") if allowed else (b"400", b"no member of this cluster")
         return [requester, b"", version, number, *verdict, b"", b""]

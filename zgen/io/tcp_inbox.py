@@ -2,8 +2,14 @@
 
 Everything here belongs to the receive lock. It is a socket of its own, since a plain client on ipc
 stays mute at one that wants CURVE.
+
+A listener shows one key to all who dial, the one of when it was bound. To show another it is bound
+anew at a socket of the system that listens all the while, so that nobody who dials meanwhile is
+refused, which would look like a death. What was connected by the old listener is cut with it.
 """
 
+import os
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,7 +20,7 @@ from zgen.core.handshake_events import Refusal, StrangersRefused
 from zgen.exceptions import NodeStartError, RemoteProtocolError
 from zgen.io.endpoints import endpoint
 from zgen.io.exposure import Exposure
-from zgen.io.security import Doorman, Lock
+from zgen.io.security import Doorman, Lock, Locks
 from zgen.io.sockets import (
     LAST,
     bind,
@@ -66,7 +72,7 @@ class TcpInbox:
     """
 
     def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", exposure: Exposure, lock: Lock | None
+        self, context: "zmq.Context[zmq.Socket[bytes]]", exposure: Exposure, locks: Locks | None
     ) -> None:
         """Bind it.
 
@@ -78,15 +84,25 @@ class TcpInbox:
         self._router.setsockopt(zmq.MAXMSGSIZE, TCP_PART_BYTES_MAX + TCP_PART_BYTES_ADDED_MAX)
         self._router.setsockopt(zmq.TCP_KEEPALIVE, 1)
         self._router.setsockopt(zmq.IPV6, int(":" in exposure.host))
-        self._doorman: Doorman | None = None
-        if lock is not None:
-            self._doorman = Doorman(context, (lock.member,))
-            lock.shut(self._router)
+        self._locks = locks
+        self._doorman = None if locks is None else Doorman(context, locks.members)
+        #: Those who are let in at the listener that there is, the first shown; none without locks.
+        self._bound: tuple[Lock, ...] = ()
+        self._listening: socket.socket | None = None
+        #: Descriptor of a connection -> handshakes that had ended when it was accepted. Removed
+        #: when it is closed.
+        self._accepted: dict[int, int] = {}
         self._monitor = watch_monitor(
             context, self._router, "inproc://monitor-of-tcp-inbox", _MONITORED
         )
         try:
-            bind(self._router, endpoint(exposure.host, exposure.port))
+            if locks is None:
+                bind(self._router, endpoint(exposure.host, exposure.port))
+            else:
+                self._listening = listen(exposure.host, exposure.port)
+                self._bind(locks)
+                if not self._bound:
+                    raise NodeStartError("no descriptor is left to listen with")
         except NodeStartError:
             self.close()
             raise
@@ -97,9 +113,6 @@ class TcpInbox:
         self._fd = descriptor(self._router)
         #: Refusals found and not collected yet.
         self._refused: dict[Refusal, int] = {}
-        #: Descriptor of a connection -> handshakes that had ended when it was accepted. Removed
-        #: when it is closed.
-        self._accepted: dict[int, int] = {}
         self._handshakes = 0
         # A socket that was never looked into does not say that something came.
         self._read_monitor()
@@ -134,8 +147,22 @@ class TcpInbox:
                 parts = []  # refused and counted as any message without a header
             events.append(Arrived(connection, parts))
 
+    def rekey(self) -> None:
+        """Let those in who have the keys that there are now; cut all, if one of before is gone."""
+        locks, doorman = self._locks, self._doorman
+        if locks is None or doorman is None:
+            return
+        doorman.allowed = locks.members
+        each = locks.each
+        if each[0] is self._bound[0] and all(lock in each for lock in self._bound):
+            self._bound = each
+        else:
+            self._bind(locks)
+
     def take_refusals(self) -> list[Event]:
         """Return how many strangers were refused since the last call."""
+        if self._locks is not None and self._bound[0] is not self._locks.each[0]:
+            self.rekey()  # no descriptor was left for it
         if not self._refused:
             return []
         found = [StrangersRefused(why, count) for why, count in self._refused.items()]
@@ -149,6 +176,26 @@ class TcpInbox:
         self._monitor.close(0)
         if self._doorman is not None:
             self._doorman.close()
+        if self._listening is not None:
+            self._listening.close()
+
+    def _bind(self, locks: Locks) -> None:
+        """Listen under the first lock, in place of the listener that there may be."""
+        listening = self._listening
+        assert listening is not None
+        try:
+            mine = os.dup(listening.fileno())
+        except OSError:
+            return  # no descriptor is left: tried again at the next look
+        if self._bound:
+            self._router.unbind(self._router.getsockopt_string(zmq.LAST_ENDPOINT))
+            self._accepted.clear()
+        each = locks.each
+        each[0].shut(self._router)
+        self._router.setsockopt(zmq.USE_FD, mine)
+        host, port = listening.getsockname()[:2]
+        bind(self._router, endpoint(host, port))
+        self._bound = each
 
     def _handed_over(self, first: Any, others: list[Any]) -> bool:
         """Hand a message over that is a part of a region, uncopied; return False if it is not."""
@@ -192,3 +239,24 @@ class TcpInbox:
 
     def _note(self, why: Refusal) -> None:
         self._refused[why] = self._refused.get(why, 0) + 1
+
+
+def listen(host: str, port: str) -> socket.socket:
+    """Return a socket that listens at a numeric host; ``*`` is any port.
+
+    Raises:
+        NodeStartError: It cannot listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.bind((host, 0 if port == "*" else int(port)))
+        made.listen(BACKLOG_COUNT)
+    except OSError as error:
+        made.close()
+        reason = error.strerror or str(error)
+        raise NodeStartError(f"cannot listen at {endpoint(host, port)}: {reason}") from None
+    return made

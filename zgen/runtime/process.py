@@ -14,25 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
-from zgen.core.effects import (
-    Effect,
-    Exit,
-    ItemsTaken,
-    JobReady,
-    Left,
-    NodeLost,
-    ObjectsReady,
-    PrintLines,
-    Report,
-    StartTask,
-    StreamAdvanced,
-)
+from zgen.core import effects as ef
 from zgen.core.events import BodyBlocked, Dropped, WantValues
 from zgen.core.handover_words import HANDOVER_ANSWERS
 from zgen.core.identity import Identity
 from zgen.core.process import ProcessMachine
 from zgen.core.stream_words import PositionIs
-from zgen.exceptions import InternalError, LocalProtocolError, NodeDiedError
+from zgen.exceptions import InternalError, KeyFileError, LocalProtocolError, NodeDiedError
 from zgen.ids import NO_STREAM, JobId, ObjectId, StreamId, TaskId
 from zgen.io import clock
 from zgen.io.interrupts import Interrupts
@@ -61,7 +49,7 @@ dropped_objects: Final[deque[ObjectId]] = deque()
 dropped_streams: Final[deque[StreamId]] = deque()
 
 #: Answers for who posted the event.
-_READ_OFF: Final = frozenset((ItemsTaken, PositionIs, *HANDOVER_ANSWERS))
+_READ_OFF: Final = frozenset((ef.ItemsTaken, PositionIs, *HANDOVER_ANSWERS))
 #: The runtime of this process.
 current: "Runtime | None" = None
 #: Whether this process was forked from one that had a runtime.
@@ -323,11 +311,11 @@ class Runtime:
             with self.loop.lock:
                 self._keeper.look()
 
-    def _perform_inside(self, effect: Effect) -> bool:
+    def _perform_inside(self, effect: ef.Effect) -> bool:
         kind = type(effect)
         if kind in _READ_OFF:
             return True  # who wanted them reads it off what the step returned
-        if kind is StartTask and self.runner is not None:
+        if kind is ef.StartTask and self.runner is not None:
             return self.runner.perform(effect)
         if self.waits.perform(effect):
             if self._regions and self._keeper is not None:
@@ -337,28 +325,38 @@ class Runtime:
             return True
         return self.runner.perform(effect) if self.runner is not None else False
 
-    def _perform(self, effect: Effect) -> None:
-        if isinstance(effect, (ObjectsReady, StreamAdvanced)):
+    def _perform(self, effect: ef.Effect) -> None:
+        if isinstance(effect, (ef.ObjectsReady, ef.StreamAdvanced)):
             self.bells.ring()
             self.arrivals.begin()
-        elif isinstance(effect, PrintLines):
+        elif isinstance(effect, ef.PrintLines):
             if self.log_to_driver:
                 self._printer.show(effect)
-        elif isinstance(effect, Report):
+        elif isinstance(effect, ef.Report):
             log.log(getattr(logging, effect.level.upper()), effect.text)
-        elif isinstance(effect, JobReady):
+        elif isinstance(effect, ef.JobReady):
             self.total = effect.total
             self.job_ready.finish()
-        elif isinstance(effect, NodeLost):
+        elif isinstance(effect, ef.NodeLost):
             self.job_ready.finish()
             self.questions.finish_all()
             log.error("the node died: %s", effect.reason)
-        elif isinstance(effect, Left):
+        elif isinstance(effect, ef.Left):
             self.left.finish()
-        elif isinstance(effect, Exit) and self.on_exit is not None:
+        elif isinstance(effect, ef.Rekey):
+            self._rekey()
+        elif isinstance(effect, ef.Exit) and self.on_exit is not None:
             self.on_exit(effect.reason)
         elif not self.questions.perform(effect):
             self.objects.perform(effect)
+
+    def _rekey(self) -> None:
+        from zgen.io import exposure
+
+        try:
+            self._mailbox.rekey(exposure.key_in(self.folder))
+        except KeyFileError as error:
+            log.error("the keys of this process stay as they are: %s", error)
 
 
 def require() -> Runtime:

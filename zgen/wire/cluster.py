@@ -125,3 +125,27 @@ class DrainNode:
 
     query: int
     patience_ns: int
+
+
+@message(0x9A)
+class ReloadKeys:
+    """Tool -> node: read your key file again, and have all your processes do so.
+
+    A ``NodeReport`` answers, which says what came of it.
+
+    Attributes:
+        query: Number to repeat in the answer.
+    """
+
+    query: int
+
+
+@message(0x9B)
+class KeysChanged:
+    """Node -> process of it: the keys in my folder are others than you have read; read them again.
+
+    Attributes:
+        number: How often they have changed.
+    """
+
+    number: int

@@ -53,6 +53,7 @@ from zgen_node.core.lease_table import Lease
 from zgen_node.core.memory_watch import MemoryWatch
 from zgen_node.core.output import Output
 from zgen_node.core.peers import Peers
+from zgen_node.core.rekeying import Rekeying
 from zgen_node.core.resources import CPU, UNIT, amount_of, shape_fault
 from zgen_node.core.staffing import Staffing
 from zgen_node.core.storage import Storage
@@ -80,6 +81,7 @@ class NodeMachine:
         cluster: Other nodes.
         memory: Whom to end when more of it is in use than ``memory_ppm`` millionths, if not 0.
         draining: How far its leave is.
+        rekeying: What keys it has.
     """
 
     def __init__(
@@ -109,7 +111,8 @@ class NodeMachine:
         self.census.report, self.cluster.byways.arrive = self._output.text, self._on_arrived
         self._prestart_count = min(amount_of(total, CPU) // UNIT, PRESTART_COUNT_MAX) * prestart
         self.draining = Draining(self._staffing, self.storage, self.cluster, self._output)
-        workers = WorkerWords(self._peers, self._staffing)
+        self.rekeying = Rekeying(*parts[:2], self._output)
+        workers = WorkerWords(*parts[:2], self.rekeying.welcome)
         self.memory = MemoryWatch(self._staffing, memory_ppm)
         self._leaving = False
         self._handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
@@ -123,12 +126,10 @@ class NodeMachine:
             Leave: self._on_leave,
             ProcessExited: self._on_process_exited,
             WorkerExited: self._on_worker_exited,
-            **self.storage.handlers,
-            **self._output.handlers,
-            **workers.handlers,
-            **self.cluster.handlers,
-            **self.memory.handlers,
         }
+        tables = (self.storage, self._output, workers, self.cluster, self.memory, self.rekeying)
+        for table in tables:
+            self._handlers |= table.handlers
         self._messages: dict[type, Callable[[PeerId, Any, int, list[Effect]], None]] = {
             RegisterJob: self._on_register_job,
             EndJob: self._on_end_job,
@@ -138,6 +139,7 @@ class NodeMachine:
             DrainNode: self.draining.on_drain_node,
             **self.storage.messages,
             **self.census.messages,
+            **self.rekeying.messages,
             **workers.messages,
             **self.cluster.messages,
         }
@@ -280,6 +282,7 @@ class NodeMachine:
             self._peers.refuse("job of another driver", short(peer), out)
             return
         out.append(Send(peer, JobRegistered(said.job, self.leases.resources.total)))
+        self.rekeying.welcome(peer, out)
 
     def _on_end_job(self, peer: PeerId, said: EndJob, now_ns: int, out: list[Effect]) -> None:
         job = self.jobs.of_driver(peer)

@@ -29,6 +29,7 @@ class Output:
     Attributes:
         handlers: What to do about the events that concern it.
         draining: Says what keeps a node that drains, and for how many ns at most; None of others.
+        keys: Says what keys it has.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Output:
             LinesFlushed: self._on_lines_flushed,
         }
         self.draining: Callable[[int], tuple[str, int] | None] = lambda now_ns: None
+        self.keys: Callable[[], dict[str, Any]] = dict
         self._address = address
         self._peers = peers
         self._staffing = staffing
@@ -93,6 +95,7 @@ class Output:
         state = node_report(
             self._address, self._staffing, self._storage, self._nodes(), counts, now_ns
         )
+        state["keys"] = self.keys()
         if (kept := self.draining(now_ns)) is not None:
             state["draining"] = {"waits_for": kept[0], "left_ms": kept[1] // MS}
         return json.dumps(state)

@@ -259,7 +259,7 @@ class SlabTable:
         slab = Slab(self._slab_count, room_bytes, count, size_bytes, fresh)
         self._slabs[slab.slab] = slab
         self._open.setdefault(room_bytes, {})[slab.slab] = None
-        out.append(CreateSlab(slab.slab, size_bytes))
+        out.append(CreateSlab(slab.slab, size_bytes, shared))
         return slab
 
     def _unwarm(self, room: _Room, room_bytes: int) -> None:

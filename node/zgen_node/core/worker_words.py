@@ -24,10 +24,13 @@ class WorkerWords:
         messages: What to do about each class of message.
     """
 
-    def __init__(self, peers: Peers, staffing: Staffing) -> None:
-        """Change these records."""
+    def __init__(
+        self, peers: Peers, staffing: Staffing, welcome: Callable[[PeerId, list[Effect]], None]
+    ) -> None:
+        """Change these records; ``welcome`` is told of each worker that is ready."""
         self._peers = peers
         self._staffing = staffing
+        self._welcome = welcome
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             WorkerSpawned: self._on_worker_spawned
         }
@@ -48,6 +51,7 @@ class WorkerWords:
             self._peers.refuse("word of a worker that nobody started", short(peer), out)
         else:
             self._staffing.worker_ready(worker, said.pid, now_ns)
+            self._welcome(peer, out)
 
     def _on_worker_blocked(
         self, peer: PeerId, said: WorkerBlocked, now_ns: int, out: list[Effect]

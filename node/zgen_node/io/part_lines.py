@@ -21,7 +21,7 @@ from zgen.core.store_effects import SendChunks
 from zgen.core.store_events import ChunksUnsent
 from zgen.ids import PeerId
 from zgen.io import clock
-from zgen.io.security import Lock
+from zgen.io.security import Lock, Locks
 from zgen.io.sockets import new_socket
 from zgen.limits import CHUNK_BYTES, CHUNKS_COUNT_MAX, MS, TCP_PART_BYTES_MAX
 from zgen.limits import TRANSFER_LINE_IDLE_NS as IDLE_NS
@@ -52,12 +52,14 @@ class _Line:
 
     Attributes:
         socket: Its DEALER.
+        lock: Key that it is made with; None if with none.
         waiting: Number of the copying and offset -> what is to be sent.
         leaving: What ZeroMQ has not let go of yet, likewise -> when it has.
         used_ns: When something was sent last.
     """
 
     socket: "zmq.Socket[bytes]"
+    lock: Lock | None
     waiting: dict[tuple[int, int], _Part] = field(default_factory=dict)
     leaving: dict[tuple[int, int], zmq.MessageTracker] = field(default_factory=dict)
     used_ns: int = 0
@@ -70,10 +72,10 @@ class PartLines:
         sent_count: Parts given to ZeroMQ.
     """
 
-    def __init__(self, lock: Lock | None) -> None:
-        """Nothing is made before something is sent; ``lock`` is the cluster's, if it has one."""
+    def __init__(self, locks: Locks | None) -> None:
+        """Nothing is made before something is sent; ``locks`` are the cluster's, if it has any."""
         self.sent_count = 0
-        self._lock = lock
+        self._locks = locks
         self._lines: dict[PeerId, _Line] = {}
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
 
@@ -88,6 +90,9 @@ class PartLines:
             stretch: What to send, and where.
             mapped: The map of its slab.
         """
+        line = self._lines.get(stretch.node)
+        if line is not None and line.lock is not self._lock_for(stretch.endpoint):
+            self.forget(stretch.node)  # what it did not send is asked for again
         try:
             line = self._lines.get(stretch.node) or self._dial(stretch)
         except zmq.ZMQError as error:
@@ -113,7 +118,9 @@ class PartLines:
         now_ns = clock.now_ns()
         for node, line in list(self._lines.items()):
             busy = line.waiting or line.leaving
-            if not busy and line.used_ns + IDLE_NS <= now_ns:
+            is_idle = not busy and line.used_ns + IDLE_NS <= now_ns
+            is_known = self._locks is None or line.lock in self._locks.each
+            if is_idle or not is_known:
                 self.forget(node)
 
     def wait(self, wake_fd: int) -> None:
@@ -133,6 +140,10 @@ class PartLines:
             self._context.destroy(0)
             self._context = None
 
+    def _lock_for(self, endpoint: str) -> Lock | None:
+        """Return the key that a node shows, as far as is known from other connections."""
+        return None if self._locks is None else self._locks.to_try(endpoint)[0]
+
     def _dial(self, stretch: SendChunks) -> _Line:
         if self._context is None:
             self._context = zmq.Context()
@@ -141,13 +152,14 @@ class PartLines:
             socket.setsockopt(zmq.SNDHWM, CHUNKS_COUNT_MAX)
             socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
             socket.setsockopt(zmq.IPV6, int("[" in stretch.endpoint))
-            if self._lock is not None:
-                self._lock.open(socket)
+            lock = self._lock_for(stretch.endpoint)
+            if lock is not None:
+                lock.open(socket)
             socket.connect(stretch.endpoint)
         except zmq.ZMQError:
             socket.close(0)
             raise
-        line = self._lines[stretch.node] = _Line(socket, used_ns=clock.now_ns())
+        line = self._lines[stretch.node] = _Line(socket, lock, used_ns=clock.now_ns())
         return line
 
     def _pump(self, line: _Line) -> None:
@@ -178,7 +190,7 @@ class PartLines:
         stretch, at = part.stretch, part.stretch.place.offset + part.offset
         data = memoryview(part.map)[at : at + part.size_bytes]
         checksum = None
-        if stretch.is_checked and self._lock is None:
+        if stretch.is_checked and self._locks is None:
             checksum = checksum_of([data])
         header = PartHeader(stretch.pull, stretch.region, part.offset, checksum)
         socket.send(header.pack(), zmq.NOBLOCK | zmq.SNDMORE)

@@ -1,9 +1,11 @@
 """Shared memory of the node: slabs, and the socket where processes get their descriptors.
 
-A slab is a memfd. The daemon's descriptor of it is given away as it is to who writes; who reads
-gets one that was opened anew for reading only, by which nothing can be mapped to be written. The
-socket lies in the session folder, which nobody but this user may enter; ``zgen.io.descriptors`` is
-its other end and says what a request looks like. What a request cannot be closes its connection.
+A slab is a memfd; one that is a single room is a file without a name in a folder of memory that has
+huge pages, where there is such a folder. The daemon's descriptor of it is given away as it is to
+who writes; who reads gets one that was opened anew for reading only, by which nothing can be mapped
+to be written. The socket lies in the session folder, which nobody but this user may enter;
+``zgen.io.descriptors`` is its other end and says what a request looks like. What a request cannot
+be closes its connection.
 """
 
 import errno
@@ -20,6 +22,8 @@ from zgen_node.io.processes import Watcher
 _BACKLOG_COUNT: Final = 1024
 #: Connections, and requests of one connection, that are taken in a row.
 _IN_A_ROW_MAX: Final = 16
+#: What lists of open files show of a slab.
+_NAME: Final = "zgen-slab"
 #: Stands for the descriptor of a slab that could not be made.
 _NONE: Final = -1
 
@@ -27,12 +31,25 @@ _NONE: Final = -1
 class Slabs:
     """The slabs of a node by their numbers."""
 
-    def __init__(self, folder: str, watcher: Watcher, report: Callable[[str, str], None]) -> None:
-        """Serve descriptors in ``folder``; tell ``report`` (level, text) of what cannot be done.
+    def __init__(
+        self,
+        folder: str,
+        watcher: Watcher,
+        report: Callable[[str, str], None],
+        memory_fd: int | None = None,
+    ) -> None:
+        """Serve descriptors.
+
+        Args:
+            folder: Session folder of the node.
+            watcher: Tells when there are requests.
+            report: Is told (level, text) of what cannot be done.
+            memory_fd: Descriptor of a folder to make slabs in, closed by ``end``; None for memfds.
 
         Raises:
             OSError: The socket cannot be made.
         """
+        self._memory_fd = memory_fd
         self._watcher = watcher
         self._report = report
         #: Slab -> its descriptor. Added by ``create``; removed by ``close``.
@@ -52,12 +69,19 @@ class Slabs:
         self._let_in()
 
     # -- slabs -------------------------------------------------------------------------------------
-    def create(self, slab: int, size_bytes: int) -> None:
-        """Make a slab. If that cannot be, whoever asks for it is told so."""
+    def create(self, slab: int, size_bytes: int, *, is_shared: bool = False) -> None:
+        """Make a slab. If that cannot be, whoever asks for it is told so.
+
+        Args:
+            slab: Its number.
+            size_bytes: Its bytes.
+            is_shared: Whether it is cut into rooms. Those take memory one by one, and a huge page
+                would take it for others of them, too.
+        """
         assert slab not in self._slabs, slab
         self._slabs[slab] = _NONE
         try:
-            descriptor = os.memfd_create("zgen-slab", os.MFD_CLOEXEC)
+            descriptor = self._new_file(slab, is_huge=not is_shared)
         except OSError as error:
             self._report("error", f"slab {slab} cannot be made: {error}")
             return
@@ -105,6 +129,22 @@ class Slabs:
             self._hang_up(connection)
         for slab in list(self._slabs):
             self.close(slab)
+        if self._memory_fd is not None:
+            os.close(self._memory_fd)
+            self._memory_fd = None
+
+    def _new_file(self, slab: int, *, is_huge: bool) -> int:
+        """Return the descriptor of an empty file in memory that nothing else refers to.
+
+        Raises:
+            OSError: There is none.
+        """
+        if self._memory_fd is None or not is_huge:
+            return os.memfd_create(_NAME, os.MFD_CLOEXEC)
+        name, flags = f"{_NAME}-{slab}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._memory_fd)
+        os.unlink(name, dir_fd=self._memory_fd)
+        return descriptor
 
     # -- descriptors -------------------------------------------------------------------------------
     def _let_in(self) -> None:

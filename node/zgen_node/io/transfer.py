@@ -22,8 +22,7 @@ from zgen.core.store_effects import CloseCopy, ForgetLine, OpenCopy, SendChunks
 from zgen.core.store_events import ChunksUnsent, ChunkWritten
 from zgen.exceptions import InternalError
 from zgen.io import copying
-from zgen.io.exposure import Exposure
-from zgen.io.security import Lock
+from zgen.io.security import Locks
 from zgen.limits import (
     CHUNK_BYTES,
     CHUNKS_OF_NODE_COUNT_MAX,
@@ -73,7 +72,7 @@ class Transfer:
 
     def __init__(
         self,
-        exposure: Exposure | None,
+        locks: Locks | None,
         watcher: Watcher,
         post: Callable[[Answer], None],
         copy_of: Callable[[int], int],
@@ -81,12 +80,11 @@ class Transfer:
         """Nothing is made before the first order.
 
         Args:
-            exposure: How other machines reach this node; None if they do not.
+            locks: Keys for connections to other nodes; None if there are none.
             watcher: Tells when there are answers.
             post: Takes answers, on the loop's thread.
             copy_of: Returns a new descriptor of a slab.
         """
-        key = None if exposure is None else exposure.key
         self._watcher = watcher
         self._post = post
         self._copy_of = copy_of
@@ -109,7 +107,7 @@ class Transfer:
         self._broken = ""
         self._thread: threading.Thread | None = None
         #: Of the thread.
-        self._lines = PartLines(None if key is None else Lock(key))
+        self._lines = PartLines(locks)
 
     @property
     def sent_count(self) -> int:

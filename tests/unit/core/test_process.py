@@ -14,6 +14,7 @@ from tests.unit.core.names import (
     WORKER,
     address,
     lease,
+    peer,
     pushed,
     result,
     spec,
@@ -37,6 +38,7 @@ from zgen.core.effects import (
     NodeLost,
     ObjectsReady,
     OpenConnection,
+    Rekey,
     ReleaseBody,
     Send,
     StartTask,
@@ -72,6 +74,7 @@ from zgen.limits import (
     QUIET_LINE_NS,
     TASK_LONG_NS,
 )
+from zgen.wire.cluster import KeysChanged
 from zgen.wire.lease import (
     JobRegistered,
     LeaseGranted,
@@ -331,6 +334,14 @@ def test_the_down_of_whom_there_is_no_line_fences_it_at_once() -> None:
     assert bench.say(NODE, KILLED) == []
     assert not bench.closing()
     assert bench.process.session.is_fenced(WORKER, 1)
+
+
+def test_the_node_alone_has_a_process_read_its_keys_again() -> None:
+    bench = ProcessBench()
+    assert bench.say(NODE, KeysChanged(1)) == [Rekey()]
+    bench.meet("stranger")
+    assert bench.say(peer("stranger"), KeysChanged(1)) == []
+    assert bench.counts == {"KeysChanged is not for this process": 1}
 
 
 def test_a_down_by_a_stranger_is_refused() -> None:

@@ -79,7 +79,11 @@ def test_a_key_of_another_user_is_refused(path: str) -> None:
         (b"", "holds 0 bytes"),
         (SECRET[:-1].hex().encode(), "holds 31 bytes"),
         (SECRET.hex().encode() + b"00", "holds 33 bytes"),
-        (SECRET.hex().encode() + b" " + SECRET.hex().encode()[:4], "holds 34 bytes"),
+        (SECRET.hex().encode() + b" " + SECRET.hex().encode()[:4], "not written by"),
+        (SECRET.hex().encode() + b"\n" + SECRET.hex().encode(), "not written by"),
+        (b"\n".join([SECRET.hex().encode()] * 3), "not written by"),
+        (SECRET.hex().encode() + b"\n" + SECRET.hex().encode() + b" soon", "does not say what"),
+        (SECRET.hex().encode() + b"\n" + SECRET[1:].hex().encode() + b" next", "holds 31 bytes"),
         (b"x" * 64, "not written by `zgen keygen`"),
         (b"\xff" * 64, "not written by `zgen keygen`"),
         (SECRET, "not written by `zgen keygen`"),
@@ -134,3 +138,61 @@ def test_a_key_has_its_length_and_each_purpose_bytes_of_its_own() -> None:
     key = ClusterKey(SECRET)
     assert key.derive(b"one") == ClusterKey(SECRET).derive(b"one")
     assert len({key.derive(b"one"), key.derive(b"two"), SECRET}) == 3
+
+
+def test_a_key_is_replaced_in_three_steps_and_none_is_done_twice_or_left_out(path: str) -> None:
+    old = keys.generate()
+    old.write(path)
+    steps = {
+        "add": ClusterKey.with_next,
+        "promote": ClusterKey.promoted,
+        "retire": ClusterKey.retired,
+    }
+    prints = [keys.load(path).prints()]
+    for name, step in steps.items():
+        for other, wrong in steps.items():
+            if other != name:
+                before = Path(path).read_bytes()
+                with pytest.raises(KeyFileError, match="it holds"):
+                    keys.change(path, wrong)
+                assert Path(path).read_bytes() == before
+        prints.append(keys.change(path, step).prints())
+        assert keys.load(path).prints() == prints[-1]
+        assert os.stat(path).st_mode & 0o777 == 0o600
+    (first,), added, promoted, (last,) = prints
+    assert added == (first, last)
+    assert promoted == (last, first)
+    assert first != last
+    assert not same(keys.load(path), old)
+    assert os.listdir(os.path.dirname(path)) == ["key"]
+
+
+def test_a_key_that_is_reached_by_a_link_is_replaced_where_it_lies(
+    path: str, tmp_path: Path
+) -> None:
+    keys.generate().write(path)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    keys.change(str(link), ClusterKey.with_next)
+    assert link.is_symlink()
+    assert len(keys.load(path).prints()) == 2
+
+
+def test_a_key_that_cannot_be_replaced_is_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(KeyFileError, match="Is a directory"):
+        keys.generate().replace(str(folder))
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_second_key_has_its_length_and_says_what_it_is() -> None:
+    with pytest.raises(ValueError, match="got 31"):
+        ClusterKey(SECRET, SECRET[1:], keys.NEXT)
+    for other, stage in ((SECRET, ""), (None, keys.NEXT), (SECRET, "soon")):
+        with pytest.raises(ValueError, match="no such stage"):
+            ClusterKey(SECRET, other, stage)
+    both = ClusterKey(SECRET, SECRET[::-1], keys.NEXT)
+    assert [each.prints()[0] for each in both.each()] == list(both.prints())
+    assert SECRET.hex()[:8] not in both.prints()
+    assert repr(both) == "ClusterKey(...)"

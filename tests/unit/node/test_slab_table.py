@@ -70,7 +70,7 @@ def test_rooms_of_one_class_share_a_slab() -> None:
     first, second = rooms.get(MB), rooms.get(MB)
     assert first == Place(1, 0, MB, SLAB_BYTES, False)
     assert second == Place(1, MB, MB, SLAB_BYTES, False)
-    assert rooms.done() == [CreateSlab(1, SLAB_BYTES)]
+    assert rooms.done() == [CreateSlab(1, SLAB_BYTES, is_shared=True)]
     assert rooms.used_bytes == 2 * MB
 
 
@@ -116,7 +116,7 @@ def test_a_fresh_room_that_was_not_written_as_a_whole_is_punched_and_fresh() -> 
     rooms = Rooms(64 * MB)
     kept, place = rooms.get(MB), rooms.get(MB)
     rooms.put(place, is_written=False)
-    assert rooms.done() == [CreateSlab(1, SLAB_BYTES), PunchRegion(1, MB, MB)]
+    assert rooms.done() == [CreateSlab(1, SLAB_BYTES, is_shared=True), PunchRegion(1, MB, MB)]
     assert rooms.used_bytes == MB
     assert rooms.get(MB) == place
     rooms.put(kept)
@@ -134,7 +134,7 @@ def test_a_slab_of_fresh_rooms_only_is_closed_and_never_used_again() -> None:
     rooms = Rooms(64 * MB)
     rooms.put(rooms.get(MB), is_written=False)
     assert rooms.done() == [
-        CreateSlab(1, SLAB_BYTES),
+        CreateSlab(1, SLAB_BYTES, is_shared=True),
         PunchRegion(1, 0, SLAB_BYTES),
         CloseSlab(1),
     ]
@@ -201,7 +201,7 @@ def test_other_classes_give_their_warm_rooms_the_longest_free_first() -> None:
     assert rooms.done() == [
         PunchRegion(1, 0, MB),
         PunchRegion(1, MB, MB),
-        CreateSlab(2, SLAB_BYTES),
+        CreateSlab(2, SLAB_BYTES, is_shared=True),
     ]
     assert big.slab == 2
     assert rooms.used_bytes == 3 * MB // 2 + 2 * MB

@@ -1,4 +1,4 @@
-"""Slabs and who gets them: real memfds, and descriptors over a real socket."""
+"""Slabs and who gets them: real memory, and descriptors over a real socket."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.node.huge_folder import huge_folder
 from tests.unit.node.polled import Polled, nothing_left_open, open_fds
 from zgen.exceptions import NodeDiedError, ObjectLostError
 from zgen.io.descriptors import FAILED, GIVEN, REQUEST, SOCKET_NAME, UNKNOWN, Descriptors
@@ -26,13 +27,16 @@ PAGE_BYTES = 4096
 class Bench:
     """Slabs, a client of them, and a thread for the client to wait in."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, memory_fd: int | None) -> None:
         self.folder = folder
         self.polled = Polled()
         self.reports: list[str] = []
-        self.slabs = Slabs(folder, self.polled, lambda _level, text: self.reports.append(text))
+        self.slabs = Slabs(folder, self.polled, self.report, memory_fd)
         self.client = Descriptors(folder)
         self.pool = ThreadPoolExecutor(8)
+
+    def report(self, _level: str, text: str) -> None:
+        self.reports.append(text)
 
     def fetch(self, slab: int, *, write: bool = False) -> int:
         return self.polled.result_of(self.pool.submit(self.client.fetch, slab, write=write))
@@ -56,10 +60,10 @@ class Bench:
         self.polled.close()
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
+@pytest.fixture(params=["memfds", "huge pages"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="zt-") as folder, nothing_left_open():
-        made = Bench(folder)
+        made = Bench(folder, huge_folder() if request.param == "huge pages" else None)
         try:
             yield made
         finally:
@@ -332,3 +336,14 @@ def test_a_folder_that_is_gone_is_an_error_and_leaves_nothing(tmp_path: Path) ->
     with nothing_left_open(), pytest.raises(FileNotFoundError):
         Slabs(str(tmp_path / "gone"), polled, lambda _level, _text: None)
     polled.close()
+
+
+@pytest.mark.parametrize(("is_shared", "taken_bytes"), [(True, PAGE_BYTES), (False, 2 << 20)])
+def test_huge_pages_are_for_slabs_that_nobody_shares(*, is_shared: bool, taken_bytes: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="zt-") as folder, nothing_left_open():
+        bench = Bench(folder, huge_folder())
+        bench.slabs.create(7, 2 << 20, is_shared=is_shared)
+        with bench.fetched(7, write=True) as descriptor:
+            os.pwrite(descriptor, b"x", 0)
+            assert os.fstat(descriptor).st_blocks * 512 == taken_bytes
+        bench.close()

@@ -46,7 +46,7 @@ class Node:
         self.posted: list[ChunksUnsent | ChunkWritten] = []
         self.slab = os.memfd_create("zt-transfer", os.MFD_CLOEXEC)
         os.ftruncate(self.slab, SLAB_BYTES)
-        self.transfer = Transfer(exposure, self.polled, self.posted.append, self.copy_of)
+        self.transfer = Transfer(self.mailbox.locks, self.polled, self.posted.append, self.copy_of)
         self.mailbox.take_parts(self.transfer.take)
 
     def copy_of(self, slab: int) -> int:

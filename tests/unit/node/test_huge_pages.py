@@ -1,0 +1,47 @@
+"""A folder of huge pages: a real tmpfs, mounted where nobody sees it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.node.huge_folder import huge_folder
+from tests.unit.node.polled import nothing_left_open
+from zgen_node.io import huge_pages
+
+HUGE_BYTES = 2 << 20
+
+
+def test_a_file_has_huge_pages_as_far_as_it_is_long_enough() -> None:
+    with nothing_left_open():
+        folder = huge_folder()
+        file = os.open("it", os.O_RDWR | os.O_CREAT, 0o600, dir_fd=folder)
+        os.ftruncate(file, HUGE_BYTES + 4096)
+        for offset in (1, HUGE_BYTES + 1):  # one byte of each of two pages
+            os.pwrite(file, b"x", offset)
+        assert os.fstat(file).st_blocks * 512 == HUGE_BYTES + 4096
+        os.close(file)
+        os.close(folder)
+
+
+def test_nobody_sees_it_and_nobody_else_may_enter() -> None:
+    before = Path("/proc/self/mounts").read_text()
+    with nothing_left_open():
+        folder = huge_folder()
+        assert Path("/proc/self/mounts").read_text() == before
+        assert os.stat(folder).st_mode & 0o777 == 0o700
+        assert os.stat(folder).st_uid == os.geteuid()
+        assert not os.get_inheritable(folder)
+        assert os.listdir(folder) == []
+        os.close(folder)
+
+
+def test_where_none_can_be_made_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_arguments: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    monkeypatch.setattr(huge_pages, "_call", forbidden)
+    with nothing_left_open():
+        assert huge_pages.make_folder() is None
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
