@@ -11,15 +11,6 @@ REPAIR = CORE + "membership_repair.py"
 
 SWIM = (
     Mutant(
-        "the lately dead are tried before those of all time",
-        "P7",
-        CORE + "membership_graves.py",
-        "        self._lately[node] = now_ns + self._fresh_ns\n",
-        "",
-        "swim",
-        16,
-    ),
-    Mutant(
         "news of a dead member do not bring it back",
         "P7",
         STANDING,
@@ -80,7 +71,7 @@ SWIM = (
         "        stays = said.sender not in view.members and ",
         "        stays = False and ",
         "swim",
-        36,
+        16,
     ),
     Mutant(
         "the dead are tried, since a cut may have parted us",

@@ -165,18 +165,9 @@ class Members(Oracle):
         self.world.blocked = None
         self.settle(10 * SECOND, "a blackout")
 
-    def after_many_deaths(self, low: int, high: int) -> list[Life]:
-        """Return so many members who remember the deaths of forty others."""
-        lives = self.found(low + 40, high + 40)
-        for life in lives[:40]:
-            self.world.kill(life)
-        self.world.run(90 * SECOND)
-        return lives[40:]
-
     def parted(self) -> None:
         """A cut long enough that each side drops the other; one of them joins the other anew."""
-        aged = self.seed // 10 % 2 == 1
-        lives = self.after_many_deaths(4, 10) if aged else self.found(4, 10)
+        lives = self.found(4, 10)
         self.world.rejoins = True
         one = {life.node for life in lives[: self.random.randint(1, len(lives) - 1)]}
         self.excused = dict.fromkeys(life.node for life in lives)
@@ -187,7 +178,7 @@ class Members(Oracle):
             own = len(one) if life.node in one else len(lives) - len(one)
             self.require(known == own - 1, f"{life.name} knows {known} behind a cut")
         self.world.blocked = None
-        self.settle((5 if aged else 10) * SECOND, "a cut", len(lives))
+        self.settle(10 * SECOND, "a cut", len(lives))
         stayed = [life for life in lives if life.alive]
         self.require(len(self.alive()) == len(lives), "not all came back")
         self.require(len({life.node in one for life in stayed}) == 1, "both sides stayed")

@@ -315,10 +315,10 @@ def test_strained_links_are_bounded() -> None:
 # -- graves ----------------------------------------------------------------------------------------
 def test_the_dead_are_tried_in_turn() -> None:
     graves = Graves(100)
-    assert graves.next_to_try(0) is None
+    assert graves.next_to_try() is None
     for each in (1, 2):
         graves.bury(number(each), f"tcp://{each}", 50)
-    tried = [graves.next_to_try(50) for _ in range(3)]
+    tried = [graves.next_to_try() for _ in range(3)]
     assert tried == [(number(1), "tcp://1"), (number(2), "tcp://2"), (number(1), "tcp://1")]
     assert graves.is_fresh(149)
     assert not graves.is_fresh(150)
@@ -327,28 +327,6 @@ def test_the_dead_are_tried_in_turn() -> None:
     assert graves.told() == [MemberDead(number(1), "tcp://1"), MemberDead(number(2), "")]
     assert number(2) in graves
     graves.check()
-
-
-def test_the_lately_dead_are_tried_before_those_of_all_time() -> None:
-    graves = Graves(100)
-    for each in (1, 2, 3):
-        graves.bury(number(each), f"tcp://{each}", 0)
-    graves.inherit(number(4), "tcp://4", 90)
-    for each in (5, 6):
-        graves.bury(number(each), f"tcp://{each}", 90)
-
-    def tried(now_ns: int, count: int) -> list[str]:
-        found = [graves.next_to_try(now_ns) for _ in range(count)]
-        graves.check()
-        return [each[1].removeprefix("tcp://") for each in found if each is not None]
-
-    assert tried(100, 8) == ["5", "6", "5", "1", "6", "5", "6", "2"]
-    assert tried(189, 4) == ["5", "6", "5", "3"]
-    assert sorted(tried(190, 6)) == ["1", "2", "3", "4", "5", "6"]
-    assert graves.is_fresh(189)
-    graves.bury(number(7), "tcp://7", 200)
-    graves.settled("tcp://7")
-    assert "7" not in tried(201, 12)
 
 
 def test_the_oldest_dead_are_forgotten_beyond_the_bounds() -> None:
