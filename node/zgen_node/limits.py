@@ -62,8 +62,6 @@ GRAVES_COUNT_MAX: Final = 1024
 #: For this long after a death each member tries one of them a period; later few members do.
 GRAVE_FRESH_NS: Final = 60 * SECOND
 GRAVES_TRIED_COUNT: Final = 4
-#: While some died lately, one try in so many is for one that is dead for longer.
-GRAVES_OLD_EVERY: Final = 4
 #: Pings under way for others.
 RELAYS_COUNT_MAX: Final = 1024
 #: A member that only others reach is reported after this long.

@@ -2,10 +2,6 @@
 
 Rules of this file: what is remembered of the dead. Which side of a healed cut stays is decided
 elsewhere.
-
-Theory of operation. One is tried at a time, each in its turn, the lately dead before the others:
-who is behind a cut died lately, while those of all time were killed and are many. Sides of a healed
-cut that do not find each other soon let newcomers in, each on its own.
 """
 
 from itertools import islice
@@ -13,7 +9,7 @@ from itertools import islice
 from zgen.ids import PeerId
 from zgen.limits import FENCED_COUNT_MAX
 from zgen.wire.membership import MemberDead
-from zgen_node.limits import GRAVES_COUNT_MAX, GRAVES_OLD_EVERY
+from zgen_node.limits import GRAVES_COUNT_MAX
 
 
 class Graves:
@@ -25,13 +21,8 @@ class Graves:
         self._fresh_until_ns = 0
         #: Node -> nothing, oldest first. Added by ``fence``; the oldest go beyond the bound.
         self._fenced: dict[PeerId, None] = {}
-        #: Node -> where it was, next one first. Added by ``bury`` and ``inherit``; the oldest go
-        #: beyond the bound.
+        #: Node -> where it was, next one first. Added by ``bury``; the oldest go beyond the bound.
         self._endpoints: dict[PeerId, str] = {}
-        #: Those of them that died lately -> until when, next one first. Added by ``bury``; removed
-        #: by the next try after that, and with the endpoint.
-        self._lately: dict[PeerId, int] = {}
-        self._tries = 0
 
     def __contains__(self, node: PeerId) -> bool:
         """Return whether a node is dead or gone for good."""
@@ -42,19 +33,14 @@ class Graves:
         if len(self._fenced) >= FENCED_COUNT_MAX:
             oldest = next(iter(self._fenced))
             del self._fenced[oldest]
-            self._forget(oldest)
+            self._endpoints.pop(oldest, None)
         self._fenced[node] = None
 
     def bury(self, node: PeerId, endpoint: str, now_ns: int) -> None:
         """Fence a node that may still be there, on the other side of a cut."""
-        self.inherit(node, endpoint, now_ns)
-        self._lately[node] = now_ns + self._fresh_ns
-
-    def inherit(self, node: PeerId, endpoint: str, now_ns: int) -> None:
-        """Fence a node that others have buried, who knows when."""
         self.fence(node)
         if len(self._endpoints) >= GRAVES_COUNT_MAX:
-            self._forget(next(iter(self._endpoints)))
+            del self._endpoints[next(iter(self._endpoints))]
         self._endpoints[node] = endpoint
         self.stir(now_ns)
 
@@ -66,26 +52,18 @@ class Graves:
         """Return whether the dead are to be tried often."""
         return now_ns < self._fresh_until_ns
 
-    def next_to_try(self, now_ns: int) -> tuple[PeerId, str] | None:
+    def next_to_try(self) -> tuple[PeerId, str] | None:
         """Return which of the dead to try now, each in its turn; None if there is none."""
-        for node in [node for node, until_ns in self._lately.items() if until_ns <= now_ns]:
-            del self._lately[node]
-        self._tries += 1
-        others = len(self._endpoints) > len(self._lately)
-        if self._lately and (self._tries % GRAVES_OLD_EVERY or not others):
-            node = next(iter(self._lately))
-            self._lately[node] = self._lately.pop(node)
-        elif others:
-            node = next(node for node in self._endpoints if node not in self._lately)
-        else:
-            return None
-        endpoint = self._endpoints[node] = self._endpoints.pop(node)
-        return node, endpoint
+        for node, endpoint in self._endpoints.items():
+            del self._endpoints[node]
+            self._endpoints[node] = endpoint
+            return node, endpoint
+        return None
 
     def settled(self, endpoint: str) -> None:
         """Try those no more that were where another member is now."""
         for node in [node for node, where in self._endpoints.items() if where == endpoint]:
-            self._forget(node)
+            del self._endpoints[node]
 
     def listed(self) -> list[MemberDead]:
         """Return those that are still tried."""
@@ -104,10 +82,3 @@ class Graves:
         assert len(self._endpoints) <= GRAVES_COUNT_MAX
         for node in self._endpoints:
             assert node in self._fenced
-        for node in self._lately:
-            assert node in self._endpoints
-
-    def _forget(self, node: PeerId) -> None:
-        """Try a node no more, if it is tried at all."""
-        self._endpoints.pop(node, None)
-        self._lately.pop(node, None)

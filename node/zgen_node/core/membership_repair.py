@@ -145,7 +145,7 @@ class Repair:
             standing.dice.below(count) >= GRAVES_TRIED_COUNT
         ):
             return
-        tried = standing.graves.next_to_try(now_ns)
+        tried = standing.graves.next_to_try()
         if tried is not None:
             self.fence_off(*tried, False, out)
 
@@ -215,7 +215,7 @@ class Repair:
                 standing.dead(doubt, now_ns, out)
             elif each.node not in standing.graves:
                 if each.endpoint:
-                    standing.graves.inherit(each.node, each.endpoint, now_ns)
+                    standing.graves.bury(each.node, each.endpoint, now_ns)
                 else:
                     standing.graves.fence(each.node)
                 out.append(MemberBuried(each.node))
