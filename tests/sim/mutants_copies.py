@@ -92,7 +92,7 @@ COPIES = (
         "        if source is not None:\n            self._take_back(pull, source)\n",
         "        pass\n",
         "copies",
-        2,
+        11,
     ),
     Mutant(
         "nothing is written to the place of a copy that was given up",

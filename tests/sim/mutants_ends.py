@@ -128,6 +128,6 @@ ENDS = (
         "                self._settlement.settle([(returned, last)], now_ns, out)\n",
         "                pass\n",
         "ends",
-        16,
+        74,
     ),
 )

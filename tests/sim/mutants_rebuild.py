@@ -55,7 +55,7 @@ REBUILD = (
         "            self.unmet.append(task)\n",
         "            pass\n",
         "rebuild",
-        21,
+        309,
     ),
     Mutant(
         "a task whose argument is lost while it queues comes back for it",

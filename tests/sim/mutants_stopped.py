@@ -43,7 +43,7 @@ STOPPED = (
         "        return REASON_SPENT if entry.spec.retries_max else REASON_NO_RETRIES\n",
         '        return ""\n',
         "stopped",
-        3,
+        7,
     ),
     Mutant(
         "a stream that was stopped for what it lost is not cancelled",
@@ -52,7 +52,7 @@ STOPPED = (
         "            fault = None if entry.cancel is None else cancelled(entry.spec)\n",
         "            fault = fault or (None if entry.cancel is None else cancelled(entry.spec))\n",
         "stopped",
-        4,
+        7,
     ),
     Mutant(
         "a stream that nobody reads is closed when what it lost is there",
