@@ -42,7 +42,7 @@ def derived(digest_bytes: int, *parts: bytes) -> bytes:
 def curve_pair(key_file: str) -> tuple[bytes, bytes]:
     """Return the public and the secret key of a cluster, as Z85."""
     with open(key_file, "rb") as file:
-        secret = bytes.fromhex(file.read().strip().decode("ascii"))
+        secret = bytes.fromhex(file.readline().strip().decode("ascii"))
     seed = hashlib.blake2b(key=secret, person=b"zgen CURVE v1", digest_size=32).digest()
     pair = z85.encode(seed)
     return zmq.curve_public(pair), pair
