@@ -146,9 +146,6 @@ class ObjectRefGenerator(HandingSteps["ObjectRef[T]"], Generic[T]):
 
     __slots__ = ("__weakref__", "_id", "record")
 
-    #: Items that it takes over at once.
-    _take_count: int = TAKE_COUNT_MAX
-
     def __init__(self, stream: StreamId, runtime: Runtime) -> None:
         """Made by zgen only."""
         self._id = self.stream = stream
@@ -304,7 +301,7 @@ class ObjectRefGenerator(HandingSteps["ObjectRef[T]"], Generic[T]):
     def _take(self, runtime: Runtime) -> list["ObjectRef[T] | None"]:
         if runtime.closed:
             raise StreamClosedError("", f"the generator can no longer be read: {runtime.closed}")
-        for effect in runtime.loop.post(TakeItems(self.stream, self._take_count)):
+        for effect in runtime.loop.post(TakeItems(self.stream, TAKE_COUNT_MAX)):
             if type(effect) is ItemsTaken:
                 self._ended = effect.ended
                 records = runtime.machine.owner.refs.records

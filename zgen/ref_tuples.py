@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 
 from zgen.handles import ObjectRef, ObjectRefGenerator
 from zgen.ids import StreamId
-from zgen.limits import TAKE_COUNT_MAX
 from zgen.runtime.process import Runtime
 
 Refs = TypeVar("Refs", bound=tuple[ObjectRef[Any], ...])
@@ -23,13 +22,12 @@ class RefTupleGenerator(ObjectRefGenerator[Any], Generic[Refs]):
     ``ObjectRefGenerator``: an item is a tuple there.
     """
 
-    __slots__ = ("_per_yield", "_take_count")
+    __slots__ = ("_per_yield",)
 
     def __init__(self, stream: StreamId, runtime: Runtime) -> None:
         """Made by zgen only."""
         super().__init__(stream, runtime)
-        each = self._per_yield = runtime.machine.owner.streams.streams[stream].per_yield
-        self._take_count = max(each, TAKE_COUNT_MAX - TAKE_COUNT_MAX % each)
+        self._per_yield = runtime.machine.owner.streams.streams[stream].per_yield
 
     def __iter__(self) -> Iterator[Refs]:  # type: ignore[override]  # tuples instead of references
         """Return itself."""

@@ -158,6 +158,12 @@ def resumes_at(record: InStream, position: int) -> bool:
     return not record.position and 0 < position <= record.resume
 
 
+def whole_yields(record: InStream, count_max: int) -> int:
+    """Return how many items to hand over at most, where so many are asked for: of whole yields."""
+    each = record.per_yield
+    return max(count_max - count_max % each, each) if count_max else 0
+
+
 def until_stored(unread: deque[Value], count_max: int, per_yield: int) -> list[Value]:
     """Take out the first values, none behind the first yield with one in shared memory."""
     values: list[Value] = []

@@ -26,7 +26,7 @@ from zgen.core.borrowing import Borrowing
 from zgen.core.effects import Effect, ItemsTaken, Send, StreamAdvanced
 from zgen.core.events import TakeItems
 from zgen.core.handover_words import HoldStream, LendStream, StreamLent, StreamRefusal
-from zgen.core.in_stream import InStream, count_out
+from zgen.core.in_stream import InStream, count_out, whole_yields
 from zgen.core.lent_stream import LentStream
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
@@ -134,7 +134,7 @@ class Lending:
         position = record.taken - len(back)
         count_max = event.count_max
         if record.step:
-            count_max = min(count_max, record.step)
+            count_max = min(whole_yields(record, count_max), record.step)
             _count(record, position + (record.per_yield if count_max else 0))
         names = tuple([back.popleft() for _ in range(min(count_max, len(back)))])
         if not back:

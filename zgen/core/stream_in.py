@@ -25,6 +25,7 @@ from zgen.core.in_stream import (
     open_window,
     resumes_at,
     until_stored,
+    whole_yields,
 )
 from zgen.core.marks import reached
 from zgen.exceptions import RemoteProtocolError
@@ -289,6 +290,8 @@ class StreamsIn:
         first = record.taken
         unread = record.unread
         if record.step:
+            if record.per_yield > 1:
+                count_max = whole_yields(record, count_max)
             count_max = min(count_max, record.step)
             consumed = first + (record.per_yield if unread and count_max else 0)
             if record.window_bytes:
