@@ -216,7 +216,8 @@ def item_size(account: Account, index: int) -> int:
     for op in account.plan.ops:
         if op[0] == "yield":
             if index < op[1]:
-                return 0 if index % account.plan.per_yield else int(op[3])
+                each = account.plan.per_yield
+                return int(op[3]) if index % each == each // 2 else 0
             index -= op[1]
     return 0
 

@@ -34,9 +34,9 @@ def yield_together(body: Body, count: int, delay_ns: int, size: int) -> Any:
         body.yielded_of_op = 0
         body.at += 1
         return None
-    # As a block and what is told of it: those beside the first one are small.
+    # As a block and what is told of it: one is large, those beside it are small.
     values = [
-        item_value(body.task, body.yielded + at, body.attempt, 0 if at else size)
+        item_value(body.task, body.yielded + at, body.attempt, size if at == each // 2 else 0)
         for at in range(each)
     ]
     large = any(isinstance(value, Stored) for value in values)
