@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zgen.dynamic import DynamicObjectRefGenerator
     from zgen.handles import ObjectRef, ObjectRefGenerator, StreamingObjectRefGenerator
     from zgen.io.release import RELEASE as __version__
+    from zgen.ref_tuples import RefTupleGenerator
     from zgen.resuming import stream_position
     from zgen.runtime_context import get_runtime_context
     from zgen.trace_events import timeline
@@ -26,6 +27,7 @@ __all__ = [
     "DynamicObjectRefGenerator",
     "ObjectRef",
     "ObjectRefGenerator",
+    "RefTupleGenerator",
     "StreamingObjectRefGenerator",
     "TypedActor",
     "__version__",
@@ -62,6 +64,7 @@ _HOME = {
     "DynamicObjectRefGenerator": "zgen.dynamic",
     "ObjectRef": "zgen.handles",
     "ObjectRefGenerator": "zgen.handles",
+    "RefTupleGenerator": "zgen.ref_tuples",
     "StreamingObjectRefGenerator": "zgen.handles",
     "TypedActor": "zgen.typed_actor",
     "available_resources": "zgen.cluster",

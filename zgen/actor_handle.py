@@ -25,6 +25,7 @@ from zgen.options import (
     FLOW,
     PENDING_BYTES,
     PENDING_ITEMS,
+    PER_YIELD,
     check_count,
     check_options,
     meant,
@@ -54,10 +55,7 @@ R = TypeVar("R")
 _DESCRIPTIONS_COUNT_MAX: Final = 256
 #: What ``zgen.method`` and ``handle.method.options`` take.
 METHOD_OPTIONS: Final = (
-    "num_returns",
-    "concurrency_group",
-    "max_task_retries",
-    "retry_exceptions",
+    *("num_returns", "concurrency_group", "max_task_retries", "retry_exceptions"),
     *FLOW,
 )
 
@@ -110,6 +108,7 @@ class MethodCalls(RemoteFunction[..., Any]):
         retries = facts.max_task_retries
         self._retries_max = description.max_task_retries if retries is None else retries
         self._window, self._window_bytes = windows_of(name, facts, *description.windows)
+        self._set_yields(facts.per_yield)
 
     def submit(self, handle: "ActorHandle", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the method of an actor and return at once; see ``ActorMethod.remote``."""
@@ -138,6 +137,7 @@ class MethodCalls(RemoteFunction[..., Any]):
             parent=context.task,
             parent_attempt=context.attempt,
             window_bytes=self._window_bytes,
+            per_yield=self._per_yield,
         )
         limit = self._description.max_pending_calls
         if 0 <= limit <= runtime.machine.owner.actors.pending_count(actor):
@@ -171,6 +171,7 @@ class MethodCalls(RemoteFunction[..., Any]):
             chosen.get(PENDING_ITEMS, self.facts.window),
             chosen.get(PENDING_BYTES, self.facts.window_bytes),
             self.facts.signature,
+            chosen.get(PER_YIELD, self.facts.per_yield),
         )
         check_group(self._description.name, facts.group, self._description.groups)
         made = MethodCalls(self._description, self.__name__, facts)
@@ -280,8 +281,7 @@ class ActorMethod(Calls[P, R]):
 
         Args:
             name: What messages call it.
-            options: ``num_returns``, ``concurrency_group``, ``max_task_retries``,
-                ``retry_exceptions``, ``max_pending_items``, ``max_pending_bytes``, ``two_way``.
+            options: As ``zgen.method`` takes them.
 
         Raises:
             ValueError: An option is unknown, out of range, or does not fit the method.

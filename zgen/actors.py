@@ -19,7 +19,7 @@ from zgen.ids import NO_ACTOR, ActorId, derive_task_id, handle_object
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
 from zgen.limits import ACTOR_CALLS_COUNT_MAX, ASYNC_CALLS_COUNT_DEFAULT
-from zgen.options import TaskOptions, check_count, check_options, check_two_way, meant
+from zgen.options import PER_YIELD, TaskOptions, check_count, check_facts, check_options, meant
 from zgen.remote_function import RemoteFunction, remote_type
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
@@ -95,6 +95,8 @@ def check_actor_options(given: dict[str, Any]) -> dict[str, Any]:
         TypeError: A value is of a wrong type.
     """
     given = meant(given)
+    if given.get(PER_YIELD) == 1:  # which asks for nothing
+        del given[PER_YIELD]
     lifetime = given.pop("lifetime", None)
     if lifetime == "detached":
         raise ValueError("detached actors do not exist yet; an actor ends with its creator")
@@ -321,7 +323,7 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
             marked = check_method_options(getattr(function, methods.MARK, {}))
             known[name] = methods.facts_of(cls, name, function, marked)
             check_group(cls.__name__, known[name].group, groups)
-            check_two_way(known[name].window, known[name].returns_count, f"{cls.__name__}.{name}")
+            check_facts(known[name], f"{cls.__name__}.{name}")
         return Description(
             cls.__name__,
             self._id,

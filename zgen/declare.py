@@ -101,7 +101,8 @@ def method(function: Any = None, /, **options: Any) -> Any:
     Args:
         function: The method, when used as a plain decorator.
         options: ``num_returns``, ``concurrency_group``, ``max_task_retries``,
-            ``retry_exceptions``, ``max_pending_items``, ``max_pending_bytes``, ``two_way``.
+            ``retry_exceptions``, ``max_pending_items``, ``max_pending_bytes``, ``two_way``,
+            ``num_objects_per_yield``.
 
     Raises:
         ValueError: An option is unknown, or its value is out of range.

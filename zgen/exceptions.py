@@ -21,7 +21,8 @@
     │   ├── StreamClosedError
     │   ├── StreamLentError           somebody else may read it now
     │   ├── ReplayMismatchError
-    │   └── ReplayLogError
+    │   ├── ReplayLogError
+    │   └── YieldCountError           a body yielded more or fewer values than promised
     ├── GetTimeoutError               also a TimeoutError
     ├── CapacityError
     │   ├── ObjectStoreFullError
@@ -678,6 +679,33 @@ class ReplayLogError(StreamError):
             f"{self.task_name}() cannot go on: {self.story}, and it was sent more than the "
             f"{self.limit_bytes} bytes that are kept to run it again; send references made by "
             "zgen.put() in place of values, or start a generator for each part of the dialogue"
+        )
+
+
+class YieldCountError(StreamError, ValueError):
+    """A generator with ``num_objects_per_yield`` yielded something else than so many values.
+
+    Attributes:
+        expected: How many values each of its yields has.
+        got: How many that one had; -1 if it was neither a tuple nor a list.
+        kind: Name of its class.
+    """
+
+    def __init__(
+        self, task_name: str = "", expected: int = 0, got: int = 0, kind: str = "tuple"
+    ) -> None:
+        """Give what was promised, and what came."""
+        super().__init__(task_name)
+        self.expected = expected
+        self.got = got
+        self.kind = kind
+
+    def __str__(self) -> str:
+        """Say what differs and what to do next."""
+        what = f"a {self.kind}" if self.got < 0 else f"a {self.kind} of {self.got}"
+        return (
+            f"{self.task_name}() yielded {what}, and num_objects_per_yield={self.expected}: yield "
+            f"a tuple or a list of {self.expected} values each time"
         )
 
 

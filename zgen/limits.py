@@ -107,8 +107,9 @@ HISTORY_COUNT_MAX: Final = 16
 RETRIES_TOLD_COUNT: Final = 4
 #: Workers in a row that may die before they begin a task, at no cost to it; then it fails.
 WORKERS_LOST_COUNT_MAX: Final = 16
-#: Items of one stream, as in Ray.
+#: Items of one stream, as in Ray; and of one yield.
 ITEMS_COUNT_MAX: Final = 100_000_000
+PER_YIELD_COUNT_MAX: Final = 1_000
 #: Fixed results of one task.
 RETURNS_COUNT_MAX: Final = 100_000
 #: Ready items that one ``next`` takes over for the following ones.
@@ -129,9 +130,8 @@ FUTURE_THREADS_COUNT_MAX: Final = 4
 #: below it hears of each item.
 WINDOW_WIDE_COUNT_MIN: Final = 16
 WINDOW_STEPS_COUNT: Final = 2
-#: A window in bytes is told of by such parts of it.
+#: A window in bytes is told of by such parts of it; a wider one is as the widest.
 WINDOW_BYTES_STEPS_COUNT: Final = 4
-#: A wider one is as this one.
 WINDOW_BYTES_MAX: Final = 1 << 50
 #: How far readers of ``fan_out`` may be apart, and how long one waits where nobody else reads.
 FAN_OUT_ITEMS_COUNT: Final = 64

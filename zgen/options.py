@@ -7,6 +7,7 @@ from zgen.io.methods import MethodFacts
 from zgen.limits import (
     ITEMS_COUNT_MAX,
     MAX_RETRIES_DEFAULT,
+    PER_YIELD_COUNT_MAX,
     RETURNS_COUNT_MAX,
     WINDOW_BYTES_MAX,
 )
@@ -21,12 +22,14 @@ _AMOUNT_MAX: Final = 1 << 49
 PENDING_ITEMS: Final = "max_pending_items"
 PENDING_BYTES: Final = "max_pending_bytes"
 TWO_WAY: Final = "two_way"
-#: Options about how far ahead of its consumer a generator may be.
-FLOW: Final = (PENDING_ITEMS, PENDING_BYTES, TWO_WAY)
+PER_YIELD: Final = "num_objects_per_yield"
+#: Options about how far ahead of its consumer a generator may be, and what its yields are.
+FLOW: Final = (PENDING_ITEMS, PENDING_BYTES, TWO_WAY, PER_YIELD)
 #: Ray's names of options -> ours.
 _ALIASES: Final = {
     "_generator_backpressure_num_objects": PENDING_ITEMS,
     "_actor_generator_backpressure_num_objects": PENDING_ITEMS,
+    "_num_objects_per_yield": PER_YIELD,
 }
 _MAY_BE_NONE: Final = (
     *("num_returns", "num_cpus", "num_gpus", "memory"),
@@ -39,7 +42,6 @@ _ASK_FOR_NOTHING: Final[dict[str, Any]] = {
     "runtime_env": {},
     "max_calls": 0,
     "accelerator_type": None,
-    "_num_objects_per_yield": 1,
 }
 
 
@@ -68,6 +70,8 @@ class TaskOptions:
             alone. None or -1 for any number.
         two_way: Whether values can be sent into the generator: it yields an item when it is asked
             for it by ``next``, ``send`` or ``throw``, and not before.
+        num_objects_per_yield: How many values each ``yield`` of a generator has, in a tuple or a
+            list: each of them gets a reference of its own, and ``next`` returns a tuple of them.
     """
 
     num_returns: int | str | None = None
@@ -83,6 +87,7 @@ class TaskOptions:
     max_pending_items: int | None = None
     max_pending_bytes: int | None = None
     two_way: bool = False
+    num_objects_per_yield: int = 1
 
     @property
     def window(self) -> int:
@@ -112,6 +117,8 @@ def windows_in(given: dict[str, Any]) -> dict[str, Any]:
         kept[PENDING_ITEMS] = chosen.window
     if chosen is not None and PENDING_BYTES in flow:
         kept[PENDING_BYTES] = chosen.window_bytes
+    if chosen is not None and PER_YIELD in flow:
+        kept[PER_YIELD] = chosen.num_objects_per_yield
     return kept
 
 
@@ -198,8 +205,16 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
     for name in (PENDING_ITEMS, PENDING_BYTES):
         if checked.get(TWO_WAY) and (checked.get(name) or -1) > 0:
             raise ValueError(f"two_way=True yields nothing unasked, and so does not take {name}")
+    _check_per_yield(checked.get(PER_YIELD, 1))
     strategy_from(checked.get("scheduling_strategy"), checked.get("label_selector"))
     return checked
+
+
+def _check_per_yield(value: Any) -> None:
+    if type(value) is not int or not 1 <= value <= PER_YIELD_COUNT_MAX:
+        raise ValueError(
+            f"{PER_YIELD} must be an integer between 1 and {PER_YIELD_COUNT_MAX}, got {value!r}"
+        )
 
 
 def _check_window(name: str, value: Any) -> None:
@@ -218,6 +233,33 @@ def check_two_way(window: int, returns_count: int, name: str) -> int:
     if window == LOCK_STEP and returns_count != STREAMING:
         raise ValueError(f'two_way=True, but {name}() does not run as num_returns="streaming"')
     return window if returns_count == STREAMING else 0
+
+
+def check_facts(facts: MethodFacts, name: str) -> None:
+    """Check that what is known of a method goes together.
+
+    Raises:
+        ValueError: It does not.
+    """
+    window = check_two_way(facts.window, facts.returns_count, name)
+    check_yields(facts.per_yield, window, facts.returns_count, name)
+
+
+def check_yields(per_yield: int, window: int, returns_count: int, name: str) -> int:
+    """Return how many items each yield of a generator makes.
+
+    Raises:
+        ValueError: They are several, and it is no stream, or a two-way one.
+    """
+    if per_yield > 1 and returns_count != STREAMING:
+        raise ValueError(
+            f'{PER_YIELD}={per_yield}, but {name}() does not run as num_returns="streaming"'
+        )
+    if per_yield > 1 and window == LOCK_STEP:
+        raise ValueError(
+            f"{PER_YIELD}={per_yield}, but {name}() is two-way: each input is answered by one item"
+        )
+    return per_yield
 
 
 def check_count(name: str, value: Any, least: int) -> None:

@@ -33,7 +33,8 @@ from zgen.io import methods, serializer
 from zgen.io.methods import positional_counts
 from zgen.io.serializer import Large
 from zgen.io.task_context import TaskContext
-from zgen.options import TaskOptions, check_options, check_two_way, demand_of
+from zgen.options import TaskOptions, check_options, check_two_way, check_yields, demand_of
+from zgen.ref_tuples import RefTupleGenerator
 from zgen.runtime import process, start
 from zgen.runtime.process import Runtime
 from zgen.two_way import TwoWayGenerator
@@ -98,6 +99,7 @@ class RemoteFunction(Calls[P, R]):
         self._window = check_two_way(options.window, self._returns_count, self.__name__)
         streams = self._returns_count == STREAMING and self._window >= 0
         self._window_bytes = options.window_bytes if streams else 0
+        self._set_yields(options.num_objects_per_yield)
         self._shape = demand_of(options)
         self._retry_exceptions = b""
         #: Shared with the same function with other options.
@@ -150,9 +152,10 @@ class RemoteFunction(Calls[P, R]):
         References among the top-level arguments are replaced by their values before the task runs.
 
         Returns:
-            An ``ObjectRefGenerator`` for a streaming function; a reference to a
-            ``DynamicObjectRefGenerator`` for a dynamic one; else a reference, a list of
-            references where ``num_returns`` is not 1, or None where it is 0.
+            An ``ObjectRefGenerator`` for a streaming function, which is a ``RefTupleGenerator``
+            with ``num_objects_per_yield``; a reference to a ``DynamicObjectRefGenerator`` for a
+            dynamic one; else a reference, a list of references where ``num_returns`` is not 1, or
+            None where it is 0.
 
         Raises:
             TypeError: The arguments do not fit the function.
@@ -187,6 +190,7 @@ class RemoteFunction(Calls[P, R]):
             parent=context.task,
             parent_attempt=context.attempt,
             window_bytes=self._window_bytes,
+            per_yield=self._per_yield,
         )
         runtime.loop.post(SubmitTask(spec))
         del puts  # the task needs what they refer to, and keeps it
@@ -199,6 +203,20 @@ class RemoteFunction(Calls[P, R]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the function and the options, so that a task can submit further ones."""
         return RemoteFunction, (self._function, self._options)
+
+    def _set_yields(self, per_yield: int) -> None:
+        """Each yield makes so many items: choose what a call returns.
+
+        Raises:
+            ValueError: They are several, and it is no stream, or a two-way one.
+        """
+        count = self._returns_count
+        self._per_yield = check_yields(per_yield, self._window, count, self.__name__)
+        self._generator_class: type[ObjectRefGenerator[Any]] = ObjectRefGenerator
+        if self._window < 0:
+            self._generator_class = TwoWayGenerator
+        elif per_yield > 1:
+            self._generator_class = RefTupleGenerator
 
     def _define(self, runtime: Runtime) -> None:
         retriable = self._options.retry_exceptions
@@ -247,8 +265,7 @@ class RemoteFunction(Calls[P, R]):
     def _handles(self, runtime: Runtime, task: TaskId) -> Any:
         count = self._returns_count
         if count == STREAMING:
-            two_way = self._window < 0
-            return TwoWayGenerator(task, runtime) if two_way else ObjectRefGenerator(task, runtime)
+            return self._generator_class(task, runtime)
         records = runtime.machine.owner.refs.records
         if count in (1, DYNAMIC):
             name = ObjectId(task + FIRST_RESULT)

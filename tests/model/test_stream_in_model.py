@@ -123,7 +123,7 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(count_max=st.integers(1, 4))
     def take(self, count_max: int) -> None:
-        first, values, ended = self.streams.take(S, count_max, 0)
+        first, values, ended, _ = self.streams.take(S, count_max, 0)
         assert first == len(self.taken)
         self.taken += values
         assert len(values) == min(count_max, len(self.all_items()) - first)

@@ -19,6 +19,7 @@ from tests.sim.programs import (
 )
 from tests.sim.programs import RAISED as RAISED_TEXT
 from tests.sim.store_user import NO_STREAM
+from tests.sim.together import yield_together
 from zgen.core.actor_events import ExitActor
 from zgen.core.effects import HoldBody, StartTask
 from zgen.core.events import BodyBlocked, TaskEnded, Yielded
@@ -260,6 +261,8 @@ class Body:
     # -- ops: None goes on at once, (delay, None) after a while, (-1, act) when act says so
     # ----------
     def _do_yield(self, count: int, delay_ns: int, size: int) -> Any:
+        if self.pushed.per_yield > 1:
+            return yield_together(self, count, delay_ns, size)
         if self.skips:
             passed = min(self.skips, count - self.yielded_of_op)
             self.yielded_of_op += passed
@@ -285,9 +288,9 @@ class Body:
         if isinstance(value, Stored):
             return -1, partial(self._yield_stored, value, delay_ns)
         self.user.post(Yielded(self.task, self.attempt, value))
-        return self._after_yield(delay_ns)
+        return self.after_yield(delay_ns)
 
-    def _after_yield(self, delay_ns: int) -> Any:
+    def after_yield(self, delay_ns: int) -> Any:
         if delay_ns:
             jitter = self.worker.cluster.world.random.randrange(delay_ns)
             return delay_ns // 2 + jitter, None
@@ -300,7 +303,7 @@ class Body:
                 return
             self.user.store.reported((value,))
             self.user.post(Yielded(self.task, self.attempt, value))
-            wait = self._after_yield(delay_ns)
+            wait = self.after_yield(delay_ns)
             self.user.later(wait[0] if wait else 0, self.go_on)
 
         self.user.store.write(self.account.owner, self.owner, self.task, template, written)
@@ -335,7 +338,7 @@ class Body:
         self.worker.cluster.promises.windows.resumed(
             self.account, self.task, self.attempt, position
         )
-        self.yielded = self.skips = position
+        self.yielded = self.skips = position * self.pushed.per_yield
 
     def _do_return(self, size: int) -> Any:
         self.at += 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tests.sim.programs import Account
 from zgen.core.effects import Effect, HoldBody, ItemsTaken
 from zgen.core.events import Event, TakeItems, Yielded
+from zgen.core.stream_words import YieldedTogether
 from zgen.ids import TaskId
 from zgen.limits import INLINE_BYTES_MAX
 from zgen.sim.oracle import Oracle
@@ -27,11 +28,11 @@ class WindowsKept(Oracle):
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        #: Stream -> items that were handed over.
+        #: Stream -> yields that were handed over.
         self._taken: dict[TaskId, int] = {}
-        #: Stream -> items that its user has certainly taken.
+        #: Stream -> yields that its user has certainly taken.
         self._consumed: dict[TaskId, int] = {}
-        #: Stream and attempt -> items that this attempt has yielded.
+        #: Stream and attempt -> how often this attempt has yielded.
         self._yielded: dict[tuple[TaskId, int], int] = {}
         self.parked = 0
         self.resumptions = 0
@@ -41,7 +42,7 @@ class WindowsKept(Oracle):
             for effect in effects:
                 if type(effect) is ItemsTaken:
                     self._took(effect)
-        elif type(event) is Yielded and not self._fills_in(life, event.task):
+        elif isinstance(event, (Yielded, YieldedTogether)) and not self._fills_in(life, event.task):
             self._look(event.task, event.attempt, effects)
 
     def resumed(self, account: Account, stream: TaskId, attempt: int, position: int) -> None:
@@ -56,12 +57,16 @@ class WindowsKept(Oracle):
         sizes = [op[3] for op in account.plan.ops if op[0] == "yield"]
         if record is None or record.attempt != attempt or max(sizes, default=0) > INLINE_BYTES_MAX:
             return
-        good = record.known - (account.plan.window > 0) <= position <= record.known
-        self.require(good, f"attempt {attempt} goes on at {position}, {record.known} items are had")
+        known = record.known // account.plan.per_yield
+        good = known - (account.plan.window > 0) <= position <= known
+        self.require(good, f"attempt {attempt} goes on at {position}, {known} yields are had")
 
     def _took(self, taken: ItemsTaken) -> None:
         """Who comes for more has had all before; of these the first at once, the others later."""
-        stream, count = taken.stream, len(taken.objects)
+        stream = taken.stream
+        account = self.cluster.accounts.get(stream)
+        each = account.plan.per_yield if account is not None else 1
+        count = -(-len(taken.objects) // each)
         before = self._taken.get(stream, 0)
         self._taken[stream] = before + count
         self._consumed[stream] = before + (count > 0)

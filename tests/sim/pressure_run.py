@@ -12,10 +12,12 @@ from tests.sim.oracles_flow import WindowsKept
 from tests.sim.programs import Consumer, Plan
 from tests.sim.rebuild_run import LARGE_BYTES
 from tests.sim.run import Outcome, run_seed
+from tests.sim.together import CHOICES
 from tests.sim.windows import Windows
 from tests.sim.workloads import draw_retries
 from zgen.core.effects import Effect, ItemsTaken
 from zgen.core.events import Event, TakeItems, Yielded
+from zgen.core.stream_words import YieldedTogether
 from zgen.ids import TaskId
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace
@@ -40,6 +42,11 @@ class Pressure(Windows):
         super().add_to(plan)
         plan.window_bytes = self._bytes_of(plan.returns)
         self._add_bytes_to_children(plan.ops)
+        if plan.returns == STREAMING:
+            plan.per_yield = self.random.choice(CHOICES)
+            for op in plan.ops:
+                if op[0] == "yield":
+                    op[1] *= plan.per_yield
 
     def _add_bytes_to_children(self, ops: list[list[Any]]) -> None:
         for op in ops:
@@ -73,13 +80,15 @@ class PressureKept(WindowsKept):
                 if type(effect) is ItemsTaken:
                     self._look_at_owner(life, effect)
         super().after_step(life, event, effects)
-        if type(event) is Yielded and life.number in self.cluster.workers:
+        is_yield = isinstance(event, (Yielded, YieldedTogether))
+        if is_yield and life.number in self.cluster.workers:
             self._look_at_actor(self.cluster.workers[life.number])
 
     def _look_at_owner(self, life: Life, taken: ItemsTaken) -> None:
         stream = taken.stream
         user = self.cluster.users[life.number]
         now = [whole_bytes(user.owner.refs.records[name].value or b"") for name in taken.objects]
+        now = self._yields(stream, now)
         sizes = [*self._handed.get(stream, []), *now, *self._unread(user, stream)]
         self._handed[stream] = now[1:]
         window_bytes = self.cluster.accounts[stream].plan.window_bytes
@@ -125,9 +134,14 @@ class PressureKept(WindowsKept):
             return []
         return [*self._handed.get(stream, []), *self._unread(user, stream)]
 
-    @staticmethod
-    def _unread(user: Consumer, stream: TaskId) -> list[int]:
-        return [whole_bytes(value) for value in user.owner.streams.streams[stream].unread]
+    def _unread(self, user: Consumer, stream: TaskId) -> list[int]:
+        unread = user.owner.streams.streams[stream].unread
+        return self._yields(stream, list(map(whole_bytes, unread)))
+
+    def _yields(self, stream: TaskId, sizes: list[int]) -> list[int]:
+        """Return the bytes of each yield, of sizes of items."""
+        each = self.cluster.accounts[stream].plan.per_yield
+        return [sum(sizes[at : at + each]) for at in range(0, len(sizes), each)]
 
 
 class PressureProgram(ActorProgram):
@@ -193,6 +207,8 @@ class PressureRun(ActorRun):
             "looks at bytes": self.kept.looks,
             "looks at actors": self.kept.looks_at_actors,
             "resumed": self.kept.resumptions,
+            "yields of several items": self.cluster.promises.whole.yields,
+            "failures beside them": self.cluster.promises.whole.failures,
         }
 
 

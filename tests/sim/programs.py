@@ -92,6 +92,7 @@ class Plan:
         place: Where it may run: ``SPREAD``, ``magic`` for a resource that some nodes have, a zone
             that a node is labelled with, or ``hard`` or ``soft`` and the hex id of a node.
         window_bytes: Bytes of a stream that may be there without being taken; 0 for any number.
+        per_yield: Items that each yield makes; those of each ``yield`` above are a multiple of it.
     """
 
     ops: Ops
@@ -102,6 +103,7 @@ class Plan:
     window: int = 0
     place: str = ""
     window_bytes: int = 0
+    per_yield: int = 1
 
     @property
     def items(self) -> int:
@@ -123,7 +125,8 @@ class Plan:
 
     def to_json(self) -> list[Any]:
         fields = [self.ops, self.returns, self.retries, self.cpus, self.result_bytes]
-        wide = [self.window_bytes] if self.window_bytes else []
+        wide = [self.window_bytes, self.per_yield]
+        wide = wide[: 2 if self.per_yield > 1 else 1 if self.window_bytes else 0]
         return [*fields, self.window, self.place, *wide]
 
 
@@ -213,7 +216,8 @@ def item_size(account: Account, index: int) -> int:
     for op in account.plan.ops:
         if op[0] == "yield":
             if index < op[1]:
-                return int(op[3])
+                each = account.plan.per_yield
+                return int(op[3]) if index % each == each // 2 else 0
             index -= op[1]
     return 0
 
@@ -366,6 +370,7 @@ class Consumer:
             retryable,
             window=plan.window,
             window_bytes=plan.window_bytes,
+            per_yield=plan.per_yield,
         )
 
     def create(

@@ -18,9 +18,10 @@ from zgen.core.effects import Effect
 from zgen.core.holds import Holds, Reason
 from zgen.core.input_log import Input, InputLog, feed
 from zgen.core.marks import reached
+from zgen.core.out_stream import UNLIMITED
 from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import StreamsIn
-from zgen.core.stream_out import UNLIMITED, StreamsOut
+from zgen.core.stream_out import StreamsOut
 from zgen.core.stream_words import GiveInput, SendRequested
 from zgen.core.task_table import TaskTable
 from zgen.exceptions import RemoteProtocolError

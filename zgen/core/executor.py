@@ -289,7 +289,7 @@ class Executor:
         if task.returns_count == STREAMING:
             consumed = max(task.consumed, started.consumed)
             flow = (task.window, consumed, task.resume, task.window_bytes, task.ahead_bytes)
-            self.reports.open(task.task, task.attempt, started.owner, *flow)
+            self.reports.open(task.task, task.attempt, started.owner, *flow, task.per_yield)
             if task.window < 0:
                 self.listening.begin(started, out)
             if started.closed:

@@ -22,7 +22,12 @@ from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import StreamsIn
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import ObjectId, PeerId, StreamId, derive_loan_id, item_ids, short, ticket_object
-from zgen.limits import ITEMS_COUNT_MAX, LOAN_HOPS_COUNT_MAX, LOAN_ROOM_COUNT
+from zgen.limits import (
+    ITEMS_COUNT_MAX,
+    LOAN_HOPS_COUNT_MAX,
+    LOAN_ROOM_COUNT,
+    PER_YIELD_COUNT_MAX,
+)
 from zgen.slotted import slotted
 from zgen.wire.handover import (
     CLOSED,
@@ -62,6 +67,7 @@ class FarStream:
         is_held: Whether the owner was asked for it, has not refused it, and was not told otherwise.
         is_begun: Whether anything came from there yet.
         is_passed: Whether a value is held here that a generator was pickled for.
+        per_yield: Items that each yield makes, which are given out together.
     """
 
     owner: Address
@@ -77,6 +83,7 @@ class FarStream:
     is_held: bool = False
     is_begun: bool = False
     is_passed: bool = False
+    per_yield: int = 1
 
 
 class FarStreams:
@@ -119,8 +126,9 @@ class FarStreams:
             event.chain,
             event.who,
             self._claims_count,
+            per_yield=event.per_yield,
         )
-        record = InStream(event.name, is_far=True, back=deque())
+        record = InStream(event.name, is_far=True, back=deque(), per_yield=event.per_yield)
         self._streams.streams[key] = record
         value = self._refs.records[ticket].value
         if event.owner.peer == self._borrowing.me:
@@ -131,7 +139,7 @@ class FarStreams:
             self._claim(far, out)
 
     def take(self, event: TakeItems, out: list[Effect]) -> bool:
-        """Give out the next item; return False if the stream is none of here."""
+        """Give out the items of the next yield; return False if the stream is none of here."""
         key = event.stream
         far = self.held.get(key)
         if far is None:
@@ -142,10 +150,10 @@ class FarStreams:
             del self._offers[far.ticket]
         back = record.back
         if back:
-            name = back.popleft()
-            far.taken += 1
+            names = tuple([back.popleft() for _ in range(far.per_yield)])
+            far.taken += far.per_yield
             is_end = record.ended and not back and record.refusal is None
-            out.append(ItemsTaken(key, (name,), is_end))
+            out.append(ItemsTaken(key, names, is_end))
             if far.is_held:
                 self._ask(far, out)
         elif record.refusal is not None:
@@ -221,14 +229,16 @@ class FarStreams:
         """Items came, or the end."""
         key = _named_here(message)
         first, count = message.first_index, message.count
-        if not (0 <= count <= LOAN_ROOM_COUNT and 0 <= first <= ITEMS_COUNT_MAX):
+        far = self.held.get(key)
+        room_count = _room_count(far.per_yield if far is not None else PER_YIELD_COUNT_MAX)
+        is_whole = far is None or count % far.per_yield == 0
+        if not (0 <= count <= room_count and 0 <= first <= ITEMS_COUNT_MAX and is_whole):
             raise RemoteProtocolError(f"{count} items of a lent stream from {first} on")
         owner = self._borrowing.session.address_of(sender)
         names = item_ids(message.stream, message.first_index, message.count)
         parcel = Parcel(b"", (), False, tuple([NestedRef(name, owner) for name in names]))
         self._borrowing.take_in(sender, (parcel,), out)
         self._refs.dropped.append(parcel)
-        far = self.held.get(key)
         if far is None or not far.is_held or far.claim != message.claim:
             reached("items for who holds the stream no more")
             return
@@ -298,7 +308,8 @@ class FarStreams:
         self._ask(far, out)
 
     def _ask(self, far: FarStream, out: list[Effect]) -> None:
-        words = (far.stream, far.epoch, far.hop, far.taken, LOAN_ROOM_COUNT, far.claim)
+        room_count = _room_count(far.per_yield)
+        words = (far.stream, far.epoch, far.hop, far.taken, room_count, far.claim)
         take = TakeStream(*words) if far.is_begun else TakeStream(*words, far.who, far.chain)
         out.append(Send(far.owner.peer, take, address=far.owner))
 
@@ -315,6 +326,11 @@ class FarStreams:
     @staticmethod
     def _end(record: InStream, fault: Fault) -> None:
         record.ended, record.refusal = True, fault
+
+
+def _room_count(per_yield: int) -> int:
+    """Return how many items a holder has room for: whole yields, one at least."""
+    return max(LOAN_ROOM_COUNT - LOAN_ROOM_COUNT % per_yield, per_yield)
 
 
 def _named_here(message: StreamItems | StreamRefused) -> StreamId:

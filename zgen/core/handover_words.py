@@ -40,6 +40,7 @@ class HoldStream:
         owner: Who owns it.
         chain: Who passed it on, from hop 0 on.
         who: What this process is, for people.
+        per_yield: Items that each yield makes.
     """
 
     stream: StreamId
@@ -50,6 +51,7 @@ class HoldStream:
     owner: Address
     chain: tuple[PeerId, ...] = ()
     who: str = ""
+    per_yield: int = 1
 
 
 # -- effects ---------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from zgen.limits import (
     WINDOW_WIDE_COUNT_MIN,
 )
 from zgen.slotted import slotted
-from zgen.wire.value import Fault, Value, whole_bytes
+from zgen.wire.value import Fault, Stored, Value, is_error, stored_count, whole_bytes
 
 
 @slotted
@@ -40,14 +40,14 @@ class InStream:
         stored: Items in ``unread`` that lie in shared memory.
         window: Items that may be there without being taken; 0 for any number.
         step: How many items the producer is told of at a time, and how many are taken over at once;
-            0 if there is no window of either kind.
+            0 if there is no window of either kind and each yield makes one.
         consumed: Items that the user has certainly taken; counted where there is a window.
         granted: How many of them the producer of the current attempt was told of.
         fills: Whether its attempt is to report what was lost, though nobody reads the stream.
         producer: The worker whose reports of the current attempt count, once it has sent some.
         window_bytes: Bytes that may be there without being taken; 0 for any number.
         step_bytes: As ``step``, in bytes.
-        sizes: Bytes of each item from ``consumed`` on, where there is a window in bytes.
+        sizes: Bytes of each yield from ``consumed`` on, where there is a window in bytes.
         ahead_bytes: Their sum.
         untold_bytes: Bytes of the items that were taken since the producer was told last.
         parked_by: Why the producer says that it waits, one of the ``PARKED_BY_`` numbers, or 0.
@@ -57,6 +57,8 @@ class InStream:
         back: Items that come before ``unread`` and have a local reference each: those that came
             back with a loan, or by one. None if there are none.
         refusal: Why nothing is taken any more of one that is far.
+        per_yield: Items that each yield makes; every number and index of items here is a multiple
+            of it, and an error stands in place of each of them.
     """
 
     name: str
@@ -90,13 +92,15 @@ class InStream:
     is_far: bool = False
     back: deque[ObjectId] | None = None
     refusal: Fault | None = None
+    per_yield: int = 1
 
 
-def open_window(record: InStream, window: int, window_bytes: int) -> None:
-    """Give a stream a window, in items, in bytes or in both; 0 is none."""
-    record.window, record.window_bytes = window, window_bytes
-    wide = window // WINDOW_STEPS_COUNT if window else ITEMS_COUNT_MAX
-    record.step = 1 if 0 < window < WINDOW_WIDE_COUNT_MIN else wide
+def open_window(record: InStream, window: int, window_bytes: int, per_yield: int = 1) -> None:
+    """Give a stream a window, in yields, in bytes or in both; 0 is none."""
+    record.per_yield = per_yield
+    record.window, record.window_bytes = window * per_yield, window_bytes
+    wide = window // WINDOW_STEPS_COUNT if window else ITEMS_COUNT_MAX // per_yield
+    record.step = per_yield * (1 if 0 < window < WINDOW_WIDE_COUNT_MIN else wide)
     record.step_bytes = max(1, window_bytes // WINDOW_BYTES_STEPS_COUNT)
 
 
@@ -106,31 +110,34 @@ def count_in(record: InStream, values: Iterable[Value]) -> None:
     if not record.window_bytes:
         return
     sizes = [len(each) if type(each) is bytes else whole_bytes(each) for each in values]
+    per_yield = record.per_yield
+    if per_yield > 1:
+        sizes = [sum(sizes[at : at + per_yield]) for at in range(0, len(sizes), per_yield)]
     record.sizes.extend(sizes)
     record.ahead_bytes += sum(sizes)
 
 
 def count_out(record: InStream, consumed: int, count_max: int) -> int:
-    """So many items of it were taken; return how many to hand over: a step, or one that is larger.
+    """So many items of it were taken; return how many to hand over: a step, or a larger yield.
 
     Args:
         record: The stream.
         consumed: How many, with the first one of those that are handed over now.
         count_max: How many to hand over at most.
     """
-    sizes, size = record.sizes, 0
-    for _ in range(min(consumed - record.consumed, len(sizes))):
+    sizes, size, each = record.sizes, 0, record.per_yield
+    for _ in range(min((consumed - record.consumed) // each, len(sizes))):
         size = sizes.popleft()
         record.ahead_bytes -= size
         record.untold_bytes += size
     if size + record.ahead_bytes <= record.step_bytes:
-        return min(len(sizes) + 1, count_max)
-    count = 1
+        return min(each * (len(sizes) + 1), count_max)
+    count = each
     for more in sizes:
         size += more
         if count >= count_max or size > record.step_bytes:
             break
-        count += 1
+        count += each
     return min(count, count_max)
 
 
@@ -146,3 +153,47 @@ def is_due(record: InStream) -> bool:
     if record.window_bytes and record.untold_bytes >= record.step_bytes:
         return untold_count > 0
     return bool(record.parked_by and untold_count and record.consumed >= record.known)
+
+
+def resumes_at(record: InStream, position: int) -> bool:
+    """Return whether an attempt that has reported nothing yet may do so from ``position`` on."""
+    return not record.position and 0 < position <= record.resume
+
+
+def whole_yields(record: InStream, count_max: int) -> int:
+    """Return how many items to hand over at most, where so many are asked for: of whole yields."""
+    each = record.per_yield
+    return max(count_max - count_max % each, each) if count_max else 0
+
+
+def until_stored(unread: deque[Value], count_max: int, per_yield: int) -> list[Value]:
+    """Take out the first values, none behind the first yield with one in shared memory."""
+    values: list[Value] = []
+    is_found = False
+    while unread and len(values) < count_max:
+        values.append(unread.popleft())
+        is_found = is_found or type(values[-1]) is Stored
+        if is_found and len(values) % per_yield == 0:
+            break
+    return values
+
+
+def check_stream(record: InStream, name: str) -> None:
+    """Assert the invariants of a stream."""
+    story = f"stream {name}: {record}"
+    assert record.position <= record.known, story
+    assert stored_count(record.unread) == record.stored, story
+    assert record.granted <= record.consumed <= record.taken, story
+    assert record.ahead_bytes == sum(record.sizes), story
+    if record.handle:
+        there = record.taken + len(record.unread)
+        assert there <= record.known + record.per_yield, story
+        assert there >= record.known or (record.unread and is_error(record.unread[-1])), story
+    else:
+        assert not record.unread, story
+        assert record.stays or not record.ended, story
+    assert record.ended or not record.returned, story
+    if record.per_yield > 1 and not record.is_far:
+        counts = (record.position, record.known, record.resume, record.taken, record.consumed)
+        for count in (*counts, len(record.unread)):
+            assert count % record.per_yield == 0, story

@@ -26,7 +26,7 @@ from zgen.core.borrowing import Borrowing
 from zgen.core.effects import Effect, ItemsTaken, Send, StreamAdvanced
 from zgen.core.events import TakeItems
 from zgen.core.handover_words import HoldStream, LendStream, StreamLent, StreamRefusal
-from zgen.core.in_stream import InStream, count_out
+from zgen.core.in_stream import InStream, count_out, whole_yields
 from zgen.core.lent_stream import LentStream
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
@@ -134,8 +134,8 @@ class Lending:
         position = record.taken - len(back)
         count_max = event.count_max
         if record.step:
-            count_max = min(count_max, record.step)
-            _count(record, position + bool(count_max))
+            count_max = min(whole_yields(record, count_max), record.step)
+            _count(record, position + (record.per_yield if count_max else 0))
         names = tuple([back.popleft() for _ in range(min(count_max, len(back)))])
         if not back:
             record.back = None
@@ -298,13 +298,13 @@ class Lending:
     def _consume(self, stream: StreamId, lent: LentStream, upto: int, out: list[Effect]) -> None:
         """A holder has taken everything before ``upto``."""
         count = upto - lent.position
+        record = self._streams.streams[stream]
         if count <= 0:
             return
-        if count > len(lent.items):
+        if count > len(lent.items) or count % record.per_yield:
             raise RemoteProtocolError(f"{upto} items taken, {lent.position} and {lent.items} given")
         self._refs.drop_all([lent.items.popleft() for _ in range(count)])
         lent.position = upto
-        record = self._streams.streams[stream]
         if record.step:
             _count(record, upto)
             self._placement.grant(stream, out)
@@ -315,7 +315,7 @@ class Lending:
         if holder is None:
             return
         record = self._streams.streams[stream]
-        limit = lent.wanted
+        limit = lent.wanted - lent.wanted % record.per_yield
         if record.step:
             limit = min(limit, lent.position + record.step)
         have = lent.position + len(lent.items)
@@ -323,7 +323,7 @@ class Lending:
             names = self._more(stream, record, limit - have, now_ns)
             lent.items.extend(names)
             have += len(names)
-            if names and type(self._refs.records[names[-1]].value) is Stored:
+            if Stored in [type(self._refs.records[name].value) for name in names]:
                 lent.large = have
             if not names:
                 break
@@ -395,5 +395,5 @@ def _count(record: InStream, consumed: int) -> None:
     """So many items of a stream with a window were taken, whoever did."""
     if consumed > record.consumed:
         if record.window_bytes:
-            count_out(record, consumed, 1)
+            count_out(record, consumed, record.per_yield)
         record.consumed = consumed

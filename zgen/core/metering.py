@@ -3,7 +3,8 @@
 Rules of this file: what was counted in is counted out once. What a body does while it waits, and
 what its consumer hears of that, is not known here.
 
-Theory of operation. An item counts from before it leaves until its consumer has taken it. The next
+Theory of operation. An item, which is all of one yield, counts from before it leaves until its
+consumer has taken it. The next
 one is let in if it fits: into the window of its stream, into the stream's share of what all streams
 of the actor may have, and into what is left of that. One of which nothing waits may always yield
 one item, whatever its size and whatever others have: so nobody waits for ever, and what waits is at
@@ -36,7 +37,7 @@ class Meter:
         is_reserved: Whether the last of them is still to come.
         parked_by: Why its body waits, one of the ``PARKED_BY_`` numbers; 0 if it does not.
         next_bytes: Size of the item that waits to be let in; 0 if the body waits after one.
-        value: That item, if it was yielded already.
+        values: That item, if it was yielded already; all of its yield.
     """
 
     items_max: int
@@ -47,7 +48,7 @@ class Meter:
     is_reserved: bool = False
     parked_by: int = 0
     next_bytes: int = 0
-    value: Value | None = None
+    values: tuple[Value, ...] = ()
 
 
 class Metering:
@@ -117,7 +118,7 @@ class Metering:
         return True
 
     def admit(
-        self, stream: TaskId, index: int, size_bytes: int, value: Value | None = None
+        self, stream: TaskId, index: int, size_bytes: int, values: tuple[Value, ...] = ()
     ) -> bool:
         """Let an item in, or keep it until it fits, and park its body; return whether it is in.
 
@@ -125,7 +126,7 @@ class Metering:
             stream: The stream.
             index: Position of the item.
             size_bytes: Its bytes.
-            value: The item; None if it is still to come, when it fits.
+            values: The item, all of its yield; none if it is still to come, when it fits.
         """
         meter = self.meters[stream]
         if meter.is_reserved:
@@ -136,12 +137,20 @@ class Metering:
         parked_by = self._excess(meter, size_bytes)
         if not parked_by:
             self._add(meter, size_bytes)
-            meter.is_reserved = value is None
+            meter.is_reserved = not values
             return True
         reached("item that does not fit kept back")
-        meter.parked_by, meter.next_bytes, meter.value = parked_by, size_bytes, value
+        meter.parked_by, meter.next_bytes, meter.values = parked_by, size_bytes, values
         self.parked[stream] = None
         return False
+
+    def admit_all(
+        self, stream: TaskId, index: int, size_bytes: int, values: tuple[Value, ...]
+    ) -> bool:
+        """As ``admit``, of what is yielded together: it counts as one, which is still to come."""
+        is_in = self.admit(stream, index, size_bytes, values)
+        self.meters[stream].is_reserved = is_in
+        return is_in
 
     def fill(self, stream: TaskId) -> bool:
         """Park the body of a stream if not even the smallest item would fit; return whether so."""
@@ -173,19 +182,19 @@ class Metering:
         del self.parked[stream]
         return True
 
-    def close(self, stream: TaskId) -> Value | None:
+    def close(self, stream: TaskId) -> tuple[Value, ...]:
         """Count a stream no longer; return the item that was kept back, if there is one."""
         meter = self.meters.pop(stream, None)
         if meter is None:
-            return None
+            return ()
         self.parked.pop(stream, None)
         self.items_count -= len(meter.sizes)
         self.waiting_bytes -= meter.waiting_bytes
-        return meter.value
+        return meter.values
 
     def values(self) -> list[Value]:
         """Return the items that are kept back."""
-        return [each.value for each in self.meters.values() if each.value is not None]
+        return [value for each in self.meters.values() for value in each.values]
 
     def check(self) -> None:
         """Assert the invariants of all meters."""
@@ -195,7 +204,7 @@ class Metering:
         for stream, meter in meters.items():
             assert meter.waiting_bytes == sum(meter.sizes), f"stream {short(stream)}: {meter}"
             assert (stream in self.parked) == (meter.parked_by != 0), f"{short(stream)}: {meter}"
-            assert meter.value is None or meter.parked_by, f"stream {short(stream)}: {meter}"
+            assert not meter.values or meter.parked_by, f"stream {short(stream)}: {meter}"
             if len(meter.sizes) > 1:
                 assert meter.items_max == 0 or len(meter.sizes) <= meter.items_max, f"{meter}"
                 assert meter.bytes_max == 0 or meter.waiting_bytes <= meter.bytes_max, f"{meter}"

@@ -169,7 +169,8 @@ class Owner:
         if spec.returns_count == 1:
             self.refs.create(ObjectId(spec.task + FIRST_RESULT))
         elif spec.returns_count == STREAMING:
-            self.streams.open(spec.task, spec.name, spec.window, spec.window_bytes)
+            flow = (spec.window, spec.window_bytes, spec.per_yield)
+            self.streams.open(spec.task, spec.name, *flow)
         elif spec.returns_count == DYNAMIC:
             self.gathering.begin(spec.task, spec.name)
         else:
@@ -217,16 +218,15 @@ class Owner:
         self, stream: StreamId, count_max: int, now_ns: int
     ) -> tuple[tuple[ObjectId, ...], bool]:
         """Make references of the next items; return them, and whether none will follow."""
-        position, values, ended = self.streams.take(stream, count_max, now_ns)
-        last = values[-1] if values else None
-        if type(last) is Stored:  # no other one is
-            self._regions.take(last)
+        position, values, ended, stored = self.streams.take(stream, count_max, now_ns)
+        for at in stored:
+            self._regions.take(values[at])  # type: ignore[arg-type]  # it lies in shared memory
         names = item_ids(stream, position, len(values))
         self.refs.create_all(names, values)
-        if type(last) is Stored:
-            self.pins.take(self.tasks.entries.get(stream), names[-1])
-            if ended and stream in self._kept:
-                self.pins.close(stream)
+        for at in stored:
+            self.pins.take(self.tasks.entries.get(stream), names[at])
+        if stored and ended and stream in self._kept:
+            self.pins.close(stream)
         return names, ended
 
     def holds_back(self, stream: StreamId, now_ns: int) -> bool:

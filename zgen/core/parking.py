@@ -41,7 +41,8 @@ class Parking:
         record = reports.streams.get(stream)
         if record is None or not record.is_metered:
             return
-        if not reports.metering.admit(stream, record.count, event.size_bytes):
+        position = record.count // record.per_yield
+        if not reports.metering.admit(stream, position, event.size_bytes):
             reports.flush_stream(stream, now_ns, out)
             self.park(stream, out)
 
@@ -93,10 +94,10 @@ class Parking:
 
     def _let_in(self, stream: TaskId, now_ns: int, out: list[Effect]) -> None:
         meter = self._reports.metering.meters[stream]
-        value, meter.value = meter.value, None
-        if value is not None:
+        values, meter.values = meter.values, ()
+        if values:
             attempt = self._reports.streams[stream].attempt
-            if self._reports.add_item(stream, attempt, value, now_ns, out):
+            if self._reports.add_yield(stream, attempt, values, now_ns, out):
                 self.park(stream, out)  # that one fitted, and no other one does
                 return
         self._holds.release(stream, Reason.ROOM, out)

@@ -26,7 +26,7 @@ from zgen.core.state_words import AskState
 from zgen.core.store_client import MESSAGES as STORE_MESSAGES
 from zgen.core.store_client import StoreClient
 from zgen.core.store_events import OpenView, RegionUnused, WantRegion
-from zgen.core.stream_words import AskPosition, AskRoom
+from zgen.core.together import Together
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import PeerId, short
 from zgen.wire.actor import ActorAt
@@ -106,8 +106,8 @@ class ProcessMachine:
         }
         if executor is not None:
             self._routes.update({**executor.handlers, CancelTask: self._on_cancel_task})
-            self._handlers |= {ev.Yielded: self._on_yielded, AskPosition: executor.reports.on_ask}
-            self._handlers |= {AskRoom: executor.parking.on_ask, ExitActor: executor.on_exit_actor}
+            self._handlers |= {ev.Yielded: self._on_yielded, ExitActor: executor.on_exit_actor}
+            self._handlers |= Together(executor, self.store, borrowing).handlers
             self._handlers[ev.TaskEnded] = executor.on_task_ended
             self._handlers[ev.BodyBlocked] = executor.on_body_blocked
 

@@ -166,4 +166,5 @@ def _pushed_task(
         consumed,
         () if wanted is None else tuple(wanted) or (NOTHING,),
         window_bytes=spec.window_bytes if wanted is None else 0,
+        per_yield=spec.per_yield,
     )

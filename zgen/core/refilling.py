@@ -12,7 +12,7 @@ come; if the end differs they are taken back, and are that error from then on.
 """
 
 from zgen.core.effects import Effect, Report
-from zgen.core.in_stream import InStream
+from zgen.core.in_stream import InStream, resumes_at
 from zgen.core.lineage import Kept
 from zgen.core.lineage_pins import LineagePins
 from zgen.core.marks import reached
@@ -20,7 +20,7 @@ from zgen.core.ref_table import RefTable
 from zgen.core.region_table import RegionTable
 from zgen.core.restarting import Restarting
 from zgen.core.settlement import Result, Settlement, cancelled
-from zgen.core.stream_in import StreamsIn, resumes_at
+from zgen.core.stream_in import StreamsIn
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import COMPLETION_INDEX, ITEM_INDEX_FIRST, ObjectId, PeerId, TaskId, object_id

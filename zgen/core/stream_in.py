@@ -14,10 +14,19 @@ one at once and the others later, so these count when he comes back for more. It
 it item by item, or, where the window is wide, by the part of it.
 """
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from zgen.core.in_stream import InStream, count_in, count_out, is_due, open_window
+from zgen.core.in_stream import (
+    InStream,
+    check_stream,
+    count_in,
+    count_out,
+    is_due,
+    open_window,
+    resumes_at,
+    until_stored,
+    whole_yields,
+)
 from zgen.core.marks import reached
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import StreamId, short
@@ -32,7 +41,6 @@ from zgen.wire.value import (
     Parcel,
     Stored,
     Value,
-    is_error,
     keeping,
     stored_count,
 )
@@ -56,11 +64,18 @@ class StreamsIn:
         #: Streams that are taken as a whole at their end. Removed by ``take_all`` and ``close``.
         self.gathered: dict[StreamId, None] = {}
 
-    def open(self, stream: StreamId, name: str, window: int = 0, window_bytes: int = 0) -> None:
+    def open(
+        self,
+        stream: StreamId,
+        name: str,
+        window: int = 0,
+        window_bytes: int = 0,
+        per_yield: int = 1,
+    ) -> None:
         """Begin a stream, before its task is submitted; so much may wait, 0 for any number."""
         record = self.streams[stream] = InStream(name)
-        if window > 0 or window_bytes > 0:
-            open_window(record, window, window_bytes)
+        if window > 0 or window_bytes > 0 or per_yield > 1:
+            open_window(record, window, window_bytes, per_yield)
 
     def begin_attempt(self, stream: StreamId, attempt: int) -> None:
         """Record a new attempt; older ones are refused from here on."""
@@ -83,7 +98,8 @@ class StreamsIn:
         if record is not None:
             unread = enumerate(record.unread, record.taken)
             large = [at for at, value in unread if type(value) is Stored]
-            record.resume = min([record.resume, position, *large[:1]])
+            resume = min([record.resume, position, *large[:1]])
+            record.resume = resume - resume % record.per_yield
             record.fills = fills and not record.handle
 
     def grant(self, stream: StreamId) -> int | None:
@@ -141,14 +157,10 @@ class StreamsIn:
             reached("stale attempt dropped")
             self._drop(values)
             return False
-        follows = first_index == record.position or resumes_at(record, first_index)
-        if attempt > record.attempt or not follows:
+        refusal = _refusal(record, attempt, first_index, len(values))
+        if refusal:
             self._drop(values)
-            expected = f"expected {record.attempt} {record.position}"
-            raise RemoteProtocolError(f"attempt {attempt} item {first_index}, {expected}")
-        if first_index + len(values) > ITEMS_COUNT_MAX:
-            self._drop(values)
-            raise RemoteProtocolError(f"more than {ITEMS_COUNT_MAX} items")
+            raise RemoteProtocolError(refusal)
         record.position = first_index + len(values)
         fresh = record.position - record.known
         if fresh <= 0:
@@ -231,7 +243,8 @@ class StreamsIn:
         record = self.streams[stream]
         if count < record.known and not (is_cut and error is not None):
             reached("replay shorter than before")
-            error = Fault(FaultKind.REPLAY_MISMATCH, record.name, expected=record.known, got=count)
+            expected, got = record.known // record.per_yield, count // record.per_yield
+            error = Fault(FaultKind.REPLAY_MISMATCH, record.name, expected=expected, got=got)
             return self._end(stream, record, error, error)
         return self._end(stream, record, error, NONE)
 
@@ -254,25 +267,32 @@ class StreamsIn:
         """End a stream after what was reported, with one error, as a rule its completion too."""
         self._end(stream, self.streams[stream], error, error if completion is None else completion)
 
-    def take(self, stream: StreamId, count_max: int, now_ns: int) -> tuple[int, list[Value], bool]:
-        """Hand out items from the cursor, none behind the first in shared memory.
+    def take(
+        self, stream: StreamId, count_max: int, now_ns: int
+    ) -> tuple[int, list[Value], bool, Sequence[int]]:
+        """Hand out items from the cursor, none behind the first yield with any in shared memory.
 
         So a producer without room is held back by what its consumer has not come to yet.
 
         Returns:
-            Position of the first, the values, and whether nothing will ever follow them.
+            Position of the first, the values, whether nothing will ever follow them, and which of
+            the values lie in shared memory.
         """
         record = self.streams[stream]
         first = record.taken
         unread = record.unread
         if record.step:
+            if record.per_yield > 1:
+                count_max = whole_yields(record, count_max)
             count_max = min(count_max, record.step)
-            consumed = first + bool(unread and count_max)
+            consumed = first + (record.per_yield if unread and count_max else 0)
             if record.window_bytes:
                 count_max = count_out(record, consumed, count_max)
             record.consumed = consumed
+        stored: Sequence[int] = ()
         if record.stored:
-            values = _until_stored(unread, count_max)
+            values = until_stored(unread, count_max, record.per_yield)
+            stored = [at for at, value in enumerate(values) if type(value) is Stored]
         elif len(unread) <= count_max:
             values = list(unread)
             unread.clear()
@@ -280,9 +300,9 @@ class StreamsIn:
             values = [unread.popleft() for _ in range(count_max)]
         record.taken += len(values)
         if record.stored:
-            record.stored -= stored_count(values)
+            record.stored -= len(stored)
             record.moved_ns = now_ns
-        return first, values, (record.ended or record.stays) and not unread
+        return first, values, (record.ended or record.stays) and not unread, stored
 
     def take_all(self, stream: StreamId) -> list[Value]:
         """Hand out everything of a stream that has ended, and forget it; nothing if it is gone."""
@@ -343,25 +363,7 @@ class StreamsIn:
             assert record.handle, f"stream {short(stream)} is gathered for nobody"
             assert not record.ended, f"stream {short(stream)} was not gathered at its end"
         for stream, record in self.streams.items():
-            assert record.position <= record.known, f"stream {short(stream)}: {record}"
-            stored = stored_count(record.unread)
-            assert stored == record.stored, f"stream {short(stream)}: {record}"
-            assert record.granted <= record.consumed <= record.taken, (
-                f"stream {short(stream)}: {record}"
-            )
-            assert record.ahead_bytes == sum(record.sizes), f"stream {short(stream)}: {record}"
-            if record.handle:
-                errors = 1 if record.unread and is_error(record.unread[-1]) else 0
-                assert record.taken + len(record.unread) <= record.known + 1, (
-                    f"stream {short(stream)}: {record}"
-                )
-                assert record.taken + len(record.unread) >= record.known or errors, (
-                    f"stream {short(stream)}: {record}"
-                )
-            else:
-                assert not record.unread, f"stream {short(stream)}: {record}"
-                assert record.stays or not record.ended, f"stream {short(stream)}: {record}"
-            assert record.ended or not record.returned, f"stream {short(stream)}: {record}"
+            check_stream(record, short(stream))
 
     def _free(self, record: InStream) -> None:
         record.handle = False
@@ -381,20 +383,16 @@ class StreamsIn:
         if not (record.handle or record.stays):
             del self.streams[stream]
         elif record.handle and error is not None:
-            record.unread.append(error)
+            record.unread.extend([error] * record.per_yield)
         return completion
 
 
-def resumes_at(record: InStream, position: int) -> bool:
-    """Return whether an attempt that has reported nothing yet may do so from ``position`` on."""
-    return not record.position and 0 < position <= record.resume
-
-
-def _until_stored(unread: deque[Value], count_max: int) -> list[Value]:
-    """Take out the first values, at most one of them in shared memory, which is the last then."""
-    values: list[Value] = []
-    while unread and len(values) < count_max:
-        values.append(unread.popleft())
-        if type(values[-1]) is Stored:
-            break
-    return values
+def _refusal(record: InStream, attempt: int, first_index: int, count: int) -> str:
+    """Return why items do not follow what this attempt reported before; empty if they do."""
+    follows = first_index == record.position or resumes_at(record, first_index)
+    if attempt > record.attempt or not follows:
+        expected = f"expected {record.attempt} {record.position}"
+        return f"attempt {attempt} item {first_index}, {expected}"
+    if record.step and (first_index % record.per_yield or count % record.per_yield):
+        return f"{count} items, yielded {record.per_yield} at a time"
+    return f"more than {ITEMS_COUNT_MAX} items" if first_index + count > ITEMS_COUNT_MAX else ""

@@ -9,24 +9,22 @@ flush carries the entries of everything on the line.
 """
 
 from collections.abc import Iterable
-from dataclasses import field
-from typing import Any, Final
+from typing import Any
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
 from zgen.core.metering import Metering
+from zgen.core.out_stream import UNLIMITED, OutStream
 from zgen.core.report_line import How, ReportLine
 from zgen.core.stream_words import AskPosition, PositionIs
 from zgen.ids import PeerId, TaskId
 from zgen.limits import (
     BATCH_BYTES_MAX,
     BATCH_COUNT_MAX,
-    ITEMS_COUNT_MAX,
     LINE_BUSY_NS,
     LINE_TICK_NS,
 )
-from zgen.slotted import slotted
 from zgen.wire.schema import NO_BUFFERS, Buffers
 from zgen.wire.stream import ReportEnd, ReportItems
 from zgen.wire.task import Outcome, TasksDone
@@ -40,43 +38,6 @@ from zgen.wire.value import (
     size_bytes,
     whole_bytes,
 )
-
-#: More items than any stream may have.
-UNLIMITED: Final = ITEMS_COUNT_MAX + 1
-
-
-@slotted
-class OutStream:
-    """One stream as its producer sees it.
-
-    Attributes:
-        owner: Who reads it.
-        attempt: Which execution feeds it.
-        count: Items yielded so far.
-        first: Index of the first waiting item.
-        waiting: Items that have not left. Added by ``add_item``; removed by a flush.
-        closed: Whether the owner wants no more of them.
-        window: Items that may be there without being taken; 0 for any number, ``LOCK_STEP`` where
-            each input makes room for one.
-        limit: How many the body may have yielded before it is to wait for its consumer.
-        cancelled: Whether those that follow are not even counted.
-        resume: Items that its owner has: a body that has yielded none and asks goes on behind them.
-        ahead_bytes: Bytes of those of them that were not taken.
-        is_metered: Whether what waits is counted by ``metering``, and not by ``limit``.
-    """
-
-    owner: PeerId
-    attempt: int
-    count: int = 0
-    first: int = 0
-    waiting: list[Value] = field(default_factory=list)
-    closed: bool = False
-    window: int = 0
-    limit: int = UNLIMITED
-    cancelled: bool = False
-    resume: int = 0
-    ahead_bytes: int = 0
-    is_metered: bool = False
 
 
 class StreamsOut:
@@ -108,6 +69,7 @@ class StreamsOut:
         resume: int = 0,
         window_bytes: int = 0,
         ahead_bytes: int = 0,
+        per_yield: int = 1,
     ) -> None:
         """Begin to report a stream.
 
@@ -115,34 +77,39 @@ class StreamsOut:
             stream: The stream.
             attempt: Which execution.
             owner: Who reads it.
-            window: Items that may be there without being taken; 0 for any number, ``LOCK_STEP``
+            window: Yields that may be there without being taken; 0 for any number, ``LOCK_STEP``
                 for one for each input.
             consumed: Items that an earlier attempt yielded and that were taken.
             resume: Items that earlier attempts yielded and that need not be yielded again.
             window_bytes: Bytes that may be there without being taken; 0 for any number.
             ahead_bytes: Bytes of those to ``resume`` behind that were not taken.
+            per_yield: Items that each yield makes.
         """
         record = self.streams[stream] = OutStream(owner, attempt)
-        record.resume = resume
+        record.resume, record.per_yield = resume, max(1, per_yield)
         metering = self.metering
         if window_bytes > 0 or (window > 0 and (metering.items_max or metering.bytes_max)):
             record.is_metered, record.ahead_bytes = True, ahead_bytes
-            metering.open(stream, window, window_bytes, consumed)
+            metering.open(stream, window, window_bytes, consumed // record.per_yield)
         elif window > 0:
-            record.window = window
-            record.limit = consumed + window
+            record.window = window * record.per_yield
+            record.limit = consumed + record.window
         elif window < 0:
             record.window, record.limit = window, 0
 
     def on_ask(self, event: AskPosition, now_ns: int, out: list[Effect]) -> None:
         """A body asks which item it is to yield next; where its window is full, one again."""
         record = self.streams.get(event.task)
-        if record is not None and record.resume and not record.count:
+        if record is None:
+            out.append(PositionIs(event.task, -1))
+            return
+        if record.resume and not record.count:
             reached("stream resumed")
-            record.count = record.first = min(record.resume, record.limit - 1)
+            record.count = record.first = min(record.resume, record.limit - record.per_yield)
             if record.is_metered:
-                self.metering.resume(event.task, record.count, record.ahead_bytes)
-        out.append(PositionIs(event.task, record.count if record is not None else -1))
+                position = record.count // record.per_yield
+                self.metering.resume(event.task, position, record.ahead_bytes)
+        out.append(PositionIs(event.task, record.count // record.per_yield))
 
     def add_item(
         self, stream: TaskId, attempt: int, value: Value, now_ns: int, out: list[Effect]
@@ -157,7 +124,7 @@ class StreamsOut:
         if may_fill:
             size = len(value) if type(value) is bytes else whole_bytes(value)
             may_fill = not self.metering.passes(stream, record.count, size)
-            if may_fill and not self.metering.admit(stream, record.count, size, value):
+            if may_fill and not self.metering.admit(stream, record.count, size, (value,)):
                 self.flush_stream(stream, now_ns, out)
                 return True
         record.count += 1
@@ -187,6 +154,33 @@ class StreamsOut:
             self.deadlines.set(record.owner, now_ns + LINE_TICK_NS)
         return is_full
 
+    def add_yield(
+        self,
+        stream: TaskId,
+        attempt: int,
+        values: tuple[Value, ...],
+        now_ns: int,
+        out: list[Effect],
+    ) -> bool:
+        """Report all items of one yield as ``add_item`` does, in one message."""
+        record = self.streams[stream]
+        *before, last = values
+        if record.is_metered:
+            position, size = record.count // record.per_yield, sum(map(whole_bytes, values))
+            if not self.metering.admit_all(stream, position, size, values):
+                self.flush_stream(stream, now_ns, out)
+                return True
+        if record.closed:
+            record.count += 0 if record.cancelled else len(before)
+            self._drop(before)
+        elif before:
+            line = self.lines.setdefault(record.owner, ReportLine())
+            line.streams[stream] = None
+            line.size_bytes += sum(map(size_bytes, before))
+            record.count += len(before)
+            record.waiting.extend(before)
+        return self.add_item(stream, attempt, last, now_ns, out)
+
     def grant(self, stream: TaskId, attempt: int, upto: int) -> bool:
         """So many items were taken; return whether the body may go on for all it has yielded.
 
@@ -195,7 +189,7 @@ class StreamsOut:
         record = self.streams[stream]
         if record.is_metered:
             if record.attempt == attempt:
-                self.metering.take(stream, upto)
+                self.metering.take(stream, upto // record.per_yield)
             return False
         if record.attempt == attempt and record.limit < UNLIMITED and record.window > 0:
             record.limit = max(record.limit, upto + record.window)
@@ -352,6 +346,8 @@ class StreamsOut:
         for record in self.streams.values():
             assert record.first + len(record.waiting) == record.count
             assert record.limit == UNLIMITED or record.count <= record.limit
+            assert record.count % record.per_yield == 0
+            assert record.first % record.per_yield == 0
 
     def _close(self, stream: TaskId, record: OutStream) -> None:
         """Report nothing more of a stream, and hold its body back no more."""
@@ -366,10 +362,9 @@ class StreamsOut:
     def _unmeter(self, stream: TaskId, record: OutStream) -> None:
         """Hold a stream back no more: what it yields from here on goes nowhere, or nothing does."""
         record.is_metered = False
-        value = self.metering.close(stream)
-        if value is not None:
-            record.count += not record.cancelled
-            self._drop((value,))
+        values = self.metering.close(stream)
+        record.count += 0 if record.cancelled else len(values)
+        self._drop(values)
 
     def _drop(self, values: Iterable[Value]) -> None:
         self.dropped.extend(keeping(values))

@@ -53,6 +53,21 @@ class AskRoom:
     size_bytes: int
 
 
+@slotted
+class YieldedTogether:
+    """The running body yielded several values at once, each of which is an item.
+
+    Attributes:
+        task: The task that runs.
+        attempt: Its execution.
+        values: What it yielded; as many as each of its yields makes.
+    """
+
+    task: TaskId
+    attempt: int
+    values: tuple[Value, ...]
+
+
 # -- effects ---------------------------------------------------------------------------------------
 @slotted
 class PositionIs:
@@ -60,7 +75,7 @@ class PositionIs:
 
     Attributes:
         task: The task that runs.
-        index: What its next item will be, from 0; -1 if it yields none.
+        index: What its next yield will be, from 0; -1 if it yields none.
     """
 
     task: TaskId
@@ -84,5 +99,5 @@ class GiveInput:
     raises: bool = False
 
 
-StreamEvent: TypeAlias = AskPosition | AskRoom | SendRequested
+StreamEvent: TypeAlias = AskPosition | AskRoom | SendRequested | YieldedTogether
 StreamEffect: TypeAlias = PositionIs | GiveInput

@@ -32,6 +32,8 @@ class TaskSpec:
         parent: Task that submitted it, or the root of its process; zeroes if it creates an actor.
         parent_attempt: Which execution of that.
         window_bytes: Bytes of a stream that may be there without being taken; 0 for any number.
+        per_yield: Items that each yield of a stream makes, which come and go together; a window
+            counts them as one.
     """
 
     task: TaskId
@@ -50,6 +52,7 @@ class TaskSpec:
     parent: TaskId = NO_TASK
     parent_attempt: int = 0
     window_bytes: int = 0
+    per_yield: int = 1
 
     @property
     def creates_actor(self) -> bool:

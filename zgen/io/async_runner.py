@@ -15,7 +15,7 @@ from types import CoroutineType
 from typing import Any
 
 from zgen.core.effects import StartTask
-from zgen.core.events import Yielded
+from zgen.core.stream_words import YieldedTogether
 from zgen.exceptions import TaskCancelledError
 from zgen.ids import NO_STREAM, StreamId, TaskId
 from zgen.io import serializer
@@ -25,6 +25,7 @@ from zgen.io.runner import Runner
 from zgen.io.serializer import Large
 from zgen.io.stepping import answers
 from zgen.io.task_context import TaskContext, running
+from zgen.io.together import SERIALIZE, YIELDED, as_it_is, packed_async_yields
 from zgen.io.waiter import NOTHING, Waiter
 from zgen.limits import ITEMS_AT_ONCE_COUNT_MAX, ITEMS_COUNT_MAX, REGION_SOON_NS, SECOND
 from zgen.wire.task import OUTCOME_CANCELLED, OUTCOME_VALUE, STREAMING
@@ -253,26 +254,28 @@ class AsyncRunner(Runner):
 
     async def _stream(self, start: StartTask) -> None:
         task, attempt = start.task.task, start.task.attempt
-        post, serialize = self._post, serializer.serialize
+        post, serialize, yielded = self._post, SERIALIZE, YIELDED
         body: AsyncGenerator[Any, Any] | None = None
-        count = 0
+        count, count_max = 0, ITEMS_COUNT_MAX // start.task.per_yield
         returned: list[Any] = []
         values: tuple[Value, ...] = ()
         try:
             body = self._steps(start, await self._called(start), returned)
+            if start.task.per_yield > 1:
+                how = (self._objects, self._make_room, self._in_thread)
+                body = packed_async_yields(body, start, *how)
+                serialize, yielded = as_it_is, YieldedTogether
             async for item in body:
-                if count == ITEMS_COUNT_MAX:
-                    text = f"yielded more than {ITEMS_COUNT_MAX} items"
+                if count == count_max:
+                    text = f"yielded more than {count_max} items"
                     raise ValueError(f"{start.task.name}() {text}")
                 count += 1
                 packed = serialize(item)
                 if type(packed) is Large:
                     if start.task.window_bytes:
-                        post(room_for(start, packed))
-                        if self._held:
-                            await self._pause(start)
+                        await self._make_room(start, packed)
                     packed = await self._in_thread(self._objects.store, packed, start.owner, task)
-                post(Yielded(task, attempt, packed))
+                post(yielded(task, attempt, packed))
                 if self._held or count % ITEMS_AT_ONCE_COUNT_MAX == 0:
                     await self._pause(start)
             if returned:
@@ -287,6 +290,12 @@ class AsyncRunner(Runner):
             self._end(start, outcome, values)
         else:
             self._end(start, OUTCOME_VALUE, values)
+
+    async def _make_room(self, start: StartTask, *values: Value | Large) -> None:
+        """Wait until what is large fits into what may wait for its consumer, before storing it."""
+        self._post(room_for(start, *values))
+        if self._held:
+            await self._pause(start)
 
     def _steps(self, start: StartTask, body: Any, returned: list[Any]) -> AsyncGenerator[Any, Any]:
         if start.task.window < 0 and isinstance(body, (AsyncGenerator, Generator)):

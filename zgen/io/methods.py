@@ -35,6 +35,7 @@ class MethodFacts:
         window: Items of a stream that may be there without being taken; 0 for any number.
         window_bytes: Bytes likewise.
         signature: What a call must fit, without the instance; None where it is not known.
+        per_yield: Items that each yield of a stream makes.
     """
 
     returns_count: int
@@ -45,6 +46,7 @@ class MethodFacts:
     window: int = 0
     window_bytes: int = 0
     signature: inspect.Signature | None = None
+    per_yield: int = 1
 
 
 def method_id(cls: FunctionId, name: str) -> FunctionId:
@@ -107,6 +109,7 @@ def facts_of(cls: type, name: str, function: Any, chosen: dict[str, Any]) -> Met
         chosen.get("max_pending_items") or 0,
         chosen.get("max_pending_bytes") or 0,
         _signature(cls, name),
+        chosen.get("num_objects_per_yield") or 1,
     )
 
 

@@ -9,7 +9,7 @@ from zgen.core.effects import StartTask
 from zgen.core.stream_words import AskRoom
 from zgen.ids import PeerId, StreamId
 from zgen.io.serializer import Large
-from zgen.wire.value import Stored
+from zgen.wire.value import Stored, Value, whole_bytes
 
 
 class Objects(Protocol):
@@ -28,7 +28,10 @@ class Objects(Protocol):
         """Take back a view that is counted and will not be made."""
 
 
-def room_for(start: StartTask, large: Large) -> AskRoom:
-    """Return the question whether a large item may be yielded now."""
-    size_bytes = len(large.data) + sum(large.sizes)
+def room_for(start: StartTask, *values: Value | Large) -> AskRoom:
+    """Return the question whether these may be yielded now, one of which is large."""
+    large = [value for value in values if type(value) is Large]
+    small = [value for value in values if type(value) is not Large]
+    size_bytes = sum(len(value.data) + sum(value.sizes) for value in large)
+    size_bytes += sum(map(whole_bytes, small))
     return AskRoom(start.task.task, start.task.attempt, size_bytes)

@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 from zgen.core.actor_events import ExitActor
 from zgen.core.cancel_words import InterruptBody, KillSelf, StopBody
 from zgen.core.effects import Effect, HoldBody, LearnFunction, ReleaseBody, StartTask
-from zgen.core.events import Event, TaskEnded, Yielded
+from zgen.core.events import Event, TaskEnded
+from zgen.core.stream_words import YieldedTogether
 from zgen.exceptions import TaskCancelledError
 from zgen.ids import ITEM_INDEX_FIRST as FIRST
 from zgen.ids import NO_STREAM, FunctionId, StreamId, TaskId, hash_function
@@ -30,6 +31,7 @@ from zgen.io.serializer import Large
 from zgen.io.started_marks import started_marks
 from zgen.io.stepping import Given, answering, stepped
 from zgen.io.task_context import TaskContext
+from zgen.io.together import SERIALIZE, YIELDED, as_it_is, packed_yields
 from zgen.io.waiter import NOTHING, Waiter
 from zgen.limits import ITEMS_COUNT_MAX, RETURNS_COUNT_MAX
 from zgen.wire.task import (
@@ -311,7 +313,7 @@ class Runner:
 
     def _run_generator(self, start: StartTask) -> None:
         task, attempt = start.task.task, start.task.attempt
-        post, serialize = self._post, serializer.serialize
+        post, serialize, yielded = self._post, SERIALIZE, YIELDED
         body: Generator[Any, None, Any] | None = None
         values: tuple[Value, ...] = ()
         try:
@@ -325,9 +327,12 @@ class Runner:
                     raise ValueError(f'num_returns="streaming", but {text}')
                 if start.task.window < 0:
                     step = answering(body, start, self._given, self._wait_for_release)
+                elif start.task.per_yield > 1:
+                    step = packed_yields(body, start, self._objects, self._await_room).__next__
+                    serialize, yielded = as_it_is, YieldedTogether
                 else:
                     step = iter(only(body, start, FIRST)).__next__
-                for _ in itertools.repeat(None, ITEMS_COUNT_MAX):
+                for _ in itertools.repeat(None, ITEMS_COUNT_MAX // start.task.per_yield):
                     try:
                         item = step()
                     except StopIteration as stop:
@@ -338,7 +343,7 @@ class Runner:
                         if start.task.window_bytes:
                             self._await_room(start, packed)
                         packed = self._objects.store(packed, start.owner, task)
-                    post(Yielded(task, attempt, packed))
+                    post(yielded(task, attempt, packed))
                     if self._held:
                         self._wait_for_release(start)
                 else:
@@ -357,9 +362,9 @@ class Runner:
         else:
             self._end(start, OUTCOME_VALUE, values)
 
-    def _await_room(self, start: StartTask, large: Large) -> None:
-        """Wait until a large item fits into what may wait for its consumer, before it is stored."""
-        self._post(room_for(start, large))
+    def _await_room(self, start: StartTask, *values: Value | Large) -> None:
+        """Wait until what is large fits into what may wait for its consumer, before storing it."""
+        self._post(room_for(start, *values))
         if self._held:
             self._wait_for_release(start)
 

@@ -51,6 +51,10 @@ class HandingSteps(ClosingSteps[R]):
         """Return the id of the generator task."""
         return self.stream if self._loan is None else self._loan.stream
 
+    def taken_over(self) -> list[Any]:
+        """Return the references that were taken over and not given out."""
+        return list(self._items[self._cursor :])
+
     def refuse_loan(self, what: str) -> None:
         """Raise if this is another process's stream.
 
@@ -82,7 +86,7 @@ class HandingSteps(ClosingSteps[R]):
         if runtime.closed or runtime is not process.current:
             raise StreamClosedError("", "the generator can no longer be read: zgen was shut down")
         runtime.enter()
-        refs: list[Any] = list(self._items[self._cursor :])
+        refs = self.taken_over()
         ahead = tuple([ObjectId(ref.binary()) for ref in refs])
         if ahead and self._loan is not None:
             raise StreamLentError("", "an item that was taken is still to be given out here")
@@ -98,7 +102,9 @@ class HandingSteps(ClosingSteps[R]):
         owner = lent.owner or runtime.machine.session.identity.address
         collect(NestedRef(lent.ticket, owner))
         words = (lent.stream, lent.epoch, lent.hop, lent.upto, lent.name)
-        return unpickled, (type(self), *words, to_array(owner), lent.ticket, lent.chain)
+        per_yield = runtime.machine.owner.streams.streams[self.stream].per_yield
+        how = (to_array(owner), lent.ticket, lent.chain, per_yield)
+        return unpickled, (type(self), *words, *how)
 
 
 def unpickled(
@@ -111,6 +117,7 @@ def unpickled(
     where: tuple[Any, ...],
     ticket: ObjectId,
     chain: tuple[PeerId, ...],
+    per_yield: int = 1,
 ) -> HandingSteps[R]:
     """Return the generator of this process for a stream that came inside a value.
 
@@ -125,7 +132,8 @@ def unpickled(
         who = f"process {os.getpid()}"
         if runtime.runner is not None:
             who = f"task {runtime.context.task.hex()[:8]} in {who}"
-        event = HoldStream(stream, epoch, hop, upto, name, Address(*where), chain, who)
+        how = (chain, who, per_yield)
+        event = HoldStream(stream, epoch, hop, upto, name, Address(*where), *how)
         (key,) = [e.key for e in runtime.loop.post(event) if type(e) is StreamHeld]
         generator: HandingSteps[R] | None = runtime.handed.get(key)
         if generator is not None:  # which is one handle, and was counted once more

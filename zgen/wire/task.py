@@ -55,6 +55,8 @@ class PushedTask:
             on behind them.
         window_bytes: Bytes of a stream that may be there without being taken; 0 for any number.
         ahead_bytes: Bytes of the items before ``resume`` that were not taken.
+        per_yield: Items that each yield of a stream makes; ``window`` counts yields, and whatever
+            else counts items is a multiple of this.
     """
 
     task: TaskId
@@ -71,6 +73,7 @@ class PushedTask:
     resume: int = 0
     window_bytes: int = 0
     ahead_bytes: int = 0
+    per_yield: int = 1
 
 
 @record

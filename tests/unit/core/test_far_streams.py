@@ -36,7 +36,8 @@ ROOM = LOAN_ROOM_COUNT
 class Bench:
     """A worker that was given the driver's stream "s"."""
 
-    def __init__(self, upto: int = 0, hop: int = 0) -> None:
+    def __init__(self, upto: int = 0, hop: int = 0, per_yield: int = 1) -> None:
+        self.per_yield = per_yield
         self.bench = worker_bench()
         entry = pack((nested(NestedRef(TICKET, address("driver"))),), [])[0]
         plain = pushed("t")
@@ -46,7 +47,8 @@ class Bench:
         self.claimed = self.hold(upto, hop)
 
     def hold(self, upto: int = 0, hop: int = 0) -> list[Effect]:
-        event = HoldStream(S, 1, hop, upto, "s", address("driver"), (), "a task")
+        how = ("s", address("driver"), (), "a task", self.per_yield)
+        event = HoldStream(S, 1, hop, upto, *how)
         return self.bench.step(event)
 
     def items(

@@ -38,12 +38,18 @@ class Bench(ProcessBench):
     """The driver "me" whose stream "s" a worker feeds; "one" and "two" may come to read it."""
 
     def __init__(
-        self, count: int = 0, *, window: int = 0, window_bytes: int = 0, is_over: bool = False
+        self,
+        count: int = 0,
+        *,
+        window: int = 0,
+        window_bytes: int = 0,
+        is_over: bool = False,
+        per_yield: int = 1,
     ) -> None:
         super().__init__()
         self.step(DefineTaskFunction(FUNCTION, PAYLOAD))
         spec = stream_spec("s")
-        spec.window, spec.window_bytes = window, window_bytes
+        spec.window, spec.window_bytes, spec.per_yield = window, window_bytes, per_yield
         self.step(SubmitTask(spec))
         self.say(NODE, LeaseGranted(asked(), address("maker"), 7))
         for name in ("maker", "one", "two"):

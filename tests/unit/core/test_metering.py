@@ -23,7 +23,7 @@ class Counted(Metering):
     def yields(self, stream: TaskId, size_bytes: int) -> bool:
         """Yield an item; return whether it is let in. One that is kept back is not counted."""
         index = self.index.get(stream, 0)
-        is_in = self.admit(stream, index, size_bytes, b"item")
+        is_in = self.admit(stream, index, size_bytes, (b"item",))
         self.index[stream] = index + is_in
         self.check()
         return is_in
@@ -32,7 +32,7 @@ class Counted(Metering):
         """Whoever lets an item in takes it out, and yields it."""
         goes_on = super().may_go_on(stream)
         if goes_on:
-            self.meters[stream].value = None
+            self.meters[stream].values = ()
         return goes_on
 
 
@@ -148,9 +148,9 @@ def test_the_item_that_was_kept_back_is_handed_out_at_the_end() -> None:
     assert table.yields(A, 5)
     assert not table.yields(A, 5)
     assert table.values() == [b"item"]
-    assert table.close(A) == b"item"
+    assert table.close(A) == (b"item",)
     assert (table.items_count, table.waiting_bytes, table.parked) == (0, 0, {})
-    assert table.close(A) is None
+    assert table.close(A) == ()
 
 
 # -- all streams of an actor ---------------------------------------------------------------------

@@ -35,9 +35,12 @@ def report(streams: StreamsIn, attempt: int, first_index: int, *names: str) -> b
 
 
 def take(streams: StreamsIn, count_max: int = 100) -> tuple[int, list[Value], bool]:
-    taken = streams.take(S, count_max, 0)
+    first, values, ended, stored = streams.take(S, count_max, 0)
+    assert [type(value) is Stored for value in values] == [
+        at in stored for at in range(len(values))
+    ]
     streams.check()
-    return taken
+    return first, values, ended
 
 
 # -- items ---------------------------------------------------------------------------------------

@@ -26,12 +26,12 @@ def test_a_push_carries_tasks_as_arrays_and_buffers_as_frames() -> None:
     body = (
         b"\x96\x21\xc4\x10"
         + LEASE
-        + b"\x05\x91\x9e\xc4\x10"
+        + b"\x05\x91\x9f\xc4\x10"
         + TASK
         + b"\x01\xc4\x10"
         + FUNCTION
         + b"\xa4work\xfe\xc4\x04args\x91\x93\x00\xc4\x01d\x01\xc4\x00"
-        + b"\x00\x00\x90\x00\x00\x00\x02\x90"
+        + b"\x00\x00\x90\x00\x00\x00\x01\x02\x90"
     )
     assert encode(push) == [body, b"raw"]
     assert decode([body, b"raw"]) == push
