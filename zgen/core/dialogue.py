@@ -116,7 +116,7 @@ class Listening:
         waiting.inputs = ()
         self._reports.streams[task].limit = len(inputs)
         self._hand_over(task, waiting.task.attempt, inputs, out)
-        if not inputs:
+        if not (inputs or waiting.closed):
             self._holds.hold(task, waiting.owner, Reason.WINDOW, out)
 
     def let_go(self, task: TaskId) -> None:

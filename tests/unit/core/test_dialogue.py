@@ -130,6 +130,14 @@ def test_a_closed_body_is_let_go_and_hears_nothing_more() -> None:
     assert worker.hear(inputs(0, b"x")) == []
 
 
+def test_a_body_that_was_closed_while_it_queued_waits_for_no_input() -> None:
+    worker = Worker()
+    worker.push(pushed("a"), two_way())
+    worker.hear(CloseStream(S, 0))
+    started = worker.ended("a", b"value")[1:]
+    assert [type(effect) for effect in started] == [StartTask], "it is not held"
+
+
 @pytest.mark.parametrize(
     "message",
     [inputs(1, b"x"), inputs(0, far(1)), inputs(0, ERROR)],
