@@ -29,6 +29,8 @@ TRANSMITS_PER_DIGIT_COUNT: Final = 4
 PIGGYBACK_BYTES_MAX: Final = 1200
 #: Members whose turn it is and who are asked already are passed over, so many a period.
 PROBES_SKIPPED_COUNT_MAX: Final = 8
+#: Members that are probed at once beside those whose turn it is when one does not answer.
+PROBES_MORE_COUNT: Final = 3
 #: Bytes of an endpoint that a member may have.
 ENDPOINT_BYTES_MAX: Final = 255
 #: Two members compare what they know this often.
@@ -59,7 +61,7 @@ HEARD_COUNT_MAX: Final = 4096
 HEALTH_COUNT_MAX: Final = 1
 #: Dead members that are still tried, as a partition may have parted them from here.
 GRAVES_COUNT_MAX: Final = 1024
-#: For this long after a death each member tries one of them a period; later few members do.
+#: For this long after a death each member tries who died, one a period; later few members do.
 GRAVE_FRESH_NS: Final = 60 * SECOND
 GRAVES_TRIED_COUNT: Final = 4
 #: Pings under way for others.

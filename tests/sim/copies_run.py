@@ -47,7 +47,8 @@ class CopiesRun(NodesRun):
         """Suffer, heal, end, rest."""
         before = {name: vars(pulls)[name] for name in self.limits}
         disk = self.cluster.settings.disk
-        self.cluster.world.at(SAFETY_NS, setattr, (disk, "part_lost", 0.0))
+        for fault in ("part_lost", "unsent"):  # or a region of hundreds of parts never arrives
+            self.cluster.world.at(SAFETY_NS, setattr, (disk, fault, 0.0))
         vars(pulls).update(self.limits)
         vars(copies)["CHUNK_BYTES"] = self.chunk_bytes
         try:

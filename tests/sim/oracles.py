@@ -160,7 +160,7 @@ DEATHS_UNDER = (FaultKind.WORKER_CRASHED, FaultKind.NODE_DIED, FaultKind.OUT_OF_
 
 
 #: And one that was cancelled by force.
-DEATHS_FORCED = (FaultKind.WORKER_CRASHED, FaultKind.NODE_DIED)
+DEATHS_FORCED = DEATHS_UNDER
 
 
 class ErrorsNameTheirCause(Oracle):

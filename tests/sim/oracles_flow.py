@@ -41,7 +41,7 @@ class WindowsKept(Oracle):
             for effect in effects:
                 if type(effect) is ItemsTaken:
                     self._took(effect)
-        elif type(event) is Yielded:
+        elif type(event) is Yielded and not self._fills_in(life, event.task):
             self._look(event.task, event.attempt, effects)
 
     def resumed(self, account: Account, stream: TaskId, attempt: int, position: int) -> None:
@@ -65,6 +65,15 @@ class WindowsKept(Oracle):
         before = self._taken.get(stream, 0)
         self._taken[stream] = before + count
         self._consumed[stream] = before + (count > 0)
+
+    def _fills_in(self, life: Life, stream: TaskId) -> bool:
+        """Return whether a body runs again for lost items: of the others it reports none.
+
+        It yields them all the same, more than its consumer took if an earlier attempt failed.
+        """
+        worker = self.cluster.workers.get(life.number)
+        body = worker.bodies.get(stream) if worker is not None else None
+        return body is not None and bool(body.pushed.wanted)
 
     def _look(self, stream: TaskId, attempt: int, effects: list[Effect]) -> None:
         account = self.cluster.accounts[stream]

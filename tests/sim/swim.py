@@ -33,6 +33,7 @@ from zgen_node.core.membership_words import (
     ProbeReceived,
     SendProbe,
 )
+from zgen_node.io.rejoining import bounded_seeds
 from zgen_node.limits import MEMBERS_FULL_COUNT_MAX, MEMBERS_PARTIAL_COUNT
 
 #: A dial of a port that nobody listens at is refused after this long.
@@ -53,6 +54,7 @@ class Life:
         refuses: Whether its port refuses since: its machine lives.
         downs: Node -> when its death was told here.
         fenced: What ended it, if it was told that it is dead.
+        seeds: Where it asked to be let in.
     """
 
     name: int
@@ -68,6 +70,7 @@ class Life:
     downs: dict[PeerId, int] = field(default_factory=dict)
     suspected: dict[PeerId, int] = field(default_factory=dict)
     fenced: Fenced | None = None
+    seeds: tuple[str, ...] = ()
     effects: list[Any] = field(default_factory=list)
     sent_bytes: int = 0
 
@@ -172,10 +175,11 @@ class SwimWorld:
             self.step(life, event)
 
     def rejoin(self, life: Life) -> None:
-        """Start what was fenced under a new id."""
+        """Start what was fenced under a new id, as a supervisor does."""
         assert life.fenced is not None
-        seeds = life.fenced.endpoints
-        self.step(self.start(life.endpoint), Join(seeds))
+        new = self.start(life.endpoint)
+        new.seeds = tuple(bounded_seeds((*life.fenced.endpoints, *life.seeds)))
+        self.step(new, Join(new.seeds))
 
     # -- time --------------------------------------------------------------------------------------
     def at(self, delay_ns: int, act: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -20,10 +20,13 @@ from zgen_node.core.membership_words import (
     Publish,
     WatchMember,
 )
+from zgen_node.io import rejoining
 
 #: Dead after at most this long without a sound: ten seconds, and one for a member that is slower
 #: because it takes the fault for its own.
 SILENT_NS_MAX = 11 * SECOND
+#: Two sides of a cut are one cluster again at most so long after it has healed.
+MERGED_NS_MAX = 5 * SECOND
 
 
 class Members(Oracle):
@@ -185,6 +188,57 @@ class Members(Oracle):
         larger = max(len(one), len(lives) - len(one))
         self.require(len(stayed) == larger, f"{len(stayed)} stayed, not the larger side")
 
+    def merged(self) -> None:
+        """A cut of a larger cluster, in which others died before: one view soon after it heals."""
+        before = self.random.choice((0, 6, 20))
+        lives = self.found(16, 30)
+        self.world.rejoins = True
+        self.excused = dict.fromkeys(life.node for life in lives)
+        for life in self.random.sample(lives, min(before, len(lives) - 8)):
+            self.world.kill(life)
+        self.world.run(self.random.choice((20, 80)) * SECOND)
+        living = self.alive()
+        cut = self.random.sample(living, self.random.randint(1, len(living) // 2))
+        one = {life.node for life in cut}
+        self.world.blocked = lambda a, b: (a.node in one) is not (b.node in one)
+        is_long = self.random.random() < 0.3
+        self.world.run((100 if is_long else 16) * SECOND)
+        self.world.blocked = None
+        self.settle(20 * SECOND if is_long else MERGED_NS_MAX, "a cut", len(living))
+        ended = {life.node for life in living if not life.alive}
+        other = {life.node for life in living} - one
+        smaller = (one, other) if len(one) == len(other) else (one,)
+        self.require(ended in smaller, f"{len(ended)} ended, the smaller side has {len(one)}")
+
+    def doors(self) -> None:
+        """Who is declared dead comes back, although those whom it knew best are gone by then."""
+        lives = self.found(12, 16)
+        first, zombie = self.random.sample(lives, 2)
+        self.excused[zombie.node] = None
+        self.world.pause(zombie, 20 * SECOND)
+        self.world.run(21 * SECOND, lambda: zombie.fenced is not None)
+        self.require(zombie.fenced is not None, "a zombie goes on", Kind.LIVENESS)
+        assert zombie.fenced is not None
+        told = [self.world.at_endpoint[each] for each in zombie.fenced.endpoints]
+        if self.random.random() < 0.5:  # who told it is gone, and its first seed
+            gone = [told[0], first]
+        else:  # all are gone of whom it remembers the place but for its first seed
+            gone = [life for life in (*told[:4], told[-1]) if life is not first]
+        for life in gone:
+            self.world.kill(life)
+        zombie.seeds = (first.endpoint,)
+        self._rejoin(zombie)
+        self.settle(25 * SECOND, "a comeback", len(lives) - len({life.name for life in gone}))
+
+    def _rejoin(self, life: Life) -> None:
+        """Let a node come back that remembers few doors."""
+        before = vars(rejoining)["SEEDS_COUNT_MAX"]
+        vars(rejoining)["SEEDS_COUNT_MAX"] = 4
+        try:
+            self.world.rejoin(life)
+        finally:
+            vars(rejoining)["SEEDS_COUNT_MAX"] = before
+
     def one_way(self) -> None:
         """Nothing goes from one node to another: both tell of a broken link, and of its mending."""
         lives = self.found(3, 5)
@@ -258,6 +312,8 @@ class Members(Oracle):
             self.one_way,
             self.comings,
             self.large,
+            self.merged,
+            self.doors,
         )
         hardships[self.seed % len(hardships)]()
         reports = [

@@ -205,7 +205,7 @@ class Membership:
     def _on_word_of_the_dead(self, message: Any, now_ns: int, out: list[MembershipEffect]) -> None:
         reached("word of the dead dropped")
         if type(message) in (Ping, PingRequest, Digest, PushPull):
-            self.standing.graves.stir(now_ns)
+            self.standing.graves.stir(message.sender, now_ns)
             self._repair.fence_off(message.sender, message.endpoint, False, out)
 
     def _on_join_answer(self, said: JoinAnswer, now_ns: int, out: list[MembershipEffect]) -> None:

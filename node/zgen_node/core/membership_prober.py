@@ -30,7 +30,12 @@ from zgen_node.core.membership_words import (
     PeerRefused,
     SendProbe,
 )
-from zgen_node.limits import INDIRECT_PROBES_COUNT, PROBE_TRIES_COUNT, PROBES_SKIPPED_COUNT_MAX
+from zgen_node.limits import (
+    INDIRECT_PROBES_COUNT,
+    PROBE_TRIES_COUNT,
+    PROBES_MORE_COUNT,
+    PROBES_SKIPPED_COUNT_MAX,
+)
 
 
 class Prober:
@@ -77,6 +82,7 @@ class Prober:
             self._probes.end(node)
             self._standing.ail()
             self._suspect(node, SUSPECT, now_ns, out)
+            self._look_round(now_ns, out)
             return
         probe.tries_count += 1
         probe.due_ns = now_ns + self._try_ns()
@@ -155,6 +161,13 @@ class Prober:
             self._probes.strain(said.target, probe.began_ns, said.sender)
 
     # -- inside ------------------------------------------------------------------------------------
+    def _look_round(self, now_ns: int, out: list[MembershipEffect]) -> None:
+        """Probe others as well, since many may have gone with one that does not answer."""
+        for _ in range(PROBES_MORE_COUNT):
+            node = self._standing.view.next_in_turn()
+            if node is not None and not self._is_asked(node):
+                self.probe(node, now_ns, out)
+
     def _try_ns(self) -> int:
         return self._standing.profile.try_ns * (1 + self._standing.health)
 

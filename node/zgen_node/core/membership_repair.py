@@ -28,7 +28,6 @@ from zgen.wire.membership import (
     JoinAnswer,
     JoinRequest,
     MemberAlive,
-    MemberDead,
     MemberDoubt,
     PushPull,
 )
@@ -113,8 +112,9 @@ class Repair:
             out.append(JoinRefused(said.refusal, said.detail))
             return
         standing.deadlines.clear((Due.JOIN, standing.me.node))
-        self._take_in(said.members, said.dead, now_ns, out)
+        self._take_in(said, False, now_ns, out)
         self._come_in(out)
+        standing.tell(standing.me, now_ns)  # who let it in may be gone before it has told others
 
     # -- comparing ---------------------------------------------------------------------------------
     def compare(self, out: list[MembershipEffect]) -> None:
@@ -134,20 +134,22 @@ class Repair:
         """Take in what another member knows, and tell it what it lacks."""
         if not said.answer:
             self._push(said.sender, said.endpoint, said.sums, True, out)
-        self._take_in(said.members, said.dead, now_ns, out)
+        self._take_in(said, not self._standing.view.partial, now_ns, out)
 
     # -- the dead ----------------------------------------------------------------------------------
     def try_the_dead(self, now_ns: int, out: list[MembershipEffect]) -> None:
-        """Tell one of the dead that it is dead, if it can hear: more often after a death."""
+        """Tell one of the dead that it is dead, if it can hear.
+
+        Each member does so with the freshly dead, few of them with the others.
+        """
         standing = self._standing
-        count = standing.view.count_estimate
-        if not standing.graves.is_fresh(now_ns) and (
-            standing.dice.below(count) >= GRAVES_TRIED_COUNT
-        ):
-            return
-        tried = standing.graves.next_to_try()
+        tried = standing.graves.draw_fresh(now_ns, standing.dice.below)
         if tried is not None:
             self.fence_off(*tried, False, out)
+        if standing.dice.below(standing.view.count_estimate) < GRAVES_TRIED_COUNT:
+            tried = standing.graves.draw_old(standing.dice.below)
+            if tried is not None:
+                self.fence_off(*tried, False, out)
 
     def fence_off(
         self, node: PeerId, endpoint: str, answer: bool, out: list[MembershipEffect]
@@ -168,7 +170,7 @@ class Repair:
             standing.fenced(f"declared dead by {short(said.sender)}", where, out)
             return
         reached("smaller side of a cut told to end")
-        standing.graves.stir(now_ns)
+        standing.graves.stir(said.sender, now_ns)
         if not said.answer:
             self.fence_off(said.sender, said.endpoint, True, out)
 
@@ -196,16 +198,13 @@ class Repair:
         return WELCOME, ""
 
     def _take_in(
-        self,
-        members: tuple[MemberAlive, ...],
-        dead: tuple[MemberDead, ...],
-        now_ns: int,
-        out: list[MembershipEffect],
+        self, said: JoinAnswer | PushPull, pass_on: bool, now_ns: int, out: list[MembershipEffect]
     ) -> None:
+        """Learn what another member knows; what is news where all know all, others may lack too."""
         standing = self._standing
-        for said in members:
-            standing.on_alive(said, now_ns, out, pass_on=False)
-        for each in dead:
+        for word in said.members:
+            standing.on_alive(word, now_ns, out, pass_on)
+        for each in said.dead:
             if each.node == standing.me.node:
                 standing.fenced("declared dead", standing.endpoints(), out)
                 return

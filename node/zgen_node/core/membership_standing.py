@@ -181,7 +181,7 @@ class Standing:
                 out.append(MemberUnlisted(gone))
             if member is not None:
                 self._heard.pop(node, None)
-                self.graves.settled(said.endpoint)
+                self.graves.settled(said.endpoint, now_ns)
                 out.append(MemberUp(said))
             elif self._is_heard(node, (said.incarnation, 0, said.version)):
                 return

@@ -89,6 +89,16 @@ def test_who_joins_is_known_to_all_and_knows_all() -> None:
     assert [up.member.node for up in few.of("b", MemberUp)] == [A, C]
 
 
+def test_who_has_joined_tells_so_as_well_since_who_let_it_in_may_be_gone() -> None:
+    few = settled("ab")
+    few.add("c")
+    few.cut["a", "b"] = few.cut["b", "a"] = None
+    few.step("c", Join(("tcp://a",)))
+    few.members.pop("a")
+    few.run(SECOND)
+    assert C in few.knows("b")
+
+
 def test_seeds_are_asked_in_turn_until_one_answers() -> None:
     few = Few("a")
     few.add("b")
@@ -191,6 +201,16 @@ def test_a_silent_member_is_suspected_within_two_seconds_and_dead_within_ten() -
     assert not few.of("a", MemberDown)
     few.run(4 * SECOND)
     assert few.of("a", MemberDown) == few.of("b", MemberDown) == [MemberDown(C, "dead")]
+
+
+def test_who_finds_one_silent_asks_others_too_whose_turn_it_is_not() -> None:
+    few = settled("abcdefgh")
+    silent = "efgh"
+    few.isolate("a", silent)
+    few.members = {name: few.members[name] for name in "abcd"}
+    few.run(4 * SECOND)
+    suspected = {each.node for each in few.of("a", MemberSuspected)}
+    assert suspected == {peer(name) for name in silent}
 
 
 def test_one_that_is_heard_again_refutes_and_is_trusted() -> None:
@@ -363,11 +383,14 @@ def test_the_dead_are_tried_often_at_first_and_then_by_few() -> None:
     few.members.pop("b")
     few.run(10 * SECOND)
     assert len([1 for _, said in few.sent if type(said) is Fence]) >= 9
+    few.run(60 * SECOND)
+    few.sent.clear()
+    few.run(3 * SECOND)
+    assert [1 for _, said in few.sent if type(said) is Fence], "it is one of few"
     standing = few.members["a"].standing
     for each in range(2000):
         node = some(each)
         standing.view.add(MemberAlive(node, 0, "tcp://nobody", ACTIVE, 0, b""))
-    standing.graves._fresh_until_ns = 0
     few.sent.clear()
     few.run(SECOND)
     assert not [1 for _, said in few.sent if type(said) is Fence]
@@ -385,6 +408,7 @@ def test_what_news_missed_is_found_by_comparing() -> None:
     few.hear("b", Digest(A, B, "tcp://a", a.view.summary(a.me)))
     assert few.knows("a") == [B, peer("d")]
     assert few.knows("b") == [A, peer("d")]
+    assert b.news.has(peer("d"), MemberAlive), "others may lack it too"
     assert few.of("b", MemberDown) == [MemberDown(C, "dead")]
     few.sent.clear()
     few.hear("b", Digest(A, B, "tcp://a", a.view.summary(a.me)))

@@ -313,19 +313,58 @@ def test_strained_links_are_bounded() -> None:
 
 
 # -- graves ----------------------------------------------------------------------------------------
-def test_the_dead_are_tried_in_turn() -> None:
-    graves = Graves(100)
-    assert graves.next_to_try() is None
+def first(bound: int) -> int:
+    return 0
+
+
+def last(bound: int) -> int:
+    return bound - 1
+
+
+def grave(each: int) -> tuple[PeerId, str]:
+    return number(each), f"tcp://{each}"
+
+
+def test_who_died_lately_is_tried_by_all_and_the_others_apart() -> None:
+    graves = Graves(600)
+    assert graves.draw_fresh(0, first) is None
+    assert graves.draw_old(first) is None
+    for each, at_ns in ((1, 0), (2, 200), (3, 300)):
+        graves.bury(*grave(each), at_ns)
+    assert [graves.draw_fresh(300, dice) for dice in (first, last)] == [grave(1), grave(3)]
+    assert graves.draw_old(first) is None
+    assert [graves.draw_fresh(800, dice) for dice in (first, last)] == [grave(3), grave(3)]
+    assert [graves.draw_old(dice) for dice in (first, last)] == [grave(1), grave(2)]
+    assert graves.draw_fresh(900, first) is None
+    graves.check()
+
+
+def test_who_died_with_one_that_lives_is_tried_first_as_if_it_just_had_died() -> None:
+    graves = Graves(600)
+    for each, at_ns in ((1, 0), (2, 500), (3, 560), (4, 600)):
+        graves.bury(*grave(each), at_ns)
+    graves.stir(number(9), 600)
+    assert graves.draw_fresh(5000, first) is None
+    graves.bury(*grave(5), 5000)
+    graves.stir(number(2), 5000)
+    tried = [graves.draw_fresh(5500, last) for _ in range(4)]
+    assert tried == [grave(4), grave(3), grave(2), grave(4)]
+    assert graves.listed()[0] == MemberDead(*grave(1))
+    graves.check()
+
+
+def test_who_has_come_back_as_another_is_tried_no_more_but_those_that_died_with_it_are() -> None:
+    graves = Graves(600)
     for each in (1, 2):
-        graves.bury(number(each), f"tcp://{each}", 50)
-    tried = [graves.next_to_try() for _ in range(3)]
-    assert tried == [(number(1), "tcp://1"), (number(2), "tcp://2"), (number(1), "tcp://1")]
-    assert graves.is_fresh(149)
-    assert not graves.is_fresh(150)
-    graves.settled("tcp://2")
-    assert graves.listed() == [MemberDead(number(1), "tcp://1")]
-    assert graves.told() == [MemberDead(number(1), "tcp://1"), MemberDead(number(2), "")]
+        graves.bury(*grave(each), 50)
+    graves.settled("tcp://2", 60)
+    assert graves.listed() == [MemberDead(*grave(1))]
+    assert graves.told() == [MemberDead(*grave(1)), MemberDead(number(2), "")]
     assert number(2) in graves
+    graves.bury(*grave(3), 70)
+    assert graves.draw_fresh(900, first) is None
+    graves.settled("tcp://3", 900)
+    assert graves.draw_fresh(900, first) == grave(1)
     graves.check()
 
 
@@ -343,6 +382,10 @@ def test_the_oldest_dead_are_forgotten_beyond_the_bounds() -> None:
         graves.bury(number(each), f"tcp://{each}", 0)
     assert len(graves.listed()) == GRAVES_COUNT_MAX
     assert graves.told() == graves.listed()
+    assert graves.draw_fresh(0, first) is None
+    graves.bury(PeerId(b"new".ljust(16)), "tcp://new", 0)
+    assert graves.listed()[-1].endpoint == "tcp://new"
+    assert len(graves.listed()) == GRAVES_COUNT_MAX
     graves.check()
 
 
