@@ -23,10 +23,18 @@ from zgen.core.settlement import Result, Settlement, cancelled
 from zgen.core.stream_in import StreamsIn
 from zgen.core.task_table import TaskEntry, TaskTable
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import COMPLETION_INDEX, ITEM_INDEX_FIRST, ObjectId, PeerId, TaskId, object_id
+from zgen.ids import (
+    COMPLETION_INDEX,
+    ITEM_INDEX_FIRST,
+    ObjectId,
+    PeerId,
+    TaskId,
+    index_of,
+    object_id,
+)
 from zgen.wire.stream import ReportEnd, ReportItems
 from zgen.wire.task import RAISED
-from zgen.wire.value import NONE, Fault, FaultKind, Stored, Value, keeping
+from zgen.wire.value import NONE, REASON_SPENT, Fault, FaultKind, Stored, Value, keeping
 
 
 class Refilling:
@@ -75,6 +83,7 @@ class Refilling:
                 self._fill_on_the_way(stream, first, values, now_ns, out)
                 if first and not record.position:  # it has passed over what was lost since its push
                     self._restarting.look(stream, now_ns, out, first)
+                    self._give_up(entry, first, now_ns, out)
                 self._restarting.close_if_filled(stream, sender, out)
             return values
         if self._tasks.accept(stream, message.attempt) is None or entry.worker != sender:
@@ -90,6 +99,20 @@ class Refilling:
         self._fill(stream, first, values, entry.wanted, now_ns, out)
         self._refs.dropped.extend(keeping(values))
         return []
+
+    def _give_up(self, entry: TaskEntry, first: int, now_ns: int, out: list[Effect]) -> None:
+        """An attempt begins at an item: what was lost before that, no other attempt makes."""
+        if entry.retries_left or entry.cancel is not None:
+            return
+        stream, story = entry.spec.task, f"it came from {entry.spec.name}()"
+        lost = [
+            (name, Fault(FaultKind.NOT_REBUILT, name.hex(), story, why=REASON_SPENT))
+            for name in self._pins.pending(stream)
+            if index_of(name) < first + ITEM_INDEX_FIRST
+        ]
+        if lost:
+            reached("lost item passed over by the last attempt")
+            self._settlement.settle(lost, now_ns, out)
 
     def check_end(self, entry: TaskEntry, message: ReportEnd) -> None:
         """Look at the reported end of a stream that ran again.

@@ -118,6 +118,23 @@ def test_what_a_resumed_attempt_turns_out_to_have_passed_over_is_not() -> None:
     assert told_to_stop(done) == [CancelTask(S, 1, False, False)]
 
 
+def test_what_the_last_attempt_has_passed_over_is_named_as_soon_as_that_is_known() -> None:
+    bench = Bench(retries=1)
+    bench.over_and_again(kind=OUTCOME_RETRY)
+    assert opened(bench.lose(item(0), far(1))) == []
+    done = bench.items("s", 3, b"more", attempt=1)
+    assert [each.value.why for each in opened(done)] == [REASON_SPENT]
+    assert told_to_stop(done) == []
+
+
+def test_what_the_last_attempt_of_a_cancelled_stream_has_passed_over_waits_for_its_end() -> None:
+    bench = Bench(retries=1)
+    bench.over_and_again(kind=OUTCOME_RETRY)
+    bench.lose(item(0), far(1))
+    bench.step(CancelRequested(S, False, False))
+    assert opened(bench.items("s", 3, b"more", attempt=1)) == []
+
+
 def test_one_that_waits_to_run_again_goes_back_to_what_was_lost() -> None:
     bench = Bench(retries=1)
     bench.over("s", 3, ERROR, kind=OUTCOME_RETRY)
