@@ -11,6 +11,9 @@ import pytest
 
 import zgen
 from zgen.exceptions import NodeStartError
+from zgen.io.doorbell import who_is_at
+from zgen.io.exposure import check_opening
+from zgen.io.spawn import start_node
 from zgen.mishaps import VARIABLE, tally
 from zgen.mishaps.catalogue import Action
 
@@ -101,3 +104,18 @@ def test_rules_that_make_no_sense_are_refused_before_anything_starts(
     with pytest.raises((ValueError, NodeStartError), match="report: /proc/nowhere"):
         zgen.init(num_cpus=1)
     assert not zgen.is_initialized()
+
+
+def test_who_asks_at_a_door_hears_of_a_node_whose_first_answer_is_lost(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rule = {"msg": "Hello", "drop": 0, "min": 1}
+    given = {"rules": [rule], "report": str(tmp_path / "hits")}
+    monkeypatch.setenv(VARIABLE, json.dumps(given))
+    opening = check_opening("tcp://127.0.0.1:0", None, None, insecure=True)
+    node = start_node(1, prestart=False, opening=opening)
+    try:
+        assert who_is_at(node.address.tcp.removeprefix("tcp://"), None).peer == node.address.peer
+    finally:
+        node.stop()
+    assert tally.total(tally.read(str(tmp_path / "hits")))["Hello"]["drop"] == 1

@@ -14,16 +14,12 @@ from zgen.io import clock
 from zgen.io.exposure import Exposure
 from zgen.io.mailbox import Mailbox
 from zgen.limits import MS, SECOND
-from zgen.mishaps import VARIABLE
+from zgen.mishaps import LIVE_RULES_FILE, REPORT_FOLDER, VARIABLE
 from zgen.mishaps.dice import Dice
 from zgen.mishaps.harm import Harm
 from zgen.mishaps.rules import Rules, parse
 from zgen.mishaps.tally import Tally
 
-#: In the session folder of a node: where its processes count.
-FOLDER: Final = "chaos"
-#: Beside it: rules that are set while they run, in place of those that they began with.
-RULES_FILE: Final = "chaos.json"
 #: How often new rules are looked for.
 _LOOK_NS: Final = 100 * MS
 
@@ -51,7 +47,7 @@ class HarmedMailbox(Mailbox):
             NodeStartError: The endpoint cannot be bound.
             ValueError: Nothing can be counted where the rules say.
         """
-        where = rules.report or os.path.join(folder, FOLDER)
+        where = rules.report or os.path.join(folder, REPORT_FOLDER)
         try:
             self.tally = Tally(where, role)
         except OSError as error:
@@ -60,7 +56,7 @@ class HarmedMailbox(Mailbox):
         self._harm = Harm(Dice(rules, self.tally.name), self.tally.note)
         #: Guards ``_harm``: what is sent belongs to the process lock, what is received does not.
         self._harming = threading.Lock()
-        self._rules_path = os.path.join(folder, RULES_FILE)
+        self._rules_path = os.path.join(folder, LIVE_RULES_FILE)
         self._rules_seen: int | None = None
         self._looked_ns = 0
         self._sleeps_until_ns = 0

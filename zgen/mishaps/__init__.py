@@ -8,6 +8,10 @@ if TYPE_CHECKING:  # loaded by who has rules
 
 #: Environment variable with the rules of a process, of its node's daemon and workers too.
 VARIABLE: Final = "ZGEN_CHAOS"
+#: In the session folder of a node: where its processes count what was hit.
+REPORT_FOLDER: Final = "chaos"
+#: Beside it: rules that are set while they run, in place of those that they began with.
+LIVE_RULES_FILE: Final = "chaos.json"
 
 
 def rules_given() -> "Rules | None":
