@@ -95,8 +95,8 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("rebuild", 91),
     ),
     "Digest": (
-        ("joined", 1),
-        ("joined", 23),
+        ("joined", 11),
+        ("joined", 28),
     ),
     "DrainNode": (
         ("drain", 4),
@@ -151,10 +151,10 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("names", 4),
     ),
     "ForwardLease": (
-        ("rebuild", 91),
-        ("ends", 0),
-        ("stopped", 32),
-        ("ends", 1),
+        ("nodes", 7),
+        ("rebuild", 95),
+        ("nodes", 4),
+        ("survival", 4),
     ),
     "FreeName": (
         ("actors", 2),
@@ -196,7 +196,10 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("stopped", 21),
         ("stopped", 95),
     ),
-    "IndirectAck": (("indirect", 0), ("indirect", 1)),
+    "IndirectAck": (
+        ("indirect", 0),
+        ("indirect", 1),
+    ),
     "Inputs": (
         ("dialogue", 1),
         ("dialogue", 8),
@@ -330,6 +333,8 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("joined", 23),
     ),
     "PingRequest": (
+        ("indirect", 0),
+        ("indirect", 1),
         ("joined", 1),
         ("joined", 23),
     ),

@@ -210,8 +210,9 @@ def _ender(run: Scenario, life: Life) -> Callable[[], None] | None:
 
 
 def _ender_of_member(nodes: JoinedNodes, life: Life) -> Callable[[], None] | None:
-    """Return what ends a node, if others are left."""
-    if len(nodes.nodes) < 3 or nodes.nodes.get(life.name) is not life:
+    """Return what ends a node, if others are left whom those that join now know too."""
+    joined_count = sum(name in nodes.joined for name in nodes.nodes)
+    if joined_count < 3 or nodes.nodes.get(life.name) is not life:
         return None
     return partial(nodes.crash, life)
 
