@@ -132,9 +132,7 @@ class Daemon:
         address = Address(peer, INCARNATION, endpoint, peer)
         self._exposure = _exposure_of(config)
         self._log_file = log_file_at(config.log_path)
-        self._mailbox = mailbox = open_mailbox(
-            endpoint, self._exposure, "daemon", config.folder
-        )
+        self._mailbox = mailbox = open_mailbox(endpoint, self._exposure, "daemon", config.folder)
         if self._exposure is not None:
             exposure.publish(config.folder, self._exposure)
             address = self._exposure.told(address, mailbox.tcp_port)
