@@ -4,6 +4,7 @@
     python scripts/sim.py --scenario borrowing         seeds 0 to 99 of one scenario
     python scripts/sim.py --scenario actors --seed 4711 --seeds 1    that seed alone
     python scripts/sim.py --scenario actors --seed 4711 --trace      its whole trace
+    python scripts/sim.py --faults                     every kind of message under every fault
 
 Prints each failure with what repeats it and the last lines of its trace, then totals over all
 seeds of each scenario.
@@ -25,6 +26,7 @@ from time import monotonic
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "node")]
 
+from tests.sim import aims  # noqa: E402  # the paths above come first
 from tests.sim.run import Outcome  # noqa: E402  # the paths above come first
 from tests.sim.scenarios import PARTS, REQUIRED, SCENARIOS, SHARES  # noqa: E402
 from zgen.sim.trace import Trace  # noqa: E402
@@ -115,6 +117,24 @@ def tell_of(scenario: str, coming: Iterable[Outcome]) -> bool:
     return not missing and not any(outcome.failure for outcome in outcomes)
 
 
+def run_faults(processes: int) -> int:
+    """Aim each fault at each kind of message, print what came of it; return the exit status."""
+    began = monotonic()
+    with ProcessPoolExecutor(processes, initializer=look_for_garbage_seldom) as pool:
+        results = list(pool.map(aims.run_case, aims.cases(), chunksize=CHUNK_COUNT_MAX))
+    for result in results:
+        if result.failure:
+            print(f"{result.case} in {result.scenario} {result.seed}: {result.failure}\n")
+    print(aims.table(results))
+    missed = [each.case for each in results if aims.is_missed(each)]
+    for case in missed:
+        print(f"not made: {case}")
+    failed = sum(1 for each in results if each.failure)
+    made = sum(each.hits for each in results)
+    print(f"\n{len(results)} cases, {made} made, {failed} failed, {monotonic() - began:.0f} s")
+    return 1 if failed or missed else 0
+
+
 def main() -> int:
     """Parse the arguments, run the seeds, print; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -123,8 +143,13 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--scenario", choices=("all", *SCENARIOS), default="all")
     parser.add_argument("--trace", action="store_true", help="print the whole trace of one seed")
+    parser.add_argument(
+        "--faults", action="store_true", help="aim each fault at each kind of message; a table"
+    )
     parser.add_argument("--digests", action="store_true", help="print each seed's digest")
     arguments = parser.parse_args()
+    if arguments.faults:
+        return run_faults(arguments.processes)
     one = "cluster" if arguments.scenario == "all" else arguments.scenario
     if arguments.trace:
         trace = Trace(kept_max=None)

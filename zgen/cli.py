@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zgen import doctor, log_lines, node_commands, rekeying, trace_events
+from zgen.chaos import command
 from zgen.exceptions import ZgenError
 from zgen.io import folders
 from zgen.io.inquiry import query_state
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     examine.add_argument("--json", action="store_true", help="for programs")
     examine.set_defaults(run=_doctor)
 
+    command.add_to(commands)
     clean = commands.add_parser("clean", help="end and remove what killed nodes left behind")
     clean.add_argument("--json", action="store_true", help="for programs")
     clean.set_defaults(run=_clean)

@@ -50,8 +50,8 @@ from zgen.core.store_effects import (
 from zgen.exceptions import KeyFileError, NodeStartError
 from zgen.ids import PeerId, short
 from zgen.io import exposure, folders, keys
+from zgen.io.chaos import open_mailbox
 from zgen.io.loop import Loop
-from zgen.io.mailbox import Mailbox
 from zgen.io.recorder import recorder_from_environment
 from zgen.io.release import PYTHON, RELEASE
 from zgen.limits import DESCRIPTORS_COUNT_MAX, NODE_LOG_BYTES_MAX
@@ -132,7 +132,7 @@ class Daemon:
         address = Address(peer, INCARNATION, endpoint, peer)
         self._exposure = _exposure_of(config)
         self._log_file = log_file_at(config.log_path)
-        self._mailbox = mailbox = Mailbox(endpoint, self._exposure)
+        self._mailbox = mailbox = open_mailbox(endpoint, self._exposure, "daemon", config.folder)
         if self._exposure is not None:
             exposure.publish(config.folder, self._exposure)
             address = self._exposure.told(address, mailbox.tcp_port)

@@ -27,6 +27,7 @@ from typing import Any, Final, NoReturn
 from zgen.io import folders, stacks
 from zgen.io.clock import adopt_timezone
 from zgen.io.descriptors import receive
+from zgen.mishaps import VARIABLE
 from zgen.slotted import slotted
 from zgen_node.io import linux
 from zgen_node.io.zygote_link import LINK_FD, PACKET_BYTES_MAX
@@ -188,8 +189,11 @@ def _take_over(descriptors: list[int]) -> dict[str, Any]:
 
 def _enter(job: dict[str, Any], folder: str) -> None:
     """Adopt the driver's environment, folder and module search path, and an empty ``__main__``."""
+    chaos = os.environ.get(VARIABLE)
     os.environ.clear()
     os.environ.update(job["environment"])
+    if chaos:
+        os.environ.setdefault(VARIABLE, chaos)  # of the node, where the driver says nothing
     os.environ[folders.MARK] = folder  # what this worker starts is known by it
     adopt_timezone()
     os.chdir(job["cwd"])

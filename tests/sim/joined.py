@@ -158,14 +158,15 @@ class JoinedNodes:
 def run_joined(seed: int) -> str:
     """Run one seed; return what went wrong, or nothing."""
     try:
-        _suffer(JoinedNodes(seed), Random(seed))
+        suffer(JoinedNodes(seed), seed)
     except (SimulationFailure, AssertionError) as failure:
         return f"{type(failure).__name__}: {failure}"
     return ""
 
 
-def _suffer(nodes: JoinedNodes, dice: Random) -> None:
+def suffer(nodes: JoinedNodes, seed: int) -> None:
     """Have nodes come, go and suffer; then they rest, agree, and leave."""
+    dice = Random(seed)
     network = nodes.world.network
     loss = dice.choice((0.0, 0.01))
     # Nothing is damaged: probes come over tcp or encrypted, and a made up member is a member.

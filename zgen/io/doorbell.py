@@ -130,11 +130,27 @@ def who_is_at(place: str, key: ClusterKey | None, release: str = RELEASE) -> Add
     """
     host, port = parse_place(place)
     where = endpoint(host, port)
-    deadline_ns = now_ns() + DOORBELL_NS_MAX
     try:
         mine = facing(host)
     except OSError as error:
         raise HandshakeError(where, str(error.strerror or error)) from None
+    bell, me = _ring(where, mine, key, release)
+    if bell.answer is None and bell.reached and bell.refusal not in _KEYS:
+        # The answer is one message that nobody sends again, as nothing is said that is to be
+        # acknowledged: it may have been lost.
+        bell, me = _ring(where, mine, key, release)
+    if bell.answer is None:
+        check_greeting(host, port, locked=key is not None, within_ns=GREETING_NS_MAX)
+        raise _failure(bell, where, me.tcp)
+    mismatch = Identity(me, PYTHON, release).mismatch(bell.answer)
+    if mismatch:
+        raise VersionMismatchError(where, mismatch)
+    return bell.answer.sender
+
+
+def _ring(where: str, mine: str, key: ClusterKey | None, release: str) -> tuple[Doorbell, Address]:
+    """Ring once, under a name of its own; return what came of it, and where it was heard."""
+    deadline_ns = now_ns() + DOORBELL_NS_MAX
     peer = PeerId(os.urandom(ID_BYTES))
     # Nothing is heard on ipc, so no machine is the same as this one.
     exposure = Exposure(mine, "*", mine, os.urandom(8), key)
@@ -155,13 +171,7 @@ def who_is_at(place: str, key: ClusterKey | None, release: str = RELEASE) -> Add
         loop.run(lambda: bool(left))
     finally:
         loop.close()
-    if bell.answer is None:
-        check_greeting(host, port, locked=key is not None, within_ns=GREETING_NS_MAX)
-        raise _failure(bell, where, me.tcp)
-    mismatch = Identity(me, PYTHON, release).mismatch(bell.answer)
-    if mismatch:
-        raise VersionMismatchError(where, mismatch)
-    return bell.answer.sender
+    return bell, me
 
 
 def _is_told(bell: Doorbell) -> bool:

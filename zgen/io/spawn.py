@@ -24,6 +24,7 @@ from zgen.io.clock import now_ns
 from zgen.io.exposure import CLOSED, Opening, address_in
 from zgen.io.unlinked import open_unlinked
 from zgen.limits import MS, NODE_START_NS, SECOND, STORE_BYTES_MIN
+from zgen.mishaps import rules_given
 from zgen.slotted import slotted
 from zgen.wire.session import Address
 
@@ -146,9 +147,9 @@ def start_node(
 
     Raises:
         NodeStartError: It did not become ready; the message ends with what its processes said.
-        ValueError: A resource is negative, CPU is among ``resources``, the memory is too little, or
-            nothing can be written to the folder.
+        ValueError: A resource, the memory, the folder or ``ZGEN_CHAOS`` makes no sense.
     """
+    rules_given()  # what is wrong with them is told here, and not in a log
     peer = os.urandom(ID_BYTES)
     folder = folders.node_folder(folders.runtime_folder(), peer)
     config = {

@@ -93,10 +93,11 @@ class Runtime:
         interrupts: Interrupts | None = None,
     ) -> None:
         """Bind the inbox and start; ``marks_fd`` makes it a worker, ``interrupts`` a driver."""
-        from zgen.io import exposure, mailbox  # ZeroMQ is loaded here, not with the package
+        from zgen.io import chaos, exposure  # ZeroMQ is loaded here, not with the package
 
         found = exposure.find(folder)
-        self._mailbox = mailbox.Mailbox(identity.address.endpoint, found)
+        role = "driver" if marks_fd is None else "worker"
+        self._mailbox = chaos.open_mailbox(identity.address.endpoint, found, role, folder)
         if found is not None:
             told = found.told(identity.address, self._mailbox.tcp_port)
             identity = replace(identity, address=told)
@@ -115,7 +116,7 @@ class Runtime:
         self.log_to_driver = True
         self.on_exit: Callable[[str], None] | None = None
         self._recorder = recorder_from_environment(
-            "driver" if marks_fd is None else "worker",
+            role,
             identity.address.peer,
             f"ProcessMachine({identity!r}, executes={marks_fd is not None})",
         )

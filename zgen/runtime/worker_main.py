@@ -9,7 +9,7 @@ from zgen.core.events import Join, Leave
 from zgen.core.identity import Identity
 from zgen.exceptions import InternalError
 from zgen.ids import JobId, PeerId
-from zgen.io import actor_runner, clock, mailbox, serializer, shared_memory, stacks, timeline
+from zgen.io import actor_runner, chaos, clock, serializer, shared_memory, stacks, timeline
 from zgen.io.folders import endpoint_of
 from zgen.io.release import PYTHON, RELEASE
 from zgen.limits import SECOND
@@ -17,7 +17,7 @@ from zgen.runtime import process
 from zgen.wire.session import Address
 
 #: Loaded before the zygote forks, for all workers at once.
-PRELOADED: Final = (actor_runner, mailbox, shared_memory)
+PRELOADED: Final = (actor_runner, chaos, shared_memory)
 serializer.preload()
 
 #: Exit status of a worker whose machine failed.

@@ -18,6 +18,7 @@ from zgen.core.effects import CloseConnection, OpenConnection, Transmit
 from zgen.core.events import Arrived, ConnectionLost, ConnectionUp, Event
 from zgen.ids import PeerId
 from zgen.limits import MS, US
+from zgen.mishaps.harm import Harm
 from zgen.slotted import slotted
 
 if TYPE_CHECKING:
@@ -151,6 +152,23 @@ class Network:
 
     def transmit(self, life: "Life", effect: Transmit, now_ns: int) -> None:
         """Carry frames, or not."""
+        harm = life.harm
+        if harm is None:
+            self._carry(life, effect, now_ns)
+            return
+        for each in harm.send(effect, now_ns):
+            self._carry(life, each, now_ns)
+        if harm.next_ns is not None:
+            self.at(harm.next_ns - now_ns, self._carry_late, (life, harm, harm.next_ns))
+
+    def _carry_late(self, life: "Life", harm: Harm, now_ns: int) -> None:
+        """Carry what a process kept back until now."""
+        for each in harm.due(now_ns):
+            self._carry(life, each, now_ns)
+        if harm.next_ns is not None:
+            self.at(harm.next_ns - now_ns, self._carry_late, (life, harm, harm.next_ns))
+
+    def _carry(self, life: "Life", effect: Transmit, now_ns: int) -> None:
         connection = self._connections.get((life.number, effect.peer))
         if connection is None or connection.target is None or connection.epoch != effect.epoch:
             return

@@ -23,6 +23,7 @@ from zgen.core.events import Arrived, Event, InboxDrained, TimerDue
 from zgen.core.machine import Machine
 from zgen.ids import NO_PEER, PeerId
 from zgen.limits import SECOND
+from zgen.mishaps.harm import Harm
 from zgen.sim.network import Network
 from zgen.sim.oracle import Kind, Oracle, SimulationFailure
 from zgen.sim.trace import Trace
@@ -57,6 +58,7 @@ class Life:
         timer_ns: World time at which its timer is armed, or None.
         steps: Events taken in.
         oracles: Who looks at every step of this life alone.
+        harm: What befalls its messages on purpose, or None.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Life:
     timer_ns: int | None = None
     steps: int = 0
     oracles: list[Oracle] = field(default_factory=list)
+    harm: Harm | None = None
 
 
 class World:
@@ -90,6 +93,7 @@ class World:
         timer_late_ns_max: How late a timer may fire.
         checks_every: After how many steps of a life its invariants are checked; they are at its end
             too.
+        harm_of: Makes what befalls the messages of a life, or None if nothing does.
         acts_left: What may still happen before the run is called a livelock.
     """
 
@@ -107,6 +111,7 @@ class World:
         self.mourners: list[Mourner] = []
         self.timer_late_ns_max = 0
         self.checks_every = 1
+        self.harm_of: Callable[[Life], Harm] | None = None
         self.acts_left = ACTS_COUNT_MAX
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._ties = 0
@@ -142,6 +147,8 @@ class World:
         self.started_count += 1
         offset_ns = self.random.randrange(1000 * SECOND)
         life = Life(name, self.started_count, address, machine, perform, offset_ns)
+        if self.harm_of is not None:
+            life.harm = self.harm_of(life)
         self.lives[name] = life
         self.trace.names[address.peer] = name
         self.trace.note(self.now_ns, name, "*", f"starts, life {address.incarnation}")
@@ -204,6 +211,8 @@ class World:
     # -- events ------------------------------------------------------------------------------------
     def post(self, life: Life, event: Event) -> None:
         """Let a process take in an event now, or when its pause is over."""
+        if life.harm is not None and isinstance(event, Arrived) and not life.dead:
+            life.harm.receive(event.connection, event.frames, self.now_ns)
         if life.dead:
             return
         if life.paused:
