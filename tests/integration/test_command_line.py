@@ -39,7 +39,7 @@ def started() -> Iterator[str]:
         yield lines[1].removeprefix("folder: ").strip()
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=40)
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:

@@ -43,7 +43,7 @@ def command(*arguments: str) -> subprocess.Popen[str]:
 
 def told(*arguments: str) -> tuple[int, str, str]:
     process = command(*arguments)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=40)
     return process.returncode, out, err
 
 
@@ -82,7 +82,7 @@ def started(*options: str) -> Iterator[subprocess.Popen[str]]:
         yield node
     finally:
         node.terminate()
-        node.communicate(timeout=10)
+        node.communicate(timeout=40)
 
 
 def test_output_is_followed_while_the_node_runs_and_kept_where_a_folder_is_given(
@@ -104,7 +104,7 @@ def test_output_is_followed_while_the_node_runs_and_kept_where_a_folder_is_given
             later = [json.loads(follower.stdout.readline()) for _ in range(2)]
             assert {row["pid"] for row in later} == {second}
             node.terminate()
-            out, err = follower.communicate(timeout=10)  # it ends with its node
+            out, err = follower.communicate(timeout=40)  # it ends with its node
             assert (follower.returncode, out, err) == (0, "", "")
     status, out, _ = told("logs", "--json", "--folder", str(kept), "--pid", str(pid))
     assert status == 0
@@ -126,7 +126,7 @@ def test_the_end_of_a_node_that_is_killed_is_noticed_and_its_log_goes(tmp_path: 
                 os.kill(process, signal.SIGSTOP)  # so that neither tidies up for the other
             for process in (found.supervisor, found.daemon):
                 os.kill(process, signal.SIGKILL)
-            follower.communicate(timeout=10)
+            follower.communicate(timeout=40)
             assert follower.returncode == 0
         status, out, _ = told("clean", "--json")
         assert status == 0
@@ -153,7 +153,7 @@ def test_who_reads_may_stop_and_what_cannot_be_read_is_named(tmp_path: Path) -> 
             follower.stdout.readline()
             follower.stdout.close()
             spoken(tmp_path, "two")
-            assert (follower.wait(10), follower.stderr.read()) == (0, "")
+            assert (follower.wait(40), follower.stderr.read()) == (0, "")
         status, _, err = told("logs", "--node", "ffffffff")
         assert (status, "no node ffffffff" in err) == (1, True)
 
