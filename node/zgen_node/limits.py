@@ -88,3 +88,10 @@ NAME_AGAIN_NS_MAX: Final = 500 * MS
 NAME_PATIENCE_NS: Final = 15 * SECOND
 #: Questions about names under way at one node.
 NAME_QUESTIONS_COUNT_MAX: Final = 65_536
+#: The keeper of a detached actor that is dead answers late callers for so long.
+KEEPER_LINGER_NS: Final = 5 * SECOND
+#: Each further keeper of the name of a detached actor whose home is dead waits so much longer
+#: before it has the actor created again, and tries so often.
+ADOPT_STEP_NS: Final = 1 * SECOND
+ADOPT_AGAIN_NS: Final = 2 * SECOND
+ADOPTIONS_COUNT_MAX: Final = 30
