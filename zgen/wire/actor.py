@@ -265,7 +265,7 @@ class FreeName:
 
 @message(0x6C)
 class DetachActor:
-    """Creator -> node, node -> node: have a process create this actor that lives as you do.
+    """Any -> node: have a process create this actor that lives as long as you do.
 
     ``NameAnswer`` follows.
 
@@ -286,7 +286,7 @@ class DetachActor:
 
 @message(0x6D)
 class AskCharter:
-    """Keeper of a detached actor -> node: tell me what I am to create.
+    """Keeper -> node: tell me which detached actor I am to create.
 
     Attributes:
         query: Number to repeat in the answer.
@@ -297,7 +297,7 @@ class AskCharter:
 
 @message(0x6E)
 class KeepActor:
-    """Node -> keeper of a detached actor: create this.
+    """Node -> keeper: create this detached actor.
 
     Attributes:
         query: Number of the question.
@@ -312,7 +312,7 @@ class KeepActor:
 
 @message(0x6F)
 class ActorRestarted:
-    """Keeper of a detached actor -> node: it is created once more.
+    """Keeper -> node: my detached actor is created, or is created once more.
 
     Attributes:
         actor: The actor.

@@ -54,7 +54,7 @@ LARGE: Final = f"class and arguments take more than {CHARTER_BYTES_MAX} bytes"
 NO_JOB: Final = "the job that asks is over"
 NO_ROOM: Final = "the node that is to keep it can start no process"
 HOST_GONE: Final = "the node that was to keep it is dead; look for it by its name"
-NO_KEEPER: Final = "the process that was to keep it ended before it had the name"
+NO_KEEPER: Final = "the process that was to keep it ended before the actor was created"
 
 
 @slotted
@@ -146,7 +146,7 @@ class Detached:
         """A process of this node is dead, and its names are free."""
         kept = self._kept.pop(process, None)
         self._linger.clear(process)
-        if kept is not None and not kept.has_name:
+        if kept is not None:
             self._give_up(kept.wish, _refusal(self._me, NO_KEEPER), out)
 
     def on_gone(self, node: PeerId, now_ns: int, out: list[Effect]) -> None:
@@ -283,6 +283,7 @@ class Detached:
         charter = replace(charter, restarts=charter.restarts + 1)
         wish = kept.wish
         again = Wish(wish.asker, wish.query, named.key, charter, kept.actor, named)
+        wish.asker = NO_PEER
         reached("keeper of a detached actor replaced")
         self._start(again, now_ns, out)
         return True
