@@ -19,13 +19,13 @@ from zgen.handles import ObjectRef
 from zgen.ids import NO_ACTOR, ActorId, derive_task_id, handle_object
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
-from zgen.limits import ASYNC_CALLS_COUNT_DEFAULT, CHARTER_BYTES_MAX
+from zgen.limits import ASYNC_CALLS_COUNT_DEFAULT
 from zgen.options import TaskOptions, check_two_way
 from zgen.remote_function import RemoteFunction, remote_type
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
 from zgen.typed_actor import TypedActor
-from zgen.wire.actor import ActorSettings
+from zgen.wire.actor import CHARTER_BYTES_MAX, ActorSettings
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar

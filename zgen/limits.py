@@ -149,8 +149,6 @@ ACTOR_UNUSED_NS: Final = 10 * SECOND
 
 #: Names of actors on one node.
 NAMES_COUNT_MAX: Final = 1 << 16
-#: Class, options and arguments of a detached actor, pickled: three nodes keep them.
-CHARTER_BYTES_MAX: Final = 512 << 10
 
 # -- borrowed references ---------------------------------------------------------------------------
 #: What a dead process had borrowed is kept this long for those to whom it passed it on: they say so

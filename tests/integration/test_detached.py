@@ -103,6 +103,7 @@ def test_a_detached_actor_outlives_a_driver_that_ends_and_keeps_its_state(
         get(counter.add.remote())
 
 
+@pytest.mark.beside_ray("detached_actors")
 def test_a_detached_actor_outlives_a_driver_that_is_killed(cluster: Cluster) -> None:
     assert create(cluster, "killed", "killed") == -signal.SIGKILL
     counter = zgen.get_actor("killed")
@@ -158,6 +159,7 @@ def test_a_detached_actor_whose_constructor_raises_is_dead() -> None:
     wait_until(lambda: is_free("broken"), 20, "the name is free")
 
 
+@pytest.mark.beside_ray("detached_actors")
 def test_a_detached_actor_is_created_again_when_its_home_is_killed(cluster: Cluster) -> None:
     assert create(cluster, "moved", "ended") == 0
     counter = zgen.get_actor("moved")

@@ -162,6 +162,8 @@ class DetachedRun(NamesRun):
         undone = super()._undone()
         if undone or self.stage > 4:
             return undone
+        if self.stage == 0:
+            self._tick()
         if self.stage in (0, 2):
             self._found.clear()
             for name in NAMES:
@@ -176,6 +178,11 @@ class DetachedRun(NamesRun):
         else:
             return self._end_all()
         return [f"the end is at stage {self.stage}, found {list(self._found)}"]
+
+    def _tick(self) -> None:
+        """Have the world look at the end now and then, though nothing happens in it."""
+        if self.stage <= 4:
+            self.cluster.world.at(4 * MS, self._tick)
 
     def _look(self, name: str) -> None:
         program = next(p for p in self.programs if not p.user.life.dead)

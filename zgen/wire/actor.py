@@ -1,8 +1,13 @@
 """Actors: what a creator tells its actor's worker and its callers, and names on a node."""
 
+from typing import Final
+
 from zgen.ids import NO_ACTOR, ActorId
 from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message, record
 from zgen.wire.session import Address
+
+#: Class, options and arguments of a detached actor, pickled: three nodes keep them.
+CHARTER_BYTES_MAX: Final = 512 << 10
 
 
 @record

@@ -84,9 +84,8 @@ class Cluster:
         self.copies = Copies(me.peer, peers, storage, self.view, self.monitors, self.byways)
         self.poll = Poll(peers, census, self.view, self.monitors)
         self.naming = Naming(me, peers, self.view, self.monitors, directory)
-        self.detached = Detached(
-            me, peers, staffing, self.view, self.monitors, directory, self.naming
-        )
+        parts = (peers, staffing, self.view, self.monitors, directory)
+        self.detached = Detached(me, *parts, self.naming)
         self._me = me
         self._peers = peers
         self._staffing = staffing

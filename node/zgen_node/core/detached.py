@@ -20,9 +20,9 @@ from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
 from zgen.ids import NO_ACTOR, NO_PEER, ActorId, PeerId, short
-from zgen.limits import CHARTER_BYTES_MAX
 from zgen.slotted import slotted
 from zgen.wire.actor import (
+    CHARTER_BYTES_MAX,
     ActorRestarted,
     AskCharter,
     Charter,

@@ -227,5 +227,5 @@ def _word_of(said: HoldName | SeekName, record: NameRecord) -> NameWord:
     if type(said) is SeekName and record.orphaned:
         reached("detached actor looked for that is about to be created again")
         return NameWord(said.query, LATER)
-    claim = replace(record.claim, charters=())  # which would only be carried to and fro
+    claim = replace(record.claim, charters=())  # which nobody who asks needs
     return NameWord(said.query, TAKEN if record.settled else PENDING, (claim,))

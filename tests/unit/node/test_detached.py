@@ -11,8 +11,8 @@ from tests.unit.node.fakes import DRIVER, NODE, ask, cpu, peer
 from zgen.core.node_effects import JobKnown, JobOver, KillWorker, SpawnWorker
 from zgen.core.node_events import MemberGone
 from zgen.ids import NO_ACTOR, ActorId, JobId, PeerId, derive_worker_id
-from zgen.limits import CHARTER_BYTES_MAX
 from zgen.wire.actor import (
+    CHARTER_BYTES_MAX,
     ActorRestarted,
     AskCharter,
     Charter,
