@@ -326,8 +326,8 @@ class Detached:
 
     def _end(self, keeper: PeerId, cause: str, out: list[Effect]) -> None:
         worker = self._staffing.pool.get(keeper)
-        if worker is not None:
-            self._staffing.pool.kill(worker, cause, out)
+        assert worker is not None, f"keeper {short(keeper)} is gone"
+        self._staffing.pool.kill(worker, cause, out)
 
     def _give_up(self, wish: Wish, said: NameAnswer, out: list[Effect]) -> None:
         """Answer a wish that this node can do no more for, and free what it was to replace."""

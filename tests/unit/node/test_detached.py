@@ -151,6 +151,18 @@ def test_a_name_that_another_actor_has_is_told_to_who_wanted_the_detached_one() 
     assert KillWorker(FIRST) in done
 
 
+def test_who_wants_a_detached_actor_hears_that_its_node_is_cut_off() -> None:
+    others = (EAST, WEST, peer("south"), peer("north"))
+    bench = node(*others)
+    bench.say(DRIVER, WANTED)
+    bench.start(FIRST)
+    for other in others:
+        bench.step(MemberGone(other, "silent"))
+    done = bench.say(FIRST, claim())
+    assert answers(done) == [(7, NO_ACTOR, CUT_OFF, False)]
+    assert KillWorker(FIRST) in done
+
+
 def test_a_keeper_that_ends_before_it_has_the_name_is_told_of() -> None:
     bench = node()
     bench.say(DRIVER, WANTED)
