@@ -220,11 +220,20 @@ class DetachedRun(NamesRun):
         assert isinstance(self.names, DetachedAreUnique)
         if any(self._found[name] == old for name, old in self._must.items()):
             return False
-        for name in self._must:
+        for name, old in self._must.items():
             found = self._found[name]
+            if self._was_ended(old):  # by who came after the stroke
+                continue
             self.names.require(found != NO_ACTOR, f"{name} is not there again", Kind.LIVENESS)
             self.names.adopted += 1
         return True
+
+    def _was_ended(self, actor: ActorId) -> bool:
+        """Return whether a detached actor, or one that replaced it, was killed or ended itself."""
+        cluster = cast("DetachedNodes", self.cluster)
+        story = next(story for story in cluster.stories.values() if actor in story)
+        known = [cluster.actors[each] for each in story]
+        return any(each.kills or each.exits for each in known)
 
     def _end_all(self) -> list[str]:
         keepers = cast("DetachedNodes", self.cluster).living_keepers()

@@ -105,6 +105,10 @@ class NameKeeper:
         """Return whether a node is not there."""
         return node != self._me and node not in self._view.members
 
+    def members(self) -> tuple[PeerId, ...]:
+        """Return all other nodes."""
+        return tuple(self._view.members)
+
     def living(self, group: tuple[PeerId, ...]) -> list[PeerId]:
         """Return those of ``group`` that are there."""
         return [node for node in group if not self.is_gone(node)]
@@ -170,7 +174,11 @@ class NameKeeper:
             reached("name settled that is not held")
 
     def _on_drop_name(self, peer: PeerId, said: DropName, now_ns: int, out: list[Effect]) -> None:
-        if not self.records.drop(peer, (said.namespace, said.name), said.actor):
+        key = (said.namespace, said.name)
+        if said.replaced and self._monitors.is_node(peer):
+            if self.records.replaced(key, said.actor):
+                reached("keeper that was passed over hears that a detached actor was replaced")
+        elif not self.records.drop(peer, key, said.actor):
             reached("name dropped that is not held")
 
     def _is_ready(self, out: list[Effect]) -> bool:

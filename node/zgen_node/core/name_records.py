@@ -124,6 +124,14 @@ class NameRecords:
         """An actor cannot be created again."""
         del self._records[key]
 
+    def replaced(self, key: Key, actor: ActorId) -> bool:
+        """Hold nothing for an actor in whose place another one has its name; False if not held."""
+        record = self._records.get(key)
+        if record is None or record.claim.actor != actor:
+            return False
+        del self._records[key]
+        return True
+
     def homes(self) -> tuple[PeerId, ...]:
         """Return for which nodes names are held."""
         return tuple(dict.fromkeys(record.home for record in self._records.values()))

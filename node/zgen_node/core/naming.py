@@ -306,7 +306,15 @@ class Naming:
         for node in named.keepers:
             if node != self._me.peer:
                 self.keeper.say(node, SettleName(*key, actor), out)
+        if named.claim.instead_of != NO_ACTOR:
+            self._replaced(key, named.claim.instead_of, out)
         self._balance(named, out)
+
+    def _replaced(self, key: tuple[str, str], actor: ActorId, out: list[Effect]) -> None:
+        """Have nobody wait to create an actor again that was: not who keeps its name no more."""
+        self.records.replaced(key, actor)
+        for node in self.keeper.members():
+            self.keeper.say(node, DropName(*key, actor, True), out)
 
     def _later(self, number: int, now_ns: int) -> None:
         """Ask again soon."""

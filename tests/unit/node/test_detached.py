@@ -445,6 +445,29 @@ def test_an_orphan_of_which_others_know_better_is_given_up() -> None:
     assert record_of(bench) is None
 
 
+def test_who_keeps_an_orphan_no_more_hears_that_it_was_created_again() -> None:
+    bench = orphaned(EAST, WEST)
+    assert bench.say(WEST, DropName(*KEY, OTHER, True)) == []
+    assert record_of(bench).orphaned
+    bench.join(peer("stranger"))
+    bench.say(peer("stranger"), DropName(*KEY, ACTOR, True))
+    assert record_of(bench).orphaned
+    bench.say(WEST, DropName(*KEY, ACTOR, True))
+    assert record_of(bench) is None
+    assert spawned(turn(bench)) == []
+
+
+def test_all_nodes_hear_that_an_actor_was_created_again() -> None:
+    bench = orphaned(EAST, WEST)
+    turn(bench)
+    bench.start(FIRST)
+    done = bench.say(FIRST, claim(FIRST, NEXT))
+    query = next(each.query for each in messages(done, WEST) if isinstance(each, HoldName))
+    done = bench.say(WEST, NameWord(query, HELD))
+    assert DropName(*KEY, ACTOR, True) in messages(done, WEST)
+    assert record_of(bench).claim.actor == NEXT
+
+
 def test_a_wish_that_replaces_nothing_known_gives_nothing_up() -> None:
     bench = orphaned(EAST)
     machine = bench.machine.cluster.detached
