@@ -44,7 +44,7 @@ NAMES = (
         "        if kept is not None:\n            self._give_up",
         "        if kept is not None and not kept.has_name:\n            self._give_up",
         "detached",
-        19,
+        39,
     ),
     Mutant(
         "the name of a detached actor whose home is gone is held on",
@@ -74,13 +74,13 @@ NAMES = (
         0,
     ),
     Mutant(
-        "a wish that nobody can fulfil any more is answered",
-        "P2",
-        DETACHED,
-        "            self._give_up(wish, _refusal(self._me, HOST_GONE), out)\n",
-        "",
+        "who keeps an orphan no more hears that it was created again",
+        "P7",
+        "node/zgen_node/core/naming.py",
+        "            self._replaced(key, named.claim.instead_of, out)\n",
+        "            pass\n",
         "detached",
-        -1,
+        54,
     ),
     Mutant(
         "the job of a keeper ends with it",
