@@ -70,7 +70,9 @@ FEATURES: Final[dict[str, Feature]] = {
         "merge, zip and map streams, with bounds", "references only", "`zgen.streams`, async twins"
     ),
     "typed": Feature("a generator's items have a type", "no", "`ObjectRefGenerator[T]`"),
-    "detached_actors": Feature("actors that outlive their driver", "yes", NOT_YET),
+    "detached_actors": Feature(
+        "actors that outlive their driver", "yes", '`lifetime="detached"`, without a head'
+    ),
     "environments": Feature("an environment of its own for a task", "yes", "no: a `ValueError`"),
     "worker_reuse_limit": Feature(
         "a new worker after n calls (`max_calls`)", "yes", "no: a `ValueError`"

@@ -1,6 +1,6 @@
 """`ActorClass`, actor options, `kill`, `get_actor`."""
 
-from dataclasses import field, fields, replace
+from dataclasses import replace
 from inspect import getattr_static, isfunction
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
@@ -11,21 +11,21 @@ from zgen.actor_handle import (
     check_method_options,
     parts_of,
 )
-from zgen.core.actor_events import CreateActor, FindActor, KillActorNow, NameActor
+from zgen.actor_options import DETACHED, ActorOptions, check_actor_options
+from zgen.core.actor_events import CreateActor, DetachNow, FindActor, KillActorNow, NameActor
 from zgen.core.task_spec import TaskSpec
 from zgen.exceptions import ActorExistsError, NameUnavailableError
 from zgen.handles import ObjectRef
 from zgen.ids import NO_ACTOR, ActorId, derive_task_id, handle_object
 from zgen.io import methods, serializer
 from zgen.io.methods import MethodFacts
-from zgen.limits import ACTOR_CALLS_COUNT_MAX, ASYNC_CALLS_COUNT_DEFAULT
-from zgen.options import PER_YIELD, TaskOptions, check_count, check_facts, check_options, meant
+from zgen.limits import ASYNC_CALLS_COUNT_DEFAULT
+from zgen.options import TaskOptions, check_facts
 from zgen.remote_function import RemoteFunction, remote_type
 from zgen.runtime import start
 from zgen.runtime.process import Runtime
-from zgen.slotted import slotted
 from zgen.typed_actor import TypedActor
-from zgen.wire.actor import ActorSettings
+from zgen.wire.actor import CHARTER_BYTES_MAX, ActorSettings
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -38,95 +38,7 @@ else:
     C_co = TypeVar("C_co", covariant=True)
 
 
-_PLACED: Final = ("scheduling_strategy", "label_selector")
-_RESOURCES: Final = ("num_cpus", "num_gpus", "memory", "resources", *_PLACED)
 _BUILT_IN: Final = (methods.CALL, methods.READY, methods.TERMINATE)
-
-
-@slotted
-class ActorOptions:
-    """How an actor is run.
-
-    Attributes:
-        num_cpus: CPUs that it holds while it lives; none by default.
-        num_gpus: GPUs likewise.
-        memory: Bytes of memory likewise, as an accounting unit.
-        resources: Other resources likewise, by name.
-        scheduling_strategy: Where it lives, as for tasks.
-        label_selector: Labels that its node has, as for tasks.
-        max_restarts: How often it may be made anew after its worker's death; -1 for ever.
-        max_task_retries: How often a call may run again after a failure of the system; -1 for ever.
-        max_concurrency: Calls that run at a time: more than one in threads, or in the event loop if
-            a method is async, where 1000 is the default.
-        max_pending_calls: Calls of one process that may be pending; -1 for any number.
-        max_pending_items: Items of all generators of one actor together that may be there without
-            being taken by ``next``; None or -1 for any number. Those that run share that evenly,
-            and each may have one item in any case.
-        max_pending_bytes: Bytes of them likewise, as they are pickled.
-        concurrency_groups: Groups of methods with a number of their own, by name.
-        name: Name by which ``get_actor`` finds it from anywhere in the cluster; empty for none.
-        namespace: Where the name counts, or None for that of this program.
-        get_if_exists: Whether to return the actor that has the name already.
-    """
-
-    num_cpus: float | None = None
-    num_gpus: float | None = None
-    memory: float | None = None
-    resources: dict[str, float] = field(default_factory=dict)
-    scheduling_strategy: Any = None
-    label_selector: dict[str, str] | None = None
-    max_restarts: int = 0
-    max_task_retries: int = 0
-    max_concurrency: int | None = None
-    max_pending_calls: int = -1
-    max_pending_items: int | None = None
-    max_pending_bytes: int | None = None
-    concurrency_groups: dict[str, int] = field(default_factory=dict)
-    name: str = ""
-    namespace: str | None = None
-    get_if_exists: bool = False
-
-
-def check_actor_options(given: dict[str, Any]) -> dict[str, Any]:
-    """Return ``given`` options in the form in which ``ActorOptions`` keeps them.
-
-    Raises:
-        ValueError: An option is unknown, or its value is out of range.
-        TypeError: A value is of a wrong type.
-    """
-    given = meant(given)
-    if given.get(PER_YIELD) == 1:  # which asks for nothing
-        del given[PER_YIELD]
-    lifetime = given.pop("lifetime", None)
-    if lifetime == "detached":
-        raise ValueError("detached actors do not exist yet; an actor ends with its creator")
-    if lifetime not in (None, "non_detached"):
-        raise ValueError(f"lifetime must be None or 'non_detached', got {lifetime!r}")
-    known = [each.name for each in fields(ActorOptions)]
-    for name in given:
-        if name not in known:
-            raise ValueError(
-                f"unknown option {name!r} for a remote class; known are {', '.join(known)}"
-            )
-    check_options({name: value for name, value in given.items() if name in _RESOURCES})
-    kept = {name: value for name, value in given.items() if value is not None}
-    for name, least in (("max_restarts", -1), ("max_task_retries", -1), ("max_pending_calls", -1)):
-        if name in kept:
-            check_count(name, kept[name], least)
-    groups = kept.get("concurrency_groups", {})
-    if not isinstance(groups, dict) or not all(isinstance(each, str) and each for each in groups):
-        raise TypeError(f"concurrency_groups must be a dict of names to numbers, got {groups!r}")
-    numbers = {f"concurrency_groups[{name!r}]": number for name, number in groups.items()}
-    if "max_concurrency" in kept:
-        numbers["max_concurrency"] = kept["max_concurrency"]
-    for name, number in numbers.items():
-        check_count(name, number, 1)
-        if number > ACTOR_CALLS_COUNT_MAX:
-            raise ValueError(f"{name} must be at most {ACTOR_CALLS_COUNT_MAX}, got {number}")
-    for name in ("name", "namespace"):
-        if not isinstance(kept.get(name, ""), str):
-            raise TypeError(f"{name} must be a string, got {kept[name]!r}")
-    return kept
 
 
 class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
@@ -227,9 +139,41 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
         chosen = self._chosen
         if chosen.get_if_exists and not chosen.name:
             raise ValueError("get_if_exists=True needs a name")
+        is_detached = chosen.lifetime == DETACHED
+        if is_detached and not chosen.name:
+            raise ValueError(
+                "a detached actor needs a name, by which alone it is found when its creator is "
+                "gone: .options(name=..., lifetime='detached')"
+            )
         runtime = start.ensure()
         runtime.enter()
         runtime.refuse_if_lost()
+        if is_detached:
+            return self._detach(runtime, args, kwargs)
+        return self._create(runtime, args, kwargs)
+
+    def keep(self, restarts: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle:
+        """Create a detached actor that lives as long as this process; the process is its keeper.
+
+        Args:
+            restarts: How often the actor was created again before.
+            args: Arguments of its constructor.
+            kwargs: The same by name.
+
+        Raises:
+            ActorExistsError: Another actor has the name.
+            NameUnavailableError: This node is cut off from those that give names.
+        """
+        left = self._chosen.max_restarts
+        if left >= 0:
+            left = max(0, left - restarts)
+        made: ActorClass[C_co] = ActorClass(self._class, replace(self._chosen, max_restarts=left))
+        return made._create(start.ensure(), args, kwargs)
+
+    def _create(
+        self, runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ActorHandle:
+        chosen = self._chosen
         if self._defined_in is not runtime.root:
             self._settings = None
             self._define(runtime)
@@ -280,6 +224,33 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
         """Pickle by the class and the options, so that a task can create actors."""
         return ActorClass, (self._class, self._chosen)
 
+    def _detach(
+        self, runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ActorHandle:
+        """Have a process that lives as long as its node create the actor."""
+        chosen = self._chosen
+        self._check_arguments(args, kwargs)
+        name, namespace = chosen.name, self._namespace(runtime)
+        kept = ActorClass(self._class, replace(chosen, namespace=namespace, get_if_exists=False))
+        payload = serializer.dump_for_keeper(self._class, (kept, args, kwargs))
+        if len(payload) > CHARTER_BYTES_MAX:
+            raise ValueError(
+                f"{self.__name__} and its arguments take {len(payload)} bytes, and of a detached "
+                f"actor three nodes keep at most {CHARTER_BYTES_MAX}: pass large values by a call"
+            )
+        answer = runtime.questions.ask_name(
+            lambda query: DetachNow(query, namespace, name, payload, chosen.max_restarts)
+        )
+        if answer.refusal:
+            raise NameUnavailableError(name, namespace, answer.refusal)
+        if not answer.is_new and not chosen.get_if_exists:
+            raise ActorExistsError(name, namespace)
+        return ActorHandle(answer.actor, answer.creator, answer.description, None)
+
+    def _namespace(self, runtime: Runtime) -> str:
+        chosen = self._chosen.namespace
+        return runtime.questions.namespace if chosen is None else chosen
+
     def _claim(
         self, runtime: Runtime, actor: ActorId, settings: ActorSettings
     ) -> ActorHandle | None:
@@ -300,7 +271,6 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
         chosen, cls = self._chosen, self._class
         is_async = methods.is_async(cls)
         concurrency = chosen.max_concurrency or (ASYNC_CALLS_COUNT_DEFAULT if is_async else 1)
-        namespace = runtime.questions.namespace if chosen.namespace is None else chosen.namespace
         return ActorSettings(
             chosen.max_restarts,
             chosen.max_task_retries,
@@ -308,11 +278,12 @@ class ActorClass(RemoteFunction[..., Any], Generic[C_co]):
             tuple(sorted(chosen.concurrency_groups.items())),
             is_async,
             chosen.name,
-            namespace if chosen.name else "",
+            self._namespace(runtime) if chosen.name else "",
             serializer.dump_plain(self._describe()),
             self.__name__,
             self._options.window,
             self._options.window_bytes,
+            chosen.lifetime == DETACHED,
         )
 
     def _describe(self) -> Description:

@@ -231,10 +231,7 @@ class RemoteFunction(Calls[P, R]):
         self._id = definition.function  # not before: another thread may submit under it at once
         self._defined_in = runtime.root
 
-    def _pack(
-        self, runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Value, tuple[ObjectId, ...], list[ObjectRef[Any]]]:
-        """Return the pickled arguments, what they refer to, and references made for that alone."""
+    def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         signature = self._signature
         if signature is None:
             signature = self._signature = _signature(self._function)
@@ -242,6 +239,12 @@ class RemoteFunction(Calls[P, R]):
         least, most = self._positional
         if kwargs or not least <= len(args) <= most:
             signature.bind(*args, **kwargs)
+
+    def _pack(
+        self, runtime: Runtime, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Value, tuple[ObjectId, ...], list[ObjectRef[Any]]]:
+        """Return the pickled arguments, what they refer to, and references made for that alone."""
+        self._check_arguments(args, kwargs)
         if not (args or kwargs):
             return _NO_ARGUMENTS, (), []
         slots: list[ObjectId] = []

@@ -92,3 +92,10 @@ NAME_PATIENCE_NS: Final = 15 * SECOND
 NAME_QUESTIONS_COUNT_MAX: Final = 65_536
 #: Bytes of the log of a node, with what its workers print; of two files, the older one goes first.
 OUTPUT_LOG_BYTES_MAX: Final = 16 << 20
+#: The keeper of a detached actor that is dead answers late callers for so long.
+KEEPER_LINGER_NS: Final = 5 * SECOND
+#: Each further keeper of the name of a detached actor whose home is dead waits so much longer
+#: before it has the actor created again, and tries so often.
+ADOPT_STEP_NS: Final = 1 * SECOND
+ADOPT_AGAIN_NS: Final = 2 * SECOND
+ADOPTIONS_COUNT_MAX: Final = 30

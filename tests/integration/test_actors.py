@@ -255,9 +255,9 @@ def test_calls_that_do_not_fit_and_options_that_make_no_sense_are_refused_at_onc
     for options in refused:
         with pytest.raises(ValueError, match=next(iter(options))):
             Counter.options(**options)
-    with pytest.raises(ValueError, match="detached actors do not exist yet"):
-        Counter.options(lifetime="detached")
-    with pytest.raises(ValueError, match="lifetime must be None or 'non_detached', got 'long'"):
+    with pytest.raises(ValueError, match="a detached actor needs a name"):
+        Counter.options(lifetime="detached").remote()
+    with pytest.raises(ValueError, match="lifetime must be 'detached' or 'non_detached', got 'lo"):
         Counter.options(lifetime="long")
     unfit: list[dict[str, Any]] = [{"num_returns": -1}, {"no": 1}, {"concurrency_group": "io"}]
     for options in unfit:

@@ -137,6 +137,12 @@ NAMED: Final = (
     "word of a keeper that came too late",
     "name asked for on the smaller side of a cut",
 )
+#: Of 25 seeds of detached actors.
+DETACHED: Final = (
+    "keeper of a detached actor replaced",
+    "detached actor created again by a keeper of its name",
+    "detached actor looked for that is about to be created again",
+)
 #: Of 25 seeds of streams whose consumers hold them back.
 PRESSURE: Final = (
     "body parked until its next item fits",

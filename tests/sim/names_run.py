@@ -112,7 +112,7 @@ class NamePrograms(PlacedActors):
 class NamesRun(NodesRun):
     """Names under the hardship of one seed."""
 
-    make_cluster = NamedNodes
+    make_cluster: type[Nodes] = NamedNodes
 
     def __init__(self, seed: int, trace: Trace | None = None) -> None:
         super().__init__(seed, trace)

@@ -9,6 +9,7 @@ from tests.sim.actor_run import run_actors
 from tests.sim.borrowing import run_borrowing
 from tests.sim.census_run import run_census
 from tests.sim.copies_run import run_copies
+from tests.sim.detached_run import run_detached
 from tests.sim.dialogue_run import run_dialogue
 from tests.sim.drain_run import run_drain
 from tests.sim.ends_run import run_ends
@@ -18,6 +19,7 @@ from tests.sim.marks import (
     BORROWING,
     CLUSTER,
     COPIES,
+    DETACHED,
     DIALOGUE,
     DRAIN,
     ENDS,
@@ -56,6 +58,7 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "stopped": run_stopped,
     "dialogue": run_dialogue,
     "names": run_names,
+    "detached": run_detached,
     "pressure": run_pressure,
     "handover": run_handover,
 }
@@ -76,6 +79,7 @@ SHARES: Final[dict[str, int]] = {
     "stopped": 25,
     "dialogue": 25,
     "names": 10,
+    "detached": 10,
     "pressure": 12,
     "handover": 25,
 }
@@ -83,7 +87,7 @@ SHARES: Final[dict[str, int]] = {
 #: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
 #: take, and yet as many of 1000 as it must run to be asked for its marks.
 PARTS: Final[dict[str, int]] = {
-    "cluster": 340,
+    "cluster": 315,
     "actors": 200,
     "borrowing": 100,
     "nodes": 50,
@@ -98,6 +102,7 @@ PARTS: Final[dict[str, int]] = {
     "stopped": 25,
     "dialogue": 25,
     "names": 25,
+    "detached": 25,
     "pressure": 25,
     "handover": 25,
 }
@@ -118,6 +123,7 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "stopped": (25, STOPPED),
     "dialogue": (25, DIALOGUE),
     "names": (25, NAMED),
+    "detached": (25, DETACHED),
     "pressure": (25, PRESSURE),
     "handover": (25, HANDOVER),
 }

@@ -9,7 +9,7 @@ from zgen.wire.session import Address
 
 @slotted
 class NameAnswered:
-    """Answer to ``NameActor`` and ``FindActor``.
+    """Answer to ``NameActor``, ``FindActor`` and ``DetachNow``.
 
     Attributes:
         query: Number of the question.
@@ -18,6 +18,7 @@ class NameAnswered:
         creator: Who supervises that actor; of no meaning if there is none.
         description: What a handle needs to know of it.
         refusal: Why it cannot be told, or the name not be given; else empty.
+        is_new: Whether it is the detached actor that was asked for.
     """
 
     query: int
@@ -25,6 +26,22 @@ class NameAnswered:
     creator: Address
     description: bytes
     refusal: str = ""
+    is_new: bool = False
+
+
+@slotted
+class CharterCame:
+    """Answer to ``WantCharter``.
+
+    Attributes:
+        query: Number of the question.
+        payload: Class, options and arguments of the actor that this process keeps, pickled.
+        restarts: How often it was created again before.
+    """
+
+    query: int
+    payload: bytes
+    restarts: int
 
 
 @slotted
@@ -32,4 +49,4 @@ class ActorOver:
     """The actor of this worker has run all it was given: let the process end in peace."""
 
 
-ActorEffect: TypeAlias = NameAnswered | ActorOver
+ActorEffect: TypeAlias = NameAnswered | CharterCame | ActorOver

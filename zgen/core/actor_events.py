@@ -86,6 +86,36 @@ class FindActor:
 
 
 @slotted
+class DetachNow:
+    """The user wants a detached actor; ``NameAnswered`` follows.
+
+    Attributes:
+        query: Number to be repeated in the answer.
+        namespace: Where its name counts.
+        name: The name.
+        payload: Class, options and arguments, pickled.
+        max_restarts: How often it may be created again; -1 for ever.
+    """
+
+    query: int
+    namespace: str
+    name: str
+    payload: bytes
+    max_restarts: int
+
+
+@slotted
+class WantCharter:
+    """This process keeps a detached actor and knows not which; ``CharterCame`` follows.
+
+    Attributes:
+        query: Number to be repeated in the answer.
+    """
+
+    query: int
+
+
+@slotted
 class ExitActor:
     """The actor of this worker asked for its end, or a task did; the process is about to leave.
 
@@ -98,4 +128,13 @@ class ExitActor:
     is_crash: bool = False
 
 
-ActorEvent: TypeAlias = CreateActor | CallActor | KillActorNow | NameActor | FindActor | ExitActor
+ActorEvent: TypeAlias = (
+    CreateActor
+    | CallActor
+    | KillActorNow
+    | NameActor
+    | FindActor
+    | DetachNow
+    | WantCharter
+    | ExitActor
+)

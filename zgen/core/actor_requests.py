@@ -7,12 +7,20 @@ becomes of a request is not decided here.
 from collections.abc import Callable
 from typing import Any
 
-from zgen.core.actor_events import CallActor, CreateActor, FindActor, KillActorNow, NameActor
+from zgen.core.actor_events import (
+    CallActor,
+    CreateActor,
+    DetachNow,
+    FindActor,
+    KillActorNow,
+    NameActor,
+    WantCharter,
+)
 from zgen.core.actors import Actors
 from zgen.core.effects import Effect, Send
 from zgen.core.placement import Placement
 from zgen.core.session import Session
-from zgen.wire.actor import ClaimName, FindName
+from zgen.wire.actor import AskCharter, Charter, ClaimName, DetachActor, FindName
 from zgen.wire.session import Address
 
 
@@ -34,6 +42,8 @@ class ActorRequests:
             KillActorNow: self._on_kill,
             NameActor: self._on_name_actor,
             FindActor: self._on_find_actor,
+            DetachNow: self._on_detach,
+            WantCharter: lambda e, now, out: self._to_node(AskCharter(e.query), out),
         }
 
     def is_dead(self, process: Address, out: list[Effect]) -> bool:
@@ -57,6 +67,7 @@ class ActorRequests:
 
     def _on_name_actor(self, event: NameActor, now_ns: int, out: list[Effect]) -> None:
         me = self._session.identity.address
+        self._actors.supervision.table.expect(event.query, event.actor)
         claim = ClaimName(
             event.query, event.namespace, event.name, event.actor, me, event.description
         )
@@ -64,6 +75,10 @@ class ActorRequests:
 
     def _on_find_actor(self, event: FindActor, now_ns: int, out: list[Effect]) -> None:
         self._to_node(FindName(event.query, event.namespace, event.name), out)
+
+    def _on_detach(self, event: DetachNow, now_ns: int, out: list[Effect]) -> None:
+        charter = Charter(event.payload, event.max_restarts)
+        self._to_node(DetachActor(event.query, event.namespace, event.name, charter), out)
 
     def _is_mine(self, creator: Address) -> bool:
         return creator.peer == self._session.identity.address.peer

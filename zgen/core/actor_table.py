@@ -82,12 +82,36 @@ class ActorTable:
         self.actors: dict[ActorId, Actor] = {}
         #: Lease -> its actor. Added by ``ask``; removed by ``end_lease``.
         self.by_lease: dict[LeaseId, ActorId] = {}
+        #: Actor that is to have a name before it is created -> who has found it by that already.
+        #: Added by ``expect``; removed by ``add`` and ``refused``.
+        self._expected: dict[ActorId, dict[PeerId, None]] = {}
+        #: Question about a name -> the actor that is to have it. Removed by the answer.
+        self._asked: dict[int, ActorId] = {}
+
+    def expect(self, query: int, actor: ActorId) -> None:
+        """Know that an actor will be created if it gets its name, by which others may find it."""
+        self._asked[query] = actor
+        self._expected[actor] = {}
+
+    def answered(self, query: int, actor: ActorId) -> None:
+        """A question about a name is answered; the actor that it was for may not have got it."""
+        mine = self._asked.pop(query, actor)
+        if mine != actor:
+            self._expected.pop(mine, None)
+
+    def awaits(self, actor: ActorId, watcher: PeerId) -> bool:
+        """Have ``watcher`` told of an actor once it is created; False if it will not be."""
+        watchers = self._expected.get(actor)
+        if watchers is not None:
+            watchers[watcher] = None
+        return watchers is not None
 
     def add(self, actor: ActorId, settings: ActorSettings) -> None:
         """Begin an actor, before its creation task is submitted."""
         assert actor not in self.actors, f"actor {short(actor)} was created twice"
         standing = Lifecycle(f"actor {short(actor)}", LEGAL, Standing.CREATING)
-        self.actors[actor] = Actor(settings, standing)
+        watchers = self._expected.pop(actor, {})
+        self.actors[actor] = Actor(settings, standing, watchers=watchers)
 
     def ask(self, actor: ActorId) -> LeaseId:
         """Name the lease that the next try is to have."""
@@ -133,13 +157,15 @@ class ActorTable:
     def unwatch(self, actor: ActorId, watcher: PeerId) -> None:
         """Tell ``watcher`` of this actor no more."""
         record = self.actors.get(actor)
-        if record is not None:
-            record.watchers.pop(watcher, None)
+        watchers = self._expected.get(actor, {}) if record is None else record.watchers
+        watchers.pop(watcher, None)
 
     def forget_watcher(self, watcher: PeerId) -> None:
         """Tell a dead process nothing more."""
         for record in self.actors.values():
             record.watchers.pop(watcher, None)
+        for watchers in self._expected.values():
+            watchers.pop(watcher, None)
 
     def forget_if_over(self, actor: ActorId) -> None:
         """Remove an actor that is dead, whose worker is gone, and that nobody can call."""

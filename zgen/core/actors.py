@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zgen.core.actor_calls import Reach
-from zgen.core.actor_effects import NameAnswered
+from zgen.core.actor_effects import CharterCame, NameAnswered
 from zgen.core.actor_events import CallActor, CreateActor, KillActorNow
 from zgen.core.actor_table import Standing
 from zgen.core.calling import Calling
@@ -27,6 +27,8 @@ from zgen.wire.actor import (
     ActorAt,
     ActorExits,
     ActorLost,
+    ActorRestarted,
+    KeepActor,
     KillActor,
     NameAnswer,
     UnwatchActor,
@@ -74,8 +76,9 @@ class Actors:
             UnwatchActor: supervision.on_unwatch,
             KillActor: supervision.on_kill,
             ActorExits: supervision.on_exits,
-            NameAnswer: lambda s, m, now, out: out.append(
-                NameAnswered(m.query, m.actor, m.creator, m.description, m.refusal)
+            NameAnswer: self._on_name_answer,
+            KeepActor: lambda s, m, now, out: out.append(
+                CharterCame(m.query, m.payload, m.restarts)
             ),
         }
 
@@ -135,6 +138,13 @@ class Actors:
     def on_ready(self, spec: TaskSpec, now_ns: int, out: list[Effect]) -> None:
         """A task misses nothing."""
         if spec.method == CREATION:
+            node, settings = (
+                self._placement.node,
+                self.supervision.table.actors[spec.actor].settings,
+            )
+            if settings.detached and node is not None:
+                life = self._tasks.entries[spec.task].attempt
+                out.append(Send(node, ActorRestarted(spec.actor, life)))
             self.supervision.ask(spec.actor, out)
         else:
             self.calling.on_ready(spec, now_ns, out)
@@ -173,6 +183,21 @@ class Actors:
             self.supervision.on_failed(entry, fault, now_ns, out)
         else:
             self.calling.failed(entry.spec.actor, now_ns, out)
+
+    def _on_name_answer(
+        self, sender: PeerId, message: NameAnswer, now_ns: int, out: list[Effect]
+    ) -> None:
+        self.supervision.table.answered(message.query, message.actor)
+        out.append(
+            NameAnswered(
+                message.query,
+                message.actor,
+                message.creator,
+                message.description,
+                message.refusal,
+                message.is_new,
+            )
+        )
 
     def _on_lease_granted(
         self, sender: PeerId, message: LeaseGranted, now_ns: int, out: list[Effect]

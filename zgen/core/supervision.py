@@ -229,7 +229,8 @@ class Supervision:
         actor = message.actor
         record = self.table.watch(actor, sender)
         if record is None:
-            out.append(Send(sender, Verdict(0, True, NO_HANDLE).message(actor)))
+            if not self.table.awaits(actor, sender):
+                out.append(Send(sender, Verdict(0, True, NO_HANDLE).message(actor)))
         elif record.verdict is not None:
             out.append(Send(sender, record.verdict.message(actor)))
         elif record.standing.state is Standing.ALIVE:

@@ -264,10 +264,20 @@ def dump_function(function: Callable[..., Any]) -> bytes:
     Raises:
         Exception: Whatever pickling it raises.
     """
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    return dump_for_keeper(function, function)
+
+
+def dump_for_keeper(cls: Callable[..., Any], value: Any) -> bytes:
+    """Pickle a value for another process, with a class of it that it may be unable to import.
+
+    Raises:
+        NestedRefError: A reference is in it.
+        Exception: Whatever else pickling it raises.
+    """
+    module = sys.modules.get(getattr(cls, "__module__", None) or "")
     if module is not None and not _is_importable(module):
         _cloudpickle().register_pickle_by_value(module)
-    return _cloudpickle().dumps(function, protocol=5)  # type: ignore[no-any-return]  # untyped there
+    return _cloudpickle().dumps(value, protocol=5)  # type: ignore[no-any-return]  # untyped there
 
 
 def load_function(payload: bytes) -> Callable[..., Any]:

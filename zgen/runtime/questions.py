@@ -9,8 +9,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from zgen.core.actor_effects import NameAnswered
-from zgen.core.actor_events import FindActor, NameActor
+from zgen.core.actor_effects import CharterCame, NameAnswered
+from zgen.core.actor_events import DetachNow, FindActor, NameActor, WantCharter
 from zgen.core.effects import Effect, NodeAnswered
 from zgen.core.events import AskNode
 from zgen.core.state_words import AskState, StateCame
@@ -37,7 +37,7 @@ class Question(Waiter):
     def __init__(self) -> None:
         """Start without an answer."""
         super().__init__()
-        self.answer: NameAnswered | NodeAnswered | None = None
+        self.answer: NameAnswered | CharterCame | NodeAnswered | None = None
 
 
 class Survey(Waiter):
@@ -94,7 +94,7 @@ class Questions:
             return None
         return answer.state if isinstance(answer, NodeAnswered) else None
 
-    def ask_name(self, event: Callable[[int], NameActor | FindActor]) -> NameAnswered:
+    def ask_name(self, event: Callable[[int], NameActor | FindActor | DetachNow]) -> NameAnswered:
         """Return what the node says of a name.
 
         Args:
@@ -108,6 +108,18 @@ class Questions:
         if not isinstance(answer, NameAnswered):
             self._refuse_if_lost()
             raise StreamClosedError("", "zgen was shut down before the node knew of the name")
+        return answer
+
+    def ask_charter(self) -> CharterCame:
+        """Return what this process is to keep, which is the keeper of a detached actor.
+
+        Raises:
+            NodeDiedError: The node is gone.
+        """
+        answer = self._ask(WantCharter, None)
+        if not isinstance(answer, CharterCame):
+            self._refuse_if_lost()
+            raise StreamClosedError("", "zgen was shut down before the node answered")
         return answer
 
     def ask_state(
@@ -143,8 +155,10 @@ class Questions:
         raise GetTimeoutError(f"the node did not answer a question about {what}")
 
     def _ask(
-        self, event: Callable[[int], NameActor | FindActor | AskNode], deadline_ns: int | None
-    ) -> NameAnswered | NodeAnswered | None:
+        self,
+        event: Callable[[int], NameActor | FindActor | DetachNow | WantCharter | AskNode],
+        deadline_ns: int | None,
+    ) -> NameAnswered | CharterCame | NodeAnswered | None:
         number = next(self._numbers)
         question = self._asked[number] = Question()
         try:
@@ -160,7 +174,7 @@ class Questions:
         if isinstance(effect, StateCame):
             self._came(effect.said)
             return True
-        if not isinstance(effect, (NameAnswered, NodeAnswered)):
+        if not isinstance(effect, (NameAnswered, CharterCame, NodeAnswered)):
             return False
         question = self._asked.get(effect.query)
         if question is not None:

@@ -1,13 +1,14 @@
 """Entry point of a worker."""
 
 import atexit
+import logging
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
 from zgen.core.events import Join, Leave
 from zgen.core.identity import Identity
-from zgen.exceptions import InternalError
+from zgen.exceptions import ActorExistsError, InternalError, NameUnavailableError
 from zgen.ids import JobId, PeerId
 from zgen.io import actor_runner, chaos, clock, serializer, shared_memory, stacks, timeline
 from zgen.io.folders import endpoint_of
@@ -19,6 +20,10 @@ from zgen.wire.session import Address
 #: Loaded before the zygote forks, for all workers at once.
 PRELOADED: Final = (actor_runner, chaos, shared_memory)
 serializer.preload()
+
+log: Final = logging.getLogger("zgen")
+#: Handles of the actor that a keeper keeps.
+_kept: Final[list[Any]] = []
 
 #: Exit status of a worker whose machine failed.
 BROKEN: Final = 70
@@ -61,6 +66,8 @@ def run(
         daemon = Address(PeerId(peer), incarnation, endpoint, PeerId(peer))
         runtime.loop.post(Join(daemon, runtime.job, os.getpid()))
         stacks.offer()  # while the node answers
+        if job == worker:
+            _keep(runtime)
         while not runner.over:
             runner.run_next()
         runner.end()
@@ -71,6 +78,20 @@ def run(
     except InternalError as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201  # the worker's log is its standard error
         return BROKEN
+
+
+def _keep(runtime: process.Runtime) -> None:
+    """Create the detached actor of which this process is the keeper, and keep it for good.
+
+    The node ends this process when the actor is dead, or if another one has its name.
+    """
+    runtime.log_to_driver = False  # it is the driver, and would hear itself
+    charter = runtime.questions.ask_charter()
+    actor_class, args, kwargs = serializer.load_plain(charter.payload)
+    try:
+        _kept.append(actor_class.keep(charter.restarts, args, kwargs))
+    except (ActorExistsError, NameUnavailableError):
+        log.info("another actor has the name, or nobody can tell")
 
 
 def _end(runtime: process.Runtime, reason: str) -> None:

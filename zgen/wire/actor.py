@@ -1,8 +1,13 @@
 """Actors: what a creator tells its actor's worker and its callers, and names on a node."""
 
-from zgen.ids import ActorId
+from typing import Final
+
+from zgen.ids import NO_ACTOR, ActorId
 from zgen.wire.schema import NO_BUFFERS, Buffers, Entry, message, record
 from zgen.wire.session import Address
+
+#: Class, options and arguments of a detached actor, pickled: three nodes keep them.
+CHARTER_BYTES_MAX: Final = 512 << 10
 
 
 @record
@@ -22,6 +27,7 @@ class ActorSettings:
         max_pending_items: Items of all its streams that may be there without being taken; 0 for any
             number.
         max_pending_bytes: Bytes likewise.
+        detached: Whether the node of its creator counts its restarts.
     """
 
     max_restarts: int = 0
@@ -35,6 +41,33 @@ class ActorSettings:
     class_name: str = ""
     max_pending_items: int = 0
     max_pending_bytes: int = 0
+    detached: bool = False
+
+
+@record
+class Charter:
+    """All that it takes to create a detached actor, on any node and as often as it may be.
+
+    Attributes:
+        payload: Its class, options and arguments, pickled; no daemon looks into it.
+        max_restarts: How often it may be created again; -1 for ever.
+        restarts: How often it was.
+        sys_path: Search path of the job that asked for it.
+        cwd: Working directory of that job.
+        environment: Its environment variables.
+    """
+
+    payload: bytes
+    max_restarts: int
+    restarts: int = 0
+    sys_path: tuple[str, ...] = ()
+    cwd: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def may_restart(self) -> bool:
+        """Whether the actor may be created once more."""
+        return self.max_restarts < 0 or self.restarts < self.max_restarts
 
 
 @message(0x60)
@@ -170,6 +203,8 @@ class ClaimName:
         actor: The actor, which need not exist yet.
         creator: Where its creator is reached.
         description: What a handle needs to know of it.
+        charters: What it takes to create it again, if it is detached; its node adds that.
+        instead_of: The actor of that name that is dead and that it replaces, or zeroes.
     """
 
     query: int
@@ -178,6 +213,8 @@ class ClaimName:
     actor: ActorId
     creator: Address
     description: bytes
+    charters: tuple[Charter, ...] = ()
+    instead_of: ActorId = NO_ACTOR
 
 
 @message(0x69)
@@ -205,6 +242,7 @@ class NameAnswer:
         creator: Where its creator is reached; of no meaning if there is none.
         description: What a handle needs to know of it.
         refusal: Why it cannot be told, or the name not be given; else empty.
+        is_new: Whether it is the detached actor that was asked for.
     """
 
     query: int
@@ -212,6 +250,7 @@ class NameAnswer:
     creator: Address
     description: bytes
     refusal: str = ""
+    is_new: bool = False
 
 
 @message(0x6B)
@@ -227,3 +266,63 @@ class FreeName:
     namespace: str
     name: str
     actor: ActorId
+
+
+@message(0x6C)
+class DetachActor:
+    """Any -> node: have a process create this actor that lives as long as you do.
+
+    ``NameAnswer`` follows.
+
+    Attributes:
+        query: Number to repeat in the answer.
+        namespace: Where its name counts.
+        name: Its name.
+        charter: What it takes; a creator's node adds what it knows of the job.
+        instead_of: The actor that it replaces, whose home is dead; else zeroes.
+    """
+
+    query: int
+    namespace: str
+    name: str
+    charter: Charter
+    instead_of: ActorId = NO_ACTOR
+
+
+@message(0x6D)
+class AskCharter:
+    """Keeper -> node: tell me which detached actor I am to create.
+
+    Attributes:
+        query: Number to repeat in the answer.
+    """
+
+    query: int
+
+
+@message(0x6E)
+class KeepActor:
+    """Node -> keeper: create this detached actor.
+
+    Attributes:
+        query: Number of the question.
+        payload: Class, options and arguments, pickled.
+        restarts: How often it was created again before.
+    """
+
+    query: int
+    payload: bytes
+    restarts: int
+
+
+@message(0x6F)
+class ActorRestarted:
+    """Keeper -> node: my detached actor is created, or is created once more.
+
+    Attributes:
+        actor: The actor.
+        life: Which life of it begins, from 0, as its keeper counts them.
+    """
+
+    actor: ActorId
+    life: int

@@ -94,11 +94,14 @@ class DropName:
         namespace: Where it counts.
         name: The name.
         actor: The actor for which you hold it.
+        replaced: Whether all keepers gave the name to one that was created in its place; then I
+            need not be its home, which is dead.
     """
 
     namespace: str
     name: str
     actor: ActorId
+    replaced: bool = False
 
 
 @message(0xB5)

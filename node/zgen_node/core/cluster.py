@@ -26,6 +26,7 @@ from zgen.wire.session import Address
 from zgen_node.core.byways import Byways
 from zgen_node.core.census import Census
 from zgen_node.core.copies import Copies
+from zgen_node.core.detached import Detached
 from zgen_node.core.directory import Directory
 from zgen_node.core.far_monitors import FarMonitors
 from zgen_node.core.hosting import Hosting
@@ -54,6 +55,7 @@ class Cluster:
         copies: Their regions.
         poll: Questions that they are asked.
         naming: Names of actors.
+        detached: Actors that live as long as nodes do.
         publishes: Whether others are to know what is free here.
         handlers: What to do about the events that concern it.
         messages: What to do about each class of message.
@@ -82,6 +84,8 @@ class Cluster:
         self.copies = Copies(me.peer, peers, storage, self.view, self.monitors, self.byways)
         self.poll = Poll(peers, census, self.view, self.monitors)
         self.naming = Naming(me, peers, self.view, self.monitors, directory)
+        parts = (peers, staffing, self.view, self.monitors, directory)
+        self.detached = Detached(me, *parts, self.naming)
         self._me = me
         self._peers = peers
         self._staffing = staffing
@@ -95,6 +99,7 @@ class Cluster:
             self._deadlines,
             *[table.deadlines for table in tables],
             *self.naming.deadlines,
+            *self.detached.deadlines,
         )
         self._published: tuple[Shape, int, bool] | None = None
         self._published_ns = -PUBLISH_NS
@@ -114,6 +119,7 @@ class Cluster:
             **self.byways.messages,
             **self.poll.messages,
             **self.naming.messages,
+            **self.detached.messages,
         }
 
     @property
@@ -128,6 +134,7 @@ class Cluster:
         self.copies.on_timer(now_ns, out)
         self.poll.on_timer(now_ns, out)
         self.naming.on_timer(now_ns, out)
+        self.detached.on_timer(now_ns, out)
         if self._deadlines.pop_due(now_ns):
             self.publish(now_ns, out)
 
@@ -163,6 +170,7 @@ class Cluster:
         self.byways.check()
         self.poll.check()
         self.naming.check()
+        self.detached.check()
 
     # -- membership --------------------------------------------------------------------------------
     def _on_member_said(self, event: MemberSaid, now_ns: int, out: list[Effect]) -> None:
@@ -195,6 +203,7 @@ class Cluster:
             self._peers.session.fence(node, member.state.address.incarnation)
         self.byways.on_gone(node, now_ns, out)
         self.naming.on_gone(node, proven, now_ns, out)
+        self.detached.on_gone(node, now_ns, out)
         for forward in waiting:
             reached("request of a node that is gone queues again")
             self.spillback.queue_again(forward, forward.backs, now_ns, out)

@@ -11,6 +11,7 @@ asked as well, when they become known.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from zgen.core.effects import Effect, Send
@@ -35,7 +36,7 @@ from zgen.wire.naming import (
 )
 from zgen_node.core.electorate import Electorate
 from zgen_node.core.far_monitors import FarMonitors
-from zgen_node.core.name_records import NameRecords
+from zgen_node.core.name_records import NameRecord, NameRecords
 from zgen_node.core.peers import Peers
 from zgen_node.core.view import View
 
@@ -104,6 +105,10 @@ class NameKeeper:
         """Return whether a node is not there."""
         return node != self._me and node not in self._view.members
 
+    def members(self) -> tuple[PeerId, ...]:
+        """Return all other nodes."""
+        return tuple(self._view.members)
+
     def living(self, group: tuple[PeerId, ...]) -> list[PeerId]:
         """Return those of ``group`` that are there."""
         return [node for node in group if not self.is_gone(node)]
@@ -135,9 +140,12 @@ class NameKeeper:
             self.ask_who_votes((home,), out)
             return NameWord(said.query, MINORITY)
         record = self.records.get(key)
-        if record is not None and (seeks or record.claim.actor != asked.actor):
-            return NameWord(said.query, TAKEN if record.settled else PENDING, (record.claim,))
         settled = not seeks and said.settled  # type: ignore[union-attr]
+        if record is not None and (
+            seeks
+            or (record.claim.actor != asked.actor and not record.replaced_by(home, asked, settled))
+        ):
+            return _word_of(said, record)
         if not settled and (not self._is_ready(out) or said.group != self.electorate.keepers(key)):
             reached("keeper that counts other keepers asked")
             return NameWord(said.query, LATER)
@@ -145,7 +153,7 @@ class NameKeeper:
             return NameWord(said.query, FREE)
         if record is None and len(self.records) >= NAMES_COUNT_MAX:
             return NameWord(said.query, FULL)
-        self.records.hold(home, asked, settled)
+        self.records.hold(home, asked, settled, said.group)
         return NameWord(said.query, HELD)
 
     def _on_asked(
@@ -166,7 +174,11 @@ class NameKeeper:
             reached("name settled that is not held")
 
     def _on_drop_name(self, peer: PeerId, said: DropName, now_ns: int, out: list[Effect]) -> None:
-        if not self.records.drop(peer, (said.namespace, said.name), said.actor):
+        key = (said.namespace, said.name)
+        if said.replaced and self._monitors.is_node(peer):
+            if self.records.replaced(key, said.actor):
+                reached("keeper that was passed over hears that a detached actor was replaced")
+        elif not self.records.drop(peer, key, said.actor):
             reached("name dropped that is not held")
 
     def _is_ready(self, out: list[Effect]) -> bool:
@@ -213,3 +225,15 @@ class NameKeeper:
     def _answered(self, node: PeerId) -> None:
         if self._counted_by is not None:
             self._counted_by.pop(node, None)
+
+
+def _word_of(said: HoldName | SeekName, record: NameRecord) -> NameWord:
+    """Return the word about a name that is held for another actor than is asked about."""
+    if type(said) is HoldName and said.claim.instead_of == record.claim.actor:
+        reached("keeper knows not yet that the home of a detached actor is gone")
+        return NameWord(said.query, LATER)
+    if type(said) is SeekName and record.orphaned:
+        reached("detached actor looked for that is about to be created again")
+        return NameWord(said.query, LATER)
+    claim = replace(record.claim, charters=())  # which nobody who asks needs
+    return NameWord(said.query, TAKEN if record.settled else PENDING, (claim,))

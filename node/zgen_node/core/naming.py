@@ -12,15 +12,15 @@ free. A question ends with an answer, or after ``NAME_PATIENCE_NS`` with why the
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 from zgen.core.deadlines import Deadlines
 from zgen.core.effects import Effect, Send
 from zgen.core.marks import reached
-from zgen.ids import NO_ACTOR, PeerId, short
+from zgen.ids import NO_ACTOR, ActorId, PeerId, short
 from zgen.limits import NAMES_COUNT_MAX
-from zgen.slotted import slotted
-from zgen.wire.actor import ClaimName, FindName, FreeName, NameAnswer
+from zgen.wire.actor import Charter, ClaimName, FindName, FreeName, NameAnswer
 from zgen.wire.naming import (
     FREE,
     FULL,
@@ -38,6 +38,7 @@ from zgen.wire.session import Address
 from zgen_node.core.directory import Directory
 from zgen_node.core.far_monitors import FarMonitors
 from zgen_node.core.name_keeper import NameKeeper
+from zgen_node.core.name_questions import BEYOND, BUSY, CUT_OFF, NO_KEEPERS, NO_QUERY, Asking
 from zgen_node.core.names import Named, Names
 from zgen_node.core.peers import Peers
 from zgen_node.core.view import View
@@ -49,38 +50,6 @@ from zgen_node.limits import (
     NAMES_SILENCE_NS,
 )
 
-CUT_OFF: Final = "this node is cut off from the majority of the cluster, which alone gives names"
-NO_KEEPERS: Final = "too many of the nodes that keep the name are dead or cut off"
-BUSY: Final = "this node has more questions about names than it can ask at a time"
-BEYOND: Final = f"there are {NAMES_COUNT_MAX} names already"
-#: What a question to keepers says when nobody waits for the answer.
-_NO_QUERY: Final = 0
-
-
-@slotted
-class Asking:
-    """One question of a process of this node that keepers are asked.
-
-    Attributes:
-        asker: Who asked.
-        query: Its number there.
-        key: Namespace and name.
-        named: The claim, or None if the name is looked up.
-        until_ns: When it is given up.
-        group: The keepers that this round asks.
-        words: What those said that have.
-        waits: How many rounds had no answer that counts.
-    """
-
-    asker: PeerId
-    query: int
-    key: tuple[str, str]
-    named: Named | None
-    until_ns: int
-    group: tuple[PeerId, ...]
-    words: dict[PeerId, NameWord]
-    waits: int = 0
-
 
 class Naming:
     """Names as the processes of a node claim and find them, and as it keeps them for others.
@@ -90,6 +59,10 @@ class Naming:
         electorate: Who counts.
         records: The names that this node keeps.
         names: What processes of this node claimed.
+        completed: Adds to a claim what its process does not know.
+        told: Hears what a process of this node is told.
+        survives: Says of a name whose process is dead whether its actor is created again.
+        freed: Hears which process gave up the name of which actor.
         messages: What to do about each class of message.
     """
 
@@ -102,6 +75,12 @@ class Naming:
         self.records = keeper.records
         self.names = Names()
         keeper.rehome, keeper.fell_silent = self._rehome, self._fell_silent
+        self.completed: Callable[[PeerId, ClaimName], ClaimName] = lambda peer, claim: claim
+        self.told: Callable[[PeerId, NameAnswer, int, list[Effect]], None] = (
+            lambda peer, said, now_ns, out: None
+        )
+        self.survives: Callable[[Named, int, list[Effect]], bool] = lambda *named: False
+        self.freed: Callable[[Named, int], None] = lambda named, now_ns: None
         #: Round of a question -> the question. Added by ``_ask``; removed with its last word.
         self._asking: dict[int, Asking] = {}
         self._rounds = 0
@@ -124,7 +103,8 @@ class Naming:
     def died(self, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
         """A process of this node is dead: what it named is free."""
         for named in self.names.drop_owner(owner):
-            self._release(named, out)
+            if not self.survives(named, now_ns, out):
+                self.release(named, out)
         for number in [n for n, one in self._asking.items() if one.asker == owner]:
             self._forget(number)
 
@@ -150,7 +130,7 @@ class Naming:
         for number in self._again.pop_due(now_ns):
             one = self._asking.pop(number)
             if now_ns >= one.until_ns:
-                self._refuse(one, NO_KEEPERS, out)
+                self._refuse(one, NO_KEEPERS, now_ns, out)
             else:
                 self._ask(one, now_ns, out)
 
@@ -178,7 +158,7 @@ class Naming:
             self._peers.refuse("name beyond the bound", said.name, out)
             out.append(Send(peer, _none(said.query, self._me, BEYOND)))
             return
-        named = self.names.claim(peer, said)
+        named = self.names.claim(peer, self.completed(peer, said))
         self._begin(peer, said.query, named.key, named, now_ns, out)
 
     def _on_find_name(self, peer: PeerId, said: FindName, now_ns: int, out: list[Effect]) -> None:
@@ -192,7 +172,22 @@ class Naming:
         for number in [n for n, one in self._asking.items() if one.named is named]:
             reached("name freed before it was got")
             self._forget(number)
-        self._release(named, out)
+        self.release(named, out)
+        self.freed(named, now_ns)
+
+    def recharter(self, actor: ActorId, charter: Charter, out: list[Effect]) -> None:
+        """Have all keepers know what it takes from now on to create an actor again."""
+        named = self.names.get(actor)
+        if named is None or not named.settled:
+            return
+        named.claim = replace(named.claim, charters=(charter,))
+        group = self.electorate.keepers(named.key)
+        for node in named.keepers:
+            copy = HoldName(NO_QUERY, named.claim, group, True)
+            if node != self._me.peer:
+                self.keeper.say(node, copy, out)
+            else:
+                self.records.hold(node, named.claim, True, group)
 
     # -- asking ------------------------------------------------------------------------------------
     def _begin(
@@ -206,7 +201,7 @@ class Naming:
     ) -> None:
         one = Asking(asker, query, key, named, now_ns + NAME_PATIENCE_NS, (), {})
         if len(self._asking) >= NAME_QUESTIONS_COUNT_MAX:
-            self._refuse(one, BUSY, out)
+            self._refuse(one, BUSY, now_ns, out)
         else:
             self._ask(one, now_ns, out)
 
@@ -215,7 +210,7 @@ class Naming:
         if not self.electorate.has_majority:
             reached("name asked for on the smaller side of a cut")
             self.keeper.ask_who_votes(self.electorate.keepers(one.key), out)
-            self._refuse(one, CUT_OFF, out)
+            self._refuse(one, CUT_OFF, now_ns, out)
             return
         self._rounds += 1
         number = self._rounds
@@ -239,7 +234,7 @@ class Naming:
         self._judge(number, one, now_ns, out)
 
     def _on_name_word(self, peer: PeerId, said: NameWord, now_ns: int, out: list[Effect]) -> None:
-        if said.query == _NO_QUERY:
+        if said.query == NO_QUERY:
             if said.verdict == TAKEN:
                 self._peers.refuse("name held for two actors", short(peer), out)
             return
@@ -256,7 +251,7 @@ class Naming:
         if 2 * cut_off > len(one.group):
             reached("keepers of a name are on the smaller side of a cut")
             self._forget(number)
-            self._refuse(one, CUT_OFF, out)
+            self._refuse(one, CUT_OFF, now_ns, out)
         elif one.named is None:
             self._judge_find(number, one, now_ns, out)
         else:
@@ -269,11 +264,11 @@ class Naming:
         if enough and len(found) == 1:
             self._forget(number)
             (claim,) = found.values()
-            self._tell(one, _answer(one.query, claim), out)
+            self._tell(one, _answer(one.query, claim), now_ns, out)
         elif len(one.words) == len(self.keeper.living(one.group)):
             if enough and all(word.verdict == FREE for word in words):
                 self._forget(number)
-                self._tell(one, _none(one.query, self._me), out)
+                self._tell(one, _none(one.query, self._me), now_ns, out)
             else:
                 self._later(number, now_ns)
 
@@ -283,9 +278,11 @@ class Naming:
         for word in one.words.values():
             if word.verdict in (TAKEN, FULL):
                 self._forget(number)
-                self._release(self.names.give_up(named.claim.actor), out)
+                self.release(self.names.give_up(named.claim.actor), out)
                 none = _none(one.query, self._me, BEYOND)
-                self._tell(one, _answer(one.query, *word.claims) if word.claims else none, out)
+                self._tell(
+                    one, _answer(one.query, *word.claims) if word.claims else none, now_ns, out
+                )
                 return
         living = self.keeper.living(one.group)
         if len(one.words) < len(living):
@@ -295,11 +292,11 @@ class Naming:
         ):
             self._forget(number)
             self._settle(named, out)
-            self._tell(one, _answer(one.query, named.claim), out)
+            self._tell(one, _answer(one.query, named.claim), now_ns, out)
             return
         if living and one.words[living[0]].verdict == PENDING:
             reached("gives way to who has the first keeper of a name")
-            self._release(named, out)
+            self.release(named, out)
         self._later(number, now_ns)
 
     def _settle(self, named: Named, out: list[Effect]) -> None:
@@ -309,7 +306,15 @@ class Naming:
         for node in named.keepers:
             if node != self._me.peer:
                 self.keeper.say(node, SettleName(*key, actor), out)
+        if named.claim.instead_of != NO_ACTOR:
+            self._replaced(key, named.claim.instead_of, out)
         self._balance(named, out)
+
+    def _replaced(self, key: tuple[str, str], actor: ActorId, out: list[Effect]) -> None:
+        """Have nobody wait to create an actor again that was: not who keeps its name no more."""
+        self.records.replaced(key, actor)
+        for node in self.keeper.members():
+            self.keeper.say(node, DropName(*key, actor, True), out)
 
     def _later(self, number: int, now_ns: int) -> None:
         """Ask again soon."""
@@ -323,16 +328,17 @@ class Naming:
         del self._asking[number]
         self._again.clear(number)
 
-    def _refuse(self, one: Asking, reason: str, out: list[Effect]) -> None:
+    def _refuse(self, one: Asking, reason: str, now_ns: int, out: list[Effect]) -> None:
         if one.named is not None:
-            self._release(self.names.give_up(one.named.claim.actor), out)
-        self._tell(one, _none(one.query, self._me, reason), out)
+            self.release(self.names.give_up(one.named.claim.actor), out)
+        self._tell(one, _none(one.query, self._me, reason), now_ns, out)
 
-    def _tell(self, one: Asking, message: NameAnswer, out: list[Effect]) -> None:
+    def _tell(self, one: Asking, message: NameAnswer, now_ns: int, out: list[Effect]) -> None:
         if self._peers.session.knows(one.asker):
             out.append(Send(one.asker, message))
+        self.told(one.asker, message, now_ns, out)
 
-    def _release(self, named: Named, out: list[Effect]) -> None:
+    def release(self, named: Named, out: list[Effect]) -> None:
         """Have nobody keep a claim any more."""
         keepers, named.keepers = named.keepers, {}
         for node in keepers:
@@ -371,7 +377,7 @@ class Naming:
         for node in self.keeper.living(group):
             if node not in named.keepers:
                 named.keepers[node] = None
-                copy = HoldName(_NO_QUERY, named.claim, group, True)
+                copy = HoldName(NO_QUERY, named.claim, group, True)
                 if node != self._me.peer:
                     self.keeper.say(node, copy, out)
                 elif self.keeper.answer(node, copy, out).verdict != HELD:

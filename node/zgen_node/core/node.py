@@ -151,6 +151,7 @@ class NodeMachine:
         asked: list[Effect] = []
         handler(event, now_ns, asked)
         if not self._leaving:
+            self.cluster.detached.look(now_ns)
             self.cluster.spillback.place(now_ns, asked)
             placed = self._staffing.place(now_ns, asked)
             for lease in placed or ():
@@ -249,6 +250,7 @@ class NodeMachine:
     def _down(self, down: ProcessDown, now_ns: int, out: list[Effect]) -> bool:
         """Act on a death and tell it; return whether nothing is left to be buried."""
         self.cluster.naming.died(down.peer, now_ns, out)
+        self.cluster.detached.died(down.peer, now_ns, out)
         self.census.died(down.peer, out)
         self.storage.died(down.peer, now_ns, out)
         self.cluster.spillback.on_owner_gone(down.peer, out)
@@ -369,6 +371,10 @@ class NodeMachine:
             reached("exit of an unknown worker ignored")
             return
         self._staffing.worker_exited(worker, event, now_ns, out)
+        job = self.jobs.of_driver(event.worker)
+        if job is not None:
+            self.cluster.spillback.on_job_over(job, out)
+            self._staffing.end_job(job, "the keeper of its actor ended", now_ns, out)
         down = ProcessDown(
             worker.worker,
             WORKER_INCARNATION,

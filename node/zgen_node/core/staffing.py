@@ -15,7 +15,7 @@ from collections.abc import Callable
 from zgen.core.effects import Effect, Report, Send
 from zgen.core.events import WorkerExited
 from zgen.core.marks import reached
-from zgen.core.node_effects import JobOver
+from zgen.core.node_effects import JobKnown, JobOver
 from zgen.ids import JobId, PeerId
 from zgen.limits import DRAIN_IDLE_NS, ZERO_CPU_STARTING_MAX
 from zgen.wire.lease import LeaseRefused, LeaseWanted, Shape
@@ -101,6 +101,23 @@ class Staffing:
             self.pool.kill(worker, cause, out)
         out.append(JobOver(job.job))
         self._changed = True
+
+    def start_keeper(
+        self,
+        sys_path: tuple[str, ...],
+        cwd: str,
+        environment: tuple[tuple[str, str], ...],
+        now_ns: int,
+        out: list[Effect],
+    ) -> PeerId:
+        """Start a worker that is the driver of a job of its own; the pool must not be full."""
+        name = self.pool.next_name
+        job = Job(JobId(name), name, 1, 0, now_ns, 0)
+        job.known = JobKnown(job.job, sys_path, cwd, environment)
+        self.jobs.add(job)
+        out.append(job.known)
+        self.pool.spawn(job.job, now_ns, out, is_keeper=True)
+        return name
 
     def drain(self, now_ns: int, out: list[Effect]) -> None:
         """Keep nothing ready, and have owners return what they hold when it is idle."""

@@ -64,6 +64,7 @@ class Worker:
         is_lender: Whether others refer to objects that it owns, or tasks of its have not ended.
         rss_bytes: Its memory when it was to end for that, else 0.
         limit_bytes: What its node may use, in that case.
+        is_keeper: Whether it keeps a detached actor: it serves no leases and is never idle.
     """
 
     worker: PeerId
@@ -78,6 +79,7 @@ class Worker:
     is_lender: bool = False
     rss_bytes: int = 0
     limit_bytes: int = 0
+    is_keeper: bool = False
 
     @property
     def state(self) -> WorkerState:
@@ -141,13 +143,19 @@ class WorkerPool:
         """Return how many workers of a job will be ready soon."""
         return sum(1 for worker in self.of_job(job) if worker.state is WorkerState.STARTING)
 
-    def spawn(self, job: JobId, now_ns: int, out: list[Effect]) -> None:
+    @property
+    def next_name(self) -> PeerId:
+        """What the next worker is called."""
+        return derive_worker_id(self._node, self.spawn_count + 1)
+
+    def spawn(self, job: JobId, now_ns: int, out: list[Effect], *, is_keeper: bool = False) -> None:
         """Ask for one more worker; the pool must not be full."""
         assert not self.full
+        name = self.next_name
         self.spawn_count += 1
-        name = derive_worker_id(self._node, self.spawn_count)
         life = Lifecycle(f"worker {short(name)}", LEGAL, WorkerState.STARTING)
-        self._workers[name] = Worker(name, job, self.spawn_count, now_ns, life)
+        worker = Worker(name, job, self.spawn_count, now_ns, life, is_keeper=is_keeper)
+        self._workers[name] = worker
         self._living_count += 1
         self.deadlines.set((name, WorkerDue.START), now_ns + WORKER_START_NS)
         out.append(SpawnWorker(name, job))
@@ -265,6 +273,7 @@ class WorkerPool:
         for name, worker in self._workers.items():
             living += worker.state is not WorkerState.DEAD
             resting = worker.state is WorkerState.IDLE and not worker.ending
+            resting = resting and not worker.is_keeper
             assert (name in self._idle.get(worker.job, {})) is resting, worker.life.story()
             assert worker.lease is None or worker.state is WorkerState.LEASED, worker.life.story()
             if worker.state is WorkerState.LEASED and not worker.ending:
@@ -278,10 +287,14 @@ class WorkerPool:
         assert all(self._idle.values()), "an empty row of idle workers"
 
     def _rest(self, worker: Worker, now_ns: int) -> None:
+        if worker.is_keeper:
+            return
         self._idle.setdefault(worker.job, {})[worker.worker] = None
         self.keep(worker, now_ns)
 
     def _unrest(self, worker: Worker) -> None:
+        if worker.is_keeper:
+            return
         names = self._idle[worker.job]
         del names[worker.worker]
         if not names:

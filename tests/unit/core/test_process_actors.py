@@ -5,26 +5,34 @@ from __future__ import annotations
 from tests.unit.core.actor_bench import ACTOR, CREATOR, HANDLE, at, calls_in, lost
 from tests.unit.core.names import NODE, WORKER, address, peer, result, spec
 from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
-from zgen.core.actor_effects import NameAnswered
+from zgen.core.actor_effects import CharterCame, NameAnswered
 from zgen.core.actor_events import (
     CallActor,
     CreateActor,
+    DetachNow,
     ExitActor,
     FindActor,
     KillActorNow,
     NameActor,
+    WantCharter,
 )
 from zgen.core.effects import OpenConnection, Send
 from zgen.core.events import Dropped
-from zgen.ids import LeaseId
+from zgen.ids import ActorId, LeaseId, TaskId
 from zgen.wire.actor import (
     ActorExits,
+    ActorRestarted,
     ActorSettings,
+    AskCharter,
+    Charter,
     ClaimName,
+    DetachActor,
     FindName,
     HostActor,
+    KeepActor,
     KillActor,
     NameAnswer,
+    UnwatchActor,
     WatchActor,
 )
 from zgen.wire.lease import ProcessDown, ReturnLease
@@ -122,3 +130,45 @@ def test_an_actor_in_a_worker_ends_itself() -> None:
     bench.say(DRIVER, HostActor(ACTOR, 0, ActorSettings()))
     assert bench.step(ExitActor(is_crash=True)) == []
     assert bench.step(ExitActor()) == [Send(DRIVER, ActorExits(ACTOR, 0))]
+
+
+def test_a_detached_actor_is_asked_of_the_node() -> None:
+    bench = ProcessBench()
+    assert bench.step(DetachNow(4, "space", "one", b"class", 2)) == [
+        Send(NODE, DetachActor(4, "space", "one", Charter(b"class", 2)))
+    ]
+    assert bench.say(NODE, NameAnswer(4, ACTOR, CREATOR, b"class", "", True)) == [
+        NameAnswered(4, ACTOR, CREATOR, b"class", "", True)
+    ]
+    assert bench.step(WantCharter(5)) == [Send(NODE, AskCharter(5))]
+    assert bench.say(NODE, KeepActor(5, b"class", 1)) == [CharterCame(5, b"class", 1)]
+
+
+def named(detached: bool) -> CreateActor:
+    made = spec("actor")
+    made.task, made.actor, made.method = TaskId(ACTOR), ACTOR, "__init__"
+    return CreateActor(made, ActorSettings(name="one", namespace="space", detached=detached))
+
+
+def test_who_is_found_by_a_name_before_it_is_created_is_not_said_to_be_dead() -> None:
+    bench = ProcessBench()
+    bench.step(NameActor(4, "space", "one", ACTOR, b"class"))
+    for caller in ("early", "hasty"):
+        bench.meet(caller)
+        assert bench.say(peer(caller), WatchActor(ACTOR)) == []
+    bench.say(peer("hasty"), UnwatchActor(ACTOR))
+    bench.say(NODE, NameAnswer(4, ACTOR, address("me"), b"class"))
+    done = bench.step(named(detached=True))
+    assert Send(NODE, ActorRestarted(ACTOR, 0)) in done
+    table = bench.process.owner.actors.supervision.table
+    assert list(table.actors[ACTOR].watchers) == [peer("early")]
+
+
+def test_who_does_not_get_its_name_is_awaited_by_nobody() -> None:
+    bench = ProcessBench()
+    bench.step(NameActor(4, "space", "one", ACTOR, b"class"))
+    table = bench.process.owner.actors.supervision.table
+    assert table.awaits(ACTOR, peer("early"))
+    table.forget_watcher(peer("early"))
+    bench.say(NODE, NameAnswer(4, ActorId(peer("other")), CREATOR, b"class"))
+    assert not table.awaits(ACTOR, peer("early"))

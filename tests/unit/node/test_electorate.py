@@ -161,3 +161,13 @@ def test_a_voter_that_becomes_known_was_the_last_silent_one() -> None:
     electors.up(C)
     electors.check()
     assert electors.voters == (A, C, D)
+
+
+def test_who_takes_voters_over_waits_for_the_death_that_keeps_it_from_voting() -> None:
+    electors = among(E, A, B)
+    assert electors.adopt((A, B), NOW_NS) == []
+    electors.check()
+    assert E not in electors.voters
+    assert electors.gone(B, True, NOW_NS) is None
+    electors.check()
+    assert electors.voters == (A, E)

@@ -29,7 +29,7 @@ from zgen.wire.naming import (
     SettleName,
 )
 from zgen_node.core import name_keeper, naming
-from zgen_node.core.naming import CUT_OFF, NO_KEEPERS
+from zgen_node.core.name_questions import CUT_OFF, NO_KEEPERS
 from zgen_node.limits import NAME_PATIENCE_NS, NAMES_SILENCE_NS
 
 ME, SOUTH, NORTH = NODE, peer("south"), peer("north")
