@@ -208,7 +208,6 @@ assert_type(
     RefTupleGenerator[tuple[ObjectRef[Any], ...]],
 )
 pairs.remote("3")  # wrong: of another type
-zgen.get(next(pairs.remote(3)))  # wrong: a tuple of references is not got
 zgen.remote(num_objects_per_yield=2)(len)  # wrong: no generator function
 
 

@@ -158,14 +158,11 @@ class StreamsIn:
             self._drop(values)
             return False
         follows = first_index == record.position or resumes_at(record, first_index)
+        follows = follows and not (record.step and len(values) % record.per_yield)
         if attempt > record.attempt or not follows:
             self._drop(values)
             expected = f"expected {record.attempt} {record.position}"
             raise RemoteProtocolError(f"attempt {attempt} item {first_index}, {expected}")
-        step = record.step
-        if step and (first_index % record.per_yield or len(values) % record.per_yield):
-            self._drop(values)
-            raise RemoteProtocolError(f"{len(values)} items, yielded {record.per_yield} at a time")
         if first_index + len(values) > ITEMS_COUNT_MAX:
             self._drop(values)
             raise RemoteProtocolError(f"more than {ITEMS_COUNT_MAX} items")
@@ -184,7 +181,7 @@ class StreamsIn:
             values = values[-fresh:]
             stored = stored_count(values)
         record.unread.extend(values)
-        if step:
+        if record.step:
             count_in(record, values)
         if stored:
             record.moved_ns = record.moved_ns if record.stored else now_ns
