@@ -59,7 +59,9 @@ FEATURES: Final[dict[str, Feature]] = {
     "fan_out": Feature("several consumers of one run", "no", "`streams.fan_out`, in one process"),
     "window_in_items": Feature("backpressure, in items", "private", "`max_pending_items`"),
     "window_in_bytes": Feature("backpressure, in bytes", "no", "`max_pending_bytes`"),
-    "several_refs_per_yield": Feature("several references a yield", "private", NOT_YET),
+    "several_refs_per_yield": Feature(
+        "several references a yield", "private", "`num_objects_per_yield=k`, as tuples"
+    ),
     "resume": Feature(
         "a retry goes on where the last attempt was", "no", "`zgen.stream_position()`"
     ),

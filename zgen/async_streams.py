@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 
 from zgen.fanning import STAYS, Shelf
 from zgen.handles import ObjectRef, ObjectRefGenerator
@@ -19,13 +19,20 @@ from zgen.limits import (
     MERGE_LOOK_ITEMS_COUNT,
     SECOND,
 )
+from zgen.ref_tuples import Refs, RefTupleGenerator
 from zgen.streams import END, Progress, check_in_flight, checked_streams, submitted
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def merge(*streams: ObjectRefGenerator[T]) -> AsyncGenerator[ObjectRef[T], None]:
+@overload
+def merge(  # type: ignore[overload-overlap]  # tuples in place of references
+    *streams: RefTupleGenerator[Refs],
+) -> AsyncGenerator[Refs, None]: ...
+@overload
+def merge(*streams: ObjectRefGenerator[T]) -> AsyncGenerator[ObjectRef[T], None]: ...
+def merge(*streams: ObjectRefGenerator[Any]) -> AsyncGenerator[Any, None]:
     """Do what ``zgen.streams.merge`` does, without blocking the event loop.
 
     Raises:
@@ -58,8 +65,8 @@ async def _merge(streams: list[ObjectRefGenerator[T]]) -> AsyncGenerator[ObjectR
 
 
 async def zipped(
-    *streams: AsyncIterable[ObjectRef[T]], strict: bool = False
-) -> AsyncGenerator[tuple[ObjectRef[T], ...], None]:
+    *streams: AsyncIterable[T], strict: bool = False
+) -> AsyncGenerator[tuple[T, ...], None]:
     """Do what ``zgen.streams.zipped`` does, without blocking the event loop.
 
     Raises:
@@ -67,7 +74,7 @@ async def zipped(
     """
     steps = [aiter(stream) for stream in streams]
     while steps:
-        refs: list[ObjectRef[T]] = []
+        refs: list[T] = []
         for step in steps:
             ref = await anext(step, END)
             if ref is END and not strict:
@@ -140,9 +147,15 @@ async def _mapped(
         await inbox.leave()
 
 
-async def timed(
+@overload
+def timed(  # type: ignore[overload-overlap]  # as above
+    stream: RefTupleGenerator[Refs], timeout_s: float
+) -> AsyncGenerator[Refs, None]: ...
+@overload
+def timed(
     stream: ObjectRefGenerator[T], timeout_s: float
-) -> AsyncGenerator[ObjectRef[T], None]:
+) -> AsyncGenerator[ObjectRef[T], None]: ...
+async def timed(stream: ObjectRefGenerator[Any], timeout_s: float) -> AsyncGenerator[Any, None]:
     """Do what ``zgen.streams.timed`` does, without blocking the event loop.
 
     Raises:

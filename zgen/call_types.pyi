@@ -30,6 +30,7 @@ from zgen.actor_handle import ActorHandle
 from zgen.actors import ActorClass
 from zgen.dynamic import DynamicObjectRefGenerator
 from zgen.handles import ObjectRef, ObjectRefGenerator
+from zgen.ref_tuples import RefTupleGenerator
 from zgen.remote_function import RemoteFunction
 from zgen.typed_actor import TypedActor
 
@@ -55,6 +56,15 @@ H_co = TypeVar("H_co", covariant=True)
 #: What a call returns if ``num_returns`` is ``"dynamic"``, or a number.
 Dynamic = ObjectRef[DynamicObjectRefGenerator[Any]]
 Several = list[ObjectRef[Any]]
+#: What a generator function returns that yields a ``T``.
+Yields = Iterable[T] | AsyncIterable[T]
+#: And what a call returns if ``num_objects_per_yield`` is 2, 3, 4, or a number of which nothing
+#: else is known.
+Pairs = RefTupleGenerator[tuple[ObjectRef[A1], ObjectRef[A2]]]
+Triples = RefTupleGenerator[tuple[ObjectRef[A1], ObjectRef[A2], ObjectRef[A3]]]
+Quadruples = RefTupleGenerator[tuple[ObjectRef[A1], ObjectRef[A2], ObjectRef[A3], ObjectRef[A4]]]
+Tuples = RefTupleGenerator[tuple[ObjectRef[A1], ...]]
+AnyTuples = RefTupleGenerator[tuple[ObjectRef[Any], ...]]
 
 class Unknown:
     """What no function returns; only one without annotations seems to."""
@@ -218,8 +228,20 @@ class BoundMethod(Calls[P, R], Generic[P, K, R]):
 
     @overload
     def options(
-        self, *, num_returns: Literal["streaming"] | None = None, **options: Any
+        self,
+        *,
+        num_returns: Literal["streaming"] | None = None,
+        num_objects_per_yield: Literal[1] | None = None,
+        **options: Any,
     ) -> BoundMethod[P, K, R]: ...
+    @overload
+    def options(
+        self,
+        *,
+        num_returns: Literal["streaming"] | None = None,
+        num_objects_per_yield: int,
+        **options: Any,
+    ) -> Fixed[P, AnyTuples]: ...
     @overload
     def options(self, *, num_returns: Literal["dynamic"], **options: Any) -> Fixed[P, Dynamic]: ...
     @overload
@@ -279,3 +301,49 @@ class FixedDecorator(Protocol[H_co]):
     """``zgen.remote(num_returns=…)``."""
 
     def __call__(self, function: Callable[P, Any], /) -> Fixed[P, H_co]: ...
+
+class TupleDecorator(Protocol):
+    """``zgen.remote(num_objects_per_yield=…)``, of a generator function."""
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Yields[tuple[A1, A2]]], /
+    ) -> Fixed[P, Pairs[A1, A2]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Yields[tuple[A1, A2, A3]]], /
+    ) -> Fixed[P, Triples[A1, A2, A3]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Yields[tuple[A1, A2, A3, A4]]], /
+    ) -> Fixed[P, Quadruples[A1, A2, A3, A4]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Yields[tuple[A1, ...] | list[A1]]], /
+    ) -> Fixed[P, Tuples[A1]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Yields[Any]], /) -> Fixed[P, AnyTuples]: ...
+
+class TupleMethodDecorator(Protocol):
+    """``zgen.method(num_objects_per_yield=…)``, of a generator method."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Any, P], Yields[tuple[A1, A2]]], /
+    ) -> FixedMethod[P, Yields[tuple[A1, A2]], Pairs[A1, A2]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Any, P], Yields[tuple[A1, A2, A3]]], /
+    ) -> FixedMethod[P, Yields[tuple[A1, A2, A3]], Triples[A1, A2, A3]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Any, P], Yields[tuple[A1, A2, A3, A4]]], /
+    ) -> FixedMethod[P, Yields[tuple[A1, A2, A3, A4]], Quadruples[A1, A2, A3, A4]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Any, P], Yields[tuple[A1, ...] | list[A1]]], /
+    ) -> FixedMethod[P, Yields[tuple[A1, ...] | list[A1]], Tuples[A1]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Any, P], Yields[Any]], /
+    ) -> FixedMethod[P, Yields[Any], AnyTuples]: ...

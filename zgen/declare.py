@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         Method,
         MethodDecorator,
         Several,
+        TupleDecorator,
+        TupleMethodDecorator,
     )
     from zgen.handles import ObjectRef
 
@@ -32,7 +34,19 @@ def remote(cls: C, /) -> ActorClass[C]: ...
 @overload
 def remote(function: Callable[P, R], /) -> RemoteFunction[P, R]: ...
 @overload
-def remote(*, num_returns: Literal["streaming"] | None = None, **options: Any) -> "Decorator": ...
+def remote(
+    *,
+    num_returns: Literal["streaming"] | None = None,
+    num_objects_per_yield: Literal[1] | None = None,
+    **options: Any,
+) -> "Decorator": ...
+@overload
+def remote(
+    *,
+    num_returns: Literal["streaming"] | None = None,
+    num_objects_per_yield: int,
+    **options: Any,
+) -> "TupleDecorator": ...
 @overload
 def remote(*, num_returns: Literal["dynamic"], **options: Any) -> "FixedDecorator[Dynamic]": ...
 @overload
@@ -76,8 +90,18 @@ def method(
 def method(function: Callable[Concatenate[Any, P], R], /) -> "Method[P, R, R]": ...
 @overload
 def method(
-    *, num_returns: Literal["streaming"] | None = None, **options: Any
+    *,
+    num_returns: Literal["streaming"] | None = None,
+    num_objects_per_yield: Literal[1] | None = None,
+    **options: Any,
 ) -> "MethodDecorator": ...
+@overload
+def method(
+    *,
+    num_returns: Literal["streaming"] | None = None,
+    num_objects_per_yield: int,
+    **options: Any,
+) -> "TupleMethodDecorator": ...
 @overload
 def method(
     *, num_returns: Literal["dynamic"], **options: Any

@@ -60,6 +60,10 @@ class RefTupleGenerator(ObjectRefGenerator[Any], Generic[Refs]):
         refs: Refs = super().next(timeout)  # type: ignore[assignment]  # as above
         return refs
 
+    def __aiter__(self) -> "RefTupleGenerator[Refs]":
+        """Return itself."""
+        return self
+
     async def __anext__(self) -> Refs:  # type: ignore[override]  # as above
         """Wait for the next yield without blocking the event loop; return its references.
 

@@ -42,7 +42,7 @@ from zgen.wire.task import DYNAMIC, STREAMING
 from zgen.wire.value import Value
 
 if TYPE_CHECKING:
-    from zgen.call_types import Calls, Dynamic, Fixed, Several
+    from zgen.call_types import AnyTuples, Calls, Dynamic, Fixed, Several
     from zgen.call_types import remote_type as remote_type  # for the other modules too
 else:
     Calls = Generic
@@ -120,8 +120,20 @@ class RemoteFunction(Calls[P, R]):
 
     @overload
     def options(
-        self, *, num_returns: Literal["streaming"] | None = None, **options: Any
+        self,
+        *,
+        num_returns: Literal["streaming"] | None = None,
+        num_objects_per_yield: Literal[1] | None = None,
+        **options: Any,
     ) -> "RemoteFunction[P, R]": ...
+    @overload
+    def options(
+        self,
+        *,
+        num_returns: Literal["streaming"] | None = None,
+        num_objects_per_yield: int,
+        **options: Any,
+    ) -> "Fixed[P, AnyTuples]": ...
     @overload
     def options(
         self, *, num_returns: Literal["dynamic"], **options: Any

@@ -8,13 +8,14 @@ ends. (Where a generator lets go of a stream is where it would close it.)
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, overload
 
 from zgen.api import wait
 from zgen.fanning import fan_out as fan_out
 from zgen.handles import ObjectRef, ObjectRefGenerator
 from zgen.io import clock
 from zgen.limits import MERGE_LOOK_ITEMS_COUNT
+from zgen.ref_tuples import Refs, RefTupleGenerator
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,7 +25,13 @@ END: Final[Any] = object()
 
 
 # -- merge -----------------------------------------------------------------------------------------
-def merge(*streams: ObjectRefGenerator[T]) -> Generator[ObjectRef[T], None, None]:
+@overload
+def merge(  # type: ignore[overload-overlap]  # tuples in place of references
+    *streams: RefTupleGenerator[Refs],
+) -> Generator[Refs, None, None]: ...
+@overload
+def merge(*streams: ObjectRefGenerator[T]) -> Generator[ObjectRef[T], None, None]: ...
+def merge(*streams: ObjectRefGenerator[Any]) -> Generator[Any, None, None]:
     """Yield the references of several streams as their items become ready.
 
     Those of one stream come in its order, and no stream waits for ever while another is fast. All
@@ -67,9 +74,7 @@ def checked_streams(streams: tuple[ObjectRefGenerator[T], ...]) -> list[ObjectRe
 
 
 # -- zip -------------------------------------------------------------------------------------------
-def zipped(
-    *streams: Iterable[ObjectRef[T]], strict: bool = False
-) -> Generator[tuple[ObjectRef[T], ...], None, None]:
+def zipped(*streams: Iterable[T], strict: bool = False) -> Generator[tuple[T, ...], None, None]:
     """Yield the first references of all streams as one tuple, then the second ones, and so on.
 
     It ends with the first stream that does.
@@ -193,7 +198,15 @@ def submitted(submit: Callable[[Any], ObjectRef[R]], item: Any) -> ObjectRef[R]:
 
 
 # -- a timeout for each item -----------------------------------------------------------------------
-def timed(stream: ObjectRefGenerator[T], timeout_s: float) -> Generator[ObjectRef[T], None, None]:
+@overload
+def timed(  # type: ignore[overload-overlap]  # as above
+    stream: RefTupleGenerator[Refs], timeout_s: float
+) -> Generator[Refs, None, None]: ...
+@overload
+def timed(
+    stream: ObjectRefGenerator[T], timeout_s: float
+) -> Generator[ObjectRef[T], None, None]: ...
+def timed(stream: ObjectRefGenerator[Any], timeout_s: float) -> Generator[Any, None, None]:
     """Yield the references of a stream, each of which must come within ``timeout_s`` seconds.
 
     The time counts from when it is asked for. Nothing is lost by a timeout: who holds the stream

@@ -18,7 +18,7 @@ from collections.abc import (
 from typing import Any, assert_type
 
 import zgen
-from zgen import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+from zgen import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator, RefTupleGenerator
 
 
 # -- functions that yield --------------------------------------------------------------------------
@@ -161,3 +161,110 @@ async def awaits() -> None:
         assert_type(ref, ObjectRef[int])
     async for result in zgen.async_streams.mapped(half.remote, stream, in_flight=2):
         assert_type(result, ObjectRef[float])
+
+
+# -- several references a yield --------------------------------------------------------------------
+@zgen.remote(num_objects_per_yield=2)
+def pairs(count: int) -> Iterator[tuple[int, str]]:
+    yield 1, "a"
+
+
+@zgen.remote(num_objects_per_yield=3, max_pending_items=2)
+def triples(count: int) -> Generator[tuple[int, str, bytes], None, bool]:
+    yield 1, "a", b""
+    return True
+
+
+@zgen.remote(num_objects_per_yield=2)
+async def pairs_async(count: int) -> AsyncIterator[tuple[int, str]]:
+    yield 1, "a"
+
+
+@zgen.remote(num_objects_per_yield=9)
+def many(count: int) -> Iterator[list[int]]:
+    yield [1]
+
+
+Pair = tuple[ObjectRef[int], ObjectRef[str]]
+assert_type(pairs.remote(3), RefTupleGenerator[Pair])
+assert_type(pairs.remote(zgen.put(3)), RefTupleGenerator[Pair])
+assert_type(
+    triples.remote(3), RefTupleGenerator[tuple[ObjectRef[int], ObjectRef[str], ObjectRef[bytes]]]
+)
+assert_type(pairs_async.remote(3), RefTupleGenerator[Pair])
+assert_type(many.remote(3), RefTupleGenerator[tuple[ObjectRef[int], ...]])
+assert_type(next(pairs.remote(3)), Pair)
+assert_type(pairs.remote(3).next(timeout=1), Pair)
+assert_type(list(pairs.remote(3)), list[Pair])
+assert_type(zgen.get(next(pairs.remote(3))[1]), str)
+for one, other in pairs.remote(3):
+    assert_type(one, ObjectRef[int])
+    assert_type(other, ObjectRef[str])
+assert_type(next(zgen.streams.merge(pairs.remote(1), pairs.remote(2))), Pair)
+assert_type(next(zgen.streams.timed(pairs.remote(1), 5)), Pair)
+assert_type(next(zgen.streams.zipped(pairs.remote(1), pairs.remote(2))), tuple[Pair, ...])
+assert_type(
+    by_iterator.options(num_objects_per_yield=2).remote(3),
+    RefTupleGenerator[tuple[ObjectRef[Any], ...]],
+)
+pairs.remote("3")  # wrong: of another type
+zgen.remote(num_objects_per_yield=2)(len)  # wrong: no generator function
+
+
+async def pairs_in_a_loop() -> None:
+    async for one, other in pairs_async.remote(3):
+        assert_type(await one, int)
+        assert_type(await other, str)
+    assert_type(await anext(pairs.remote(3)), Pair)
+    assert_type(await anext(zgen.async_streams.merge(pairs.remote(1))), Pair)
+
+
+# -- windows ---------------------------------------------------------------------------------------
+@zgen.remote(max_pending_items=2, max_pending_bytes=1_000)
+def held_back(count: int) -> Iterator[int]:
+    yield 1
+
+
+assert_type(held_back.remote(3), ObjectRefGenerator[int])
+assert_type(held_back.options(max_pending_items=5).remote(3), ObjectRefGenerator[int])
+assert_type(by_generator.options(max_pending_bytes=1_000).remote(3), ObjectRefGenerator[str])
+held_back.options(max_pending_items=5).remote("3")  # wrong: of another type
+
+
+# -- handed over -----------------------------------------------------------------------------------
+@zgen.remote
+def reads(stream: ObjectRefGenerator[int], count: int) -> list[int]:
+    return [zgen.get(ref) for ref in stream]
+
+
+@zgen.remote
+def reads_and_returns(stream: ObjectRefGenerator[int]) -> ObjectRefGenerator[int]:
+    return stream
+
+
+@zgen.remote
+def reads_pairs(stream: RefTupleGenerator[Pair]) -> int:
+    return sum(zgen.get(number) for number, _ in stream)
+
+
+assert_type(reads.remote(by_iterator.remote(3), 3), ObjectRef[list[int]])
+assert_type(reads_and_returns.remote(by_iterator.remote(3)), ObjectRef[ObjectRefGenerator[int]])
+assert_type(
+    next(zgen.get(reads_and_returns.remote(held_back.remote(3)))),
+    ObjectRef[int],
+)
+assert_type(reads_pairs.remote(pairs.remote(3)), ObjectRef[int])
+reads.remote(by_generator.remote(3), 3)  # wrong: a stream of another type
+reads.remote(3, by_iterator.remote(3))  # wrong: the other way round
+reads_pairs.remote(by_iterator.remote(3))  # wrong: a stream of single references
+
+# -- both ways -------------------------------------------------------------------------------------
+assert_type(speaks.remote(3), ObjectRefGenerator[bytes])
+assert_type(speaks.remote(3).throw(KeyError), ObjectRef[bytes])
+assert_type(speaks.options(two_way=True).remote(3).send(None), ObjectRef[bytes])
+
+
+async def spoken_in_a_loop() -> None:
+    assert_type(await speaks.remote(3).asend(1), ObjectRef[bytes])
+    assert_type(await speaks.remote(3).athrow(KeyError()), ObjectRef[bytes])
+    assert_type(await (await speaks.remote(3).asend(None)), bytes)

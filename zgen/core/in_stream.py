@@ -157,7 +157,8 @@ def is_due(record: InStream) -> bool:
 
 def resumes_at(record: InStream, position: int) -> bool:
     """Return whether an attempt that has reported nothing yet may do so from ``position`` on."""
-    return not record.position and 0 < position <= record.resume
+    follows = not record.position and 0 < position <= record.resume
+    return follows and position % record.per_yield == 0
 
 
 def whole_yields(record: InStream, count_max: int) -> int:

@@ -390,9 +390,7 @@ class StreamsIn:
 def _refusal(record: InStream, attempt: int, first_index: int, count: int) -> str:
     """Return why items do not follow what this attempt reported before; empty if they do."""
     follows = first_index == record.position or resumes_at(record, first_index)
+    follows = follows and not (record.step and count % record.per_yield)
     if attempt > record.attempt or not follows:
-        expected = f"expected {record.attempt} {record.position}"
-        return f"attempt {attempt} item {first_index}, {expected}"
-    if record.step and (first_index % record.per_yield or count % record.per_yield):
-        return f"{count} items, yielded {record.per_yield} at a time"
+        return f"attempt {attempt} item {first_index}, expected {record.attempt} {record.position}"
     return f"more than {ITEMS_COUNT_MAX} items" if first_index + count > ITEMS_COUNT_MAX else ""
