@@ -32,7 +32,9 @@ FLAG_PROBE: Final = 4
 
 _header: Final = struct.Struct("!2sBBQQ")
 HEADER_BYTES: Final = _header.size
-_pack: Final = msgpack.Packer(use_bin_type=True, default=to_array).pack
+#: Packers that nobody packs with. One holds what it packs and calls ``to_array`` meanwhile, so that
+#: two loops of a process would mix their messages in it: who packs takes one away.
+_idle: Final[list[msgpack.Packer]] = []
 
 
 @slotted
@@ -75,7 +77,12 @@ def encode(message: Any) -> list[bytes]:
         LookupError: Its class was not declared with ``@message``.
     """
     layout = LAYOUTS[type(message)]
-    body = _pack((layout.kind, *layout.read(message)))
+    try:
+        packer = _idle.pop()
+    except IndexError:
+        packer = msgpack.Packer(use_bin_type=True, default=to_array)
+    body = packer.pack((layout.kind, *layout.read(message)))
+    _idle.append(packer)
     return [body, *message.buffers] if layout.buffered else [body]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import Any
 
 import hypothesis.strategies as st
@@ -11,9 +13,10 @@ from hypothesis import given, settings
 
 from tests.unit.wire.strategies import MESSAGES, made, messages
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import TaskId
+from zgen.ids import JobId, PeerId, TaskId
 from zgen.limits import ARRAY_COUNT_MAX
 from zgen.wire import codec
+from zgen.wire.cluster import ShareJob
 from zgen.wire.codec import (
     FLAG_BODY,
     FLAG_UNSEQUENCED,
@@ -230,3 +233,25 @@ def test_a_message_that_was_damaged_on_its_way_raises_nothing_else(
     body, *buffers = encode(said)
     at %= len(body)
     refused_or_understood([body[:at] + put + body[at + cut :], *buffers])
+
+
+def test_threads_that_encode_at_the_same_time_do_not_mix_their_messages() -> None:
+    nested = [Address(PeerId(bytes([i]) * 16), i + 1, f"ipc://{'x' * 100 * i}") for i in range(4)]
+    questions = [ShareJob(JobId(bytes(16)), each, ("a",) * 50, "b", ()) for each in nested]
+    wrong: list[object] = []
+
+    def encode_often(question: ShareJob) -> None:
+        wanted = encode(question)
+        wrong.extend(got for _ in range(2000) if (got := encode(question)) != wanted)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=encode_often, args=(each,)) for each in questions]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not wrong
