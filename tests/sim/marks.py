@@ -140,6 +140,7 @@ NAMED: Final = (
 #: Of 25 seeds of detached actors.
 DETACHED: Final = (
     "keeper of a detached actor replaced",
+    "keeper of a detached actor replaced",
     "detached actor created again by a keeper of its name",
     "detached actor looked for that is about to be created again",
 )
