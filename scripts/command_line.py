@@ -68,6 +68,10 @@ SHAPES: Final[dict[str, Shape]] = {
         (*_LISTED.keys, "by_owner", "by_reason", "pids"),
     ),
     "zgen node drain": Shape("a list of the nodes", ("node", "endpoint", "drained")),
+    "zgen node reload": Shape(
+        "a list of the nodes that have a key; `prints` tell keys apart, the one that is shown first",
+        ("node", "endpoint", "prints", "failure"),
+    ),
     "zgen node status": Shape(
         "a list of the nodes here that were started, each with more than these",
         ("node", "endpoint", "tcp", "access", "folder", "supervisor_pid", "daemon_pid", "release",

@@ -17,8 +17,9 @@ from zgen import cli
 from zgen.io import spawn
 from zgen.runtime.process import Runtime
 
-#: Commands that show nothing.
-SILENT = ("zgen keygen", "zgen node start")
+#: Commands that show nothing but a line for people.
+STEPS = ("zgen key add", "zgen key promote", "zgen key retire", "zgen key show")
+SILENT = (*STEPS, "zgen keygen", "zgen node start")
 #: Commands of which the page names only some of what they print.
 MORE = ("zgen node status",)
 
