@@ -127,6 +127,12 @@ def test_what_the_last_attempt_has_passed_over_is_named_as_soon_as_that_is_known
     assert told_to_stop(done) == []
 
 
+def test_the_last_attempt_of_a_stream_that_lost_nothing_goes_on_behind_what_there_is() -> None:
+    bench = Bench(retries=1)
+    bench.over_and_again(kind=OUTCOME_RETRY)
+    assert opened(bench.items("s", 3, b"more", attempt=1)) == []
+
+
 def test_what_the_last_attempt_of_a_cancelled_stream_has_passed_over_waits_for_its_end() -> None:
     bench = Bench(retries=1)
     bench.over_and_again(kind=OUTCOME_RETRY)
