@@ -127,10 +127,13 @@ def test_what_the_last_attempt_has_passed_over_is_named_as_soon_as_that_is_known
     assert told_to_stop(done) == []
 
 
-def test_the_last_attempt_of_a_stream_that_lost_nothing_goes_on_behind_what_there_is() -> None:
-    bench = Bench(retries=1)
+def test_what_the_last_attempt_has_not_come_to_yet_is_not_given_up() -> None:
+    bench = Bench(retries=1, taken=3)
     bench.over_and_again(kind=OUTCOME_RETRY)
-    assert opened(bench.items("s", 3, b"more", attempt=1)) == []
+    assert opened(bench.lose(item(2), far(2))) == []
+    assert opened(bench.items("s", 1, b"small", attempt=1)) == []
+    bench.items("s", 2, far(12, FARTHER), attempt=1)
+    assert bench.value(item(2)) == far(12, FARTHER)
 
 
 def test_what_the_last_attempt_of_a_cancelled_stream_has_passed_over_waits_for_its_end() -> None:
