@@ -139,4 +139,13 @@ ACTORS = (
         "self-calls",
         11,
     ),
+    Mutant(
+        "a creator that is asked to kill is watched",
+        "P3",
+        REQUESTS,
+        "            self._borrowing.watch(event.creator, out)\n",
+        "",
+        "state",
+        100190,
+    ),
 )

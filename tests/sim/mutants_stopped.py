@@ -64,6 +64,15 @@ STOPPED = (
         67,
     ),
     Mutant(
+        "a replay that goes on behind the end of the first time is stopped",
+        "P3",
+        REFILLING,
+        "            out.append(Send(sender, CloseStream(stream, entry.attempt, True)))\n",
+        "            pass\n",
+        "stopped",
+        100047,
+    ),
+    Mutant(
         "a replay that raises for being cancelled does not differ",
         "P5",
         REFILLING,

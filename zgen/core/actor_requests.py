@@ -17,6 +17,7 @@ from zgen.core.actor_events import (
     WantCharter,
 )
 from zgen.core.actors import Actors
+from zgen.core.borrowing import Borrowing
 from zgen.core.effects import Effect, Send
 from zgen.core.placement import Placement
 from zgen.core.session import Session
@@ -31,11 +32,14 @@ class ActorRequests:
         handlers: What to do about each class of event.
     """
 
-    def __init__(self, session: Session, actors: Actors, placement: Placement) -> None:
+    def __init__(
+        self, session: Session, actors: Actors, placement: Placement, borrowing: Borrowing
+    ) -> None:
         """Hand on to these tables."""
         self._session = session
         self._actors = actors
         self._placement = placement
+        self._borrowing = borrowing
         self.handlers: dict[type, Callable[[Any, int, list[Effect]], None]] = {
             CreateActor: actors.create,
             CallActor: self._on_call,
@@ -62,7 +66,11 @@ class ActorRequests:
             self._actors.calling.on_down(event.creator.peer, [], now_ns, out)
 
     def _on_kill(self, event: KillActorNow, now_ns: int, out: list[Effect]) -> None:
-        if self._is_mine(event.creator) or not self.is_dead(event.creator, out):
+        if self._is_mine(event.creator):
+            self._actors.kill(event, now_ns, out)
+        elif not self.is_dead(event.creator, out):
+            # Where it was, somebody else may listen who never answers: no connection is lost then.
+            self._borrowing.watch(event.creator, out)
             self._actors.kill(event, now_ns, out)
 
     def _on_name_actor(self, event: NameActor, now_ns: int, out: list[Effect]) -> None:

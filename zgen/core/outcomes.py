@@ -27,6 +27,7 @@ from zgen.wire.lease import Demand
 from zgen.wire.stream import ReportEnd
 from zgen.wire.task import (
     DYNAMIC,
+    OUTCOME_CANCELLED,
     OUTCOME_ERROR,
     OUTCOME_RETRY,
     OUTCOME_VALUE,
@@ -125,8 +126,8 @@ class Outcomes:
             fault = None if entry.cancel is None else cancelled(entry.spec)
         elif entry.wanted is None:
             self._streams.check_end(stream, message.count)
-        else:
-            self._refilling.check_end(entry, message)
+        elif self._refilling.check_end(entry, message) and message.outcome == OUTCOME_CANCELLED:
+            fault = None  # nobody has cancelled it: it differs
         self._placement.release(entry, stream, message.run_ns, now_ns, out)
         retry = message.outcome == OUTCOME_RETRY
         if fault is not None:

@@ -57,8 +57,8 @@ class ProcessMachine:
         self.store = StoreClient()
         owner = self.owner = Owner(identity.address.peer, self.store)
         executor = self.executor = Executor(self.store, owner.borrowing) if executes else None
-        self.requests = ActorRequests(self.session, owner.actors, owner.placement)
         (borrowing := owner.borrowing).session = session
+        self.requests = ActorRequests(session, owner.actors, owner.placement, borrowing)
         exchanged = session, owner.refs, borrowing, owner.settlement
         self.exchange = RefExchange(*exchanged, executes=executes)
         self._returned, self._gone = owner.refs.returned, owner.refs.gone

@@ -8,10 +8,11 @@ case a further attempt of it, if there is one, fills them in on its way; if ther
 node died, it does so for all that it yields elsewhere, lost or not. In the second one the
 whole attempt is for nobody else: what it reports of other items is dropped, and its count, its end
 and the kind of what was lost are compared with those of the first time. Items are given out as they
-come; if the end differs they are taken back, and are that error from then on.
+come; if the end differs they are taken back, and are that error from then on. A replay that goes on
+behind the end of the first time differs already, and may go on for ever: it is stopped.
 """
 
-from zgen.core.effects import Effect, Report
+from zgen.core.effects import Effect, Report, Send
 from zgen.core.in_stream import InStream, resumes_at
 from zgen.core.lineage import Kept
 from zgen.core.lineage_pins import LineagePins
@@ -32,7 +33,7 @@ from zgen.ids import (
     index_of,
     object_id,
 )
-from zgen.wire.stream import ReportEnd, ReportItems
+from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
 from zgen.wire.task import RAISED
 from zgen.wire.value import NONE, REASON_SPENT, Fault, FaultKind, Stored, Value, keeping
 
@@ -93,9 +94,13 @@ class Refilling:
         if first != position:
             self._refs.dropped.extend(keeping(values))
             raise RemoteProtocolError(f"item {first} of a replay, expected {position}")
+        kept, behind = self._lineage[stream], position + len(values)
         if not position:
-            self._lineage[stream].odd = -1
-        self._pins.filling[stream] = (entry.attempt, position + len(values))
+            kept.odd = -1
+        if position <= kept.count < behind:
+            reached("replay stopped behind the end of the first time")
+            out.append(Send(sender, CloseStream(stream, entry.attempt, True)))
+        self._pins.filling[stream] = (entry.attempt, behind)
         self._fill(stream, first, values, entry.wanted, now_ns, out)
         self._refs.dropped.extend(keeping(values))
         return []
@@ -114,15 +119,21 @@ class Refilling:
             reached("lost item passed over by the last attempt")
             self._settlement.settle(lost, now_ns, out)
 
-    def check_end(self, entry: TaskEntry, message: ReportEnd) -> None:
+    def check_end(self, entry: TaskEntry, message: ReportEnd) -> bool:
         """Look at the reported end of a stream that ran again.
+
+        Returns:
+            Whether it was stopped, behind the end of the first time.
 
         Raises:
             RemoteProtocolError: ``count`` is not what this attempt reported.
         """
         position = self._position(entry)
-        if message.count != position:
+        # A producer that was stopped drops items, and counts them.
+        is_stopped = position > self._lineage[message.stream].count
+        if message.count != position and not (is_stopped and message.count > position):
             raise RemoteProtocolError(f"end after {message.count} items, {position} were reported")
+        return is_stopped
 
     def on_replayed(
         self, entry: TaskEntry, message: ReportEnd, last: Value, now_ns: int, out: list[Effect]

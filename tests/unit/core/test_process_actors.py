@@ -16,9 +16,10 @@ from zgen.core.actor_events import (
     NameActor,
     WantCharter,
 )
-from zgen.core.effects import OpenConnection, Send
-from zgen.core.events import Dropped
+from zgen.core.effects import CloseConnection, OpenConnection, Send
+from zgen.core.events import ConnectionUp, Dropped
 from zgen.ids import ActorId, LeaseId, TaskId
+from zgen.limits import SECOND
 from zgen.wire.actor import (
     ActorExits,
     ActorRestarted,
@@ -109,8 +110,23 @@ def test_killing_is_asked_of_the_creator() -> None:
     bench = ProcessBench()
     bench.meet("creator")
     assert bench.step(KillActorNow(ACTOR, CREATOR, True)) == [
-        Send(CREATOR.peer, KillActor(ACTOR, True))
+        Send(NODE, WatchProcess(CREATOR.peer, 1)),
+        Send(CREATOR.peer, KillActor(ACTOR, True)),
     ]
+    again = bench.step(KillActorNow(ACTOR, CREATOR, False))
+    assert again == [Send(CREATOR.peer, KillActor(ACTOR, False))]
+
+
+def test_killing_is_given_up_with_a_creator_whose_inbox_is_another_ones_by_now() -> None:
+    bench = ProcessBench()
+    bench.step(KillActorNow(ACTOR, CREATOR, True))
+    asked = Send(CREATOR.peer, KillActor(ACTOR, True))
+    assert asked in bench.step(ConnectionUp(CREATOR.peer, 1)), "who listens there never answers"
+    assert bench.due() is not None
+    bench.say(NODE, died("creator"))
+    assert CloseConnection(CREATOR.peer, 1) in bench.quiet()
+    bench.advance(SECOND)
+    assert bench.due() is None, "nothing is sent again"
 
 
 def test_names_are_claimed_and_found_at_the_node() -> None:

@@ -15,15 +15,22 @@ from tests.unit.core.rebuild_bench import (
     place,
 )
 from zgen.core.cancel_words import CancelRequested
-from zgen.core.effects import Effect, ItemsTaken, Report
+from zgen.core.effects import Effect, ItemsTaken, Report, Send
 from zgen.core.events import TakeItems
 from zgen.core.store_effects import ValueInstead, ViewOpened
 from zgen.ids import ObjectId, item_ids
 from zgen.limits import LINE_TICK_NS, SECOND
 from zgen.wire.lease import LeaseGranted, ProcessDown
 from zgen.wire.session import Address
-from zgen.wire.stream import ReportEnd, ReportItems
-from zgen.wire.task import DYNAMIC, NOTHING, OUTCOME_ERROR, OUTCOME_RETRY, ArgumentsLost
+from zgen.wire.stream import CloseStream, ReportEnd, ReportItems
+from zgen.wire.task import (
+    DYNAMIC,
+    NOTHING,
+    OUTCOME_CANCELLED,
+    OUTCOME_ERROR,
+    OUTCOME_RETRY,
+    ArgumentsLost,
+)
 from zgen.wire.value import (
     NONE,
     REASON_NO_RETRIES,
@@ -175,6 +182,42 @@ def test_a_replay_that_goes_on_or_raises_where_it_had_not_takes_back_what_came()
         bench.drop_views(far(13, FARTHER))
         bench.drop(*[item(position) for position in range(4)], streams=(S,))
         assert bench.is_empty()
+
+
+def overrun() -> RebuildBench:
+    """A replay that has yielded one item more than the first time, and was told to stop."""
+    bench = ended_stream(taken=4)
+    bench.lose(item(3), far(3))
+    values = (far(11, FARTHER), far(12, FARTHER), NONE, far(13, FARTHER))
+    stop = Send(WORKER, CloseStream(S, 1, True))
+    assert stop not in bench.items("s", 0, *values, attempt=1)
+    assert stop in bench.items("s", 4, NONE, attempt=1)
+    assert stop not in bench.items("s", 5, NONE, attempt=1), "once is enough"
+    return bench
+
+
+def test_a_replay_that_goes_on_behind_the_end_is_stopped_and_differs() -> None:
+    for count, kind in ((6, OUTCOME_CANCELLED), (9, OUTCOME_CANCELLED), (7, 0)):
+        bench = overrun()
+        bench.over("s", count, attempt=1, kind=kind)
+        fault = mismatch(f"yielded {count} items instead of 4", count)
+        assert [bench.value(item(position)) for position in (0, 1, 3)] == [fault] * 3
+        assert S not in bench.owner.tasks.entries
+
+
+def test_a_replay_that_goes_on_for_nobody_leaves_nothing() -> None:
+    bench = overrun()
+    bench.drop(*[item(position) for position in range(4)], streams=(S,))
+    bench.not_held(far(13, FARTHER))
+    bench.over("s", 6, attempt=1, kind=OUTCOME_CANCELLED)
+    assert bench.is_empty()
+
+
+def test_a_replay_that_was_stopped_ends_behind_what_it_reported() -> None:
+    bench = overrun()
+    bench.over("s", 5, attempt=1, kind=OUTCOME_CANCELLED)
+    assert bench.process.session.counts["end after 5 items, 6 were reported"] == 1
+    assert S in bench.owner.tasks.entries
 
 
 def test_a_replay_that_does_not_raise_where_it_had_takes_back_what_came() -> None:
