@@ -128,7 +128,8 @@ def test_what_the_last_attempt_has_passed_over_is_named_as_soon_as_that_is_known
 
 
 def test_what_the_last_attempt_has_not_come_to_yet_is_not_given_up() -> None:
-    bench = Bench(retries=1, taken=3)
+    bench = Bench(retries=1)
+    bench.step(TakeItems(S, 3))
     bench.over_and_again(kind=OUTCOME_RETRY)
     assert opened(bench.lose(item(2), far(2))) == []
     assert opened(bench.items("s", 1, b"small", attempt=1)) == []
