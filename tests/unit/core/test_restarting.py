@@ -128,9 +128,12 @@ def test_what_the_last_attempt_has_passed_over_is_named_as_soon_as_that_is_known
 
 
 def test_what_the_last_attempt_has_not_come_to_yet_is_not_given_up() -> None:
-    bench = Bench(retries=1)
+    bench = RebuildBench()
+    bench.submit(stream_spec("s", retries=1))
+    bench.items("s", 0, b"small", b"small", far(2))
     bench.step(TakeItems(S, 3))
-    bench.over_and_again(kind=OUTCOME_RETRY)
+    bench.over("s", 3, ERROR, kind=OUTCOME_RETRY)
+    bench.advance(SECOND)
     assert opened(bench.lose(item(2), far(2))) == []
     assert opened(bench.items("s", 1, b"small", attempt=1)) == []
     bench.items("s", 2, far(12, FARTHER), attempt=1)
