@@ -54,6 +54,11 @@ _NODE: Final = (
 )
 #: Command -> what its `--json` prints.
 SHAPES: Final[dict[str, Shape]] = {
+    "zgen chaos": Shape(
+        "an object; `faults` have `at_s`, `action`, `made`, `pid`, `role`, `node`, `detail`, "
+        "`lasts_s`; of `report` it has `total` and `processes` instead",
+        ("seed", "faults"),
+    ),
     "zgen clean": Shape("an object; `removed` lists the folders", ("removed",)),
     "zgen doctor": Shape(
         "an object; `checks` have " + ", ".join(f"`{name}`" for name in _names(Finding)),
@@ -68,6 +73,9 @@ SHAPES: Final[dict[str, Shape]] = {
         (*_LISTED.keys, "by_owner", "by_reason", "pids"),
     ),
     "zgen node drain": Shape("a list of the nodes", ("node", "endpoint", "drained")),
+    "zgen node reload": Shape(
+        "a list of the nodes with keys", ("node", "endpoint", "prints", "failure")
+    ),
     "zgen node status": Shape(
         "a list of the nodes here that were started, each with more than these",
         ("node", "endpoint", "tcp", "access", "folder", "supervisor_pid", "daemon_pid", "release",
