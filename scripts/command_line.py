@@ -54,6 +54,11 @@ _NODE: Final = (
 )
 #: Command -> what its `--json` prints.
 SHAPES: Final[dict[str, Shape]] = {
+    "zgen chaos": Shape(
+        "an object; `faults` have `at_s`, `action`, `made`, `pid`, `role`, `node`, `detail`, "
+        "`lasts_s`; of `report` it has `total` and `processes` instead",
+        ("seed", "faults"),
+    ),
     "zgen clean": Shape("an object; `removed` lists the folders", ("removed",)),
     "zgen doctor": Shape(
         "an object; `checks` have " + ", ".join(f"`{name}`" for name in _names(Finding)),

@@ -93,6 +93,8 @@ def test_what_is_printed_for_programs_is_what_the_page_says(
         status, told = shown(capsys, *words.split())
         assert status == 0, words
         check("zgen list" if words == "list tasks" else f"zgen {words}", told)
+    status, told = shown(capsys, "chaos", "--at", "1s:kill-worker", "--dry-run")
+    assert (status, len(check("zgen chaos", told)["faults"])) == (0, 1)
     status, told = shown(capsys, "doctor")
     assert check("zgen doctor", told)["ok"] == (status == 0)
 

@@ -546,4 +546,8 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("dialogue", 8),
         ("rebuild", 91),
     ),
+    "DetachActor": (("detached", 1), ("detached", 2), ("detached", 3)),
+    "AskCharter": (("detached", 1), ("detached", 2), ("detached", 3)),
+    "KeepActor": (("detached", 1), ("detached", 2), ("detached", 3)),
+    "ActorRestarted": (("detached", 1), ("detached", 2), ("detached", 3)),
 }

@@ -12,6 +12,7 @@ from tests.sim.aimed_seeds import SEEDS
 from tests.sim.borrowing import Run as BorrowRun
 from tests.sim.census_run import CensusRun
 from tests.sim.copies_run import CopiesRun
+from tests.sim.detached_run import DetachedRun
 from tests.sim.dialogue_run import DialogueRun
 from tests.sim.drain_run import DrainRun
 from tests.sim.ends_run import EndsRun
@@ -49,6 +50,7 @@ RUNS: Final[dict[str, Callable[[int, Trace | None], Scenario]]] = {
     "copies": CopiesRun,
     "rebuild": RebuildRun,
     "state": StateRun,
+    "detached": DetachedRun,
     "drain": DrainRun,
     "census": CensusRun,
     "ends": EndsRun,
@@ -64,6 +66,8 @@ RUNS: Final[dict[str, Callable[[int, Trace | None], Scenario]]] = {
 NOT_SENT: Final = {
     "NodeState": "it travels inside what membership says",
     "EndJob": "handled, and sent by nobody: drivers say Goodbye",
+    "ReloadKeys": "only in unit tests and among real processes: a key is replaced",
+    "KeysChanged": "only in unit tests and among real processes: a key is replaced",
     "ObjectsGone": "only in unit tests: a borrow of what its owner has given up already",
     "ObjectsLost": "only in unit tests and among real processes: a borrowed value whose node died",
 }
