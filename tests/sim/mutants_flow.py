@@ -91,7 +91,7 @@ FLOW = (
         "    return bool(record.parked_by and untold_count and record.consumed >= record.known)\n",
         "    return False\n",
         "pressure",
-        3,
+        9,
     ),
     Mutant(
         "a producer says that it waits",
@@ -100,7 +100,7 @@ FLOW = (
         "        out.append(Send(record.owner, StreamParked(stream, record.attempt, parked_by)))\n",
         "        pass\n",
         "pressure",
-        12,
+        2,
     ),
     Mutant(
         "what an earlier attempt left unread counts where a body goes on behind it",
