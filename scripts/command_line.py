@@ -74,7 +74,7 @@ SHAPES: Final[dict[str, Shape]] = {
     ),
     "zgen node drain": Shape("a list of the nodes", ("node", "endpoint", "drained")),
     "zgen node reload": Shape(
-        "a list of the nodes that have a key; `prints` tell keys apart, the one that is shown first",
+        "a list of the nodes with a key; `prints` tell keys apart, the shown one first",
         ("node", "endpoint", "prints", "failure"),
     ),
     "zgen node status": Shape(
