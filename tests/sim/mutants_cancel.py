@@ -112,7 +112,7 @@ CANCEL = (
         "        if self.calls.targets[actor].queue:\n            self.pump(actor, now_ns, out)\n",
         "",
         "actors",
-        134,
+        39,
     ),
     Mutant(
         "a cancelled call is not sent to the next life of its actor",

@@ -100,7 +100,7 @@ FLOW = (
         "        out.append(Send(record.owner, StreamParked(stream, record.attempt, parked_by)))\n",
         "        pass\n",
         "pressure",
-        12,
+        2,
     ),
     Mutant(
         "what an earlier attempt left unread counts where a body goes on behind it",

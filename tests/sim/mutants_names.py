@@ -53,7 +53,7 @@ NAMES = (
         "            if record.may_restart:\n",
         "            if False:\n",
         "detached",
-        3,
+        6,
     ),
     Mutant(
         "a keeper whose actor is dead ends",
@@ -80,7 +80,7 @@ NAMES = (
         "            self._replaced(key, named.claim.instead_of, out)\n",
         "            pass\n",
         "detached",
-        54,
+        15,
     ),
     Mutant(
         "the job of a keeper ends with it",
