@@ -91,7 +91,7 @@ FLOW = (
         "    return bool(record.parked_by and untold_count and record.consumed >= record.known)\n",
         "    return False\n",
         "pressure",
-        4,
+        9,
     ),
     Mutant(
         "a producer says that it waits",
@@ -136,7 +136,7 @@ FLOW = (
         "        if metering.items_max or metering.bytes_max:\n",
         "        if False:\n",
         "pressure",
-        17,
+        21,
     ),
     Mutant(
         "a stream that is closed is counted no longer",

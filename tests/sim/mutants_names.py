@@ -26,7 +26,7 @@ NAMES = (
         "            if not proven:\n",
         "            if False:\n",
         "names",
-        0,
+        3,
     ),
     Mutant(
         "with its home goes a name",
