@@ -148,6 +148,16 @@ def test_what_the_last_attempt_of_a_cancelled_stream_has_passed_over_waits_for_i
     assert opened(bench.items("s", 3, b"more", attempt=1)) == []
 
 
+def test_the_last_attempt_of_a_stream_may_pass_over_what_is_lost_for_nobody() -> None:
+    bench = Bench(retries=1)
+    bench.over_and_again(kind=OUTCOME_RETRY)
+    bench.lose(item(0), far(1))
+    bench.drop(item(0))
+    bench.items("s", 3, b"more", attempt=1)
+    assert not bench.owner.refs.records.keys() & {item(0)}
+    assert S in bench.owner.tasks.entries
+
+
 def test_one_that_waits_to_run_again_goes_back_to_what_was_lost() -> None:
     bench = Bench(retries=1)
     bench.over("s", 3, ERROR, kind=OUTCOME_RETRY)
