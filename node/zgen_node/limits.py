@@ -55,8 +55,9 @@ PROBES_WAITING_COUNT_MAX: Final = 8
 LEAVE_WORD_NS: Final = 200 * MS
 #: How long it then lives on, so that the word of it gets out.
 LEAVE_PROBES_NS: Final = 50 * MS
-#: Last words on members outside the view, kept so that they are passed on once.
-HEARD_COUNT_MAX: Final = 4096
+#: Last words on members outside the view, kept so that they are passed on once. If more members
+#: than that come within a few seconds, words that were forgotten are news again, for ever.
+HEARD_COUNT_MAX: Final = 16_384
 #: How much slower a member that may itself be at fault becomes, at most: so many times and once.
 HEALTH_COUNT_MAX: Final = 1
 #: Dead members that are still tried, as a partition may have parted them from here.

@@ -268,6 +268,7 @@ class Cluster:
     def _perform_driver(self, life: Life, effect: Effect) -> None:
         user = self.drivers[life.number]
         if isinstance(effect, JobReady):
+            user.joined = True
             user.later(0, lambda: self.begin_program(user))
         elif isinstance(effect, NodeLost):
             self.promises.node_lost(user)

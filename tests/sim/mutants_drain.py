@@ -71,6 +71,15 @@ DRAIN = (
         0,
     ),
     Mutant(
+        "who leaves lets no program in any more",
+        "P2",
+        CORE + "node.py",
+        "            if self._leaving or self.draining.is_closed:\n",
+        "            if False:\n",
+        "drain",
+        100181,
+    ),
+    Mutant(
         "who is asked and gone is waited for no longer",
         "P2",
         CORE + "cluster.py",

@@ -20,6 +20,15 @@ SWIM = (
         3,
     ),
     Mutant(
+        "the death of one that left the view is told as well",
+        "P7",
+        STANDING,
+        "            out.append(MemberBuried(node))\n",
+        "            pass\n",
+        "swim",
+        165,
+    ),
+    Mutant(
         "time not stepped is nobody's silence",
         "P7",
         MACHINE,

@@ -149,8 +149,7 @@ class Nodes(Cluster):
         if isinstance(effect, Drained):
             machine = life.machine
             assert isinstance(machine, NodeMachine)
-            programs = [user for user in self.drivers_of(life) if not user.life.dead]
-            if not machine.cluster.spillback.closed and not programs and life.name not in self.lost:
+            if not machine.cluster.spillback.closed and life.name not in self.lost:
                 self.left_well[life.number] = None
             self.world.post(life, Leave("the node was drained"))
         elif isinstance(effect, PublishState):

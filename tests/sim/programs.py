@@ -273,6 +273,8 @@ class Consumer:
         self.waiting_objects: dict[ObjectId, list[Callable[[Value], None]]] = {}
         self.waiting_streams: dict[TaskId, tuple[int, Callable[[list[ObjectId], bool], None]]] = {}
         self.waiting_names: dict[int, Callable[[ActorId], None]] = {}
+        #: Whether the node of this driver has let it in.
+        self.joined = False
         self.defined = False
         self.store = StoreUser(self)
         #: Answer to the last ``TakeItems``.

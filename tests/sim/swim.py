@@ -25,6 +25,7 @@ from zgen_node.core.membership_view import score_of
 from zgen_node.core.membership_words import (
     Fenced,
     Join,
+    MemberBuried,
     MemberDown,
     MembershipEvent,
     MemberSuspected,
@@ -52,7 +53,7 @@ class Life:
         node: Its id.
         ended_ns: When it was killed, or None.
         refuses: Whether its port refuses since: its machine lives.
-        downs: Node -> when its death was told here.
+        downs: Node -> when its death was told here, whether it was in the view by then or not.
         fenced: What ended it, if it was told that it is dead.
         seeds: Where it asked to be let in.
     """
@@ -265,11 +266,11 @@ class SwimWorld:
 
     def _note(self, life: Life, effect: Any) -> None:
         kind = type(effect)
-        if kind is MemberDown:
+        if kind is MemberDown or kind is MemberBuried:  # to its node both are the same death
             assert effect.node not in life.downs, f"{life.name}: second DOWN of one member"
             life.downs[effect.node] = self.now_ns
             if self.on_down is not None:
-                self.on_down(life, effect.node, effect.reason)
+                self.on_down(life, effect.node, "dead" if kind is MemberBuried else effect.reason)
         elif kind is MemberUp:
             assert effect.member.node not in life.downs, f"{life.name}: one came back from the dead"
         elif kind is MemberSuspected:

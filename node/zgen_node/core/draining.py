@@ -7,7 +7,8 @@ Theory of operation. From the first word on, requests that wait here go to other
 back, owners return what they hold as it becomes idle, and idle workers end. The node stays while
 anything here is of use to others: a lease, a worker whose objects are borrowed, a program, a value
 in shared memory that its owner has not released. When nothing is, or the time is over and the
-workers were ended, it leaves the cluster by a word. It never changes its mind.
+workers were ended, it leaves the cluster by a word. It never changes its mind: a program that comes
+when it waits for nobody any more is not let in, or it would lose its node soon after.
 """
 
 from enum import Enum
@@ -74,6 +75,11 @@ class Draining:
         self._cluster = cluster
         self._output = output
         output.draining = self.told
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it waits for nobody who comes now."""
+        return self.life.state in (Phase.ENDING, Phase.DRAINED)
 
     def on_drain_node(self, peer: PeerId, said: DrainNode, now_ns: int, out: list[Effect]) -> None:
         """Begin to drain, or wait for another time than before."""

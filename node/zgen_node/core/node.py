@@ -272,6 +272,9 @@ class NodeMachine:
             if self.pool.get(peer) is not None or self.jobs.of_driver(peer) is not None:
                 self._peers.refuse("registration by no new driver", short(peer), out)
                 return
+            if self._leaving or self.draining.is_closed:
+                reached("program not let in by who leaves")  # the goodbye answers it
+                return
             life = self.session.address_of(peer).incarnation
             job = Job(said.job, peer, life, said.pid, now_ns, self._prestart_count)
             job.known = JobKnown(said.job, said.sys_path, said.cwd, said.environment)

@@ -20,8 +20,9 @@ from tests.unit.node.clusters import (
 )
 from tests.unit.node.fakes import DRIVER, JOB, NODE, ask, cpu, lease, peer, spawned
 from zgen.core.effects import Effect
+from zgen.core.events import Leave
 from zgen.core.node_effects import Drained, KillWorker
-from zgen.ids import PeerId, StreamId
+from zgen.ids import JobId, PeerId, StreamId
 from zgen.limits import (
     DRAIN_END_NS,
     DRAIN_IDLE_NS,
@@ -34,6 +35,7 @@ from zgen.wire.cluster import DrainNode, ForwardLease, LeaseBack
 from zgen.wire.lease import (
     ON_NODE,
     EndJob,
+    JobRegistered,
     LeaseWaiting,
     LeaseWanted,
     NodeReport,
@@ -168,6 +170,30 @@ def test_a_program_keeps_the_node_until_it_ends() -> None:
     drain(bench)
     assert waits(bench) == "1 programs"
     assert is_over(bench.say(DRIVER, EndJob(JOB)))
+
+
+def test_a_program_that_comes_is_let_in_only_while_it_would_be_waited_for() -> None:
+    bench = serving()
+    drain(bench)
+    own, late, later = (JobId(letter * 16) for letter in (b"o", b"l", b"m"))
+    (answer,) = messages(bench.drive(DRIVER, own), DRIVER)
+    assert isinstance(answer, JobRegistered)
+    assert waits(bench) == "1 leases of workers, 1 programs"
+    bench.advance(PATIENCE_NS)
+    assert bench.machine.draining.life.state is Phase.ENDING
+    assert messages(bench.drive(peer("late"), late), peer("late")) == []
+    bench.say(DRIVER, EndJob(own))
+    assert is_over(ends(bench))
+    assert messages(bench.drive(peer("later"), later), peer("later")) == []
+    assert waits(bench) == ""
+
+
+def test_a_program_that_comes_when_the_node_was_stopped_is_not_let_in() -> None:
+    bench, late = alone(), peer("late")
+    bench.join(late)
+    bench.step(Leave("the node was stopped"))
+    assert messages(bench.drive_again(late, JobId(b"l" * 16)), late) == []
+    assert bench.machine.jobs.of_driver(late) is None
 
 
 def test_guests_that_wait_go_back_and_later_ones_too() -> None:
