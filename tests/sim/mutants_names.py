@@ -80,7 +80,7 @@ NAMES = (
         "            self._replaced(key, named.claim.instead_of, out)\n",
         "            pass\n",
         "detached",
-        15,
+        93,
     ),
     Mutant(
         "the job of a keeper ends with it",

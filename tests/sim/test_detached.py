@@ -10,9 +10,9 @@ from tests.sim.marks import DETACHED
 
 @pytest.mark.slow  # make sim runs such seeds, and asks for the marks
 def test_a_detached_actor_is_there_again_when_its_keeper_or_any_node_dies() -> None:
-    outcomes = [run_detached(seed) for seed in (3, 10, 12, 61)]
+    outcomes = [run_detached(seed) for seed in (6, 8, 14, 17, 93)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)
     reached = {mark for outcome in outcomes for mark in outcome.marks}
     assert [mark for mark in DETACHED if mark not in reached] == []
     assert sum(outcome.totals["of them again"] for outcome in outcomes) > 2
-    assert sum(outcome.totals["after the last stroke"] for outcome in outcomes) > 1
+    assert sum(outcome.totals["after the last stroke"] for outcome in outcomes) > 2
