@@ -11,6 +11,15 @@ KEEPER = "node/zgen_node/core/name_keeper.py"
 
 NAMES = (
     Mutant(
+        "two claims of a name whose rounds meet do not meet in each",
+        "P2",
+        "node/zgen_node/core/naming.py",
+        "        wait_ns -= wait_ns * (number % _UNEVEN) // (2 * _UNEVEN)\n",
+        "",
+        "detached",
+        15,
+    ),
+    Mutant(
         "the smaller side of a cut gives no names away",
         "P7",
         ELECTORATE,
@@ -80,7 +89,7 @@ NAMES = (
         "            self._replaced(key, named.claim.instead_of, out)\n",
         "            pass\n",
         "detached",
-        93,
+        14,
     ),
     Mutant(
         "the job of a keeper ends with it",

@@ -43,7 +43,7 @@ ONEWAY = (
         "                out.append(Send(event.peer, TakeDetour(node, way.turn)))\n",
         "                pass\n",
         "oneway",
-        1,
+        4,
     ),
     Mutant(
         "who relays and does not reach the other one says so",
