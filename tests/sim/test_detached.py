@@ -10,7 +10,7 @@ from tests.sim.marks import DETACHED
 
 @pytest.mark.slow  # make sim runs such seeds, and asks for the marks
 def test_a_detached_actor_is_there_again_when_its_keeper_or_any_node_dies() -> None:
-    outcomes = [run_detached(seed) for seed in (6, 8, 14, 15, 17, 93, 198)]
+    outcomes = [run_detached(seed) for seed in (1, 4, 6, 8, 14, 15)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)
     reached = {mark for outcome in outcomes for mark in outcome.marks}
     assert [mark for mark in DETACHED if mark not in reached] == []
