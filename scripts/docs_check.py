@@ -137,6 +137,8 @@ def main() -> int:
     """Check this project's documents; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--links-only", action="store_true", help="do not run the Python blocks")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # which what is started would inherit
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     faults = check(ROOT, execute=not parser.parse_args().links_only)
     for fault in faults:
         print(fault, file=sys.stderr)
