@@ -58,6 +58,7 @@ def test_a_killed_worker_costs_a_stream_nothing(
     assert [zgen.get(ref) for ref in stream] == list(range(1, 100))
 
 
+@pytest.mark.slow
 def test_what_was_paused_goes_on_also_if_it_is_interrupted(armed: str) -> None:
     stream = ticks.remote(300, 0.01)
     zgen.get(next(stream))
@@ -77,6 +78,7 @@ def test_what_was_paused_goes_on_also_if_it_is_interrupted(armed: str) -> None:
     assert len([zgen.get(ref) for ref in stream]) == 299
 
 
+@pytest.mark.slow
 def test_rules_are_set_for_a_time_and_their_hits_are_told(
     armed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,7 +62,7 @@ def run_under(
 @pytest.mark.parametrize(
     "action",
     [
-        Action.DROP,
+        pytest.param(Action.DROP, marks=pytest.mark.slow),
         Action.DUP,
         pytest.param(Action.REPLY_DROP, marks=pytest.mark.slow),
         pytest.param(Action.INFLIGHT_RETRY, marks=pytest.mark.slow),

@@ -135,6 +135,7 @@ def test_the_end_of_a_node_that_is_killed_is_noticed_and_its_log_goes(tmp_path: 
     assert not os.path.exists(found.folder)
 
 
+@pytest.mark.slow
 def test_who_reads_may_stop_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     status, _, err = told("logs")
     assert (status, err.startswith("zgen: no node of this user runs here")) == (1, True)

@@ -132,6 +132,7 @@ def test_the_commands_of_the_unit_start_and_drain_a_node(
     assert len(list(folders["log"].iterdir())) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(150)  # four nodes' starts, one behind the other
 def test_a_job_has_a_node_on_each_host_and_leaves_nothing(
     tmp_path: Path, programs: dict[str, str], port: int
@@ -179,6 +180,7 @@ def entry(programs: dict[str, str], secret: Path, port: int, **more: str) -> dic
 ENTRY = [str(DEPLOY / "container" / "entrypoint.sh"), "--advertise", "127.0.0.1", "--num-cpus", "1"]
 
 
+@pytest.mark.slow
 def test_a_container_joins_whoever_answers_and_begins_only_if_it_may(
     tmp_path: Path, programs: dict[str, str], port: int, secret: Path
 ) -> None:
@@ -198,6 +200,7 @@ def test_a_container_joins_whoever_answers_and_begins_only_if_it_may(
     assert [path.stat().st_mode & 0o777 for path in copied] == [0o600]
 
 
+@pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 def test_a_node_as_process_1_reaps_all_that_runs_below_it_and_ends_when_told(

@@ -41,6 +41,7 @@ def _bytes_after_all_came_at_once() -> float:
     return (world.sent_bytes - before) / len(lives) / 2
 
 
+@pytest.mark.slow
 def test_a_large_cluster_whose_members_all_come_at_once_is_quiet_soon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
