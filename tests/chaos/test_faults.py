@@ -50,7 +50,7 @@ def test_rows_that_were_run_replace_theirs_in_the_page_and_the_others_stay() -> 
 
 
 def test_every_row_of_the_page_is_a_row_that_can_be_run() -> None:
-    page = Path(table.PAGE).read_text(encoding="utf-8")
+    page = Path(table.PAGE).read_text(encoding="utf-8").partition("<!-- faults:end -->")[0]
     names = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| RF")]
     assert [name for name in names if name not in every_row()] == []
 

@@ -106,8 +106,8 @@ def test_what_lay_on_a_killed_node_is_made_again_and_the_rest_says_why_not(
     assert (made.count, added.count) == (2, 4), "the chain ran once more, and no more often"
     assert list(get(bottom)[:2]) == [10, 10]
     assert asyncio.run(first_of(items[4])) == 4
-    assert yielded.count == 12, "all that the node held of the stream came with one run"
     assert [int(get(item)[0]) for item in items] == [0, 1, 2, 3, 4, 5]
+    assert yielded.count == 12, "all that the node held of the stream came with one run"
     assert get(add.options(**here).remote(bottom, items[1], added))[0] == 11
     assert (made.count, added.count, yielded.count) == (2, 5, 12)
 
