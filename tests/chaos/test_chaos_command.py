@@ -120,7 +120,9 @@ def test_a_dry_run_prints_the_schedule_and_touches_nobody(
     assert status == 0
     assert len(said["faults"]) > 10
     assert chaos(capsys, *words)[1] == said
-    assert workers(nodes(None), 0) == before
+    after = workers(nodes(None), 0)  # others may have begun meanwhile
+    assert before
+    assert [each for each in before if each not in after] == []
 
 
 def test_what_makes_no_sense_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
