@@ -81,7 +81,8 @@ def _be_daemon(config: DaemonConfig, supervisor: int) -> NoReturn:
         linux.name_process("zgen-daemon")
         endpoint = folders.endpoint_of(config.folder, config.peer)
         link = start_zygote(config, endpoint, 1)
-        memory_fd = huge_pages.make_folder()
+        wanted = os.environ.get("ZGEN_HUGE_PAGES") == "1"
+        memory_fd = huge_pages.make_folder() if wanted else None
         from zgen_node import daemon
 
         status = daemon.run(config, link, supervisor, READY_FD, memory_fd)
