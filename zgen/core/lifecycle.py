@@ -1,9 +1,8 @@
 """State enum helper, legal moves, `move()`, bounded story, diagram export."""
 
-from collections import deque
 from collections.abc import Mapping
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from zgen.ids import short
 from zgen.limits import STORY_COUNT_MAX
@@ -28,7 +27,8 @@ class Lifecycle(Generic[S]):
         self._name = name
         self._id = which
         self._legal = legal
-        self._story: deque[tuple[int, S, S, str]] | None = None
+        #: The last moves, four things each in one row; most entities make two moves and end.
+        self._story: list[Any] = []
 
     def move(self, to: S, now_ns: int, cause: str) -> None:
         """Go to ``to``.
@@ -41,16 +41,18 @@ class Lifecycle(Generic[S]):
             raise AssertionError(
                 f"{who}: {self.state.name} -> {to.name} because of {cause}\n{self.story()}"
             )
-        if self._story is None:
-            self._story = deque(maxlen=STORY_COUNT_MAX)
-        self._story.append((now_ns, self.state, to, cause))
+        story = self._story
+        story += now_ns, self.state, to, cause
+        if len(story) > STORY_COUNT_MAX * 4:
+            del story[:4]
         self.state = to
 
     def story(self) -> str:
         """Return the last moves, one a line."""
+        moves = [iter(self._story)] * 4
         return "\n".join(
             f"{now_ns} {old.name} -> {new.name}: {cause}"
-            for now_ns, old, new, cause in self._story or ()
+            for now_ns, old, new, cause in zip(*moves, strict=True)
         )
 
 

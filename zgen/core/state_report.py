@@ -199,7 +199,7 @@ class StateReport:
             spec.parent,
             spec.actor,
             entry.worker or NOBODY,
-            _named(list(entry.missing)),
+            _named(list(entry.missing or ())),
             bool(spec.method) and spec.creates_actor,
         )
 

@@ -10,7 +10,6 @@ of the table goes through ``finish``, whose caller must end what hangs on the ta
 """
 
 from collections.abc import Iterable
-from dataclasses import field
 from enum import Enum
 from typing import Final
 
@@ -61,7 +60,8 @@ class TaskEntry:
         retries_left: How often it may run again; -1 for ever.
         started: Executions that may have begun.
         lost: Workers in a row that died before they began it.
-        missing: Arguments without a value yet. Added at submission; removed as they settle.
+        missing: Arguments without a value yet. Set at submission; removed as they settle. None if
+            it never missed any.
         lease: Lease that it was pushed under, while it is pushed.
         worker: Whom it was pushed to, while it is pushed.
         history: How its earlier attempts ended, for people; the last ones.
@@ -81,7 +81,7 @@ class TaskEntry:
     attempt: int = 0
     started: int = 0
     lost: int = 0
-    missing: dict[ObjectId, None] = field(default_factory=dict)
+    missing: dict[ObjectId, None] | None = None
     lease: LeaseId | None = None
     worker: PeerId | None = None
     cancel: tuple[bool, bool] | None = None
@@ -109,8 +109,9 @@ class TaskTable:
         first = Doing.WAITING_ARGS if missing else Doing.WAITING_LEASE
         doing = Lifecycle("task", LEGAL, first, spec.task)
         entry = self.entries[spec.task] = TaskEntry(spec, doing, spec.retries_max)
+        if missing:
+            entry.missing = dict.fromkeys(missing)
         for name in missing:
-            entry.missing[name] = None
             self.missing_by.setdefault(name, {})[spec.task] = None
         return not missing
 
@@ -145,8 +146,8 @@ class TaskTable:
         entry = self.entries[task]
         entry.lease = entry.worker = None
         entry.doing.move(Doing.WAITING_ARGS, now_ns, "arguments were lost")
+        entry.missing = dict.fromkeys(missing)
         for name in missing:
-            entry.missing[name] = None
             self.missing_by.setdefault(name, {})[task] = None
 
     def on_settled(self, name: ObjectId, now_ns: int) -> list[TaskId]:
@@ -154,6 +155,7 @@ class TaskTable:
         ready: list[TaskId] = []
         for task in self.missing_by.pop(name, ()):
             entry = self.entries[task]
+            assert entry.missing is not None, self._story(task)
             del entry.missing[name]
             if not entry.missing:
                 entry.doing.move(Doing.WAITING_LEASE, now_ns, "arguments are there")
@@ -218,7 +220,7 @@ class TaskTable:
         """Remove a task; the caller ends its results, its stream and its pins."""
         entry = self.entries.pop(task)
         entry.doing.move(Doing.DONE, now_ns, cause)
-        for name in entry.missing:
+        for name in entry.missing or ():
             waiting = self.missing_by[name]
             del waiting[task]
             if not waiting:
@@ -234,7 +236,7 @@ class TaskTable:
             assert (entry.lease is not None) == (state is Doing.PUSHED), self._story(task)
             assert (entry.worker is None) == (entry.lease is None), self._story(task)
             assert entry.cancel is None or state is Doing.PUSHED, self._story(task)
-            for name in entry.missing:
+            for name in entry.missing or ():
                 assert task in self.missing_by[name], self._story(task)
             budget = entry.spec.retries_max
             assert budget < 0 or entry.retries_left + entry.attempt <= budget, self._story(task)

@@ -136,7 +136,7 @@ def test_check_tells_the_story_of_what_is_broken(broken: str) -> None:
     tasks = submitted(retries=1)
     entry = tasks.entries[T]
     if broken == "missing":
-        entry.missing[A] = None
+        entry.missing = {A: None}
     elif broken == "unknown":
         waiting = TaskTable()
         waiting.submit(spec("t", slots=[A, B]), [A, B], 0)
