@@ -140,12 +140,17 @@ def _silence(nodes: Cluster, victim: Node, way: str) -> float:
         nodes.partition([victim])
     else:
         nodes.pause_node(victim)
-        states = [
-            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            for pid in marked(victim.folder)
-        ]
-        made(states.count("T") >= 2, f"it is stopped: {states}")
+        # The signal stops a thread only where that looks for signals next.
+        wait_until(lambda: _states(victim).count("T") >= 2, 10, "it is stopped")
     return began
+
+
+def _states(node: Node) -> list[str]:
+    """Return the state of each process of a node, as the kernel abbreviates it."""
+    return [
+        Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        for pid in marked(node.folder)
+    ]
 
 
 def _await_return(nodes: Cluster, victim: Node, before: str, since: float | None = None) -> float:
