@@ -12,7 +12,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 
 PY := $(VENV)/bin/python
-PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints-dev.txt
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+# What builds zgen has been installed by its hash before: nothing is fetched for it.
+PIP_EDITABLE := $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 # As pip does for a wheel: where Python is told to write no bytecode, each of a node's processes would compile anew.
 COMPILE := $(PY) -m compileall -q
 PYTEST := $(PY) -X dev -m pytest
@@ -52,13 +54,15 @@ $(MADE):
 	@touch $@
 
 # The demo needs three packages; a venv that has the development tools already has them too.
-$(RUNTIME): $(MADE) pyproject.toml constraints-dev.txt
-	@test $(DEV) -nt pyproject.toml -a $(DEV) -nt constraints-dev.txt || $(PIP_INSTALL) --editable .
+$(RUNTIME): $(MADE) pyproject.toml requirements-run.txt
+	@test $(DEV) -nt pyproject.toml -a $(DEV) -nt requirements-run.txt || \
+		{ $(PIP_INSTALL) --require-hashes -r requirements-run.txt && $(PIP_EDITABLE); }
 	@$(COMPILE) zgen node
 	@touch $@
 
-$(DEV): $(MADE) pyproject.toml constraints-dev.txt
-	$(PIP_INSTALL) --editable '.[dev]'
+$(DEV): $(MADE) pyproject.toml requirements-dev.txt
+	$(PIP_INSTALL) --require-hashes -r requirements-dev.txt
+	$(PIP_EDITABLE)
 	@$(COMPILE) zgen node scripts
 	@touch $@
 

@@ -80,8 +80,9 @@ def main() -> int:
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
         python = str(venv / "bin" / "python")
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        install += ["-c", str(ROOT / "constraints-dev.txt"), str(wheel)]
-        subprocess.run(install, check=True)
+        locked = ["--require-hashes", "-r", str(ROOT / "requirements-run.txt")]
+        for what in (locked, ["--no-deps", str(wheel)]):
+            subprocess.run([*install, *what], check=True)
         subprocess.run([python, "-I", "-c", PROBE, str(venv)], check=True, cwd="/")
         for command in ([str(venv / "bin" / "zgen"), "--help"], [python, "-m", "pip", "check"]):
             subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL)

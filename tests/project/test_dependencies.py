@@ -8,6 +8,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 #: Modules that speak to servers.
 TALKERS = (
@@ -31,11 +33,29 @@ def test_zgen_needs_three_packages_and_no_more() -> None:
     assert names == ["pyzmq", "msgpack", "cloudpickle"]
 
 
-def test_every_tool_is_pinned_to_one_version() -> None:
-    lines = (ROOT / "constraints-dev.txt").read_text(encoding="utf-8").splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
-    assert pins
-    assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
+@pytest.mark.parametrize("name", ["requirements-run.txt", "requirements-dev.txt"])
+def test_what_is_installed_is_pinned_to_one_version_and_to_the_hashes_of_its_files(
+    name: str,
+) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", "")
+    pins = [line for line in text.splitlines() if line and not line.startswith("#")]
+    pin = re.compile(r"[\w.-]+==[\w.]+( +--hash=sha256:[0-9a-f]{64})+")
+    assert [each for each in pins if not pin.fullmatch(each)] == []
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    wanted = [*project["dependencies"], "hatchling", "editables"]
+    if name == "requirements-dev.txt":
+        wanted += project["optional-dependencies"]["dev"]
+    bare = {re.split(r"[<>=!~ \[;]", each)[0] for each in wanted}
+    assert bare <= {each.partition("==")[0] for each in pins}
+
+
+def test_make_installs_nothing_that_has_no_hash() -> None:
+    made = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
+    calls = [line for line in made if "pip install" in line or "$(PIP_INSTALL)" in line]
+    assert len(calls) == 4
+    for call in calls[1:]:  # the first one names the command
+        assert "--require-hashes" in call or "--no-deps --no-build-isolation" in call
 
 
 def test_nothing_of_zgen_knows_how_to_speak_to_a_server() -> None:
