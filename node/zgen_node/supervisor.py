@@ -81,7 +81,7 @@ def _be_daemon(config: DaemonConfig, supervisor: int) -> NoReturn:
         linux.name_process("zgen-daemon")
         endpoint = folders.endpoint_of(config.folder, config.peer)
         link = start_zygote(config, endpoint, 1)
-        wanted = os.environ.get("ZGEN_HUGE_PAGES") == "1"
+        wanted = os.environ.get("ZGEN_HUGE_PAGES") != "0"
         memory_fd = huge_pages.make_folder() if wanted else None
         from zgen_node import daemon
 

@@ -106,6 +106,18 @@ def pieces(parts: Sequence[memoryview], room: int) -> "deque[memoryview]":
     return pieces
 
 
+def fill(address: int, size: int, pieces: "deque[memoryview]") -> None:
+    """Take ``size`` bytes out of the front of ``pieces`` and copy them to ``address``."""
+    while size:
+        piece = pieces.popleft()
+        if piece.nbytes > size:
+            pieces.appendleft(piece[size:])
+            piece = piece[:size]
+        copy(address, piece)
+        address += piece.nbytes
+        size -= piece.nbytes
+
+
 def write_all(fd: int, offset: int, pieces: "deque[memoryview]") -> None:
     """Write all of ``pieces`` at ``offset``, however little is taken at a time."""
     while pieces:

@@ -21,7 +21,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from zgen.exceptions import StreamClosedError
-from zgen.io import copying
+from zgen.io import copying, large_pages
 from zgen.io.descriptors import Descriptors
 from zgen.limits import SLABS_UNUSED_COUNT_MAX
 from zgen.wire.store import Place
@@ -65,9 +65,10 @@ class _Map:
     Attributes:
         address: Where it begins.
         fd: Descriptor to write what has no pages yet; -1 for a map to read.
+        is_large: Whether it is written and may have large pages.
     """
 
-    __slots__ = ("_size_bytes", "_unmap", "address", "fd")
+    __slots__ = ("_size_bytes", "_unmap", "address", "fd", "is_large")
 
     def __init__(self, fd: int, size_bytes: int, *, write: bool) -> None:
         """Map it; ``fd`` is closed, now or at the end.
@@ -85,6 +86,7 @@ class _Map:
             number = ctypes.get_errno()
             raise OSError(number, f"a slab of {size_bytes} bytes: {os.strerror(number)}")
         self.address = address
+        self.is_large = write and large_pages.ask_for(fd, address, size_bytes)
         if not write:
             self.fd = -1
             os.close(fd)
@@ -105,9 +107,10 @@ class _Slab:
     Attributes:
         address: Where it begins.
         fd: Descriptor to write what the map has no pages of; -1 for one that is read.
+        is_large: Whether it is written and may have large pages.
     """
 
-    __slots__ = ("__weakref__", "_known", "_map", "address", "fd")
+    __slots__ = ("__weakref__", "_known", "_map", "address", "fd", "is_large")
 
     def __init__(self, mapped: _Map) -> None:
         """Keep the map."""
@@ -115,6 +118,7 @@ class _Slab:
         self._known: dict[int, None] = {}
         self.address = mapped.address
         self.fd = mapped.fd
+        self.is_large = mapped.is_large
 
     def is_known(self, offset: int) -> bool:
         """Return whether a warm region at ``offset`` was written by this map's process before."""
@@ -207,7 +211,11 @@ class SharedMemory:
                     address += -part.nbytes // ALIGNMENT * -ALIGNMENT
             else:
                 room = taken if place.is_warm else place.room  # which leaves no page unmade
-                copying.write_all(slab.fd, place.offset, copying.pieces(parts, room))
+                pieces, made = copying.pieces(parts, room), 0
+                if slab.is_large and not place.offset % large_pages.LARGE_BYTES:
+                    made = large_pages.make(slab.address + place.offset, room)
+                    copying.fill(slab.address + place.offset, made, pieces)
+                copying.write_all(slab.fd, place.offset + made, pieces)
         finally:
             self._end()
 

@@ -18,8 +18,8 @@ _CLONE_NEWNS: Final = 0x20000
 _CLONE_NEWUSER: Final = 0x10000000
 _MS_NOSUID_NODEV_NOEXEC: Final = 2 | 4 | 8
 _MS_PRIVATE_REC: Final = 1 << 18 | 1 << 14
-#: A file has huge pages as far as it is long enough; the node bounds how much there is of them.
-_OPTIONS: Final = b"huge=within_size,size=0,nr_inodes=0,mode=0700"
+#: A file has huge pages where a map of it asks for them; the node bounds how much there is of them.
+_OPTIONS: Final = b"huge=advise,size=0,nr_inodes=0,mode=0700"
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 

@@ -19,10 +19,22 @@ class Slabs:
         self.asked: list[tuple[int, bool]] = []
         self.is_dead = False
 
-    def make(self, size_bytes: int, *, offset: int = 0, room: int = 0, warm: bool = False) -> Place:
-        """Make a slab with one region; a warm one has all its pages."""
+    def make(
+        self,
+        size_bytes: int,
+        *,
+        offset: int = 0,
+        room: int = 0,
+        warm: bool = False,
+        folder: int | None = None,
+    ) -> Place:
+        """Make a slab with one region, a file of ``folder`` if given; a warm one has all pages."""
         slab = len(self.files) + 1
-        self.files[slab] = os.memfd_create(f"slab {slab}")
+        if folder is None:
+            self.files[slab] = os.memfd_create(f"slab {slab}")
+        else:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+            self.files[slab] = os.open(str(slab), flags, dir_fd=folder)
         os.ftruncate(self.files[slab], size_bytes)
         if warm:
             os.pwrite(self.files[slab], b"\xaa" * size_bytes, 0)

@@ -1,5 +1,6 @@
 """A folder of huge pages: a real tmpfs, mounted where nobody sees it."""
 
+import mmap
 import os
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from zgen_node.io import huge_pages
 HUGE_BYTES = 2 << 20
 
 
-def test_a_file_has_huge_pages_as_far_as_it_is_long_enough() -> None:
+def test_a_file_has_huge_pages_where_a_map_of_it_asks_for_them() -> None:
     with nothing_left_open():
         folder = huge_folder()
         file = os.open("it", os.O_RDWR | os.O_CREAT, 0o600, dir_fd=folder)
-        os.ftruncate(file, HUGE_BYTES + 4096)
-        for offset in (1, HUGE_BYTES + 1):  # one byte of each of two pages
-            os.pwrite(file, b"x", offset)
+        os.ftruncate(file, 2 * HUGE_BYTES)
+        with mmap.mmap(file, 2 * HUGE_BYTES) as mapped:
+            mapped.madvise(mmap.MADV_HUGEPAGE)
+            mapped[1] = 7
+            os.pwrite(file, b"x", HUGE_BYTES + 1)  # which asks for nothing
         assert os.fstat(file).st_blocks * 512 == HUGE_BYTES + 4096
         os.close(file)
         os.close(folder)

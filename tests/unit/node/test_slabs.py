@@ -344,6 +344,8 @@ def test_huge_pages_are_for_slabs_that_nobody_shares(*, is_shared: bool, taken_b
         bench = Bench(folder, huge_folder())
         bench.slabs.create(7, 2 << 20, is_shared=is_shared)
         with bench.fetched(7, write=True) as descriptor:
-            os.pwrite(descriptor, b"x", 0)
+            with mmap.mmap(descriptor, 2 << 20) as mapped:
+                mapped.madvise(mmap.MADV_HUGEPAGE)
+                mapped[0] = 7
             assert os.fstat(descriptor).st_blocks * 512 == taken_bytes
         bench.close()
