@@ -138,7 +138,7 @@ class ActorProgram(Program):
             task = Plan([*calls, ["gather"]], 1, 1, self.random.choice((0, 10_000)))
             self._results(number, [(self.submit(task), task)])
         else:
-            plan, slots = self.call_plan(), self.slots()
+            plan, slots = self.call_plan(), self._there(actor, self.slots())
             source = Plan([["sleep", self.random.choice((1, 10)) * MS]], 1, -1, 0)
             made: TaskId | None = None
             if self.random.random() < 0.2:  # an argument that is not there yet
@@ -154,6 +154,16 @@ class ActorProgram(Program):
                 self._read(number, call)
             else:
                 self._results(number, [(call, plan)])
+
+    def _there(self, actor: ActorId, slots: tuple[ObjectId, ...]) -> tuple[ObjectId, ...]:
+        """Return the arguments that a call may have: what waits for a CPU must not hold one.
+
+        An actor keeps its CPU while its calls wait for arguments, here and in Ray; where it is the
+        last one, what makes them would never run.
+        """
+        if not self.cluster.accounts[TaskId(actor)].plan.cpus:
+            return slots
+        return tuple([name for name in slots if self.user.owner.refs.value_of(name) is not None])
 
     def _read(self, number: str, stream: TaskId) -> None:
         """Read a stream to its end, or until interest is lost."""
