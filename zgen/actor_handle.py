@@ -157,11 +157,7 @@ class MethodCalls(RemoteFunction[..., Any]):
         if not isinstance(name, str):  # its actor could not read the call
             raise TypeError(f"name must be a string, got {name!r}")
         facts = MethodFacts(
-            methods.returns_count(
-                chosen["num_returns"],
-                self.facts.generates,
-                f"{self._label}() is not a generator method",
-            )
+            methods.returns_count(chosen["num_returns"], self.facts.generates)
             if "num_returns" in chosen
             else self.facts.returns_count,
             self.facts.generates,

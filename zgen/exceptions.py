@@ -138,6 +138,9 @@ class TaskError(ZgenError):
         error.__traceback__ = None
         return error
 
+    #: As Ray calls it.
+    as_instanceof_cause = as_instance_of_cause
+
 
 def _new_instance(dual: "type[TaskError]", args: tuple[Any, ...]) -> "TaskError":
     if dual.__new__ is MemoryError.__new__:  # it wants what makes the first base, and says so

@@ -34,6 +34,15 @@ class RuntimeContext:
         context = runtime.context
         return None if context is runtime.root else context.task.hex()
 
+    def get_task_name(self) -> str | None:
+        """Return what messages call the running task or call; None in a driver.
+
+        The function, or class and method, or the ``name`` that it was given by ``options``.
+        """
+        runtime = self._runtime
+        context = runtime.context
+        return None if context is runtime.root else context.name
+
     def get_actor_id(self) -> str | None:
         """Return the id of this process's actor, or None."""
         actor = self._actor

@@ -71,3 +71,33 @@ def test_threads_of_a_method_submit_in_its_name() -> None:
     starts = Starts.remote()
     ref = starts.work.remote()
     assert get(ref) == [ref.task_id().hex(), 5]
+
+
+def test_a_task_knows_its_name() -> None:
+    @zgen.remote
+    def who() -> Any:
+        return zgen.get_runtime_context().get_task_name()
+
+    @zgen.remote
+    class Named(RemoteClass):
+        def __init__(self) -> None:
+            self.made_by = zgen.get_runtime_context().get_task_name()
+
+        def who(self) -> Any:
+            return zgen.get_runtime_context().get_task_name()
+
+        def maker(self) -> Any:
+            return self.made_by
+
+    @zgen.remote
+    class AsyncNamed(RemoteClass):
+        async def who(self) -> Any:
+            return zgen.get_runtime_context().get_task_name()
+
+    assert get([who.remote(), who.options(name="an errand").remote()]) == ["who", "an errand"]
+    named, threaded = Named.remote(), Named.options(max_concurrency=2).remote()
+    calls = [named.who.remote(), threaded.who.remote(), AsyncNamed.remote().who.remote()]
+    assert get(calls) == ["Named.who", "Named.who", "AsyncNamed.who"]
+    assert get(named.who.options(name="asked").remote()) == "asked"
+    assert get(named.maker.remote()) == "Named.__init__"
+    assert zgen.get_runtime_context().get_task_name() is None

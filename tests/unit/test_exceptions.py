@@ -102,6 +102,7 @@ def test_an_error_that_came_through_several_tasks_names_what_was_raised_first() 
     outer = task_error(inner)
     assert outer.cause is first
     assert isinstance(outer.as_instance_of_cause(), ValueError)
+    assert isinstance(outer.as_instanceof_cause(), ValueError), "the name of Ray's"
 
 
 def test_a_dual_error_has_the_fields_that_the_cause_keeps_outside_its_dict() -> None:

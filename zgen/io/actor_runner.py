@@ -232,7 +232,7 @@ class ActorRunner(AsyncRunner):
 
 
 def _context(start: StartTask) -> TaskContext:
-    return TaskContext(start.task.task, start.task.attempt, start.task.task)
+    return TaskContext(start.task.task, start.task.attempt, start.task.task, start.task.name)
 
 
 def exit_now() -> NoReturn:

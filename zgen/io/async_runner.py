@@ -145,7 +145,7 @@ class AsyncRunner(Runner):
 
     async def _run_in_loop(self, start: StartTask) -> None:
         task = start.task
-        running.set(TaskContext(task.task, task.attempt, task.task))
+        running.set(TaskContext(task.task, task.attempt, task.task, task.name))
         try:
             if start.settings is not None:
                 self._create(start)
@@ -307,7 +307,7 @@ class AsyncRunner(Runner):
         if inspect.iscoroutine(body):
             body.close()
         text = f"{start.task.name}() returned {type(body).__name__}, not a generator"
-        raise ValueError(f'num_returns="streaming", but {text}')
+        raise ValueError(f"{text}, as its num_returns promises")
 
     async def _stepped(
         self, body: Generator[Any, None, Any], returned: list[Any]

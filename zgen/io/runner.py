@@ -138,7 +138,7 @@ class Runner:
             self._run_call(start)
             return
         self._mark(start)
-        self.context = TaskContext(task.task, task.attempt)
+        self.context = TaskContext(task.task, task.attempt, NO_STREAM, task.name)
         try:
             if task.returns_count == STREAMING:
                 self._run_generator(start)
@@ -324,7 +324,7 @@ class Runner:
                 if not isinstance(body, Generator):
                     kind, body = type(body).__name__, None
                     text = f"{start.task.name}() returned {kind}, not a generator"
-                    raise ValueError(f'num_returns="streaming", but {text}')
+                    raise ValueError(f"{text}, as its num_returns promises")
                 if start.task.window < 0:
                     step = answering(body, start, self._given, self._wait_for_release)
                 elif start.task.per_yield > 1:

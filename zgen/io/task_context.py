@@ -19,14 +19,18 @@ class TaskContext:
         puts_of: The task after which they are named: another one for each attempt, since each has
             an owner of its own.
         call: The task where it is a call of an actor, else zeroes.
+        name: What messages call it; empty for a driver.
         waits: How many of its threads wait for objects or items. Process lock.
     """
 
-    __slots__ = ("attempt", "call", "puts", "puts_of", "submits", "task", "waits")
+    __slots__ = ("attempt", "call", "name", "puts", "puts_of", "submits", "task", "waits")
 
-    def __init__(self, task: TaskId, attempt: int, call: TaskId = NO_STREAM) -> None:
+    def __init__(
+        self, task: TaskId, attempt: int, call: TaskId = NO_STREAM, name: str = ""
+    ) -> None:
         """Start counting at 0."""
         self.call = call
+        self.name = name
         self.task = task
         self.attempt = attempt
         self.submits: Iterator[int] = itertools.count()
