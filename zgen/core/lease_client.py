@@ -11,7 +11,9 @@ beyond its term.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import field
+from itertools import islice
 from typing import TypeAlias
 
 from zgen.core.deadlines import Deadlines
@@ -85,6 +87,7 @@ class Pool:
         leases: Leases in hand, for this shape. Added when granted; removed when returned or lost.
         depth: Tasks that one worker may have at a time.
         pushed_ns: When tasks last went to a worker.
+        handed: Tasks that were at the front of the queue since they came back from a worker.
     """
 
     queue: deque[TaskId] = field(default_factory=deque)
@@ -92,6 +95,7 @@ class Pool:
     leases: dict[LeaseId, None] = field(default_factory=dict)
     depth: int = 1
     pushed_ns: int = -LINE_BUSY_NS
+    handed: dict[TaskId, None] = field(default_factory=dict)
 
 
 @slotted
@@ -130,16 +134,24 @@ class LeaseClient:
         #: Worker -> functions it knows. Added by ``teach``; removed by ``on_worker_down``.
         self._taught: dict[PeerId, dict[FunctionId, None]] = {}
 
-    def enqueue(self, shape: Demand, task: TaskId, *, first: bool = False) -> None:
-        """Let a task wait for a worker; ``first`` for one that had its turn already."""
+    def enqueue(self, shape: Demand, task: TaskId) -> None:
+        """Let a task wait for a worker."""
         pool = self.pools.get(shape)
         if pool is None:
             self._forget_idle_pools()
             pool = self.pools[shape] = Pool()
-        if first:
-            pool.queue.appendleft(task)
-        else:
-            pool.queue.append(task)
+        pool.queue.append(task)
+
+    def put_back(self, shape: Demand, tasks: list[TaskId], submitted: Iterable[TaskId]) -> None:
+        """Let tasks that had their turn wait at the front, in the order of all ``submitted``."""
+        pool = self.pools[shape]
+        moved = dict.fromkeys(tasks)
+        while pool.queue and pool.queue[0] in pool.handed:
+            moved[pool.queue.popleft()] = None
+        ordered = list(islice(filter(moved.__contains__, submitted), len(moved)))
+        assert len(ordered) == len(moved), "a task was put back that is none"
+        pool.queue.extendleft(reversed(ordered))
+        pool.handed = moved
 
     def withdraw(self, shape: Demand, task: TaskId) -> None:
         """Let a waiting task wait no more."""

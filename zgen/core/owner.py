@@ -331,7 +331,7 @@ class Owner:
                     self.settlement.crash(task, held.pid, down or reason, now_ns, out)
                 elif self.settlement.lose(task, held.pid, down or reason, now_ns, out):
                     again.append(task)
-            self.placement.requeue(held.shape, again)
+            self.placement.put_back(held.shape, again)
         for shape in shapes:
             self.placement.pump(shape, now_ns, out)
         self.actors.on_down(peer, down or reason, unsent, now_ns, out)

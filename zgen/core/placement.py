@@ -135,10 +135,10 @@ class Placement:
         else:
             self.pump(shape, now_ns, out)
 
-    def requeue(self, shape: Demand, tasks: list[TaskId]) -> None:
-        """Put tasks that were pushed and never started back to the front, in order."""
-        for task in reversed(tasks):
-            self.leases.enqueue(shape, task, first=True)
+    def put_back(self, shape: Demand, tasks: list[TaskId]) -> None:
+        """Let tasks wait again that were pushed and never started; a pump follows."""
+        if tasks:
+            self.leases.put_back(shape, tasks, self._tasks.entries)
 
     def release(
         self, entry: TaskEntry, task: TaskId, run_ns: int, now_ns: int, out: list[Effect]
@@ -232,7 +232,7 @@ class Placement:
             elif self._tasks.on_not_started(task, attempt, now_ns):
                 self.leases.release(lease, task, None, self.node, now_ns, out)
                 again.append(task)
-        self.requeue(held.shape, again)
+        self.put_back(held.shape, again)
         if lease in self.leases.held:
             self.leases.stall(lease)
         self.pump(held.shape, now_ns, out)

@@ -205,6 +205,16 @@ def test_a_cancelled_task_that_is_handed_back_ends_and_the_others_wait_again() -
     assert bench.hear(OTHER_WORKER, TasksReturned(asked(), ((task("a"), 0),))) == []
 
 
+def test_what_was_on_its_way_to_a_worker_that_handed_tasks_back_waits_behind_them() -> None:
+    bench = OwnerBench().running(*[spec(name) for name in "abcd"])
+    bench.submit(spec("e"))
+    for names in ("bc", "d"):
+        back = tuple((task(name), 0) for name in names)
+        bench.hear(WORKER, TasksReturned(asked(), back))
+    (pool,) = bench.owner.placement.leases.pools.values()
+    assert list(pool.queue) == [task(name) for name in "bcde"]
+
+
 # -- deaths --------------------------------------------------------------------------------------
 def test_no_cancelled_task_runs_again_when_its_worker_dies() -> None:
     bench = OwnerBench().running(*[spec(name, retries=3) for name in "abc"])

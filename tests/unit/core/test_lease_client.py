@@ -80,6 +80,14 @@ class Client:
         message = LeaseGranted(asked(number), Address(worker, 1, "ipc://w"), 42)
         return self.leases.on_granted(message, NODE, self.now_ns, self.out)
 
+    def put_back(self, names: str, number: int = 1) -> None:
+        for name in names:
+            self.release(name, None, number)
+        self.leases.put_back(ONE, tasks(names), tasks("abcdefgh"))
+
+    def waiting(self, shape: Shape = ONE) -> list[TaskId]:
+        return list(self.leases.pools[shape].queue)
+
     def release(self, name: str, run_ns: int | None, number: int = 1) -> None:
         self.leases.release(asked(number), task(name), run_ns, NODE, self.now_ns, self.out)
 
@@ -240,10 +248,35 @@ def test_a_share_is_bounded_by_a_batch() -> None:
 
 
 def test_what_had_its_turn_goes_to_the_front() -> None:
-    client = Client()
-    client.wait("bc")
-    client.leases.enqueue(ONE, task("a"), first=True)
-    assert list(client.leases.pools[ONE].queue) == tasks("abc")
+    client = working("ab", depth=2)
+    client.wait("cd")
+    client.put_back("b")
+    assert client.waiting() == tasks("bcd")
+
+
+def test_what_comes_back_waits_in_the_order_of_submission() -> None:
+    """A worker hands back what queues behind a long task, and then what was on its way to it."""
+    client = working("abcdef", depth=6)
+    client.wait("gh")
+    client.put_back("cb")
+    client.put_back("e")
+    client.put_back("fd")
+    assert client.waiting() == tasks("bcdefgh")
+
+
+def test_what_comes_back_waits_before_what_had_no_turn_whenever_that_was_submitted() -> None:
+    client = working("cd", depth=2)
+    client.wait("a")
+    client.put_back("d")
+    assert client.waiting() == tasks("da")
+    client.put_back("c")
+    assert client.waiting() == tasks("cda")
+
+
+def test_only_tasks_are_put_back() -> None:
+    client = working("a")
+    with pytest.raises(AssertionError, match="that is none"):
+        client.leases.put_back(ONE, tasks("a"), tasks("b"))
 
 
 def test_workers_are_busy_while_all_have_work_and_got_some_a_moment_ago() -> None:
@@ -259,9 +292,8 @@ def test_workers_are_busy_while_all_have_work_and_got_some_a_moment_ago() -> Non
 
 def test_a_worker_that_handed_tasks_back_gets_nothing_until_its_task_has_ended() -> None:
     client = working("ab", depth=2)
-    client.release("b", None)
+    client.put_back("b")
     client.leases.stall(asked(1))
-    client.leases.enqueue(ONE, task("b"), first=True)
     assert client.assign() == []
     client.release("a", MIDDLING)
     assert client.assign() == [Assignment(asked(1), WORKER, 2, tasks("b"), 1)]
