@@ -74,6 +74,10 @@ class ZgenError(Exception):
         """Return the sentence that says what happened and what to do next."""
         return self.message
 
+    def __repr__(self) -> str:
+        """Return the class and the sentence: lists of errors, and logs, show no more."""
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by fields, whatever the signature of ``__init__``."""
         return _rebuild, (type(self), self.__dict__)
@@ -117,6 +121,10 @@ class TaskError(ZgenError):
         again = f", attempt {self.attempt}" if self.attempt else ""
         where = f"raised in worker pid={self.pid}{again}" if self.pid else "failed"
         return f"{self.function_name}() {where}\n\n{self.remote_traceback.rstrip()}"
+
+    def __repr__(self) -> str:
+        """Return the class and the cause, without its traceback."""
+        return f"{type(self).__name__}({self.cause!r})"
 
     def as_instance_of_cause(self) -> "TaskError":
         """Return this error as an instance of the cause's class too, where that can be."""
@@ -929,6 +937,11 @@ UserCodeException = TaskError
 LocalRayletDiedError = NodeDiedError
 ActorAlreadyExistsError = ActorExistsError
 StreamingGeneratorReplayInconsistentError = ReplayMismatchError
+ObjectReconstructionFailedMaxAttemptsExceededError = ObjectReconstructionFailedError
+ObjectReconstructionFailedLineageEvictedError = ObjectReconstructionFailedError
+ObjectFetchTimedOutError = ObjectLostError
+ObjectFreedError = ObjectLostError
+ReferenceCountingAssertionError = ObjectLostError
 
 #: Ray's name -> zgen's class, for documentation and tests.
 RAY_ALIASES: Final[dict[str, type[ZgenError]]] = {
@@ -940,4 +953,9 @@ RAY_ALIASES: Final[dict[str, type[ZgenError]]] = {
     "LocalRayletDiedError": LocalRayletDiedError,
     "ActorAlreadyExistsError": ActorAlreadyExistsError,
     "StreamingGeneratorReplayInconsistentError": StreamingGeneratorReplayInconsistentError,
+    "ObjectReconstructionFailedMaxAttemptsExceededError": ObjectReconstructionFailedError,
+    "ObjectReconstructionFailedLineageEvictedError": ObjectReconstructionFailedError,
+    "ObjectFetchTimedOutError": ObjectFetchTimedOutError,
+    "ObjectFreedError": ObjectFreedError,
+    "ReferenceCountingAssertionError": ReferenceCountingAssertionError,
 }

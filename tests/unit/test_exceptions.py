@@ -336,6 +336,16 @@ def test_errors_are_caught_as_what_python_calls_them() -> None:
     assert issubclass(NestedRefError, TypeError)
 
 
+def test_errors_say_what_happened_in_a_list_of_them_too() -> None:
+    assert repr(SystemFailure("a disk burned")) == "SystemFailure('a disk burned')"
+    errors = [task_error(ValueError("bad")), dual_of(ValueError("bad")), dual_of(Slotted(3))]
+    assert list(map(repr, errors)) == [
+        "TaskError(ValueError('bad'))",
+        "TaskError(ValueError)(ValueError('bad'))",
+        "TaskError(Slotted)(Slotted('code 3'))",
+    ]
+
+
 def test_programs_written_for_ray_find_its_names() -> None:
     for name, cls in RAY_ALIASES.items():
         assert getattr(exceptions, name) is cls
