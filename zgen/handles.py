@@ -13,7 +13,6 @@ from zgen.core.handover_words import StreamRefusal
 from zgen.core.ref_table import OwnedRef
 from zgen.exceptions import NestedRefError, ObjectLostError, StreamClosedError
 from zgen.ids import (
-    COMPLETION_INDEX,
     NO_STREAM,
     PUT_INDEX_FIRST,
     ObjectId,
@@ -207,16 +206,12 @@ class ObjectRefGenerator(HandingSteps["ObjectRef[T]"], Generic[T]):
         """Return a reference to what the remote generator returns, ready when it has ended.
 
         It holds None after an exception of the body, which was delivered as an item; it raises
-        where the system failed.
-
-        Raises:
-            NotImplementedError: It came from another process: who called it can be asked.
+        where the system failed. A generator that was handed over has it too, whoever reads it.
         """
         runtime = self._runtime
         runtime.enter()
-        self.refuse_loan("completed()")
         runtime.loop.post(RefCompletion(self.stream))
-        name = object_id(self.stream, COMPLETION_INDEX)
+        name = runtime.machine.owner.handover.completion(self.stream)
         return ObjectRef(name, runtime.machine.owner.refs.records[name])
 
     def send(self, value: Any) -> ObjectRef[T]:

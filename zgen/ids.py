@@ -123,6 +123,11 @@ def object_id(task: TaskId, index: int) -> ObjectId:
     return ObjectId(task + index.to_bytes(4, "big"))
 
 
+def completion_object(stream: StreamId) -> ObjectId:
+    """Name the object that is ready when ``stream`` has ended, with what its body returned."""
+    return object_id(stream, COMPLETION_INDEX)
+
+
 def item_ids(stream: StreamId, position: int, count: int) -> tuple[ObjectId, ...]:
     """Name ``count`` items of ``stream`` from ``position`` on."""
     first = ITEM_INDEX_FIRST + position

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import pickle
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,7 @@ from zgen.exceptions import (
     StreamLentError,
     TaskCancelledError,
     TaskError,
+    WorkerCrashedError,
 )
 from zgen.runtime.process import Runtime
 
@@ -73,6 +75,50 @@ class Reader(RemoteClass):
             yield await ref * 2
 
 
+@zgen.remote
+def summed(count: int, gate: Gate | None = None, size: int = 1) -> Iterator[int]:
+    """Yield numbers; return their sum, so often."""
+    yield from range(count)
+    if gate is not None:
+        gate.wait()
+    return [sum(range(count))] * size  # type: ignore[return-value]  # as generators do
+
+
+@zgen.remote
+def fails(gate: Gate) -> Iterator[int]:
+    yield 0
+    gate.wait()
+    os._exit(3)
+
+
+@zgen.remote
+def read_to_the_end(stream: Any) -> tuple[list[int], Any, Any]:
+    """Read by hand; return the items, and what both say that the generator returned."""
+    done, found = stream.completed(), []
+    while True:
+        try:
+            found.append(zgen.get(next(stream)))
+        except StopIteration as end:
+            return found, end.value, zgen.get(done)
+
+
+@zgen.remote
+def hand_on(stream: Any) -> Any:
+    """Let another task read, and say with it what this one hears of the end."""
+    done = stream.completed()
+    return zgen.get(read_to_the_end.remote(stream)), zgen.get([done, stream.completed()])
+
+
+@zgen.remote
+def wait_for_end(stream: Any, gate: Gate, seconds: float = 30.0) -> str:
+    done = stream.completed()
+    gate.open()
+    try:
+        return repr(zgen.get(done, timeout=seconds))
+    except (WorkerCrashedError, OwnerDiedError) as error:
+        return type(error).__name__
+
+
 def values(stream: Any) -> list[int]:
     return [zgen.get(ref) for ref in stream]
 
@@ -117,11 +163,12 @@ def test_it_is_given_back_passed_on_and_taken_up_where_the_others_stopped() -> N
 def test_a_task_may_return_a_generator_that_it_has_called(runtime: Runtime) -> None:
     stream = zgen.get(make.remote(5))["stream"]
     assert zgen.get(stream.next(timeout=20)) == 0
-    with pytest.raises(NotImplementedError):
-        stream.completed()
+    done = stream.completed()
+    assert zgen.wait([done], timeout=0.1) == ([], [done]) or zgen.get(done) is None
     assert zgen.get(read.remote(stream, 2)) == [1, 2]
     with pytest.raises(StreamLentError):
         next(stream)
+    assert zgen.get([done, stream.completed()], timeout=20) == [None, None]
     assert runtime.machine.owner.handover.far.held
 
 
@@ -228,3 +275,57 @@ def test_who_reads_is_told_that_the_owner_died() -> None:
     with pytest.raises(OwnerDiedError):
         for _ in stream:
             pass
+
+
+@pytest.mark.parametrize("size", [1, 20_000, 200_000], ids=["inline", "framed", "in shared memory"])
+def test_who_reads_is_told_what_the_generator_returned(size: int) -> None:
+    total = [3] * size
+    assert zgen.get(read_to_the_end.remote(summed.remote(3, None, size))) == (
+        [0, 1, 2],
+        total,
+        total,
+    )
+    assert zgen.get(hand_on.remote(summed.remote(3, None, size))) == (
+        ([0, 1, 2], total, total),
+        [total, total],
+    )
+    stream = summed.remote(3, None, size)
+    half, back = zgen.get(read_and_return.remote(stream, 2))
+    assert half == [0, 1]
+    assert zgen.get(next(back)) == 2
+    with pytest.raises(StopIteration) as ended:
+        next(back)
+    assert ended.value.value == total
+    assert zgen.get(back.completed()) == total
+
+
+def test_who_reads_may_wait_for_the_end_before_there_is_one(gate: Gate) -> None:
+    heard = wait_for_end.remote(summed.remote(3, gate), gate.beside("asked"))
+    gate.beside("asked").wait()
+    gate.open()
+    assert zgen.get(heard, timeout=20) == "[3]"
+    failing = fails.options(max_retries=0).remote(gate.beside("dies"))
+    heard = wait_for_end.remote(failing, gate.beside("asks"))
+    gate.beside("asks").wait()
+    gate.beside("dies").open()
+    assert zgen.get(heard, timeout=20) == "WorkerCrashedError"
+
+
+def test_who_waits_for_the_end_is_told_that_the_owner_died(gate: Gate) -> None:
+    @zgen.remote(num_cpus=0)
+    class Owner(RemoteClass):
+        def open(self) -> list[Any]:
+            return [summed.remote(10, gate.beside("never"))]
+
+    owner = Owner.remote()
+    (stream,) = zgen.get(owner.open.remote())
+    heard = wait_for_end.remote(stream, gate)
+    gate.wait()
+    done = stream.completed()
+    zgen.kill(owner)
+    assert zgen.get(heard, timeout=20) == "OwnerDiedError"
+    with pytest.raises(OwnerDiedError):
+        zgen.get(done, timeout=20)
+    with pytest.raises(OwnerDiedError):
+        zgen.get(stream.completed(), timeout=20)
+    gate.beside("never").open()

@@ -8,26 +8,31 @@ passes it on. The network is bad and workers die, above all those that hold or o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from random import Random
 from typing import Any
 
 from tests.sim.bodies import Body
 from tests.sim.cluster import Cluster, Settings, Worker
+from tests.sim.hand_reader import Loan, Reader
 from tests.sim.oracles_handover import EachItemOnce
 from tests.sim.programs import Consumer, Plan
 from tests.sim.run import Outcome, checks_every, run_seed
-from zgen.core.cancel_words import CloseRequested
 from zgen.core.effects import StartTask
-from zgen.core.events import BodyBlocked, Dropped, TakeItems, TaskEnded
-from zgen.core.handover_words import HoldStream, LendStream, StreamHeld, StreamLent, StreamRefusal
+from zgen.core.events import (
+    BodyBlocked,
+    TakeItems,
+    TaskEnded,
+)
+from zgen.core.handover_words import HoldStream, StreamHeld, StreamRefusal
 from zgen.core.process import ProcessMachine
 from zgen.ids import (
     ObjectId,
     PeerId,
     StreamId,
     TaskId,
+    completion_object,
     object_id,
 )
 from zgen.limits import MS, SECOND, US
@@ -36,112 +41,22 @@ from zgen.sim.trace import Trace
 from zgen.sim.world import Life
 from zgen.wire.session import Address
 from zgen.wire.task import OUTCOME_VALUE, STREAMING
-from zgen.wire.value import Fault, NestedRef, Parcel, Value
+from zgen.wire.value import Fault, Parcel, Value
 
 SAFETY_NS = 500 * MS
 LIVENESS_NS_MAX = 60 * SECOND
 REST_NS = 30 * SECOND
 STROKES = {"cut": 80 * MS, "pause": 200 * MS, "blackout": 300 * MS, "worker": 50 * MS}
-COUNTED = ("taken", "taken again", "lent", "passed on", "came back", "refused", "owner died")
-#: How many items a driver takes over at a time.
-AHEAD = 3
-
-
-#: What a loan is in a script: stream, epoch, hop, items taken, name, chain.
-Loan = list[Any]
-
-
-class Reader:
-    """One generator, as the code has it that reads it."""
-
-    def __init__(self, run: HandRun, user: Consumer, key: StreamId, stream: TaskId) -> None:
-        self.run = run
-        self.user = user
-        self.key = key
-        self.stream = stream
-        #: Taken over and not given out.
-        self.ahead: list[ObjectId] = []
-        self.is_over = False
-        self.is_gone = False
-        #: By which loan; None for one that reads a stream of its own process.
-        self.epoch: int | None = None
-        user.handles.setdefault(key, None)
-        run.readers[user.life.number, key] = run.readers.get((user.life.number, key), 0) + 1
-
-    def take(self, then: Callable[[bool], None]) -> None:
-        """Take an item; ``then`` hears whether there was one."""
-        if self.ahead:
-            self._give(then)
-        elif self.is_over:
-            self._over(then)
-        else:
-            self.user.next(self.key, AHEAD, partial(self._took, then))
-
-    def _took(self, then: Callable[[bool], None], names: list[ObjectId], ended: bool) -> None:
-        self.ahead += names
-        self.is_over = ended
-        if self.ahead:
-            self._give(then)
-        else:
-            self._over(then)
-
-    def _over(self, then: Callable[[bool], None]) -> None:
-        if self.key in self.user.owner.streams.streams and not self.run.is_refused(self):
-            self.run.once.read_out(self.user.life, self.stream)
-        then(False)
-
-    def _give(self, then: Callable[[bool], None]) -> None:
-        name = self.ahead.pop(0)
-        self.run.once.took(self.user.life, name)
-        self.run.holds(self)
-        if self.run.is_error(name, self.user):
-            self.run.once.closed[self.stream] = None  # ended early, by an error
-        self.run.after_item(self.user)
-        owner = self.run.owner_of(name, self.user)
-
-        def got(value: Value) -> None:
-            self.run.once.got(self.user.life, name, owner, value)
-            self.user.drop([name])
-
-        self.user.get(name, got)
-        then(True)
-
-    def lend(self) -> tuple[Loan, NestedRef] | None:
-        """Pickle it; None if that is refused."""
-        self.user.answers.clear()
-        self.user.post(LendStream(self.key, tuple(self.ahead)))
-        (answer,) = self.user.answers
-        if isinstance(answer, StreamRefusal):
-            self.run.refused(self.user, answer.fault, self)
-            return None
-        assert isinstance(answer, StreamLent), answer
-        ahead, self.ahead = self.ahead, []
-        self.is_over = False
-        if ahead:
-            self.user.drop(ahead)
-        self.run.once.note("lent" if answer.owner is None else "passed on")
-        where = answer.owner or self.user.life.address
-        loan = [answer.stream.hex(), answer.epoch, answer.hop, answer.upto, answer.name]
-        return [*loan, [peer.hex() for peer in answer.chain]], NestedRef(answer.ticket, where)
-
-    def drop(self) -> None:
-        if not self.is_gone:
-            self.is_gone = True
-            ahead, self.ahead = self.ahead, []
-            who = (self.user.life.number, self.key)
-            self.run.readers[who] -= 1
-            if self.run.readers[who]:
-                self.user.drop(ahead)
-                self.user.post(Dropped((), (self.key,)))
-            else:
-                self.user.drop(ahead, (self.key,))
-
-    def close(self) -> None:
-        self.run.once.closed[self.stream] = None
-        self.user.drop(self.ahead)
-        self.ahead = []
-        self.is_over = True
-        self.user.post(CloseRequested(self.key))
+COUNTED = (
+    "taken",
+    "taken again",
+    "lent",
+    "passed on",
+    "came back",
+    "refused",
+    "owner died",
+    "ends",
+)
 
 
 class HandBody(Body):
@@ -214,8 +129,8 @@ class HandBody(Body):
         if lent is None:
             self._drop(reader)
             return
-        loan, ref = lent
-        self._finish(Parcel(json.dumps(loan).encode(), (), False, (ref,)))
+        loan, refs = lent
+        self._finish(Parcel(json.dumps(loan).encode(), (), False, refs))
         if self.random.random() < 0.3:
             self.run.must_be_refused(reader)
         reader.drop()
@@ -225,10 +140,10 @@ class HandBody(Body):
         if lent is None:
             self._drop(reader)
             return
-        loan, ref = lent
+        loan, refs = lent
         plan = Plan([["hand", depth - 1, loan]], 1, self.random.choice((0, 3)), 10_000)
         self.submitted += 1
-        task = self.user.submit(plan, (self.task, self.attempt), self.submitted, (), (ref,))
+        task = self.user.submit(plan, (self.task, self.attempt), self.submitted, (), refs)
         self.run.must_be_refused(reader)
         reader.drop()
         name = object_id(task, 0)
@@ -317,13 +232,13 @@ class Story:
         if lent is None:
             self._end()
             return
-        loan, ref = lent
+        loan, refs = lent
         names = []
         for _ in range(self.random.choice((1, 1, 1, 2))):
             retries = self.random.choice((0, 0, 3))
             self.submitted += 1
             plan = Plan([["hand", 2, loan]], 1, retries, 10_000)
-            task = self.user.submit(plan, self.parent, self.submitted, (), (ref,))
+            task = self.user.submit(plan, self.parent, self.submitted, (), refs)
             names.append(object_id(task, 0))
         if self.random.random() < 0.4:
             self.run.must_be_refused(self.reader)
@@ -377,6 +292,8 @@ class HandRun:
         self.once = EachItemOnce(self.cluster)
         self.faults = Faults(self.cluster.world, hardship, {"worker": self._worker})
         self.stories: dict[int, list[Story]] = {}
+        #: Who waits for the end of which stream.
+        self.listeners: list[tuple[Life, TaskId]] = []
         #: Process and stream -> readers of it there.
         self.readers: dict[tuple[int, StreamId], int] = {}
         self._count = random.choice((6, 12)) // settings.drivers
@@ -421,21 +338,26 @@ class HandRun:
         random = self.cluster.world.random
         count = random.choice((0, 3, 10, 30, 60))
         delay_ns = random.choice((0, 100 * US, 1 * MS))
-        plan = Plan([["yield", count, delay_ns, random.choice((10, 300))]], STREAMING, -1, 10_000)
-        return user.submit(plan, parent, index)
+        ops: list[list[Any]] = [["yield", count, delay_ns, random.choice((10, 300))]]
+        if random.random() < 0.5:
+            ops.append(["return", random.choice((10, 300))])
+        return user.submit(Plan(ops, STREAMING, -1, 10_000), parent, index)
 
     def hold(self, user: Consumer, loan: Loan, owner: Address) -> Reader:
         """Unpickle a generator."""
         stream, epoch, hop, upto, name, peers = loan
+        where = (owner, completion_object(TaskId(bytes.fromhex(stream))))
         chain = tuple([PeerId(bytes.fromhex(peer)) for peer in peers])
         user.on_refused = self._on_refused
         user.answers.clear()
-        user.post(HoldStream(TaskId(bytes.fromhex(stream)), epoch, hop, upto, name, owner, chain))
+        user.post(HoldStream(TaskId(bytes.fromhex(stream)), epoch, hop, upto, name, *where, chain))
         (held,) = user.answers
         assert isinstance(held, StreamHeld), held
         reader = Reader(self, user, held.key, TaskId(bytes.fromhex(stream)))
         if held.key != reader.stream:
             reader.epoch = epoch
+        if self.cluster.world.random.random() < 0.2:
+            reader.listen()
         return reader
 
     def came_back(self, user: Consumer, value: Value) -> Reader | None:
@@ -528,6 +450,7 @@ class HandRun:
         undone = [story.doing for each in self.stories.values() for story in each if story.doing]
         if len(self.stories) < self.cluster.settings.drivers:
             undone.append("a driver has no job")
+        undone += [f"{life.name} hears no end" for life, _ in self.listeners if not life.dead]
         bodies = [worker for worker in self.cluster.living_workers() if worker.body is not None]
         undone += [f"a body in {worker.life.name}" for worker in bodies]
         for life in self.cluster.world.lives.values():

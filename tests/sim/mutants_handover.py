@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.sim.mutant import Mutant
 
 LENDING = "zgen/core/lending.py"
+LENT = "zgen/core/lent_stream.py"
 FAR = "zgen/core/far_streams.py"
 
 HAND = (
@@ -12,7 +13,7 @@ HAND = (
         "a stream has one reader at a time",
         "P1",
         LENDING,
-        "            if not _may_claim(lent, message.hop, message.chain):\n",
+        "            if not may_claim(lent, message.hop, message.chain):\n",
         "            if False:\n",
         "handover",
         1,
@@ -20,7 +21,7 @@ HAND = (
     Mutant(
         "who got a stream from one that never held it is refused",
         "P1",
-        LENDING,
+        LENT,
         "    return lent.holder is None or chain[lent.hop : lent.hop + 1] == (lent.holder,)\n",
         "    return lent.holder is None or hop > lent.hop\n",
         "handover",
@@ -33,7 +34,7 @@ HAND = (
         "        if lent.holder != sender:\n",
         "        if False:\n",
         "handover",
-        21,
+        1,
     ),
     Mutant(
         "what a holder has not taken comes back",
@@ -61,7 +62,7 @@ HAND = (
         "                self._leave(far, record, PASSED_ON, out)\n",
         "                pass\n",
         "handover",
-        0,
+        1,
     ),
     Mutant(
         "the death of a stream's owner is told to who reads it",
@@ -69,6 +70,33 @@ HAND = (
         FAR,
         "                far.is_held = False\n                if not record.ended:\n",
         "                far.is_held = False\n                if False:\n",
+        "handover",
+        0,
+    ),
+    Mutant(
+        "what a generator returned is sent to who reads it at its end",
+        "P2",
+        LENDING,
+        "        if returns:\n            self._borrowing.asked(",
+        "        if False:\n            self._borrowing.asked(",
+        "handover",
+        93,
+    ),
+    Mutant(
+        "who reads to the end is told whether anything was returned",
+        "P1",
+        LENDING,
+        "        returns = is_end and has_returned(record)\n",
+        "        returns = False\n",
+        "handover",
+        1,
+    ),
+    Mutant(
+        "the end of a stream that is lent is told to who waits for it elsewhere",
+        "P2",
+        LENDING,
+        "            self._refs.records[completion] = OwnedRef(record.completion, 0)\n",
+        "            self._refs.records[completion] = OwnedRef(None, 0)\n",
         "handover",
         1,
     ),

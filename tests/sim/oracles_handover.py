@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tests.sim.cluster import Cluster
-from tests.sim.programs import item_value, same
+from tests.sim.programs import item_value, result_value, same
 from zgen.ids import ITEM_INDEX_FIRST, ObjectId, TaskId, index_of, short, task_of
 from zgen.sim.oracle import Oracle
 from zgen.sim.world import Life
-from zgen.wire.value import Fault, FaultKind, Value
+from zgen.wire.value import NONE, Fault, FaultKind, Value
 
 
 class EachItemOnce(Oracle):
@@ -44,6 +44,26 @@ class EachItemOnce(Oracle):
         items = self.cluster.accounts[stream].plan.items
         story = f"{life.name} finds the end of {short(stream)} after {count} of {items} items"
         self.require(count == items or stream in self.closed, story)
+
+    def carries(self, life: Life, stream: TaskId, *, is_value: bool) -> None:
+        """``StopIteration`` was raised for somebody, with a value or without one."""
+        returns = self.cluster.accounts[stream].plan.returned_bytes >= 0
+        story = f"{life.name} is told at the end of {short(stream)}: a value? {is_value}"
+        self.require(is_value == returns or stream in self.closed, story)
+
+    def heard_end(self, life: Life, stream: TaskId, owner: Life | None, value: Value) -> None:
+        """``completed()`` has its value for somebody."""
+        self.note("ends")
+        size = self.cluster.accounts[stream].plan.returned_bytes
+        story = f"{life.name} hears of the end of {short(stream)}: {value!r}"
+        if isinstance(value, Fault):
+            died = value.kind is FaultKind.OWNER_DIED and (owner is None or owner.dead)
+            no_start = value.kind is FaultKind.REFUSED and "do not start" in value.reason
+            self.require(died or no_start, story)
+        elif value == NONE:
+            self.require(size < 0 or stream in self.closed, story)
+        else:
+            self.require(size >= 0 and same(value, result_value(stream, 0, 0, size)), story)
 
     def got(self, life: Life, name: ObjectId, owner: Life | None, value: Value) -> None:
         """The value of an item came."""

@@ -60,6 +60,7 @@ class FarStream:
         hop: How often it was passed on.
         taken: Items that were taken, whoever did.
         ticket: Object that keeps the loan; it has a local reference until it is passed on.
+        completion: Object that tells of the end; it has a local reference.
         chain: Who passed it on, from hop 0 on.
         who: What this process is, for people.
         claim: Number of the claim: what answers an earlier one changes nothing.
@@ -76,6 +77,7 @@ class FarStream:
     hop: int
     taken: int
     ticket: ObjectId
+    completion: ObjectId
     chain: tuple[PeerId, ...]
     who: str
     claim: int
@@ -115,6 +117,7 @@ class FarStreams:
             return
         ticket = ticket_object(event.stream, event.epoch)
         self._refs.add_local(ticket)
+        self._refs.add_local(event.completion)
         self._claims_count += 1
         far = self.held[key] = FarStream(
             event.owner,
@@ -123,6 +126,7 @@ class FarStreams:
             event.hop,
             event.upto,
             ticket,
+            event.completion,
             event.chain,
             event.who,
             self._claims_count,
@@ -176,8 +180,9 @@ class FarStreams:
             out.append(StreamRefusal(Fault(FaultKind.STREAM_LENT, record.name, TOO_FAR)))
             return True
         self._offers[far.ticket] = key
-        lent = (far.stream, far.epoch, far.hop + 1, far.taken, record.name, far.ticket, far.owner)
-        out.append(StreamLent(*lent, (*far.chain, self._borrowing.me)))
+        lent = (far.stream, far.epoch, far.hop + 1, far.taken, record.name, far.ticket)
+        chain = (*far.chain, self._borrowing.me)
+        out.append(StreamLent(*lent, far.completion, far.owner, chain))
         return True
 
     def close(self, key: StreamId, out: list[Effect]) -> bool:
@@ -205,9 +210,15 @@ class FarStreams:
             self._leave(far, record, GIVEN_BACK, out)
             if self._is_offered(far, key):
                 del self._offers[far.ticket]
+            self._refs.drop_all([far.completion])
             if not far.is_passed:
                 self._refs.drop_all([far.ticket])
         return True
+
+    def completion(self, key: StreamId) -> ObjectId | None:
+        """Return the object that tells of the end of a stream; None if it is none of here."""
+        far = self.held.get(key)
+        return far.completion if far is not None else None
 
     def tend(self, out: list[Effect]) -> None:
         """Values are held that streams were pickled for: those are passed on now."""
@@ -256,7 +267,11 @@ class FarStreams:
                 assert ref.borrow is not None, f"{short(name)} is its sender's"
                 ref.borrow.asked = True  # the value comes behind
         back.extend(names)
-        record.ended = message.is_end
+        record.ended, record.returned = message.is_end, message.is_end and message.returns
+        if record.returned:
+            borrow = self._refs.records[far.completion].borrow
+            assert borrow is not None, short(key)
+            borrow.asked = True  # as above
         out.append(StreamAdvanced(key))
 
     def on_refused(
@@ -294,6 +309,7 @@ class FarStreams:
             assert record.back is not None, short(key)
             assert far.handles > 0, short(key)
             assert not (far.is_held and record.refusal), f"{short(key)}: {far}"
+            assert self._refs.records[far.completion].local > 0, f"{short(key)} has no end"
             if not far.is_passed:
                 assert self._refs.records[far.ticket].local > 0, f"{short(key)} has no ticket"
 

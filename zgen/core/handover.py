@@ -17,7 +17,7 @@ from zgen.core.lending import Dropping, Lending, Taking
 from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import StreamsIn
-from zgen.ids import ObjectId, PeerId, StreamId
+from zgen.ids import ObjectId, PeerId, StreamId, completion_object
 from zgen.wire.handover import LeaveStream, StreamItems, StreamRefused, TakeStream
 from zgen.wire.value import Fault, FaultKind
 
@@ -70,6 +70,10 @@ class Handover:
     def dropped(self, stream: StreamId, out: list[Effect]) -> bool:
         """A generator is gone; return whether that is all that is to be done."""
         return self.far.dropped(stream, out) or self.lending.dropped(stream)
+
+    def completion(self, stream: StreamId) -> ObjectId:
+        """Return the object that tells of the end of a stream, as this process calls that."""
+        return self.far.completion(stream) or completion_object(stream)
 
     def on_gone(self, gone: list[ObjectId], now_ns: int, out: list[Effect]) -> list[ObjectId]:
         """These watched objects are gone; return those that are none of here."""

@@ -38,6 +38,7 @@ class HoldStream:
         upto: How many of its items were taken when it was pickled.
         name: Name of the generator function, for errors.
         owner: Who owns it.
+        completion: Object that is ready when the generator has ended; kept by the value likewise.
         chain: Who passed it on, from hop 0 on.
         who: What this process is, for people.
         per_yield: Items that each yield makes.
@@ -49,6 +50,7 @@ class HoldStream:
     upto: int
     name: str
     owner: Address
+    completion: ObjectId
     chain: tuple[PeerId, ...] = ()
     who: str = ""
     per_yield: int = 1
@@ -66,7 +68,8 @@ class StreamLent:
         upto: How many of its items were taken.
         name: Name of the generator function, for errors.
         ticket: Object that lives as long as anybody may hold the stream by this loan.
-        owner: Who owns both; None for this process.
+        completion: Object that is ready when the generator has ended.
+        owner: Who owns all of them; None for this process.
         chain: Who passed it on, from hop 0 on.
     """
 
@@ -76,6 +79,7 @@ class StreamLent:
     upto: int
     name: str
     ticket: ObjectId
+    completion: ObjectId
     owner: Address | None
     chain: tuple[PeerId, ...] = ()
 

@@ -15,7 +15,7 @@ from zgen.limits import (
     WINDOW_WIDE_COUNT_MIN,
 )
 from zgen.slotted import slotted
-from zgen.wire.value import Fault, Stored, Value, is_error, stored_count, whole_bytes
+from zgen.wire.value import NONE, Fault, Stored, Value, is_error, stored_count, whole_bytes
 
 
 @slotted
@@ -177,6 +177,20 @@ def until_stored(unread: deque[Value], count_max: int, per_yield: int) -> list[V
         if is_found and len(values) % per_yield == 0:
             break
     return values
+
+
+def count_taken(record: InStream, consumed: int) -> None:
+    """So many items of a stream with a window were taken, whoever did."""
+    if consumed > record.consumed:
+        if record.window_bytes:
+            count_out(record, consumed, record.per_yield)
+        record.consumed = consumed
+
+
+def has_returned(record: InStream) -> bool:
+    """Return whether a stream has ended with a value, that ``StopIteration`` carries."""
+    value = record.completion
+    return record.returned or not (value is None or value == NONE or is_error(value))
 
 
 def check_stream(record: InStream, name: str) -> None:

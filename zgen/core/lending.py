@@ -26,14 +26,20 @@ from zgen.core.borrowing import Borrowing
 from zgen.core.effects import Effect, ItemsTaken, Send, StreamAdvanced
 from zgen.core.events import TakeItems
 from zgen.core.handover_words import HoldStream, LendStream, StreamLent, StreamRefusal
-from zgen.core.in_stream import InStream, count_out, whole_yields
-from zgen.core.lent_stream import LentStream
+from zgen.core.in_stream import InStream, count_taken, has_returned, whole_yields
+from zgen.core.lent_stream import (
+    OVER,
+    PASSED,
+    UNCLAIMED,
+    LentStream,
+    may_claim,
+)
 from zgen.core.marks import reached
 from zgen.core.placement import Placement
-from zgen.core.ref_table import RefTable
+from zgen.core.ref_table import OwnedRef, RefTable
 from zgen.core.stream_in import StreamsIn
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import ObjectId, PeerId, StreamId, short, ticket_object
+from zgen.ids import ObjectId, PeerId, StreamId, completion_object, short, ticket_object
 from zgen.wire.handover import (
     CLOSED,
     PASSED_ON,
@@ -42,14 +48,7 @@ from zgen.wire.handover import (
     StreamRefused,
     TakeStream,
 )
-from zgen.wire.value import NONE, Fault, FaultKind, NestedRef, Stored
-
-#: What those are told who come with a loan that has ended.
-OVER = "the right to read it has gone back to its owner"
-#: And those that have handed it on.
-PASSED = "it was passed on to another task"
-#: Where nobody has claimed it.
-UNCLAIMED = "it was passed to a task that has not begun to read it"
+from zgen.wire.value import Fault, FaultKind, NestedRef, Parcel, Stored
 
 #: Takes up to so many items out of the table; returns their names, and whether none will follow.
 Taking = Callable[[StreamId, int, int], tuple[tuple[ObjectId, ...], bool]]
@@ -103,7 +102,8 @@ class Lending:
             self._end(stream)
         record.epoch += 1
         ticket = ticket_object(stream, record.epoch)
-        self._refs.create(ticket, NONE)
+        completion = completion_object(stream)
+        self._refs.create(ticket, self._keeping(completion, record))
         self._refs.watched[ticket] = None
         self.tickets[ticket] = self._offers[ticket] = stream
         items = deque(event.ahead)
@@ -114,8 +114,8 @@ class Lending:
         position = record.taken - len(items)
         self.lent[stream] = LentStream(ticket, record.epoch, position, items=items)
         self.handles.setdefault(stream, 1)
-        lent = StreamLent(stream, record.epoch, 0, position, record.name, ticket, None)
-        out.append(lent)
+        words = (stream, record.epoch, 0, position, record.name, ticket, completion)
+        out.append(StreamLent(*words, None))
 
     def take(self, event: TakeItems, out: list[Effect]) -> bool:
         """Answer who wants items here; return False if they come out of the table as ever."""
@@ -135,7 +135,7 @@ class Lending:
         count_max = event.count_max
         if record.step:
             count_max = min(whole_yields(record, count_max), record.step)
-            _count(record, position + (record.per_yield if count_max else 0))
+            count_taken(record, position + (record.per_yield if count_max else 0))
         names = tuple([back.popleft() for _ in range(min(count_max, len(back)))])
         if not back:
             record.back = None
@@ -154,7 +154,7 @@ class Lending:
             return False
         self.handles[stream] += 1
         is_now = lent is not None and lent.epoch == event.epoch
-        if is_now and _may_claim(self.lent[stream], event.hop, event.chain):
+        if is_now and may_claim(self.lent[stream], event.hop, event.chain):
             self.over(stream, now_ns, out)
         return True
 
@@ -192,7 +192,7 @@ class Lending:
             self._refuse(sender, message, PASSED, out)
             return
         if message.hop > lent.hop or lent.holder != sender:
-            if not _may_claim(lent, message.hop, message.chain):
+            if not may_claim(lent, message.hop, message.chain):
                 self._refuse(sender, message, self.refusal(message.stream).reason, out)
                 return
             self._borrowing.watch(self._borrowing.session.address_of(sender), out)
@@ -290,6 +290,15 @@ class Lending:
         owner_audit.check_loans(self._refs, self._streams, *loans)
 
     # -- inside ------------------------------------------------------------------------------------
+    def _keeping(self, completion: ObjectId, record: InStream) -> Parcel:
+        """Return what a ticket holds: it keeps the object that tells of the end of its stream."""
+        if completion not in self._refs.records:
+            self._refs.records[completion] = OwnedRef(record.completion, 0)
+        me = self._borrowing.session.identity.address
+        kept = Parcel(b"", (), False, (NestedRef(completion, me),))
+        self._borrowing.hold(kept)
+        return kept
+
     def _refuse(self, sender: PeerId, message: TakeStream, reason: str, out: list[Effect]) -> None:
         reached("stream refused to a second reader")
         words = (message.stream, message.epoch, message.hop, message.claim, reason)
@@ -306,7 +315,7 @@ class Lending:
         self._refs.drop_all([lent.items.popleft() for _ in range(count)])
         lent.position = upto
         if record.step:
-            _count(record, upto)
+            count_taken(record, upto)
             self._placement.grant(stream, out)
 
     def _feed(self, stream: StreamId, lent: LentStream, now_ns: int, out: list[Effect]) -> None:
@@ -335,10 +344,13 @@ class Lending:
         names = tuple(islice(lent.items, first - lent.position, upto - lent.position))
         refs = tuple([NestedRef(name, self._borrowing.session.identity.address) for name in names])
         words = (stream, lent.epoch, lent.hop, lent.claim, first, len(names), is_end)
-        out.append(Send(holder, StreamItems(*words), refs=refs, gives=True))
+        returns = is_end and has_returned(record)
+        out.append(Send(holder, StreamItems(*words, returns), refs=refs, gives=True))
         for name in names:
             self._refs.pin(name)  # until they have left: the loan may end in this step
             self._borrowing.asked(holder, name, out)
+        if returns:
+            self._borrowing.asked(holder, completion_object(stream), out)
 
     def _more(
         self, stream: StreamId, record: InStream, count_max: int, now_ns: int
@@ -382,18 +394,3 @@ class Lending:
         record = self._streams.streams[stream]
         self._refs.drop_all(record.back or ())
         record.back = None
-
-
-def _may_claim(lent: LentStream, hop: int, chain: tuple[PeerId, ...]) -> bool:
-    """Return whether who comes with this hop, by way of ``chain``, holds the stream from now on."""
-    if hop < lent.hop:
-        return False
-    return lent.holder is None or chain[lent.hop : lent.hop + 1] == (lent.holder,)
-
-
-def _count(record: InStream, consumed: int) -> None:
-    """So many items of a stream with a window were taken, whoever did."""
-    if consumed > record.consumed:
-        if record.window_bytes:
-            count_out(record, consumed, record.per_yield)
-        record.consumed = consumed

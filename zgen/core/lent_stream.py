@@ -6,6 +6,13 @@ from dataclasses import field
 from zgen.ids import ObjectId, PeerId
 from zgen.slotted import slotted
 
+#: What those are told who come with a loan that has ended.
+OVER = "the right to read it has gone back to its owner"
+#: And those that have handed it on.
+PASSED = "it was passed on to another task"
+#: Where nobody has claimed it.
+UNCLAIMED = "it was passed to a task that has not begun to read it"
+
 
 @slotted
 class LentStream:
@@ -40,3 +47,10 @@ class LentStream:
     is_end_told: bool = False
     large: int = 0
     items: deque[ObjectId] = field(default_factory=deque)
+
+
+def may_claim(lent: LentStream, hop: int, chain: tuple[PeerId, ...]) -> bool:
+    """Return whether who comes with this hop, by way of ``chain``, holds the stream from now on."""
+    if hop < lent.hop:
+        return False
+    return lent.holder is None or chain[lent.hop : lent.hop + 1] == (lent.holder,)

@@ -48,7 +48,6 @@ from zgen.core.task_spec import TaskSpec
 from zgen.core.task_table import TaskTable
 from zgen.exceptions import RemoteProtocolError
 from zgen.ids import (
-    COMPLETION_INDEX,
     FIRST_RESULT,
     ITEM_INDEX_FIRST,
     LeaseId,
@@ -56,6 +55,7 @@ from zgen.ids import (
     PeerId,
     StreamId,
     TaskId,
+    completion_object,
     index_of,
     item_ids,
     object_id,
@@ -234,8 +234,8 @@ class Owner:
 
         Not if somebody holds the completion: he may wait for the end before he takes anything.
         """
-        completion = object_id(stream, COMPLETION_INDEX)
-        return self.streams.holds_back(stream, now_ns) and completion not in self.refs.records
+        is_held = completion_object(stream) in self.refs.records and stream not in self._handed
+        return self.streams.holds_back(stream, now_ns) and not is_held
 
     def readable(self, name: ObjectId) -> Value | None:
         """Return the value of an object, or of an item that nobody has taken; None without one."""
@@ -246,7 +246,7 @@ class Owner:
 
     def ref_completion(self, event: RefCompletion) -> None:
         """Count a reference to a stream's completion object."""
-        name = object_id(event.stream, COMPLETION_INDEX)
+        name = self.handover.completion(event.stream)
         if name in self.refs.records:
             self.refs.add_local(name)
         else:
@@ -274,7 +274,7 @@ class Owner:
         elif stream in self._kept and stream not in self.streams.streams:
             self.pins.close(stream)
         while self.streams.unkept:
-            self.refs.unpin(object_id(self.streams.unkept.pop(), COMPLETION_INDEX))
+            self.refs.unpin(completion_object(self.streams.unkept.pop()))
 
     def on_gone(self, gone: list[ObjectId], now_ns: int, out: list[Effect]) -> None:
         """These objects are gone, of which somebody wants to know."""

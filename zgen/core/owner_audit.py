@@ -26,7 +26,7 @@ def needs(
             values.extend(entry.log.values())
         names.extend(entry.spec.slots)
     for stream, record in streams.streams.items():
-        if record.returned:
+        if record.returned and not record.is_far:
             names.append(object_id(stream, COMPLETION_INDEX))
     return names + [ref.object for ref in (*refs_in(values), *placement.pushing.closed_over())]
 

@@ -55,15 +55,6 @@ class HandingSteps(ClosingSteps[R]):
         """Return the references that were taken over and not given out."""
         return list(self._items[self._cursor :])
 
-    def refuse_loan(self, what: str) -> None:
-        """Raise if this is another process's stream.
-
-        Raises:
-            NotImplementedError: It is.
-        """
-        if self._loan is not None:
-            raise NotImplementedError(f"{what} of a generator is for the process that called it")
-
     @property
     def ticket(self) -> ObjectId | None:
         """Object that keeps the loan of another process's stream; None for one of this process."""
@@ -101,9 +92,10 @@ class HandingSteps(ClosingSteps[R]):
         runtime.handed[self.stream] = self
         owner = lent.owner or runtime.machine.session.identity.address
         collect(NestedRef(lent.ticket, owner))
+        collect(NestedRef(lent.completion, owner))
         words = (lent.stream, lent.epoch, lent.hop, lent.upto, lent.name)
         per_yield = runtime.machine.owner.streams.streams[self.stream].per_yield
-        how = (to_array(owner), lent.ticket, lent.chain, per_yield)
+        how = (to_array(owner), lent.ticket, lent.completion, lent.chain, per_yield)
         return unpickled, (type(self), *words, *how)
 
 
@@ -116,6 +108,7 @@ def unpickled(
     name: str,
     where: tuple[Any, ...],
     ticket: ObjectId,
+    completion: ObjectId,
     chain: tuple[PeerId, ...],
     per_yield: int = 1,
 ) -> HandingSteps[R]:
@@ -127,13 +120,14 @@ def unpickled(
     """
     runtime = process.require()
     with runtime.loop.lock:
-        if ticket not in runtime.machine.owner.refs.records:
+        records = runtime.machine.owner.refs.records
+        if ticket not in records or completion not in records:
             raise NestedRefError(f"the value is gone that kept the generator of {name}()")
         who = f"process {os.getpid()}"
         if runtime.runner is not None:
             who = f"task {runtime.context.task.hex()[:8]} in {who}"
-        how = (chain, who, per_yield)
-        event = HoldStream(stream, epoch, hop, upto, name, Address(*where), *how)
+        how = (Address(*where), completion, chain, who, per_yield)
+        event = HoldStream(stream, epoch, hop, upto, name, *how)
         (key,) = [e.key for e in runtime.loop.post(event) if type(e) is StreamHeld]
         generator: HandingSteps[R] | None = runtime.handed.get(key)
         if generator is not None:  # which is one handle, and was counted once more

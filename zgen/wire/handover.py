@@ -64,6 +64,8 @@ class StreamItems:
         first_index: Position of the first, from 0.
         count: How many; may be 0.
         is_end: Whether there will never be one behind these.
+        returns: Whether the generator has returned something; that comes behind, as the value of
+            the object that the holder got with the generator.
     """
 
     stream: StreamId
@@ -73,6 +75,7 @@ class StreamItems:
     first_index: int
     count: int
     is_end: bool
+    returns: bool = False
 
 
 @message(0x3C)

@@ -9,10 +9,24 @@ from tests.unit.core.names import result as named_result
 from tests.unit.core.process_bench import DRIVER, ProcessBench, worker_bench
 from tests.unit.core.test_borrowing import die, nested, said
 from zgen.core.cancel_words import CloseRequested
-from zgen.core.effects import Effect, ItemsTaken, OpenConnection, Send, StreamAdvanced
-from zgen.core.events import Dropped, PutObject, TakeItems
+from zgen.core.effects import (
+    Effect,
+    ItemsTaken,
+    ObjectsReady,
+    OpenConnection,
+    Send,
+    StreamAdvanced,
+)
+from zgen.core.events import Dropped, PutObject, RefCompletion, TakeItems, WantValues
 from zgen.core.handover_words import HoldStream, LendStream, StreamHeld, StreamLent, StreamRefusal
-from zgen.ids import ObjectId, StreamId, derive_loan_id, item_ids, ticket_object
+from zgen.ids import (
+    ObjectId,
+    StreamId,
+    completion_object,
+    derive_loan_id,
+    item_ids,
+    ticket_object,
+)
 from zgen.limits import LOAN_HOPS_COUNT_MAX, LOAN_ROOM_COUNT
 from zgen.wire.handover import (
     CLOSED,
@@ -23,14 +37,20 @@ from zgen.wire.handover import (
     StreamRefused,
     TakeStream,
 )
-from zgen.wire.object import ObjectIs, ObjectsGone, ReturnBorrows, WatchProcess
+from zgen.wire.object import ObjectIs, ObjectsGone, ReturnBorrows, WantObjects, WatchProcess
 from zgen.wire.task import PushTasks
-from zgen.wire.value import FaultKind, NestedRef, pack
+from zgen.wire.value import Fault, FaultKind, NestedRef, Parcel, pack
 
 S, X = task("s"), named_result("x")
 KEY = derive_loan_id(S, 1, 0)
 TICKET = ticket_object(S, 1)
+C = completion_object(S)
 ROOM = LOAN_ROOM_COUNT
+
+
+def carried(owner: str) -> Parcel:
+    """Return a value with a generator in it."""
+    return nested(*[NestedRef(name, address(owner)) for name in (TICKET, C)])
 
 
 class Bench:
@@ -39,7 +59,7 @@ class Bench:
     def __init__(self, upto: int = 0, hop: int = 0, per_yield: int = 1) -> None:
         self.per_yield = per_yield
         self.bench = worker_bench()
-        entry = pack((nested(NestedRef(TICKET, address("driver"))),), [])[0]
+        entry = pack((carried("driver"),), [])[0]
         plain = pushed("t")
         task_ = type(plain)(plain.task, 0, FUNCTION, "t", 1, entry, (), b"")
         self.bench.say(DRIVER, PushTasks(lease("l"), 0, (task_,)))
@@ -47,7 +67,7 @@ class Bench:
         self.claimed = self.hold(upto, hop)
 
     def hold(self, upto: int = 0, hop: int = 0) -> list[Effect]:
-        how = ("s", address("driver"), (), "a task", self.per_yield)
+        how = ("s", address("driver"), C, (), "a task", self.per_yield)
         event = HoldStream(S, 1, hop, upto, *how)
         return self.bench.step(event)
 
@@ -75,7 +95,7 @@ class Bench:
         (lent,) = self.step(LendStream(KEY))
         assert isinstance(lent, StreamLent)
         if held:
-            self.put = self.step(PutObject(X, nested(NestedRef(TICKET, address("driver")))))
+            self.put = self.step(PutObject(X, carried("driver")))
         return lent
 
     def step(self, event: object) -> list[Effect]:
@@ -205,7 +225,47 @@ def test_who_is_refused_while_it_reads_gives_out_nothing_more() -> None:
     given = [name for send in said(done, ReturnBorrows) for name, _ in send.message.objects]
     assert given == list(item_ids(S, 1, 2))
     assert bench.refusal() == (FaultKind.STREAM_LENT, "it has gone back")
-    assert bench.names == [TICKET, name]
+    assert bench.names == [TICKET, C, name]
+
+
+def test_a_reader_has_the_object_that_tells_of_the_end() -> None:
+    bench = Bench()
+    assert bench.step(RefCompletion(KEY)) == []
+    assert bench.step(WantValues((C,))) == [Send(DRIVER, WantObjects((C,)))]
+    done = bench.bench.say(DRIVER, ObjectIs(C, pack((b"total",), [])))
+    assert done == [ObjectsReady((C,))]
+    bench.step(Dropped((), (KEY,)))
+    assert bench.bench.process.owner.refs.value_of(C) == b"total"
+    assert bench.names == [C]
+
+
+def test_who_has_passed_it_on_hears_of_the_end_too() -> None:
+    bench = Bench()
+    bench.lend()
+    bench.step(RefCompletion(KEY))
+    bench.step(Dropped((X,), (KEY,)))
+    assert bench.names == [C]
+
+
+def test_what_was_returned_comes_behind_the_last_item() -> None:
+    bench = Bench()
+    record = bench.bench.process.owner.streams.streams[KEY]
+    bench.bench.say(DRIVER, StreamItems(S, 1, 0, 1, 0, 1, True, True))
+    assert record.returned
+    assert bench.step(WantValues((C,))) == []
+    bench.bench.say(DRIVER, ObjectIs(C, pack((b"total",), [])))
+    assert bench.take() == (list(item_ids(S, 0, 1)), True)
+    assert bench.bench.process.owner.refs.value_of(C) == b"total"
+
+
+def test_the_end_of_a_stream_whose_owner_died_is_that() -> None:
+    bench = Bench()
+    bench.step(RefCompletion(KEY))
+    ready = [e.objects for e in die(bench.bench, DRIVER) if type(e) is ObjectsReady]
+    assert C in ready[0]
+    fault = bench.bench.process.owner.refs.value_of(C)
+    assert isinstance(fault, Fault)
+    assert fault.kind is FaultKind.OWNER_DIED
 
 
 @pytest.mark.parametrize(
@@ -330,10 +390,10 @@ def test_nobody_reads_on_when_the_node_dies() -> None:
     driver = ProcessBench()
     driver.meet("worker")
     worker = address("worker")
-    value = nested(NestedRef(TICKET, worker))
+    value = carried("worker")
     driver.say(peer("worker"), ObjectIs(X, pack((value,), [])))
     driver.step(PutObject(X, value))
-    driver.step(HoldStream(S, 1, 0, 0, "s", worker))
+    driver.step(HoldStream(S, 1, 0, 0, "s", worker, C))
     assert StreamAdvanced(KEY) in driver.goodbye(NODE)
     (refusal,) = driver.step(TakeItems(KEY, 1))
     assert isinstance(refusal, StreamRefusal)
@@ -343,7 +403,7 @@ def test_nobody_reads_on_when_the_node_dies() -> None:
 def test_an_owner_that_was_never_met_is_dialled() -> None:
     driver = ProcessBench()
     driver.meet("other")
-    value = nested(NestedRef(TICKET, address("far")))
+    value = carried("far")
     done = driver.step(PutObject(X, value))
-    done += driver.step(HoldStream(S, 1, 0, 0, "s", address("far")))
+    done += driver.step(HoldStream(S, 1, 0, 0, "s", address("far"), C))
     assert [effect.peer for effect in done if isinstance(effect, OpenConnection)] == [peer("far")]

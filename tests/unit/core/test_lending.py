@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.core.bench import asked
+from tests.unit.core.bench import ERROR_ENTRY, asked
 from tests.unit.core.names import FUNCTION, NODE, PAYLOAD, address, peer, stream_spec, task
 from tests.unit.core.names import result as named_result
 from tests.unit.core.process_bench import ProcessBench
@@ -12,7 +12,7 @@ from zgen.core.effects import Effect, ItemsTaken, Send, StreamAdvanced
 from zgen.core.events import DefineTaskFunction, Dropped, PutObject, SubmitTask, TakeItems
 from zgen.core.handover_words import HoldStream, LendStream, StreamHeld, StreamLent, StreamRefusal
 from zgen.core.in_stream import InStream
-from zgen.ids import ObjectId, PeerId, item_ids, ticket_object
+from zgen.ids import ObjectId, PeerId, completion_object, item_ids, ticket_object
 from zgen.wire.handover import (
     CLOSED,
     GIVEN_BACK,
@@ -23,13 +23,15 @@ from zgen.wire.handover import (
     TakeStream,
 )
 from zgen.wire.lease import LeaseGranted
-from zgen.wire.object import AddBorrowers, ObjectIs, ReturnBorrows
+from zgen.wire.object import AddBorrowers, ObjectIs, ReturnBorrows, WantObjects
+from zgen.wire.schema import Entry
 from zgen.wire.store import Place
 from zgen.wire.stream import CloseStream, Consumed, ReportEnd, ReportItems
-from zgen.wire.task import OUTCOME_VALUE, CancelBorrowed, CancelTask
+from zgen.wire.task import OUTCOME_ERROR, OUTCOME_VALUE, CancelBorrowed, CancelTask
 from zgen.wire.value import FaultKind, NestedRef, Stored, pack
 
 S, X = task("s"), named_result("x")
+C = completion_object(S)
 MAKER, ONE, TWO = peer("maker"), peer("one"), peer("two")
 REFUSED = (FaultKind.STREAM_LENT, "s")
 
@@ -64,15 +66,17 @@ class Bench(ProcessBench):
         self.count += count
         return self.say(MAKER, ReportItems(S, 0, self.count - count, entries))
 
-    def end(self) -> list[Effect]:
-        return self.say(MAKER, ReportEnd(S, 0, self.count, OUTCOME_VALUE, 1, ()))
+    def end(self, last: Entry | None = None, outcome: int = OUTCOME_VALUE) -> list[Effect]:
+        entries = () if last is None else (last,)
+        return self.say(MAKER, ReportEnd(S, 0, self.count, outcome, 1, entries))
 
     def lend(self, *ahead: ObjectId, held: bool = True) -> StreamLent:
         """Pickle the generator, into a value that is put."""
         (lent,) = self.step(LendStream(S, ahead))
         assert isinstance(lent, StreamLent)
         if held:
-            self.step(PutObject(X, nested(NestedRef(lent.ticket, address("me")))))
+            refs = [NestedRef(name, address("me")) for name in (lent.ticket, lent.completion)]
+            self.step(PutObject(X, nested(*refs)))
         return lent
 
     def take(self, count_max: int = 64) -> list[Effect]:
@@ -340,7 +344,7 @@ def test_a_generator_that_comes_back_to_its_owner_reads_on_there() -> None:
     bench = Bench(3)
     lent = bench.lend()
     bench.say(ONE, ask(), ask(1))
-    back = HoldStream(S, 1, 1, 1, "s", address("me"), (ONE,))
+    back = HoldStream(S, 1, 1, 1, "s", address("me"), C, (ONE,))
     assert bench.step(back) == [StreamAdvanced(S), StreamHeld(S)]
     bench.say(ONE, leave(1, PASSED_ON))
     assert bench.got() == ([1, 2], False)
@@ -353,7 +357,7 @@ def test_a_generator_that_comes_back_after_the_last_one_went_is_read_on() -> Non
     bench = Bench(3)
     bench.lend()
     bench.step(Dropped((), (S,)))
-    bench.step(HoldStream(S, 1, 0, 0, "s", address("me")))
+    bench.step(HoldStream(S, 1, 0, 0, "s", address("me"), C))
     assert bench.got() == ([0, 1, 2], False)
 
 
@@ -361,9 +365,9 @@ def test_a_generator_that_comes_back_is_refused_while_somebody_holds_it() -> Non
     bench = Bench(3)
     bench.lend()
     bench.say(ONE, ask())
-    assert bench.step(HoldStream(S, 1, 0, 0, "s", address("me"))) == [StreamHeld(S)]
+    assert bench.step(HoldStream(S, 1, 0, 0, "s", address("me"), C)) == [StreamHeld(S)]
     assert is_refused(bench.take())
-    assert bench.step(HoldStream(S, 0, 9, 0, "s", address("me"))) == [StreamHeld(S)]
+    assert bench.step(HoldStream(S, 0, 9, 0, "s", address("me"), C)) == [StreamHeld(S)]
     assert is_refused(bench.take())
 
 
@@ -372,7 +376,7 @@ def test_a_generator_that_comes_back_to_nothing_is_refused() -> None:
     bench.lend()
     bench.say(ONE, ask(), leave(1))
     bench.step(Dropped((), (S,)))
-    (held,) = bench.step(HoldStream(S, 1, 0, 0, "s", address("me")))
+    (held,) = bench.step(HoldStream(S, 1, 0, 0, "s", address("me"), C))
     assert isinstance(held, StreamHeld)
     assert held.key != S
     (refusal,) = bench.step(TakeItems(held.key, 1))
@@ -495,7 +499,7 @@ def test_a_value_of_before_it_was_passed_on_brings_nothing_back() -> None:
     bench = Bench(3)
     bench.lend()
     bench.say(ONE, ask(), leave(0, PASSED_ON))
-    bench.step(HoldStream(S, 1, 0, 0, "s", address("me")))
+    bench.step(HoldStream(S, 1, 0, 0, "s", address("me"), C))
     assert is_refused(bench.take())
 
 
@@ -514,3 +518,61 @@ def test_all_comes_back_when_the_node_dies() -> None:
     bench.say(ONE, ask())
     bench.goodbye(NODE)
     assert bench.got()[0][:3] == [0, 1, 2]
+
+
+def ending(effects: list[Effect]) -> list[bool]:
+    """Return for each message with items whether the generator has returned something."""
+    return [send.message.returns for send in said(effects, StreamItems)]
+
+
+def test_what_the_generator_returned_follows_its_last_item() -> None:
+    bench = Bench(1)
+    bench.lend()
+    assert ending(bench.say(ONE, ask())) == [False]
+    done = bench.end(b"total")
+    assert (items(done), ending(done)) == ([(ONE, 1, 0, True)], [True])
+    assert [(s.peer, s.message.object) for s in said(done, ObjectIs)] == [(ONE, C)]
+    done = bench.say(ONE, leave(0, PASSED_ON))
+    done = bench.say(TWO, ask(0, 1))
+    assert (items(done), ending(done)) == ([(TWO, 0, 1, True)], [True])
+    assert [s.message.object for s in said(done, ObjectIs)] == [item_ids(S, 0, 1)[0], C]
+
+
+def test_a_generator_that_returned_nothing_or_failed_says_no_more_than_its_end() -> None:
+    bench = Bench(1, is_over=True)
+    bench.lend()
+    assert ending(bench.say(ONE, ask())) == [False]
+    failed = Bench(1)
+    failed.lend()
+    failed.say(ONE, ask())
+    done = failed.end(ERROR_ENTRY, OUTCOME_ERROR)
+    assert (items(done), ending(done)) == ([(ONE, 1, 1, True)], [False])
+
+
+def test_a_reader_hears_of_the_end_of_what_is_lent_to_it() -> None:
+    bench = Bench(1)
+    bench.lend()
+    bench.say(ONE, AddBorrowers(address("me"), (C,)), ask())
+    assert said(bench.say(ONE, WantObjects((C,))), ObjectIs) == []
+    assert C in [s.message.object for s in said(bench.end(), ObjectIs)]
+    bench.say(ONE, leave(1))
+    bench.step(Dropped((X,), (S,)))
+    assert C in bench.process.owner.refs.records  # somebody borrows it
+    bench.say(ONE, ReturnBorrows(((C, 1),)))
+    assert C not in bench.process.owner.refs.records
+
+
+def test_what_is_lent_after_its_end_has_its_end_too() -> None:
+    bench = Bench(1)
+    bench.end(b"total")
+    bench.lend()
+    assert bench.process.owner.refs.value_of(C) == b"total"
+
+
+def test_the_end_of_a_stream_that_is_lent_holds_its_producer_back_no_less() -> None:
+    bench = Bench()
+    bench.lend()
+    assert C in bench.process.owner.refs.records
+    stored = Stored(NODE, 1, Place(1, 64, 64, 4096, True), b"", (9,))
+    bench.say(MAKER, ReportItems(S, 0, 0, pack((stored,), [])))
+    assert bench.process.owner.holds_back(S, 0)
