@@ -56,7 +56,9 @@ FEATURES: Final[dict[str, Feature]] = {
     "hand_over": Feature(
         "pass a generator on to a task or an actor", "no", "as an argument or in a result, and back"
     ),
-    "fan_out": Feature("several consumers of one run", "no", "`streams.fan_out`, in one process"),
+    "fan_out": Feature(
+        "several consumers of one run", "no", "`streams.fan_out`, in one process or in several"
+    ),
     "window_in_items": Feature("backpressure, in items", "private", "`max_pending_items`"),
     "window_in_bytes": Feature("backpressure, in bytes", "no", "`max_pending_bytes`"),
     "several_refs_per_yield": Feature(

@@ -249,7 +249,7 @@ class _Fan(Generic[T]):
     """What the readers of one source share, all in one event loop."""
 
     def __init__(self, source: AsyncIterable[ObjectRef[T]], count: int, pending_max: int) -> None:
-        self.shelf: Shelf[T] = Shelf(count, pending_max)
+        self.shelf: Shelf[ObjectRef[T]] = Shelf(count, pending_max)
         self._source: AsyncIterator[ObjectRef[T]] | None = aiter(source)
         self._is_asking = False
         self._waiting: list[asyncio.Future[None]] = []

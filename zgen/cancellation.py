@@ -48,5 +48,5 @@ def cancel(
             entry = runtime.machine.owner.tasks.entries.get(task)
         if force and entry is not None and entry.spec.method:
             raise ValueError("force=True is not for calls of actors; zgen.kill() ends the actor")
-        name = ObjectId(ref.binary()) if isinstance(ref, ObjectRef) else ref.ticket
+        name = ObjectId(ref.binary()) if isinstance(ref, ObjectRef) else ref.completion
         runtime.loop.post(CancelRequested(task, force, recursive, name))

@@ -1,4 +1,4 @@
-"""`fan_out`: one stream for several readers of a process, as far ahead as the slowest allows.
+"""`fan_out`: one stream for several readers, as far ahead as the slowest allows.
 
 Rules of this file: a reader may be dropped or closed at any time, and the others go on. The source
 is asked by one reader at a time, for the item that is wanted, with no lock held.
@@ -8,13 +8,29 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Final, Generic, NoReturn, Self, TypeVar
+from typing import Any, Final, Generic, NoReturn, Self, TypeVar, overload
 
-from zgen.handles import ObjectRef
+from zgen.handles import ObjectRef, ObjectRefGenerator
+from zgen.ids import StreamId
 from zgen.io import clock
 from zgen.limits import FAN_OUT_ITEMS_COUNT, FAN_OUT_SELF_WAIT_NS, SECOND, SLOW_POLL_NS
+from zgen.ref_tuples import Refs, RefTupleGenerator
+from zgen.runtime.process import Runtime
 
 T = TypeVar("T")
+
+
+#: Stands for the thread that reads what nobody has read.
+NO_THREAD: Final = 0
+
+
+def waits_for_itself(reader: int, slowest: int, what: str) -> RuntimeError:
+    """Return the error for who waits for a reader that no other thread, or task, reads."""
+    return RuntimeError(
+        f"reader {reader} of fan_out is as far ahead of reader {slowest} as "
+        f"max_pending_items allows, and no other {what} reads that one; read them in "
+        f"turns or in {what}s, or close those that you need no more"
+    )
 
 
 class Shelf(Generic[T]):
@@ -37,7 +53,7 @@ class Shelf(Generic[T]):
         self.left: deque[int] = deque()
         self.error: BaseException | None = None
         self.is_over = False
-        self._items: deque[ObjectRef[T]] = deque()
+        self._items: deque[T] = deque()
         self._first = 0
         self._pending_max = pending_max
 
@@ -50,11 +66,11 @@ class Shelf(Generic[T]):
         self.look()
         return len(self._items) < self._pending_max
 
-    def add(self, item: ObjectRef[T]) -> None:
+    def add(self, item: T) -> None:
         """The source gave an item."""
         self._items.append(item)
 
-    def take(self, reader: int) -> ObjectRef[T]:
+    def take(self, reader: int) -> T:
         """Give a reader its next item, which is let go if the slowest has it then."""
         at = self.cursors[reader]
         item = self._items[at - self._first]
@@ -90,11 +106,7 @@ class Shelf(Generic[T]):
         """
         slowest = self.slowest()
         if readers.get(slowest) in (None, me):
-            raise RuntimeError(
-                f"reader {reader} of fan_out is as far ahead of reader {slowest} as "
-                f"max_pending_items allows, and no other {what} reads that one; read them in "
-                f"turns or in {what}s, or close those that you need no more"
-            )
+            raise waits_for_itself(reader, slowest, what)
 
     def _trim(self) -> None:
         first = min(self.cursors.values(), default=self._first + len(self._items))
@@ -106,15 +118,15 @@ class Shelf(Generic[T]):
 class _Fan(Generic[T]):
     """What the readers of one source share."""
 
-    def __init__(self, source: Iterable[ObjectRef[T]], count: int, pending_max: int) -> None:
+    def __init__(self, source: Iterable[T], count: int, pending_max: int) -> None:
         self.shelf: Shelf[T] = Shelf(count, pending_max)
-        self._source: Iterator[ObjectRef[T]] | None = iter(source)
+        self._source: Iterator[T] | None = iter(source)
         self._changed = threading.Condition()
         self._is_asking = False
         #: Reader -> thread in which it last took or wanted something.
         self._threads: dict[int, int] = {}
 
-    def step(self, reader: int) -> ObjectRef[T]:
+    def step(self, reader: int) -> T:
         shelf = self.shelf
         waited_ns = 0
         with self._changed:
@@ -139,9 +151,9 @@ class _Fan(Generic[T]):
         assert source is not None
         return self._ask(reader, source)
 
-    def _ask(self, reader: int, source: Iterator[ObjectRef[T]]) -> ObjectRef[T]:
+    def _ask(self, reader: int, source: Iterator[T]) -> T:
         shelf = self.shelf
-        item: ObjectRef[T] | None = None
+        item: T | None = None
         try:
             item = next(source)
         except StopIteration:
@@ -193,7 +205,7 @@ class Branch(Generic[T]):
         """Return itself."""
         return self
 
-    def __next__(self) -> ObjectRef[T]:
+    def __next__(self) -> T:
         """Return the next reference, once it is there and the slowest reader is near enough.
 
         Raises:
@@ -239,25 +251,124 @@ class Branch(Generic[T]):
 
 
 #: Why a branch is not handed over.
-STAYS: Final = "a reader of fan_out stays in its process; pass the generator itself, or its items"
+STAYS: Final = (
+    "a reader of fan_out stays in its process, unless zgen.streams.fan_out made it of a generator "
+    "that this process has called; pass the generator itself, or its items"
+)
 
 
+# -- readers of a generator of this process --------------------------------------------------------
+class ReaderSteps(ObjectRefGenerator[T]):
+    """What readers of a generator do that others do not: they tell who would wait for himself."""
+
+    __slots__ = ()
+
+    #: Stream of a reader -> its number and the thread that read it last, shared by those of a fan.
+    _readers: dict[StreamId, tuple[int, int]]
+
+    def _take(self, runtime: Runtime) -> list[Any]:
+        self._readers[self.stream] = self._readers[self.stream][0], threading.get_ident()
+        return super()._take(runtime)
+
+    def _wait(self, runtime: Runtime, deadline_ns: int | None) -> bool:
+        while True:
+            look_ns = clock.now_ns() + FAN_OUT_SELF_WAIT_NS
+            is_last = deadline_ns is not None and deadline_ns <= look_ns
+            if super()._wait(runtime, deadline_ns if is_last else look_ns) or runtime.closed:
+                return True
+            if is_last:
+                return False
+            self._refuse_to_wait(runtime)
+
+    def _refuse_to_wait(self, runtime: Runtime) -> None:
+        """Raise if it waits for a reader that nobody else reads.
+
+        Raises:
+            RuntimeError: It waits for itself.
+        """
+        with runtime.loop.lock:
+            slowest = runtime.machine.owner.handover.fans.slowest(self.stream)
+        if slowest is not None and slowest != self.stream:
+            number, thread = self._readers[slowest]
+            if thread in (NO_THREAD, threading.get_ident()):
+                raise waits_for_itself(self._readers[self.stream][0], number, "thread")
+
+
+class FanReader(ReaderSteps[T], ObjectRefGenerator[T], Generic[T]):
+    """One of several readers of a generator, which gets all its items; else like a generator.
+
+    It is handed over like one, too. Close or drop it to let the others go on without it.
+    """
+
+    __slots__ = ("_readers",)
+
+    def _handed_class(self) -> type[Any]:
+        """Return what it is where it is unpickled: a generator like any other."""
+        return ObjectRefGenerator
+
+
+class TupleFanReader(ReaderSteps[Any], RefTupleGenerator[Refs], Generic[Refs]):
+    """As ``FanReader``, of a generator whose yields have several values."""
+
+    __slots__ = ("_readers",)
+
+    def _handed_class(self) -> type[Any]:
+        """As ``FanReader``."""
+        return RefTupleGenerator
+
+
+def _fan_generator(source: ObjectRefGenerator[Any], n: int, pending_max: int) -> list[Any]:
+    """Return readers of a generator of this process."""
+    Shelf[Any](n, pending_max)  # which checks them
+    reader_class: Any = TupleFanReader if isinstance(source, RefTupleGenerator) else FanReader
+    readers: dict[StreamId, tuple[int, int]] = {}
+    generators = []
+    runtime, keys = source.fanned_out(n, pending_max)
+    for number, key in enumerate(keys):
+        readers[key] = number, NO_THREAD
+        generator = reader_class(key, runtime)
+        generator._readers = readers  # noqa: SLF001  # of these classes
+        runtime.handed[key] = generator
+        generators.append(generator)
+    return generators
+
+
+@overload
+def fan_out(  # type: ignore[overload-overlap]  # tuples in place of references
+    source: RefTupleGenerator[Refs], n: int, *, max_pending_items: int = ...
+) -> list[RefTupleGenerator[Refs]]: ...
+@overload
+def fan_out(  # type: ignore[overload-overlap]  # generators in place of iterators
+    source: ObjectRefGenerator[T], n: int, *, max_pending_items: int = ...
+) -> list[ObjectRefGenerator[T]]: ...
+@overload
 def fan_out(
-    source: Iterable[ObjectRef[T]], n: int, *, max_pending_items: int = FAN_OUT_ITEMS_COUNT
-) -> list[Branch[T]]:
+    source: Iterable[ObjectRef[T]], n: int, *, max_pending_items: int = ...
+) -> list[Branch[ObjectRef[T]]]: ...
+@overload
+def fan_out(
+    source: Iterable[Refs], n: int, *, max_pending_items: int = ...
+) -> list[Branch[Refs]]: ...
+def fan_out(
+    source: Iterable[Any], n: int, *, max_pending_items: int = FAN_OUT_ITEMS_COUNT
+) -> list[Any]:
     """Return ``n`` iterators, each of which yields every reference of a stream.
 
-    A stream is asked for an item when the fastest wants it, and an item is let go when the slowest
-    has taken it. Read them in threads, or in turns.
+    A stream is asked for an item when the fastest has none left, and an item is let go when the
+    slowest has taken it. Read them in threads, or in turns. Readers of a generator that this
+    process has called are generators themselves, and can be handed to tasks and actors.
 
     Args:
-        source: The stream, or other iterable of references.
+        source: The stream, or other iterable of references or of tuples of them.
         n: How many readers.
         max_pending_items: How far the fastest may be ahead of the slowest; then it waits.
 
     Raises:
         TypeError: ``n`` or ``max_pending_items`` is no integer.
         ValueError: One of them is less than 1.
+        StreamLentError: The generator was handed over, or has several readers already.
     """
+    if type(source) in (ObjectRefGenerator, RefTupleGenerator) and source.completion is None:  # type: ignore[attr-defined]  # a generator
+        return _fan_generator(source, n, max_pending_items)  # type: ignore[arg-type]  # likewise
     fan = _Fan(source, n, max_pending_items)
     return [Branch(fan, reader) for reader in range(n)]

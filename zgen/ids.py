@@ -83,6 +83,12 @@ def derive_loan_id(stream: StreamId, epoch: int, hop: int) -> StreamId:
     return StreamId(blake2b(seed, digest_size=ID_BYTES).digest())
 
 
+def derive_branch_id(stream: StreamId, epoch: int, number: int) -> StreamId:
+    """Name one of the readers that a loan of ``stream`` to several of them has."""
+    seed = stream + b"branch" + epoch.to_bytes(8, "big") + number.to_bytes(8, "big")
+    return StreamId(blake2b(seed, digest_size=ID_BYTES).digest())
+
+
 def ticket_object(stream: StreamId, epoch: int) -> ObjectId:
     """Name the object that everybody refers to who may hold ``stream`` by this loan."""
     return ObjectId(derive_loan_id(stream, epoch, 0) + bytes(OBJECT_ID_BYTES - ID_BYTES))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.sim.programs import Consumer
 from zgen.core.cancel_words import CloseRequested
 from zgen.core.events import Dropped, RefCompletion, WantValues
-from zgen.core.handover_words import LendStream, StreamLent, StreamRefusal
+from zgen.core.handover_words import FannedOut, FanOut, LendStream, StreamLent, StreamRefusal
 from zgen.core.in_stream import has_returned
 from zgen.ids import ObjectId, StreamId, TaskId, completion_object
 from zgen.wire.value import NestedRef, Value
@@ -19,18 +19,27 @@ if TYPE_CHECKING:
 
 #: How many items a driver takes over at a time.
 AHEAD = 3
-#: What a loan is in a script: stream, epoch, hop, items taken, name, chain.
+#: What a loan is in a script: stream or reader, epoch, hop, items taken, name, chain, stream.
 Loan = list[Any]
 
 
 class Reader:
     """One generator, as the code has it that reads it."""
 
-    def __init__(self, run: HandRun, user: Consumer, key: StreamId, stream: TaskId) -> None:
+    def __init__(
+        self,
+        run: HandRun,
+        user: Consumer,
+        key: StreamId,
+        stream: TaskId,
+        line: StreamId | None = None,
+    ) -> None:
         self.run = run
         self.user = user
         self.key = key
         self.stream = stream
+        #: The stream, or one of several readers that it has, as its owner calls that.
+        self.line = line or stream
         #: Taken over and not given out.
         self.ahead: list[ObjectId] = []
         self.is_over = False
@@ -60,8 +69,9 @@ class Reader:
     def _over(self, then: Callable[[bool], None]) -> None:
         record = self.user.owner.streams.streams.get(self.key)
         if record is not None and not self.run.is_refused(self):
-            self.run.once.read_out(self.user.life, self.stream)
-            self.run.once.carries(self.user.life, self.stream, is_value=has_returned(record))
+            self.run.once.read_out(self.user.life, self.stream, self.line)
+            is_value = has_returned(record)
+            self.run.once.carries(self.user.life, self.stream, self.line, is_value=is_value)
             if has_returned(record):
                 self.listen()
         then(False)
@@ -85,7 +95,7 @@ class Reader:
 
     def _give(self, then: Callable[[bool], None]) -> None:
         name = self.ahead.pop(0)
-        self.run.once.took(self.user.life, name)
+        self.run.once.took(self.user.life, name, self.line)
         self.run.holds(self)
         if self.run.is_error(name, self.user):
             self.run.once.closed[self.stream] = None  # ended early, by an error
@@ -116,7 +126,22 @@ class Reader:
         where = answer.owner or self.user.life.address
         loan = [answer.stream.hex(), answer.epoch, answer.hop, answer.upto, answer.name]
         refs = (NestedRef(answer.ticket, where), NestedRef(answer.completion, where))
-        return [*loan, [peer.hex() for peer in answer.chain]], refs
+        return [*loan, [peer.hex() for peer in answer.chain], self.stream.hex()], refs
+
+    def fan_out(self, count: int, pending_max: int) -> list[Reader]:
+        """Give the stream several readers; none if that is refused."""
+        self.user.answers.clear()
+        self.user.post(FanOut(self.key, tuple(self.ahead), count, pending_max))
+        (answer,) = self.user.answers
+        if isinstance(answer, StreamRefusal):
+            self.run.refused(self.user, answer.fault, self)
+            return []
+        assert isinstance(answer, FannedOut), answer
+        ahead, self.ahead = self.ahead, []
+        self.is_over = False
+        self.user.drop(ahead)
+        self.run.once.fanned(self.stream, self.line, answer.readers)
+        return [Reader(self.run, self.user, key, self.stream, key) for key in answer.readers]
 
     def drop(self) -> None:
         if not self.is_gone:
@@ -131,7 +156,7 @@ class Reader:
                 self.user.drop(ahead, (self.key,))
 
     def close(self) -> None:
-        self.run.once.closed[self.stream] = None
+        self.run.once.closed[self.line] = None
         self.user.drop(self.ahead)
         self.ahead = []
         self.is_over = True

@@ -56,6 +56,8 @@ COUNTED = (
     "refused",
     "owner died",
     "ends",
+    "fanned out",
+    "given up",
 )
 
 
@@ -187,7 +189,7 @@ class Story:
         if self.random.random() < 0.75:
             stream = self.run.submit_stream(self.user, self.parent, 0)
             self.reader = Reader(self.run, self.user, stream, stream)
-            self._go_on()
+            self.go_on()
             return
         plan = Plan([["make", 0, None]], 1, self.random.choice((0, 3)), 0)
         name = object_id(self.user.submit(plan, self.parent, 0), 0)
@@ -200,22 +202,37 @@ class Story:
                 self.doing = ""
             else:
                 self.reader = reader
-                self._go_on()
+                self.go_on()
 
         self.user.get(name, got)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         if self.user.life.dead:
             return
         self.doing = f"reads {self.run.cluster.world.trace.show(self.reader.stream)}"
-        if self.random.random() < 0.5:
+        dice = self.random.random()
+        if dice < 0.5:
             self._read(self.random.choice((1, 2, 5)))
+        elif dice < 0.6 and self.reader.key == self.reader.stream:
+            self._fan_out()
         else:
             self._lend()
 
+    def _fan_out(self) -> None:
+        """Have several readers of the stream, each with a story of its own."""
+        counts = self.random.choice((1, 2, 3)), self.random.choice((1, 3, 8, 64))
+        readers = self.reader.fan_out(*counts)
+        if readers and self.random.random() < 0.4:
+            self.run.must_be_refused(self.reader)
+        self._end()
+        for reader in readers:
+            story = self.run.new_story(self.user)
+            story.reader = reader
+            self.user.later(self.random.choice((0, 1 * MS, 20 * MS)), story.go_on)
+
     def _read(self, left: int) -> None:
         if not left:
-            self.user.later(self.random.choice((0, 1 * MS, 5 * MS)), self._go_on)
+            self.user.later(self.random.choice((0, 1 * MS, 5 * MS)), self.go_on)
             return
 
         def went(there: bool) -> None:
@@ -244,7 +261,7 @@ class Story:
             self.run.must_be_refused(self.reader)
         drops = self.random.random() < 0.2
         if drops:
-            self.run.once.closed[self.reader.stream] = None  # nobody may read it out
+            self.run.once.closed[self.reader.line] = None  # nobody may read it out
             self.reader.drop()
         self.doing = f"has lent {self.run.cluster.world.trace.show(self.reader.stream)}"
         left = len(names)
@@ -345,16 +362,17 @@ class HandRun:
 
     def hold(self, user: Consumer, loan: Loan, owner: Address) -> Reader:
         """Unpickle a generator."""
-        stream, epoch, hop, upto, name, peers = loan
+        line, epoch, hop, upto, name, peers, stream = loan
         where = (owner, completion_object(TaskId(bytes.fromhex(stream))))
         chain = tuple([PeerId(bytes.fromhex(peer)) for peer in peers])
         user.on_refused = self._on_refused
         user.answers.clear()
-        user.post(HoldStream(TaskId(bytes.fromhex(stream)), epoch, hop, upto, name, *where, chain))
+        user.post(HoldStream(TaskId(bytes.fromhex(line)), epoch, hop, upto, name, *where, chain))
         (held,) = user.answers
         assert isinstance(held, StreamHeld), held
-        reader = Reader(self, user, held.key, TaskId(bytes.fromhex(stream)))
-        if held.key != reader.stream:
+        names = [TaskId(bytes.fromhex(each)) for each in (stream, line)]
+        reader = Reader(self, user, held.key, *names)
+        if held.key != reader.line:
             reader.epoch = epoch
         if self.cluster.world.random.random() < 0.2:
             reader.listen()
@@ -405,7 +423,7 @@ class HandRun:
         if reader.epoch is None or owner is None:
             return
         assert isinstance(owner.machine, ProcessMachine)
-        record = owner.machine.owner.streams.streams.get(reader.stream)
+        record = owner.machine.owner.streams.streams.get(reader.line)
         good = record is None or record.epoch == reader.epoch
         self.once.require(good, f"{reader.user.life.name} reads by loan {reader.epoch}: {record}")
 
@@ -440,11 +458,15 @@ class HandRun:
         if user.life.number in self.stories:
             return
         user.on_refused = self._on_refused
-        stories = self.stories[user.life.number] = []
-        for number in range(self._count):
-            story = Story(self, user, number)
-            stories.append(story)
+        self.stories[user.life.number] = []
+        for _ in range(self._count):
+            story = self.new_story(user)
             user.later(self.cluster.world.random.randrange(100 * MS), story.begin)
+
+    def new_story(self, user: Consumer) -> Story:
+        stories = self.stories[user.life.number]
+        stories.append(Story(self, user, len(stories)))
+        return stories[-1]
 
     def _undone(self) -> list[str]:
         undone = [story.doing for each in self.stories.values() for story in each if story.doing]

@@ -7,6 +7,8 @@ from tests.sim.mutant import Mutant
 LENDING = "zgen/core/lending.py"
 LENT = "zgen/core/lent_stream.py"
 FAR = "zgen/core/far_streams.py"
+FEEDING = "zgen/core/feeding.py"
+FANS = "zgen/core/fans.py"
 
 HAND = (
     Mutant(
@@ -76,18 +78,18 @@ HAND = (
     Mutant(
         "what a generator returned is sent to who reads it at its end",
         "P2",
-        LENDING,
-        "        if returns:\n            self._borrowing.asked(",
-        "        if False:\n            self._borrowing.asked(",
+        FEEDING,
+        "        if returns:\n            completion",
+        "        if False:\n            completion",
         "handover",
-        93,
+        20,
     ),
     Mutant(
         "who reads to the end is told whether anything was returned",
         "P1",
-        LENDING,
-        "        returns = is_end and has_returned(record)\n",
-        "        returns = False\n",
+        FEEDING,
+        "        returns, source = is_end and has_returned(record), ",
+        "        returns, source = False, ",
         "handover",
         1,
     ),
@@ -105,6 +107,42 @@ HAND = (
         "P1",
         FAR,
         "            if far.is_held:\n                self._ask(far, out)\n",
+        "            pass\n",
+        "handover",
+        1,
+    ),
+    Mutant(
+        "a reader is no further ahead of the slowest than the bound",
+        "P3",
+        FANS,
+        "        room = min(fan.pending_max - self._behind(fan), count_max)\n",
+        "        room = count_max\n",
+        "handover",
+        1,
+    ),
+    Mutant(
+        "what one reader has taken out is given to the others",
+        "P1",
+        FANS,
+        "            if other != reader and names:\n",
+        "            if False:\n",
+        "handover",
+        2,
+    ),
+    Mutant(
+        "a reader that is gone lets the others go on",
+        "P2",
+        FANS,
+        "        del fan.readers[reader]\n        self._lending.stirred[source] = None\n",
+        "        del fan.readers[reader]\n",
+        "handover",
+        2,
+    ),
+    Mutant(
+        "a stream with several readers goes back when the last one has left",
+        "P3",
+        FANS,
+        "            self._refs.drop_all([fan.ticket])\n",
         "            pass\n",
         "handover",
         1,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.sim.cluster import Cluster
 from tests.sim.programs import item_value, result_value, same
-from zgen.ids import ITEM_INDEX_FIRST, ObjectId, TaskId, index_of, short, task_of
+from zgen.core.fans import GIVEN_UP
+from zgen.ids import ITEM_INDEX_FIRST, ObjectId, StreamId, TaskId, index_of, short, task_of
 from zgen.sim.oracle import Oracle
 from zgen.sim.world import Life
 from zgen.wire.value import NONE, Fault, FaultKind, Value
@@ -21,15 +22,15 @@ class EachItemOnce(Oracle):
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.counts: dict[str, int] = {}
-        #: Stream -> who took each item of it last.
-        self._takers: dict[TaskId, list[Life]] = {}
-        #: Streams that somebody closed.
-        self.closed: dict[TaskId, None] = {}
+        #: Stream, or one of its several readers -> who took each item of it last.
+        self._takers: dict[StreamId, list[Life]] = {}
+        #: Those that somebody closed, or that ended early.
+        self.closed: dict[StreamId, None] = {}
 
-    def took(self, life: Life, name: ObjectId) -> None:
-        stream, index = task_of(name), index_of(name) - ITEM_INDEX_FIRST
-        takers = self._takers.setdefault(stream, [])
-        story = f"{life.name} takes item {index} of {short(stream)}"
+    def took(self, life: Life, name: ObjectId, line: StreamId) -> None:
+        index = index_of(name) - ITEM_INDEX_FIRST
+        takers = self._takers.setdefault(line, [])
+        story = f"{life.name} takes item {index} of {short(line)}"
         self.require(index <= len(takers), f"{story}, {len(takers)} were taken")
         for before in takers[index:]:
             self.require(before.dead, f"{story}, which {before.name} took")
@@ -38,18 +39,27 @@ class EachItemOnce(Oracle):
         takers.append(life)
         self.note("taken")
 
-    def read_out(self, life: Life, stream: TaskId) -> None:
-        """Somebody found a stream at its end."""
-        count = len(self._takers.get(stream, ()))
-        items = self.cluster.accounts[stream].plan.items
-        story = f"{life.name} finds the end of {short(stream)} after {count} of {items} items"
-        self.require(count == items or stream in self.closed, story)
+    def fanned(self, stream: TaskId, line: StreamId, readers: tuple[StreamId, ...]) -> None:
+        """A stream has several readers, each of which takes up where the one before them was."""
+        self.note("fanned out")
+        for reader in readers:
+            self._takers[reader] = list(self._takers.get(line, ()))
 
-    def carries(self, life: Life, stream: TaskId, *, is_value: bool) -> None:
+    def read_out(self, life: Life, stream: TaskId, line: StreamId) -> None:
+        """Somebody found a stream, or one of its readers, at its end."""
+        count = len(self._takers.get(line, ()))
+        items = self.cluster.accounts[stream].plan.items
+        story = f"{life.name} finds the end of {short(line)} after {count} of {items} items"
+        self.require(count == items or self._is_closed(stream, line), story)
+
+    def _is_closed(self, stream: TaskId, line: StreamId) -> bool:
+        return stream in self.closed or line in self.closed
+
+    def carries(self, life: Life, stream: TaskId, line: StreamId, *, is_value: bool) -> None:
         """``StopIteration`` was raised for somebody, with a value or without one."""
         returns = self.cluster.accounts[stream].plan.returned_bytes >= 0
         story = f"{life.name} is told at the end of {short(stream)}: a value? {is_value}"
-        self.require(is_value == returns or stream in self.closed, story)
+        self.require(is_value == returns or self._is_closed(stream, line), story)
 
     def heard_end(self, life: Life, stream: TaskId, owner: Life | None, value: Value) -> None:
         """``completed()`` has its value for somebody."""
@@ -85,6 +95,8 @@ class EachItemOnce(Oracle):
             self.require(owner is None or owner.dead, f"{life.name}: {fault!r}, but it lives")
         else:
             self.require(fault.kind is FaultKind.STREAM_LENT, f"{life.name}: {fault!r}")
+            if fault.reason == GIVEN_UP:
+                self.note("given up")
 
     def note(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1

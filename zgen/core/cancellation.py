@@ -20,7 +20,7 @@ from zgen.core.placement import Placement
 from zgen.core.ref_table import RefTable
 from zgen.core.settlement import Settlement, cancelled
 from zgen.core.task_table import Doing, TaskEntry, TaskTable
-from zgen.ids import ObjectId, PeerId, TaskId, task_of
+from zgen.ids import PeerId, TaskId, task_of
 from zgen.limits import FORCED_CANCEL_NS
 from zgen.wire.task import (
     OUTCOME_CANCELLED,
@@ -50,8 +50,6 @@ class Cancellation:
     ) -> None:
         """Cancel tasks of these tables."""
         self.deadlines: Deadlines[TaskId] = Deadlines()
-        #: What stands for a stream of this process that others have by a loan -> its task.
-        self.tickets: dict[ObjectId, TaskId] = {}
         self._refs = refs
         self._lent = lent
         self._tasks = tasks
@@ -76,8 +74,7 @@ class Cancellation:
         if message.object not in self._lent.borrowers.get(sender, {}):
             reached("cancel by who borrows nothing")
             return
-        task = self.tickets.get(message.object) or task_of(message.object)
-        self.cancel(task, message.force, message.recursive, now_ns, out)
+        self.cancel(task_of(message.object), message.force, message.recursive, now_ns, out)
 
     def cancel(
         self, task: TaskId, force: bool, recursive: bool, now_ns: int, out: list[Effect]

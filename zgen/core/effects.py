@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from zgen.core.actor_effects import ActorEffect
 from zgen.core.cancel_words import AbandonBody, InterruptBody, KillSelf, StopBody
-from zgen.core.handover_words import StreamHeld, StreamLent, StreamRefusal
+from zgen.core.handover_words import FannedOut, StreamHeld, StreamLent, StreamRefusal
 from zgen.core.node_effects import NodeEffect
 from zgen.core.state_words import StateCame
 from zgen.core.store_effects import StoreEffect
@@ -317,5 +317,6 @@ Effect: TypeAlias = (
     | StreamEffect
     | StreamLent
     | StreamHeld
+    | FannedOut
     | StreamRefusal
 )

@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 from zgen.core.actor_events import ActorEvent
 from zgen.core.cancel_words import CancelRequested, CloseRequested
-from zgen.core.handover_words import HoldStream, LendStream
+from zgen.core.handover_words import FanOut, HoldStream, LendStream
 from zgen.core.handshake_events import HandshakeEvent
 from zgen.core.node_events import NodeEvent
 from zgen.core.state_words import AskState
@@ -377,6 +377,7 @@ Event: TypeAlias = (
     | CancelRequested
     | CloseRequested
     | LendStream
+    | FanOut
     | HoldStream
     | AskState
     | PutObject

@@ -21,7 +21,16 @@ from zgen.core.marks import reached
 from zgen.core.ref_table import RefTable
 from zgen.core.stream_in import StreamsIn
 from zgen.exceptions import RemoteProtocolError
-from zgen.ids import ObjectId, PeerId, StreamId, derive_loan_id, item_ids, short, ticket_object
+from zgen.ids import (
+    NO_STREAM,
+    ObjectId,
+    PeerId,
+    StreamId,
+    derive_loan_id,
+    item_ids,
+    short,
+    ticket_object,
+)
 from zgen.limits import (
     ITEMS_COUNT_MAX,
     LOAN_HOPS_COUNT_MAX,
@@ -246,7 +255,8 @@ class FarStreams:
         if not (0 <= count <= room_count and 0 <= first <= ITEMS_COUNT_MAX and is_whole):
             raise RemoteProtocolError(f"{count} items of a lent stream from {first} on")
         owner = self._borrowing.session.address_of(sender)
-        names = item_ids(message.stream, message.first_index, message.count)
+        source = message.stream if message.source == NO_STREAM else message.source
+        names = item_ids(source, message.first_index, message.count)
         parcel = Parcel(b"", (), False, tuple([NestedRef(name, owner) for name in names]))
         self._borrowing.take_in(sender, (parcel,), out)
         self._refs.dropped.append(parcel)

@@ -56,6 +56,25 @@ class HoldStream:
     per_yield: int = 1
 
 
+@slotted
+class FanOut:
+    """A stream of this process gets several readers.
+
+    ``FannedOut`` or ``StreamRefusal`` follows.
+
+    Attributes:
+        stream: The stream.
+        ahead: Items that its handle has taken over and not given out yet.
+        count: How many readers.
+        pending_max: How many yields the fastest may be ahead of the slowest.
+    """
+
+    stream: StreamId
+    ahead: tuple[ObjectId, ...]
+    count: int
+    pending_max: int
+
+
 # -- effects ---------------------------------------------------------------------------------------
 @slotted
 class StreamLent:
@@ -106,5 +125,16 @@ class StreamRefusal:
     fault: Fault
 
 
+@slotted
+class FannedOut:
+    """Answer to ``FanOut``.
+
+    Attributes:
+        readers: What handles call the streams of the readers.
+    """
+
+    readers: tuple[StreamId, ...]
+
+
 #: What those read off who posted the events.
-HANDOVER_ANSWERS = (StreamLent, StreamHeld, StreamRefusal)
+HANDOVER_ANSWERS = (StreamLent, StreamHeld, StreamRefusal, FannedOut)

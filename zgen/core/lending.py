@@ -19,14 +19,14 @@ on; and it says how far that one was, since its own word may still be on its way
 
 from collections import deque
 from collections.abc import Callable
-from itertools import islice
 
 from zgen.core import owner_audit
 from zgen.core.borrowing import Borrowing
 from zgen.core.effects import Effect, ItemsTaken, Send, StreamAdvanced
 from zgen.core.events import TakeItems
+from zgen.core.feeding import Feeding, Taking
 from zgen.core.handover_words import HoldStream, LendStream, StreamLent, StreamRefusal
-from zgen.core.in_stream import InStream, count_taken, has_returned, whole_yields
+from zgen.core.in_stream import InStream, count_taken, whole_yields
 from zgen.core.lent_stream import (
     OVER,
     PASSED,
@@ -38,20 +38,23 @@ from zgen.core.marks import reached
 from zgen.core.placement import Placement
 from zgen.core.ref_table import OwnedRef, RefTable
 from zgen.core.stream_in import StreamsIn
-from zgen.exceptions import RemoteProtocolError
-from zgen.ids import ObjectId, PeerId, StreamId, completion_object, short, ticket_object
+from zgen.ids import (
+    ObjectId,
+    PeerId,
+    StreamId,
+    completion_object,
+    short,
+    ticket_object,
+)
 from zgen.wire.handover import (
     CLOSED,
     PASSED_ON,
     LeaveStream,
-    StreamItems,
     StreamRefused,
     TakeStream,
 )
-from zgen.wire.value import Fault, FaultKind, NestedRef, Parcel, Stored
+from zgen.wire.value import Fault, FaultKind, NestedRef, Parcel
 
-#: Takes up to so many items out of the table; returns their names, and whether none will follow.
-Taking = Callable[[StreamId, int, int], tuple[tuple[ObjectId, ...], bool]]
 #: Nobody reads a stream any more.
 Dropping = Callable[[StreamId, int, list[Effect]], None]
 
@@ -64,6 +67,10 @@ class Lending:
         handles: Stream that is or was lent -> generators of it that its owner's process has. Added
             with its first loan; removed when the last one is gone, or the last loan behind it.
         tickets: Ticket -> its stream, as ``lent``.
+        feeding: Sends their items to who reads them.
+        branches: As ``feeding``'s.
+        spare: Of them, those whose loan has ended and that nobody reads.
+        stirred: As ``feeding``'s.
     """
 
     def __init__(
@@ -80,13 +87,16 @@ class Lending:
         self.lent: dict[StreamId, LentStream] = {}
         self.handles: dict[StreamId, int] = {}
         self.tickets: dict[ObjectId, StreamId] = {}
+        feeding = self.feeding = Feeding(refs, streams, borrowing, placement, take_out)
+        self.branches, self.stirred = feeding.branches, feeding.stirred
+        self.spare: dict[StreamId, None] = {}
         #: Streams whose holder died before it took anything, until somebody claims them.
         self._orphans: dict[StreamId, None] = {}
         self._refs = refs
         self._streams = streams
-        self._borrowing, self._offers = borrowing, borrowing.offers
+        self._borrowing, self.offers = borrowing, borrowing.offers
         self._placement = placement
-        self._take_out, self._drop = take_out, drop
+        self._drop = drop
 
     # -- the owner's own user ----------------------------------------------------------------------
     def lend(self, event: LendStream, now_ns: int, out: list[Effect]) -> None:
@@ -95,17 +105,21 @@ class Lending:
         record = self._streams.streams[stream]
         before = self.lent.get(stream)
         if before is not None:
-            if before.ticket not in self._offers:
+            if before.ticket not in self.offers:
                 out.append(StreamRefusal(self.refusal(stream)))
                 return
             reached("stream pickled again for nothing")
             self._end(stream)
+        if record.refusal is not None:
+            out.append(StreamRefusal(record.refusal))
+            return
+        self.spare.pop(stream, None)
         record.epoch += 1
         ticket = ticket_object(stream, record.epoch)
-        completion = completion_object(stream)
+        completion = completion_object(self.branches.get(stream, stream))
         self._refs.create(ticket, self._keeping(completion, record))
         self._refs.watched[ticket] = None
-        self.tickets[ticket] = self._offers[ticket] = stream
+        self.tickets[ticket] = self.offers[ticket] = stream
         items = deque(event.ahead)
         for name in event.ahead:
             self._refs.add_local(name)
@@ -122,14 +136,14 @@ class Lending:
         stream = event.stream
         lent = self.lent.get(stream)
         if lent is not None:
-            if lent.ticket not in self._offers:
+            if lent.ticket not in self.offers:
                 out.append(StreamRefusal(self.refusal(stream)))
                 return True
             reached("stream taken back that was pickled for nothing")
             self._end(stream)
         record = self._streams.streams[stream]
         back = record.back
-        if back is None:
+        if back is None or record.is_far:
             return False
         position = record.taken - len(back)
         count_max = event.count_max
@@ -156,6 +170,7 @@ class Lending:
         is_now = lent is not None and lent.epoch == event.epoch
         if is_now and may_claim(self.lent[stream], event.hop, event.chain):
             self.over(stream, now_ns, out)
+            self.spare.pop(stream, None)
         return True
 
     def dropped(self, stream: StreamId) -> bool:
@@ -167,7 +182,7 @@ class Lending:
         if count > 1:
             return True
         lent = self.lent.get(stream)
-        if lent is not None and lent.ticket not in self._offers:
+        if lent is not None and lent.ticket not in self.offers:
             reached("lent stream outlives its owner's generator")
             return True
         if lent is not None:
@@ -196,16 +211,16 @@ class Lending:
                 self._refuse(sender, message, self.refusal(message.stream).reason, out)
                 return
             self._borrowing.watch(self._borrowing.session.address_of(sender), out)
-            self._consume(message.stream, lent, message.upto, out)
+            self.feeding.consume(message.stream, lent, message.upto, out)
             self._orphans.pop(message.stream, None)
             lent.hop, lent.holder = message.hop, sender
             lent.claim, lent.who = message.claim, message.who
             lent.begun = lent.sent = lent.position
             lent.is_end_told = False
         else:
-            self._consume(message.stream, lent, message.upto, out)
+            self.feeding.consume(message.stream, lent, message.upto, out)
         lent.wanted = lent.position + message.room_count
-        self._feed(message.stream, lent, now_ns, out)
+        self.feeding.feed(message.stream, lent, now_ns, out)
 
     def on_leave(
         self, sender: PeerId, message: LeaveStream, now_ns: int, out: list[Effect]
@@ -219,7 +234,7 @@ class Lending:
         if lent.holder != sender:
             reached("word of no holder")
             return None
-        self._consume(stream, lent, message.upto, out)
+        self.feeding.consume(stream, lent, message.upto, out)
         lent.holder = None
         if message.how == PASSED_ON:
             reached("stream passed on")
@@ -237,7 +252,7 @@ class Lending:
         With the node goes everybody, or is not heard of any more.
         """
         for stream, lent in list(self.lent.items()):
-            if lent.holder == peer or is_node:
+            if (lent.holder == peer or is_node) and lent.holder != self._borrowing.me:
                 lent.holder = None
                 if lent.position == lent.begun and not is_node:
                     self._orphans[stream] = None
@@ -270,8 +285,9 @@ class Lending:
                 for effect in wanted
                 if not (type(effect) is StreamAdvanced and effect.stream in advanced)
             ]
+            self.stirred.update(advanced)
             for stream in advanced:
-                self._feed(stream, self.lent[stream], now_ns, wanted)
+                self.feeding.feed(stream, self.lent[stream], now_ns, wanted)
         for stream in list(self._orphans):
             ticket = self.lent[stream].ticket
             mourned = self._borrowing.lent.mourned().count(ticket)
@@ -304,70 +320,13 @@ class Lending:
         words = (message.stream, message.epoch, message.hop, message.claim, reason)
         out.append(Send(sender, StreamRefused(*words)))
 
-    def _consume(self, stream: StreamId, lent: LentStream, upto: int, out: list[Effect]) -> None:
-        """A holder has taken everything before ``upto``."""
-        count = upto - lent.position
-        record = self._streams.streams[stream]
-        if count <= 0:
-            return
-        if count > len(lent.items) or count % record.per_yield:
-            raise RemoteProtocolError(f"{upto} items taken, {lent.position} and {lent.items} given")
-        self._refs.drop_all([lent.items.popleft() for _ in range(count)])
-        lent.position = upto
-        if record.step:
-            count_taken(record, upto)
-            self._placement.grant(stream, out)
-
-    def _feed(self, stream: StreamId, lent: LentStream, now_ns: int, out: list[Effect]) -> None:
-        """Send a holder what is there and it has room for."""
-        holder = lent.holder
-        if holder is None:
-            return
-        record = self._streams.streams[stream]
-        limit = lent.wanted - lent.wanted % record.per_yield
-        if record.step:
-            limit = min(limit, lent.position + record.step)
-        have = lent.position + len(lent.items)
-        while have < limit and lent.position >= lent.large:
-            names = self._more(stream, record, limit - have, now_ns)
-            lent.items.extend(names)
-            have += len(names)
-            if Stored in [type(self._refs.records[name].value) for name in names]:
-                lent.large = have
-            if not names:
-                break
-        upto = min(have, max(limit, lent.sent))
-        is_end = upto == have and not record.unread and (record.ended or record.stays)
-        if lent.sent == upto and (lent.is_end_told or not is_end):
-            return
-        first, lent.sent, lent.is_end_told = lent.sent, upto, is_end
-        names = tuple(islice(lent.items, first - lent.position, upto - lent.position))
-        refs = tuple([NestedRef(name, self._borrowing.session.identity.address) for name in names])
-        words = (stream, lent.epoch, lent.hop, lent.claim, first, len(names), is_end)
-        returns = is_end and has_returned(record)
-        out.append(Send(holder, StreamItems(*words, returns), refs=refs, gives=True))
-        for name in names:
-            self._refs.pin(name)  # until they have left: the loan may end in this step
-            self._borrowing.asked(holder, name, out)
-        if returns:
-            self._borrowing.asked(holder, completion_object(stream), out)
-
-    def _more(
-        self, stream: StreamId, record: InStream, count_max: int, now_ns: int
-    ) -> tuple[ObjectId, ...]:
-        """Take items out of the table for a holder, of which none counts as taken by the user."""
-        step, record.step = record.step, 0
-        names, _ = self._take_out(stream, count_max, now_ns)
-        record.step = step
-        return names
-
     def _end(self, stream: StreamId) -> None:
         """A loan is over: what its holder has not taken comes first for who reads the stream."""
         lent = self.lent.pop(stream)
         del self.tickets[lent.ticket]
         self._orphans.pop(stream, None)
         self._refs.watched.pop(lent.ticket, None)
-        if self._offers.pop(lent.ticket, None) is not None:
+        if self.offers.pop(lent.ticket, None) is not None:
             self._refs.drop_all([lent.ticket])
         record = self._streams.streams[stream]
         record.is_lent = False
@@ -380,6 +339,8 @@ class Lending:
             self._let_go(stream)
             self._drop(stream, now_ns, out)
         else:
+            if stream in self.branches:
+                self.spare[stream] = self.stirred[stream] = None
             if self._streams.streams[stream].stays:
                 self._free(stream)
             if self._streams.is_ready(stream):

@@ -127,7 +127,7 @@ class Owner:
         self.outcomes = Outcomes(self.tasks, self.streams, *parts)
         lends = (placement, self._take_out, self._close)
         handover = Handover(me, (self.refs, self.streams, self.borrowing), lends, closing.request)
-        self.handover, self.cancellation.tickets = handover, handover.lending.tickets
+        self.handover = handover
         #: Streams of this process that are or were lent, and those of others: empty as a rule.
         self._handed, self._far = handover.lending.handles, handover.far.held
         self.wishes: dict[type, Callable[[Any, int, list[Effect]], None]] = {

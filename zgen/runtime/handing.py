@@ -7,9 +7,17 @@ is pickled and as it is unpickled. One process has one generator object for a st
 import os
 from typing import Any, TypeVar
 
-from zgen.core.handover_words import HoldStream, LendStream, StreamHeld, StreamLent, StreamRefusal
+from zgen.core.handover_words import (
+    FannedOut,
+    FanOut,
+    HoldStream,
+    LendStream,
+    StreamHeld,
+    StreamLent,
+    StreamRefusal,
+)
 from zgen.exceptions import NestedRefError, StreamClosedError, StreamLentError
-from zgen.ids import ObjectId, PeerId, StreamId
+from zgen.ids import ObjectId, PeerId, StreamId, task_of
 from zgen.io import serializer
 from zgen.io.nested_refs import collect, takes_streams
 from zgen.runtime import process
@@ -21,6 +29,7 @@ from zgen.wire.session import Address
 from zgen.wire.value import NestedRef
 
 R = TypeVar("R")
+A = TypeVar("A")
 
 
 @slotted
@@ -28,12 +37,10 @@ class Loan:
     """What a generator knows that reads a stream of another process.
 
     Attributes:
-        stream: The stream, as its owner names it.
-        ticket: Object of the owner that keeps the loan.
+        completion: Object of the owner that tells of the end.
     """
 
-    stream: StreamId
-    ticket: ObjectId
+    completion: ObjectId
 
 
 class HandingSteps(ClosingSteps[R]):
@@ -49,16 +56,59 @@ class HandingSteps(ClosingSteps[R]):
 
     def task_id(self) -> bytes:
         """Return the id of the generator task."""
-        return self.stream if self._loan is None else self._loan.stream
+        return task_of(self._runtime.machine.owner.handover.completion(self.stream))
 
     def taken_over(self) -> list[Any]:
         """Return the references that were taken over and not given out."""
         return list(self._items[self._cursor :])
 
     @property
-    def ticket(self) -> ObjectId | None:
-        """Object that keeps the loan of another process's stream; None for one of this process."""
-        return None if self._loan is None else self._loan.ticket
+    def completion(self) -> ObjectId | None:
+        """Object that tells of the end of another process's stream; None for one of this one."""
+        return None if self._loan is None else self._loan.completion
+
+    def _handed_class(self) -> type["HandingSteps[R]"]:
+        """Return what it is where it is unpickled."""
+        return type(self)
+
+    def fanned_out(self, count: int, pending_max: int) -> tuple[Runtime, tuple[StreamId, ...]]:
+        """Give its stream several readers; return the runtime, and what that calls their streams.
+
+        Raises:
+            StreamLentError: It was handed over, or has several readers already.
+            StreamClosedError: Its zgen was shut down.
+        """
+        event = FanOut(self.stream, self._ahead(), count, pending_max)
+        (answer,) = self._give_up(event, FannedOut)
+        return self._runtime, answer.readers
+
+    def _ahead(self) -> tuple[ObjectId, ...]:
+        """Return what was taken over and not given out, if it can be read at all.
+
+        Raises:
+            StreamClosedError: Its zgen was shut down.
+        """
+        runtime = self._runtime
+        if runtime.closed or runtime is not process.current:
+            raise StreamClosedError("", "the generator can no longer be read: zgen was shut down")
+        runtime.enter()
+        return tuple([ObjectId(ref.binary()) for ref in self.taken_over()])
+
+    def _give_up(self, event: LendStream | FanOut, answer_class: type[A]) -> list[A]:
+        """Ask for the right to read to go to others, and let go of what was taken over.
+
+        Raises:
+            StreamLentError: It is not here.
+        """
+        answers: list[A] = []
+        for effect in self._runtime.loop.post(event):
+            if type(effect) is StreamRefusal:
+                raise serializer.error_of(effect.fault)
+            if isinstance(effect, answer_class):
+                answers.append(effect)
+        assert answers, f"{type(event).__name__} was not answered"
+        self._items, self._cursor, self._ended = [], 0, False
+        return answers
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle inside a value that zgen pickles: who gets that reads on, and nobody else.
@@ -73,22 +123,10 @@ class HandingSteps(ClosingSteps[R]):
                 f"{self!r} was to be pickled by hand or with a function that closes over it, and "
                 "zgen could not tell who reads it then; put it into an argument or a result"
             )
-        runtime = self._runtime
-        if runtime.closed or runtime is not process.current:
-            raise StreamClosedError("", "the generator can no longer be read: zgen was shut down")
-        runtime.enter()
-        refs = self.taken_over()
-        ahead = tuple([ObjectId(ref.binary()) for ref in refs])
+        runtime, ahead = self._runtime, self._ahead()
         if ahead and self._loan is not None:
             raise StreamLentError("", "an item that was taken is still to be given out here")
-        lent: StreamLent | None = None
-        for effect in runtime.loop.post(LendStream(self.stream, ahead)):
-            if type(effect) is StreamRefusal:
-                raise serializer.error_of(effect.fault)
-            if type(effect) is StreamLent:
-                lent = effect
-        assert lent is not None, "LendStream was not answered"
-        self._items, self._cursor, self._ended = [], 0, False
+        (lent,) = self._give_up(LendStream(self.stream, ahead), StreamLent)
         runtime.handed[self.stream] = self
         owner = lent.owner or runtime.machine.session.identity.address
         collect(NestedRef(lent.ticket, owner))
@@ -96,7 +134,7 @@ class HandingSteps(ClosingSteps[R]):
         words = (lent.stream, lent.epoch, lent.hop, lent.upto, lent.name)
         per_yield = runtime.machine.owner.streams.streams[self.stream].per_yield
         how = (to_array(owner), lent.ticket, lent.completion, lent.chain, per_yield)
-        return unpickled, (type(self), *words, *how)
+        return unpickled, (self._handed_class(), *words, *how)
 
 
 def unpickled(
@@ -136,6 +174,6 @@ def unpickled(
             return generator
         generator = generator_class(key, runtime)
         if key != stream:
-            generator._loan = Loan(stream, ticket)  # noqa: SLF001  # of this class
+            generator._loan = Loan(completion)  # noqa: SLF001  # of this class
         runtime.handed[key] = generator
     return generator

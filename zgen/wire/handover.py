@@ -14,7 +14,7 @@ the holder that passed the generator on, of whom its chain tells; not that of an
 the same value and was first.
 """
 
-from zgen.ids import PeerId, StreamId
+from zgen.ids import NO_STREAM, PeerId, StreamId
 from zgen.wire.schema import message
 
 #: The right goes back to the owner.
@@ -66,6 +66,7 @@ class StreamItems:
         is_end: Whether there will never be one behind these.
         returns: Whether the generator has returned something; that comes behind, as the value of
             the object that the holder got with the generator.
+        source: The stream after which the items are named, if it is another one: several read it.
     """
 
     stream: StreamId
@@ -76,6 +77,7 @@ class StreamItems:
     count: int
     is_end: bool
     returns: bool = False
+    source: StreamId = NO_STREAM
 
 
 @message(0x3C)

@@ -466,8 +466,8 @@ def test_a_holder_may_close_it() -> None:
 def test_who_has_it_may_cancel_it() -> None:
     bench = Bench(3)
     lent = bench.lend()
-    bench.say(ONE, AddBorrowers(address("one"), (lent.ticket,)))
-    done = bench.say(ONE, CancelBorrowed(lent.ticket, False, True))
+    bench.say(ONE, AddBorrowers(address("one"), (lent.completion,)))
+    done = bench.say(ONE, CancelBorrowed(lent.completion, False, True))
     assert said(done, CancelTask) == [Send(MAKER, CancelTask(S, 0, False, True))]
 
 
