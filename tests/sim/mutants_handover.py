@@ -27,7 +27,7 @@ HAND = (
         "    return lent.holder is None or chain[lent.hop : lent.hop + 1] == (lent.holder,)\n",
         "    return lent.holder is None or hop > lent.hop\n",
         "handover",
-        4,
+        5,
     ),
     Mutant(
         "an earlier holder ends nothing as it goes",
@@ -36,7 +36,7 @@ HAND = (
         "        if lent.holder != sender:\n",
         "        if False:\n",
         "handover",
-        1,
+        5,
     ),
     Mutant(
         "what a holder has not taken comes back",
@@ -82,7 +82,7 @@ HAND = (
         "        if returns:\n            completion",
         "        if False:\n            completion",
         "handover",
-        20,
+        93,
     ),
     Mutant(
         "who reads to the end is told whether anything was returned",
@@ -100,7 +100,7 @@ HAND = (
         "            self._refs.records[completion] = OwnedRef(record.completion, 0)\n",
         "            self._refs.records[completion] = OwnedRef(None, 0)\n",
         "handover",
-        1,
+        2,
     ),
     Mutant(
         "each item that a reader takes is told to the owner",
