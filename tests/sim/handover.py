@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.sim.bodies import Body
 from tests.sim.cluster import Cluster, Settings, Worker
-from tests.sim.oracles_handover import EachItemOnce
+from tests.sim.oracles_handover import EachItemOnce, LoansEnd
 from tests.sim.programs import Consumer, Plan
 from tests.sim.run import Outcome, checks_every, run_seed
 from zgen.core.cancel_words import CloseRequested
@@ -94,6 +94,7 @@ class Reader:
         name = self.ahead.pop(0)
         self.run.once.took(self.user.life, name)
         self.run.holds(self)
+        self._ends_loan()
         if self.run.is_error(name, self.user):
             self.run.once.closed[self.stream] = None  # ended early, by an error
         self.run.after_item(self.user)
@@ -108,6 +109,7 @@ class Reader:
 
     def lend(self) -> tuple[Loan, NestedRef] | None:
         """Pickle it; None if that is refused."""
+        self._ends_loan()
         self.user.answers.clear()
         self.user.post(LendStream(self.key, tuple(self.ahead)))
         (answer,) = self.user.answers
@@ -124,9 +126,15 @@ class Reader:
         loan = [answer.stream.hex(), answer.epoch, answer.hop, answer.upto, answer.name]
         return [*loan, [peer.hex() for peer in answer.chain]], NestedRef(answer.ticket, where)
 
+    def _ends_loan(self) -> None:
+        """It may be that nobody else reads by the same loan from now on."""
+        if self.epoch is not None:
+            self.run.loans.ended[self.stream, self.epoch] = None
+
     def drop(self) -> None:
         if not self.is_gone:
             self.is_gone = True
+            self._ends_loan()
             ahead, self.ahead = self.ahead, []
             who = (self.user.life.number, self.key)
             self.run.readers[who] -= 1
@@ -137,6 +145,7 @@ class Reader:
                 self.user.drop(ahead, (self.key,))
 
     def close(self) -> None:
+        self._ends_loan()
         self.run.once.closed[self.stream] = None
         self.user.drop(self.ahead)
         self.ahead = []
@@ -319,7 +328,7 @@ class Story:
             return
         loan, ref = lent
         names = []
-        for _ in range(self.random.choice((1, 1, 1, 2))):
+        for _ in range(self.random.choice((1, 1, 1, 2, 4))):
             retries = self.random.choice((0, 0, 3))
             self.submitted += 1
             plan = Plan([["hand", 2, loan]], 1, retries, 10_000)
@@ -333,12 +342,17 @@ class Story:
             self.reader.drop()
         self.doing = f"has lent {self.run.cluster.world.trace.show(self.reader.stream)}"
         left = len(names)
+        waits_for_count = self.random.choice((left, 1))
 
         def got(name: ObjectId, value: Value) -> None:
             nonlocal left
             left -= 1
             back = self.run.came_back(self.user, value)
             self.user.drop([name])
+            if len(names) - left > waits_for_count:
+                if back is not None:
+                    back.drop()  # it came late: another one reads by now
+                return
             if back is not None and back.key in self.user.owner.handover.far.held:
                 self.reader.drop()  # which was passed on, as this one was
                 self.reader = back
@@ -346,7 +360,7 @@ class Story:
                 self.reader = back
             elif back is not None:
                 back.drop()  # one process has one generator of a stream, which counts once
-            if not left:
+            if len(names) - left == waits_for_count:
                 if self.reader.is_gone:
                     self.doing = ""
                 else:
@@ -375,6 +389,7 @@ class HandRun:
         # Likewise: nobody hears that a stream advances while it is lent.
         vars(self.cluster.promises.dead)["_advanced"] = lambda machine, stream: None
         self.once = EachItemOnce(self.cluster)
+        self.loans = LoansEnd(self.cluster)
         self.faults = Faults(self.cluster.world, hardship, {"worker": self._worker})
         self.stories: dict[int, list[Story]] = {}
         #: Process and stream -> readers of it there.
@@ -392,6 +407,7 @@ class HandRun:
         world, promises = self.cluster.world, self.cluster.promises
         self.cluster.begin()
         self.faults.begin()
+        self._watch()
         world.run(SAFETY_NS)
         self.faults.stop()
         self._dramatic = False
@@ -436,6 +452,7 @@ class HandRun:
         reader = Reader(self, user, held.key, TaskId(bytes.fromhex(stream)))
         if held.key != reader.stream:
             reader.epoch = epoch
+        self.loans.held(user, reader.stream, epoch, is_owner=reader.epoch is None)
         return reader
 
     def came_back(self, user: Consumer, value: Value) -> Reader | None:
@@ -470,6 +487,8 @@ class HandRun:
         far = user.owner.handover.far.held.get(key)
         owner = self._life_at(far.owner) if far is not None else user.life
         self.once.refused(user.life, fault, owner)
+        if far is not None:
+            self.loans.refused(user, far, fault)
         return record.is_lent
 
     def owner_of(self, name: ObjectId, user: Consumer) -> Life | None:
@@ -523,6 +542,12 @@ class HandRun:
             story = Story(self, user, number)
             stories.append(story)
             user.later(self.cluster.world.random.randrange(100 * MS), story.begin)
+
+    def _watch(self) -> None:
+        """Look now and then at what the dead hold."""
+        self.loans.look()
+        if self._undone():
+            self.cluster.world.at(100 * MS, self._watch)
 
     def _undone(self) -> list[str]:
         undone = [story.doing for each in self.stories.values() for story in each if story.doing]
