@@ -163,13 +163,4 @@ NAMES = (
         "names",
         95,
     ),
-    Mutant(
-        "who counts as others do still misses whom they have not missed yet",
-        "P7",
-        ELECTORATE,
-        "for node in (*voters, *missed)\n",
-        "for node in voters\n",
-        "names",
-        150,
-    ),
 )
