@@ -172,7 +172,7 @@ def rf11(setting: Setting) -> Outcome:
     covered = count - len(aims.NOT_SENT)
     deaths = sum(each.hits for each in results if not isinstance(each.case.fault, Action))
     told = (
-        f"simulator: {covered} of {count} kinds ({', '.join(aims.NOT_SENT)} are not sent there), "
+        f"simulator: {covered} of {count} kinds{_missing()}, "
         f"{sum(each.hits for each in results)} faults made in {len(results)} cases, {deaths} of "
         f"them deaths of a sender or receiver just before or after the message: {len(failed)} not "
         f"survived, {len(missed)} not made; real processes, each kind at least once in each "
@@ -182,6 +182,11 @@ def rf11(setting: Setting) -> Outcome:
     figures = {"failed": len(failed), "missed": len(missed), "wrong": wrong, "covered": covered}
     good = not (failed or missed or wrong) and covered == count
     return Outcome(good, told, {name: float(value) for name, value in figures.items()})
+
+
+def _missing() -> str:
+    """Return which kinds the simulator does not send, if there are any."""
+    return f" ({', '.join(aims.NOT_SENT)} are not sent there)" if aims.NOT_SENT else ""
 
 
 def _among_processes(setting: Setting) -> tuple[dict[str, dict[str, int]], int]:

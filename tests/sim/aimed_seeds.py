@@ -24,6 +24,11 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("actors", 1),
         ("state", 8),
     ),
+    "ActorRestarted": (
+        ("detached", 1),
+        ("detached", 2),
+        ("detached", 3),
+    ),
     "AddBorrowers": (
         ("borrowing", 380),
         ("borrowing", 415),
@@ -35,6 +40,11 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("stopped", 67),
         ("rebuild", 73),
         ("oneway", 4),
+    ),
+    "AskCharter": (
+        ("detached", 1),
+        ("detached", 2),
+        ("detached", 3),
     ),
     "AskChunk": (
         ("rebuild", 91),
@@ -94,6 +104,11 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("dialogue", 8),
         ("rebuild", 91),
     ),
+    "DetachActor": (
+        ("detached", 1),
+        ("detached", 2),
+        ("detached", 3),
+    ),
     "Digest": (
         ("joined", 11),
         ("joined", 28),
@@ -117,6 +132,11 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
     "EndDetour": (
         ("oneway", 6),
         ("oneway", 3),
+    ),
+    "EndJob": (
+        ("detached", 2),
+        ("detached", 9),
+        ("detached", 28),
     ),
     "Evict": (
         ("rebuild", 91),
@@ -222,11 +242,21 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("joined", 1),
         ("joined", 23),
     ),
+    "KeepActor": (
+        ("detached", 1),
+        ("detached", 2),
+        ("detached", 3),
+    ),
     "KeepWorker": (
         ("drain", 8),
         ("copies", 2),
         ("borrowing", 78),
         ("borrowing", 267),
+    ),
+    "KeysChanged": (
+        ("rekey", 0),
+        ("rekey", 13),
+        ("rekey", 1),
     ),
     "KillActor": (
         ("actors", 6),
@@ -303,10 +333,10 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("census", 1),
     ),
     "NoChunk": (
-        ("stopped", 13),
-        ("stopped", 40),
-        ("rebuild", 21),
-        ("rebuild", 80),
+        ("stopped", 11),
+        ("stopped", 12),
+        ("stopped", 10),
+        ("rebuild", 11),
     ),
     "NoDetour": (
         ("oneway", 6),
@@ -318,11 +348,27 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("talk", 3),
         ("drain", 10),
     ),
+    "NodeState": (
+        ("joined", 1),
+        ("joined", 2),
+        ("joined", 4),
+    ),
     "ObjectIs": (
         ("borrowing", 19),
         ("borrowing", 195),
         ("handover", 56),
         ("handover", 52),
+    ),
+    "ObjectsGone": (
+        ("sleepers", 1),
+        ("sleepers", 9),
+        ("sleepers", 3),
+    ),
+    "ObjectsLost": (
+        ("absent", 11),
+        ("absent", 10),
+        ("absent", 3),
+        ("absent", 9),
     ),
     "Ping": (
         ("joined", 1),
@@ -397,6 +443,11 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("dialogue", 8),
         ("rebuild", 91),
         ("dialogue", 9),
+    ),
+    "ReloadKeys": (
+        ("rekey", 8),
+        ("rekey", 13),
+        ("rekey", 0),
     ),
     "ReportEnd": (
         ("ends", 11),
@@ -546,8 +597,4 @@ SEEDS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         ("dialogue", 8),
         ("rebuild", 91),
     ),
-    "DetachActor": (("detached", 1), ("detached", 2), ("detached", 3)),
-    "AskCharter": (("detached", 1), ("detached", 2), ("detached", 3)),
-    "KeepActor": (("detached", 1), ("detached", 2), ("detached", 3)),
-    "ActorRestarted": (("detached", 1), ("detached", 2), ("detached", 3)),
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
 
+from tests.sim.absent_run import AbsentRun
 from tests.sim.actor_run import ActorRun
 from tests.sim.aimed_seeds import SEEDS
 from tests.sim.borrowing import Run as BorrowRun
@@ -23,11 +24,14 @@ from tests.sim.nodes_run import NodesRun
 from tests.sim.oneway_run import OneWayRun
 from tests.sim.pressure_run import PressureRun
 from tests.sim.rebuild_run import RebuildRun
+from tests.sim.rekey_run import RekeyRun
 from tests.sim.run import SAFETY_NS, Run, Scenario, run_seed
+from tests.sim.sleepers_run import Sleepers
 from tests.sim.state_run import StateRun
 from tests.sim.stopped_run import StoppedRun
 from tests.sim.survival_run import SurvivalRun
 from tests.sim.talk_run import TalkRun
+from zgen.io.inquiry import Inquiry
 from zgen.limits import MS, SECOND
 from zgen.mishaps.catalogue import Action, names
 from zgen.sim.aim import Aim, Crash, Ender, Fault
@@ -61,16 +65,12 @@ RUNS: Final[dict[str, Callable[[int, Trace | None], Scenario]]] = {
     "pressure": PressureRun,
     "handover": HandRun,
     "talk": TalkRun,
+    "rekey": RekeyRun,
+    "sleepers": Sleepers,
+    "absent": AbsentRun,
 }
 #: What no scenario sends, and why.
-NOT_SENT: Final = {
-    "NodeState": "it travels inside what membership says",
-    "EndJob": "handled, and sent by nobody: drivers say Goodbye",
-    "ReloadKeys": "only in unit tests and among real processes: a key is replaced",
-    "KeysChanged": "only in unit tests and among real processes: a key is replaced",
-    "ObjectsGone": "only in unit tests: a borrow of what its owner has given up already",
-    "ObjectsLost": "only in unit tests and among real processes: a borrowed value whose node died",
-}
+NOT_SENT: Final[dict[str, str]] = {}
 #: Kinds outside the session that nothing answers.
 UNANSWERED: Final = (
     "Goodbye",
@@ -80,6 +80,7 @@ UNANSWERED: Final = (
     "JoinAnswer",
     "PushPull",
     "Fence",
+    "NodeState",
 )
 
 
@@ -190,7 +191,10 @@ def _ender(run: Scenario, life: Life) -> Callable[[], None] | None:
     cluster, world = run.cluster, run.cluster.world
     if life.number in cluster.workers:
         return partial(world.crash, life)
-    if not isinstance(run, Run) or world.now_ns >= SAFETY_NS:
+    if isinstance(run, RekeyRun) and isinstance(life.machine, Inquiry):
+        return partial(world.crash, life)
+    # The end of a scenario of detached actors is a hardship too.
+    if not isinstance(run, Run) or (world.now_ns >= SAFETY_NS and not isinstance(run, DetachedRun)):
         return None
     again: Callable[..., None] = run._revive
     given: tuple[Life, ...] = (life,) if isinstance(run, NodesRun) else ()

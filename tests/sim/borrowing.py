@@ -68,13 +68,17 @@ class ReferencesHold(Oracle):
     def look(self, user: Consumer) -> None:
         """Look at all that a user refers to."""
         for name in user.refs:
-            record = user.owner.refs.records.get(name)
-            self.require(record is not None, f"{user.life.name} has lost {short(name)}")
-            assert record is not None
-            if record.borrow is not None:
-                owner = self.machine_of(record.borrow.owner.peer)
-                there = owner is None or name in owner.owner.refs.records
-                self.require(there, f"{short(name)} is gone, which {user.life.name} borrows")
+            self.look_at(user, name)
+
+    def look_at(self, user: Consumer, name: ObjectId) -> None:
+        """Look at one of them."""
+        record = user.owner.refs.records.get(name)
+        self.require(record is not None, f"{user.life.name} has lost {short(name)}")
+        assert record is not None
+        if record.borrow is not None:
+            owner = self.machine_of(record.borrow.owner.peer)
+            there = owner is None or name in owner.owner.refs.records
+            self.require(there, f"{short(name)} is gone, which {user.life.name} borrows")
 
     def got(self, user: Consumer, name: ObjectId, value: Value) -> None:
         self.note("got")

@@ -146,13 +146,6 @@ class DetachedRun(NamesRun):
         finally:
             module.update(before)
 
-    def _split(self) -> bool:
-        """Cut some off, once everybody knows everybody: the first nodes join as any others do."""
-        living = self.cluster.living()
-        machines = [cast("NodeMachine", node.machine) for node in living]
-        whole = all(len(each.cluster.view.members) == len(living) - 1 for each in machines)
-        return whole and super()._split()
-
     def at_rest(self) -> None:
         """Names of actors of drivers are as free as those of the other scenario."""
         self.names.at_rest()

@@ -97,6 +97,7 @@ class Reader:
         name = self.ahead.pop(0)
         self.run.once.took(self.user.life, name, self.line)
         self.run.holds(self)
+        self._ends_loan()
         if self.run.is_error(name, self.user):
             self.run.once.closed[self.stream] = None  # ended early, by an error
         self.run.after_item(self.user)
@@ -111,6 +112,7 @@ class Reader:
 
     def lend(self) -> tuple[Loan, tuple[NestedRef, ...]] | None:
         """Pickle it; None if that is refused."""
+        self._ends_loan()
         self.user.answers.clear()
         self.user.post(LendStream(self.key, tuple(self.ahead)))
         (answer,) = self.user.answers
@@ -130,6 +132,7 @@ class Reader:
 
     def fan_out(self, count: int, pending_max: int) -> list[Reader]:
         """Give the stream several readers; none if that is refused."""
+        self._ends_loan()
         self.user.answers.clear()
         self.user.post(FanOut(self.key, tuple(self.ahead), count, pending_max))
         (answer,) = self.user.answers
@@ -143,9 +146,15 @@ class Reader:
         self.run.once.fanned(self.stream, self.line, answer.readers)
         return [Reader(self.run, self.user, key, self.stream, key) for key in answer.readers]
 
+    def _ends_loan(self) -> None:
+        """It may be that nobody else reads by the same loan from now on."""
+        if self.epoch is not None:
+            self.run.loans.ended[self.line, self.epoch] = None
+
     def drop(self) -> None:
         if not self.is_gone:
             self.is_gone = True
+            self._ends_loan()
             ahead, self.ahead = self.ahead, []
             who = (self.user.life.number, self.key)
             self.run.readers[who] -= 1
@@ -156,6 +165,7 @@ class Reader:
                 self.user.drop(ahead, (self.key,))
 
     def close(self) -> None:
+        self._ends_loan()
         self.run.once.closed[self.line] = None
         self.user.drop(self.ahead)
         self.ahead = []

@@ -16,7 +16,7 @@ from typing import Any
 from tests.sim.bodies import Body
 from tests.sim.cluster import Cluster, Settings, Worker
 from tests.sim.hand_reader import Loan, Reader
-from tests.sim.oracles_handover import EachItemOnce
+from tests.sim.oracles_handover import EachItemOnce, LoansEnd
 from tests.sim.programs import Consumer, Plan
 from tests.sim.run import Outcome, checks_every, run_seed
 from zgen.core.effects import StartTask
@@ -251,7 +251,7 @@ class Story:
             return
         loan, refs = lent
         names = []
-        for _ in range(self.random.choice((1, 1, 1, 2))):
+        for _ in range(self.random.choice((1, 1, 1, 2, 4))):
             retries = self.random.choice((0, 0, 3))
             self.submitted += 1
             plan = Plan([["hand", 2, loan]], 1, retries, 10_000)
@@ -265,12 +265,17 @@ class Story:
             self.reader.drop()
         self.doing = f"has lent {self.run.cluster.world.trace.show(self.reader.stream)}"
         left = len(names)
+        waits_for_count = self.random.choice((left, 1))
 
         def got(name: ObjectId, value: Value) -> None:
             nonlocal left
             left -= 1
             back = self.run.came_back(self.user, value)
             self.user.drop([name])
+            if len(names) - left > waits_for_count:
+                if back is not None:
+                    back.drop()  # it came late: another one reads by now
+                return
             if back is not None and back.key in self.user.owner.handover.far.held:
                 self.reader.drop()  # which was passed on, as this one was
                 self.reader = back
@@ -278,7 +283,7 @@ class Story:
                 self.reader = back
             elif back is not None:
                 back.drop()  # one process has one generator of a stream, which counts once
-            if not left:
+            if len(names) - left == waits_for_count:
                 if self.reader.is_gone:
                     self.doing = ""
                 else:
@@ -307,6 +312,7 @@ class HandRun:
         # Likewise: nobody hears that a stream advances while it is lent.
         vars(self.cluster.promises.dead)["_advanced"] = lambda machine, stream: None
         self.once = EachItemOnce(self.cluster)
+        self.loans = LoansEnd(self.cluster)
         self.faults = Faults(self.cluster.world, hardship, {"worker": self._worker})
         self.stories: dict[int, list[Story]] = {}
         #: Who waits for the end of which stream.
@@ -326,6 +332,7 @@ class HandRun:
         world, promises = self.cluster.world, self.cluster.promises
         self.cluster.begin()
         self.faults.begin()
+        self._watch()
         world.run(SAFETY_NS)
         self.faults.stop()
         self._dramatic = False
@@ -374,6 +381,7 @@ class HandRun:
         reader = Reader(self, user, held.key, *names)
         if held.key != reader.line:
             reader.epoch = epoch
+        self.loans.held(user, reader.line, epoch, is_owner=reader.epoch is None)
         if self.cluster.world.random.random() < 0.2:
             reader.listen()
         return reader
@@ -410,6 +418,8 @@ class HandRun:
         far = user.owner.handover.far.held.get(key)
         owner = self._life_at(far.owner) if far is not None else user.life
         self.once.refused(user.life, fault, owner)
+        if far is not None:
+            self.loans.refused(user, far, fault)
         return record.is_lent
 
     def owner_of(self, name: ObjectId, user: Consumer) -> Life | None:
@@ -467,6 +477,12 @@ class HandRun:
         stories = self.stories[user.life.number]
         stories.append(Story(self, user, len(stories)))
         return stories[-1]
+
+    def _watch(self) -> None:
+        """Look now and then at what the dead hold."""
+        self.loans.look()
+        if self._undone():
+            self.cluster.world.at(100 * MS, self._watch)
 
     def _undone(self) -> list[str]:
         undone = [story.doing for each in self.stories.values() for story in each if story.doing]

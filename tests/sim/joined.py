@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from zgen.core.effects import Effect, Report
-from zgen.core.events import Leave
+from zgen.core.events import InboxDrained, Leave
 from zgen.core.identity import Identity
 from zgen.core.node_effects import CheckDial, ClusterJoined, NodeFenced, NotJoined
 from zgen.core.node_events import DialRefused, JoinCluster
@@ -99,12 +99,27 @@ class JoinedNodes:
         assert isinstance(machine, MemberNode)
         return machine.node.cluster.view.members[of.address.peer].free["CPU"]
 
+    def change(self, life: Life) -> None:
+        """Have a node say something new of itself, as it does when another one asks for a lease."""
+        machine = life.machine
+        assert isinstance(machine, MemberNode)
+        machine.node.cluster.hosting.touched = True
+        self.world.post(life, InboxDrained())
+
     def agree(self) -> None:
-        """Require that all know all others and nobody else."""
+        """Require that all know all others and nobody else, as each of them says it is."""
         ids = sorted(life.address.peer for life in self.nodes.values())
         for life in self.nodes.values():
             others = [each for each in ids if each != life.address.peer]
             assert self.known(life) == others, f"{life.name} does not agree"
+            machine = life.machine
+            assert isinstance(machine, MemberNode)
+            for other in self.nodes.values():
+                if other is not life:
+                    said = machine.node.cluster.view.members[other.address.peer].state
+                    assert isinstance(other.machine, MemberNode)
+                    state = other.machine.node.cluster.state()
+                    assert said == state, f"{life.name} knows {said}, {other.name} is {state}"
 
     def nobody_knows(self, dead: Life) -> None:
         """Require that a dead node is dead to all that are awake."""
@@ -166,7 +181,7 @@ def run_joined(seed: int) -> str:
 
 def suffer(nodes: JoinedNodes, seed: int) -> None:
     """Have nodes come, go and suffer; then they rest, agree, and leave."""
-    dice = Random(seed)
+    dice, changes = Random(seed), Random(f"changes {seed}")
     network = nodes.world.network
     loss = dice.choice((0.0, 0.01))
     # Nothing is damaged: probes come over tcp or encrypted, and a made up member is a member.
@@ -189,6 +204,8 @@ def suffer(nodes: JoinedNodes, seed: int) -> None:
             if stroke == "crash" and not loss and len(living) == len(nodes.nodes) + 1:
                 nodes.run(KILLED_NS)
                 nodes.nobody_knows(life)
+        if changes.random() < 0.5:
+            nodes.change(changes.choice(list(nodes.nodes.values())))
         nodes.nobody_died_falsely()
     network.heal()
     nodes.run(SILENCE_NS + SETTLE_NS)

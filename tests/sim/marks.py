@@ -165,3 +165,9 @@ HANDOVER: Final = (
     "owner of a far stream died",
     "stream unpickled twice in one process",
 )
+
+REKEY = ("process that started told of other keys",)
+
+SLEEPERS = ("borrow of what is gone",)
+
+ABSENT = ("borrower asks for what is lost",)

@@ -6,7 +6,8 @@ tests/sim/borrowing.py, ``swim`` tests/sim/swim_run.py, ``nodes`` tests/sim/node
 ``copies`` tests/sim/copies_run.py, ``joined`` tests/sim/joined.py, ``survival``
 tests/sim/survival_run.py, ``drain`` tests/sim/drain_run.py, ``ends`` tests/sim/ends_run.py,
 ``dialogue`` tests/sim/dialogue_run.py, ``pressure`` tests/sim/pressure_run.py,
-``handover`` tests/sim/handover.py.
+``handover`` tests/sim/handover.py,
+``rekey`` tests/sim/rekey_run.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.sim.mutants_names import NAMES
 from tests.sim.mutants_nodes import NODES
 from tests.sim.mutants_oneway import ONEWAY
 from tests.sim.mutants_rebuild import REBUILD
+from tests.sim.mutants_rekey import KEYS
 from tests.sim.mutants_state import STATE
 from tests.sim.mutants_stopped import STOPPED
 from tests.sim.mutants_survival import SURVIVAL
@@ -480,5 +482,6 @@ MUTANTS = (
     *DIALOGUES,
     *STOPPED,
     *HAND,
+    *KEYS,
     *REBUILD,
 )

@@ -154,7 +154,7 @@ CANCEL = (
         "an owner cancels for who borrows from it",
         "P2",
         CANCELLATION,
-        "        self.cancel(task, message.force, message.recursive, now_ns, out)\n",
+        "        self.cancel(task_of(message.object), message.force, message.recursive, now_ns, out)\n",
         "",
         "borrowing",
         3,

@@ -127,4 +127,22 @@ SWIM = (
         "swim",
         71,
     ),
+    Mutant(
+        "whom of the dead to try is drawn by dice",
+        "P2",
+        CORE + "membership_graves.py",
+        "        node = next(islice(table, below(len(table)), None))\n        self._kin",
+        "        node = next(iter(table))\n        self._kin",
+        "swim",
+        10,
+    ),
+    Mutant(
+        "a newcomer tells of itself",
+        "P2",
+        REPAIR,
+        "        standing.tell(standing.me, now_ns)  # who let",
+        "        pass  # who let",
+        "swim",
+        24,
+    ),
 )

@@ -126,6 +126,10 @@ class NamesRun(NodesRun):
         if random.random() < 0.5:
             self.hardship.every_ns["split"] = SPLIT_NS
             self.hardship.every_ns.pop("lost", None)
+        if seed % 4 == 3:  # many cuts, and the first while the cluster forms
+            self.hardship.every_ns["split"] = SPLIT_NS // 25
+            self.hardship.every_ns.pop("lost", None)
+            self.cluster.gossip_ns_max = 150 * MS
         self.hardship.every_ns["join"] = JOIN_NS
         self.faults.strokes["split"] = self._split
         self.faults.strokes["join"] = self._join

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from tests.sim.cluster import Cluster
-from tests.sim.programs import item_value, result_value, same
+from tests.sim.programs import Consumer, item_value, result_value, same
 from zgen.core.fans import GIVEN_UP
-from zgen.ids import ITEM_INDEX_FIRST, ObjectId, StreamId, TaskId, index_of, short, task_of
-from zgen.sim.oracle import Oracle
+from zgen.core.far_streams import FarStream
+from zgen.core.lent_stream import OVER
+from zgen.ids import ITEM_INDEX_FIRST, ObjectId, PeerId, StreamId, TaskId, index_of, short, task_of
+from zgen.limits import SECOND
+from zgen.sim.oracle import Kind, Oracle
 from zgen.sim.world import Life
 from zgen.wire.value import NONE, Fault, FaultKind, Value
 
@@ -100,3 +103,72 @@ class EachItemOnce(Oracle):
 
     def note(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
+
+
+#: Within this long a stream comes back that the dead had: sooner than who may have passed it on is
+#: waited for.
+BACK_NS_MAX = 2 * SECOND
+
+
+class LoansEnd(Oracle):
+    """P1, P2: a loan ends with its holder, not before, and holders of another one end nothing."""
+
+    promise = "P2"
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        #: Stream and loan -> nothing, once somebody took an item by it, let go, or passed it on.
+        self.ended: dict[tuple[TaskId, int], None] = {}
+        #: The same -> lives that came with it.
+        self._holders: dict[tuple[TaskId, int], dict[int, None]] = {}
+        #: Loans that the dead hold, as their owner believes, and since when.
+        self._stuck: dict[tuple[int, TaskId, int, int], int] = {}
+        #: Loans of which a holder was seen at that hop.
+        self._claimed: dict[tuple[int, TaskId, int, int], None] = {}
+
+    def held(self, user: Consumer, stream: TaskId, epoch: int, *, is_owner: bool) -> None:
+        """Somebody has unpickled a generator."""
+        self._holders.setdefault((stream, epoch), {})[user.life.number] = None
+        if is_owner:
+            self.ended[stream, epoch] = None
+
+    def refused(self, user: Consumer, far: FarStream, fault: Fault) -> None:
+        """Somebody may not read, for that reason."""
+        loan = far.stream, far.epoch
+        story = f"{user.life.name} may not read {short(far.stream)} by loan {far.epoch}: {fault!r}"
+        if fault.reason == OVER:
+            self.require(loan in self.ended, story)
+        elif fault.reason.endswith(" reads it"):
+            others = [each for each in self._holders[loan] if each != user.life.number]
+            self.require(bool(others), story)
+
+    def look(self) -> None:
+        """Look at all loans: none is held by the dead for long."""
+        now_ns = self.cluster.world.now_ns
+        living = {life.address.peer for life in self.cluster.world.lives.values()}
+        stuck, self._stuck = self._stuck, {}
+        for user in self.cluster.users.values():
+            if user.life.dead or user.life.paused:
+                continue
+            for stream, lent in user.owner.handover.lending.lent.items():
+                key = user.life.number, stream, lent.epoch, lent.hop
+                if lent.holder is not None:
+                    self._claimed[key] = None
+                if self._is_stuck(user, key, lent.holder, lent.ticket, living):
+                    since_ns = self._stuck[key] = stuck.get(key, now_ns)
+                    story = f"{short(stream)} of {user.life.name} does not come back: {lent}"
+                    self.require(now_ns - since_ns <= BACK_NS_MAX, story, Kind.LIVENESS)
+
+    def _is_stuck(
+        self,
+        user: Consumer,
+        key: tuple[int, TaskId, int, int],
+        holder: PeerId | None,
+        ticket: ObjectId,
+        living: set[PeerId],
+    ) -> bool:
+        """Return whether only the dead have a loan that was claimed, as far as is known."""
+        if holder is not None:
+            return holder not in living
+        mourned = user.owner.borrowing.lent.mourned().count(ticket)
+        return key in self._claimed and user.owner.refs.records[ticket].pins == mourned

@@ -10,11 +10,13 @@ from zgen.core.actor_events import CreateActor, FindActor, NameActor
 from zgen.core.actor_table import Standing
 from zgen.core.effects import Effect
 from zgen.core.events import Event
+from zgen.core.node_events import MemberGone, MemberSaid
 from zgen.core.process import ProcessMachine
 from zgen.ids import NO_ACTOR, ActorId, short
 from zgen.limits import SECOND
 from zgen.sim.oracle import Kind, Oracle
 from zgen.sim.world import Life
+from zgen_node.core.node import NodeMachine
 
 if TYPE_CHECKING:
     from tests.sim.nodes import Nodes
@@ -94,6 +96,8 @@ class NamesAreUnique(Oracle):
             grant = self.grants.get(event.settings.name)
             if grant is not None and grant.actor == event.spec.actor:
                 grant.created = True
+        elif kind is MemberSaid or kind is MemberGone:
+            self._kept(life)
         if not isinstance(life.machine, ProcessMachine):
             return
         for effect in effects:
@@ -126,6 +130,23 @@ class NamesAreUnique(Oracle):
             if grant is not None and grant.holds() and asked.known is grant:
                 stale = said.actor != grant.actor
                 self.require(not stale, f"{who}: found {short(said.actor)} of before")
+
+    def _kept(self, life: Life) -> None:
+        """A node has all those who are to keep a name of its processes hold it, as far as it knows.
+
+        It may be full itself.
+        """
+        machine = life.machine
+        assert isinstance(machine, NodeMachine)
+        naming = machine.cluster.naming
+        if not naming.electorate.has_majority:
+            return
+        for named in naming.names.all():
+            if named.settled:
+                group = naming.keeper.living(naming.electorate.keepers(named.key))
+                missing = [node for node in group if node not in named.keepers]
+                story = f"{life.name} has {named.key} kept by {list(named.keepers)}, not {missing}"
+                self.require(missing in ([], [life.address.peer]), story)
 
     def at_rest(self) -> None:
         for (number, _), asked in self._asked.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from tests.sim.workloads import draw_retries
 from zgen.core.effects import Effect, ItemsTaken
 from zgen.core.events import Event, TakeItems, Yielded
 from zgen.core.stream_words import YieldedTogether
-from zgen.ids import TaskId
+from zgen.ids import ActorId, TaskId, handle_object
 from zgen.limits import MS, US
 from zgen.sim.trace import Trace
 from zgen.sim.world import Life
@@ -190,6 +191,51 @@ class PressureProgram(ActorProgram):
         return plan
 
 
+class CrowdProgram(PressureProgram):
+    """A user of actors with many streams at a time, and of streams that die full, all read late."""
+
+    def kinds(self) -> Any:
+        return (*super().kinds(), *(self._crowd, self._die_full) * 3)
+
+    def _crowd(self, number: str) -> None:
+        """Call an actor for some streams that share what may wait of them."""
+        random = self.random
+        most, most_bytes = random.choice(((2, 0), (5, 0), (0, 100), (0, 1_000), (5, 1_000)))
+        settings = ActorSettings(
+            0, max_concurrency=4, max_pending_items=most, max_pending_bytes=most_bytes
+        )
+        actor = ActorId(self._next())
+        self.user.create(settings, Plan([], 1, 0, 0), actor)
+        late_ns = random.choice((40, 100)) * MS
+        for each in range(4):
+            plan = Plan([["yield", 20, 0, random.choice((0, 50))]], STREAMING, 0, 0)
+            stream = self.user.call(actor, plan, self.parent, self.submitted)
+            self.submitted += 1
+            name = f"{number}.{each}"
+            self.active[name] = f"crowd {self.cluster.world.trace.show(stream)}"
+            self.user.later(late_ns, partial(self._read, name, stream))
+        self.active[number] = f"actor {self.cluster.world.trace.show(actor)}"
+        self.user.later(late_ns, partial(self._let_go, number, actor))
+
+    def _let_go(self, number: str, actor: ActorId) -> None:
+        if self.user.owner.actors.pending_count(actor):
+            self.user.later(4 * MS, partial(self._let_go, number, actor))
+        else:
+            self.user.drop([handle_object(actor)])
+            self.done(number)
+
+    def _die_full(self, number: str) -> None:
+        """Read a stream late whose worker dies with as much unread as may be, and which goes on."""
+        count, size = self.random.choice((2, 5, 10)), self.random.choice((50, 300))
+        part: list[Any] = ["yield", count, 0, size]
+        ops: list[list[Any]] = [["resume"], part, ["sleep", 5 * MS], ["die", 1], part]
+        plan = Plan(ops, STREAMING, 3, 0, window_bytes=count * size + 8 * count)
+        stream = self.user.submit(plan, self.parent, self.submitted)
+        self.submitted += 1
+        self.active[number] = f"full {self.cluster.world.trace.show(stream)}"
+        self.user.later(self.random.choice((60, 200)) * MS, partial(self._read, number, stream))
+
+
 class PressureRun(ActorRun):
     """A cluster whose users hold back what they read."""
 
@@ -197,6 +243,8 @@ class PressureRun(ActorRun):
 
     def __init__(self, seed: int, trace: Trace | None = None) -> None:
         super().__init__(seed, trace)
+        if seed % 3 == 2:
+            self.program_class = CrowdProgram
         self.windows = Pressure(Random(f"pressure {seed}"))
         self.gathers = None
         self.kept = self.cluster.promises.windows = PressureKept(self.cluster)

@@ -400,6 +400,7 @@ class Consumer:
         parent: tuple[TaskId, int],
         index: int,
         slots: tuple[ObjectId, ...] = (),
+        refs: tuple[NestedRef, ...] = (),
     ) -> TaskId:
         """``handle.method.remote()``."""
         task = derive_task_id(*parent, index)
@@ -412,7 +413,7 @@ class Consumer:
         account = Account(plan, slots, self.life, actor=actor, seq=seq, parent=parent)
         self.cluster.begin_account(task, account)
         self._hold_results(task, plan)
-        spec = self._spec(task, plan, slots)
+        spec = self._spec(task, plan, slots, refs)
         spec.actor, spec.method = actor, "method"
         spec.parent, spec.parent_attempt = parent
         groups = ["", *(name for name, _ in story.settings.groups)]

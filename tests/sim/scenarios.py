@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from tests.sim.absent_run import run_absent
 from tests.sim.actor_run import run_actors
 from tests.sim.borrowing import run_borrowing
 from tests.sim.census_run import run_census
@@ -15,6 +16,7 @@ from tests.sim.drain_run import run_drain
 from tests.sim.ends_run import run_ends
 from tests.sim.handover import run_handover
 from tests.sim.marks import (
+    ABSENT,
     ACTORS,
     BORROWING,
     CLUSTER,
@@ -28,6 +30,8 @@ from tests.sim.marks import (
     ONEWAY,
     PRESSURE,
     REBUILD,
+    REKEY,
+    SLEEPERS,
     STOPPED,
     SURVIVAL,
 )
@@ -36,7 +40,9 @@ from tests.sim.nodes_run import run_nodes
 from tests.sim.oneway_run import run_oneway
 from tests.sim.pressure_run import run_pressure
 from tests.sim.rebuild_run import run_rebuild
+from tests.sim.rekey_run import run_rekey
 from tests.sim.run import Outcome, run_seed
+from tests.sim.sleepers_run import run_sleepers
 from tests.sim.state_run import run_state
 from tests.sim.stopped_run import run_stopped
 from tests.sim.survival_run import run_survival
@@ -61,6 +67,9 @@ SCENARIOS: Final[dict[str, Callable[[int, Trace | None], Outcome]]] = {
     "detached": run_detached,
     "pressure": run_pressure,
     "handover": run_handover,
+    "rekey": run_rekey,
+    "sleepers": run_sleepers,
+    "absent": run_absent,
 }
 #: Scenario -> how many of its seeds ``make sim`` runs.
 SHARES: Final[dict[str, int]] = {
@@ -82,12 +91,15 @@ SHARES: Final[dict[str, int]] = {
     "detached": 10,
     "pressure": 12,
     "handover": 25,
+    "rekey": 10,
+    "sleepers": 10,
+    "absent": 10,
 }
 #: Scenario -> its part of another number of seeds, in thousandths. What every program does gets the
 #: greatest part, cluster and actors; of the others a scenario gets the less the more CPU its seeds
 #: take, and yet as many of 1000 as it must run to be asked for its marks.
 PARTS: Final[dict[str, int]] = {
-    "cluster": 315,
+    "cluster": 240,
     "actors": 200,
     "borrowing": 100,
     "nodes": 50,
@@ -105,6 +117,9 @@ PARTS: Final[dict[str, int]] = {
     "detached": 25,
     "pressure": 25,
     "handover": 25,
+    "rekey": 25,
+    "sleepers": 25,
+    "absent": 25,
 }
 #: Scenario -> from how many seeds on it must have reached which marks between them.
 REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -126,4 +141,7 @@ REQUIRED: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "detached": (25, DETACHED),
     "pressure": (25, PRESSURE),
     "handover": (25, HANDOVER),
+    "rekey": (25, REKEY),
+    "sleepers": (25, SLEEPERS),
+    "absent": (25, ABSENT),
 }

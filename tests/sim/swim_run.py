@@ -28,6 +28,9 @@ SILENT_NS_MAX = 11 * SECOND
 #: Two sides of a cut are one cluster again at most so long after it has healed.
 MERGED_NS_MAX = 5 * SECOND
 
+#: Within this long all know a node whose door died as it came in: far sooner than they compare.
+ORPHAN_NS_MAX = 1500 * MS
+
 
 class Members(Oracle):
     """One seed: a cluster, one hardship, and what must hold.
@@ -300,6 +303,23 @@ class Members(Oracle):
         knowers = sum(knows(life, joined.node) for life in self.alive())
         self.require(knowers > 0, "nobody knows who joined", Kind.LIVENESS)
 
+    def orphaned(self) -> None:
+        """A member lets a node in and is dead before it has told anybody: all know it soon."""
+        lives = self.found(5, 10)
+        door, joined = self.random.choice(lives), self.world.start()
+        self.world.step(joined, Join((door.endpoint,)))
+        self.world.run(2 * SECOND, lambda: joined.machine.joined)
+        self.require(joined.machine.joined, "no answer at the door", Kind.LIVENESS)
+        self.world.kill(door)
+        self.world.run(ORPHAN_NS_MAX)
+        strangers = [
+            life.name
+            for life in self.alive()
+            if life is not joined and not knows(life, joined.node)
+        ]
+        self.require(not strangers, f"{strangers} do not know who came last", Kind.LIVENESS)
+        self.settle(15 * SECOND, "a door that died")
+
     def run(self) -> None:
         hardships: tuple[Callable[[], None], ...] = (
             self.vanish,
@@ -315,7 +335,10 @@ class Members(Oracle):
             self.merged,
             self.doors,
         )
-        hardships[self.seed % len(hardships)]()
+        if self.seed % 25 == 24:
+            self.orphaned()
+        else:
+            hardships[self.seed % len(hardships)]()
         reports = [
             effect
             for life in self.world.lives.values()

@@ -23,6 +23,10 @@ def test_every_kind_of_the_catalogue_is_aimed_at() -> None:
         assert all(scenario in RUNS or scenario in MEMBERS for scenario, _ in places)
 
 
+def test_no_kind_is_left_out() -> None:
+    assert not NOT_SENT
+
+
 def test_every_fault_is_aimed_at_every_kind_that_is_sent() -> None:
     aimed = {(case.kind, case.fault) for case in EVERY}
     for kind in SEEDS:
@@ -57,7 +61,10 @@ def test_a_message_that_is_always_lost_is_not_survived(monkeypatch: pytest.Monke
     assert run_at(Case("PushTasks", Action.DROP), scenario, seed).failure
 
 
-def test_the_table_says_what_was_survived_and_what_was_not() -> None:
+def test_the_table_says_what_was_survived_and_what_was_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(NOT_SENT, "EndJob", "nobody says so")
     results = [run_case(Case("PushTasks", Action.DROP)), run_case(Case("Goodbye", Action.DUP))]
     results[1].failure = "it hung"
     text = table(results)

@@ -65,16 +65,23 @@ class _Line:
 class Harm:
     """What is done to the messages of one process."""
 
-    def __init__(self, judge: Judge, note: Callable[[int, Action | None], None]) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        note: Callable[[int, Action | None], None],
+        kind: Callable[[bytes], int] = kind_of,
+    ) -> None:
         """Harm by ``judge``.
 
         Args:
             judge: Says what befalls which message.
             note: Told of each message that leaves for the first time, by its kind with None, and of
                 what befell one.
+            kind: Says of the body of a message what kind it counts as.
         """
         self.judge = judge
         self._note = note
+        self._kind = kind
         #: Peer -> what is known of it. Never removed.
         self._lines: dict[PeerId, _Line] = {}
         #: Routing id -> peer that said hello there. Never removed.
@@ -100,7 +107,7 @@ class Harm:
             effect = self._without_ack(line, header, effect, now_ns)
         if not header.flags & FLAG_BODY:
             return [effect]
-        kind = kind_of(effect.frames[1])
+        kind = self._kind(effect.frames[1])
         again = not outside and self._is_again(line, effect.epoch, header.seq)
         if not again:
             self._note(kind, None)
@@ -136,7 +143,7 @@ class Harm:
             header = decode_header(frames[0])
             if not header.flags & FLAG_BODY:
                 return
-            kind = kind_of(frames[1])
+            kind = self._kind(frames[1])
             if header.flags & FLAG_UNSEQUENCED:
                 self._on_hello(connection, decode(frames[1:]))
         except (RemoteProtocolError, IndexError):

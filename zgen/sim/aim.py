@@ -1,17 +1,24 @@
 """One fault at one message: of a kind, the n-th of it in a world, whoever sends it.
 
 Rules of this file: which message, and that it was hit. What is done to its frames is done by the
-same ``Harm`` that real processes have.
+same ``Harm`` that real processes have. A kind that travels inside others, as what a node has others
+know does inside words of membership, is hit with the message that carries it.
 """
 
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-from zgen.mishaps.catalogue import ANSWERS, Action, names
+from zgen.mishaps.catalogue import ANSWERS, Action, kind_of, names
 from zgen.mishaps.dice import Verdict
 from zgen.mishaps.harm import Harm
 from zgen.sim.world import Life, World
+from zgen.wire.codec import decode
+from zgen.wire.membership import JoinRequest
+from zgen.wire.schema import KINDS
+
+#: Kind that members carry for nodes.
+CARRIED: Final = "NodeState"
 
 
 class Crash(Enum):
@@ -60,6 +67,9 @@ class Aim:
         self.world: Final = world
         self._names: Final = known
         self._ender = ender
+        self._carriers: Final = tuple(
+            number for number in known if KINDS[number].cls.__module__ == JoinRequest.__module__
+        )
         self.answers: Final = tuple(
             number for number, name in known.items() if name in ANSWERS.get(kind, ())
         )
@@ -83,7 +93,18 @@ class Aim:
         return True
 
     def _harm_of(self, life: Life) -> Harm:
-        return Harm(_AimedAt(self, life), self._note)
+        kind = self._kind_carried if self._names[self.kind] == CARRIED else kind_of
+        return Harm(_AimedAt(self, life), self._note, kind)
+
+    def _kind_carried(self, body: bytes) -> int:
+        """Return the kind of what a message carries, or its own."""
+        kind = kind_of(body)
+        if kind not in self._carriers:
+            return kind
+        message = decode([body])
+        words = (message.member,) if isinstance(message, JoinRequest) else ()
+        words += getattr(message, "alive", ()) + getattr(message, "members", ())
+        return self.kind if any(word.payload for word in words) else kind
 
     def _note(self, kind: int, action: Action | None) -> None:
         if action is None:

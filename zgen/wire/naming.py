@@ -126,7 +126,9 @@ class NamesTold:
         homes: Nodes for which I hold names, so that you ask them too.
         voters: Where some are silent, or who asks is cut off: the nodes of which a majority may
             give names away, dead and alive; else empty.
+        newcomers: Beside these, those that live and do not vote here yet.
     """
 
     homes: tuple[PeerId, ...]
     voters: tuple[PeerId, ...]
+    newcomers: tuple[PeerId, ...] = ()

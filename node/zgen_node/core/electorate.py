@@ -7,7 +7,8 @@ One that fell silent may live behind a cut, where it would give names away as we
 on for ``NAMES_SILENCE_NS``, by when whoever is on the smaller side of a cut knows so, and after
 that only by a side that is not the larger one, which counts it for ever. Who joins while somebody
 is silent does not vote until all of those are settled: else a smaller side could grow to be the
-larger one. Of two equal halves the one with the lowest id goes on.
+larger one. If it falls silent itself, it counts among those: it may only have been heard of late,
+and votes on the other side of the cut. Of two equal halves the one with the lowest id goes on.
 """
 
 from hashlib import blake2b
@@ -38,6 +39,11 @@ class Electorate:
     def voters(self) -> tuple[PeerId, ...]:
         """All voters."""
         return tuple(self._voters)
+
+    @property
+    def newcomers(self) -> tuple[PeerId, ...]:
+        """All live members that do not vote yet."""
+        return tuple(self._newcomers)
 
     @property
     def has_majority(self) -> bool:
@@ -74,6 +80,10 @@ class Electorate:
         """A member is gone; return when it counts no more, or None if that is at once."""
         if node in self._newcomers:
             del self._newcomers[node]
+            if not proven:
+                reached("newcomer that falls silent counts: it may have voted elsewhere before")
+                self._voters[node] = now_ns
+                return now_ns + NAMES_SILENCE_NS
         elif node in self._voters:
             if not proven:
                 since_ns = self._voters[node]
@@ -116,8 +126,12 @@ class Electorate:
         self._newcomers = {node: None for node in live if node not in self._voters}
         return self.silent
 
-    def follow(self, voters: tuple[PeerId, ...], now_ns: int) -> list[PeerId]:
+    def follow(
+        self, voters: tuple[PeerId, ...], newcomers: tuple[PeerId, ...], now_ns: int
+    ) -> list[PeerId]:
         """Count as a member does that is on the larger side: it settled the silent in time.
+
+        One that is silent here and a newcomer there has not been settled: it is not missed yet.
 
         Returns:
             Those who count no more.
@@ -125,12 +139,13 @@ class Electorate:
         live = [node for node, since_ns in self._voters.items() if since_ns is None]
         live += self._newcomers
         known = self._voters
+        missed = [node for node in newcomers if known.get(node) is not None]
         self._voters = {
-            node: None if node in live else known.get(node) or now_ns for node in voters
+            node: None if node in live else known.get(node) or now_ns for node in (*voters, *missed)
         }
         self._newcomers = {node: None for node in live if node not in self._voters}
         self._admit()
-        return [node for node, since_ns in known.items() if since_ns and node not in voters]
+        return [node for node, since_ns in known.items() if since_ns and node not in self._voters]
 
     def check(self) -> None:
         """Assert that everybody counts once, and this node lives."""

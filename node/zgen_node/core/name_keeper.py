@@ -194,7 +194,8 @@ class NameKeeper:
     def _on_ask_names(self, peer: PeerId, said: AskNames, now_ns: int, out: list[Effect]) -> None:
         if said.is_cut_off:
             if self._keeps and self.electorate.has_majority:
-                self.say(peer, NamesTold((), self.electorate.voters), out)
+                electors = self.electorate
+                self.say(peer, NamesTold((), electors.voters, electors.newcomers), out)
         elif peer in self._view.members:
             self._tell_names(peer, out)
         elif self._monitors.is_node(peer) and not self._view.is_gone(peer):
@@ -211,7 +212,7 @@ class NameKeeper:
         if self._counted_by is None or peer not in self._counted_by:
             if said.voters and not self.electorate.has_majority:
                 reached("counts as the larger side of a cut does")
-                for node in self.electorate.follow(said.voters, now_ns):
+                for node in self.electorate.follow(said.voters, said.newcomers, now_ns):
                     self.records.drop_home(node)
                 self.fell_silent(self.electorate.silent, now_ns)
             return

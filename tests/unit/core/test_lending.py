@@ -228,6 +228,20 @@ def test_a_word_of_an_older_loan_finds_none() -> None:
     assert bench.got() == ([1, 2], False)
 
 
+def test_a_word_of_an_older_loan_or_hop_ends_nothing_of_who_holds_it_again() -> None:
+    bench = Bench(5)
+    bench.lend()
+    bench.say(ONE, ask(), leave(1))
+    bench.step(Dropped((X,), ()))
+    bench.lend()
+    bench.say(ONE, ask(1, epoch=2), leave(3))
+    assert is_refused(bench.take())
+    bench.say(ONE, leave(1, PASSED_ON, epoch=2), ask(1, 1, 2, 4, ONE), leave(3, epoch=2))
+    assert is_refused(bench.take())
+    bench.say(ONE, leave(2, hop=1, epoch=2))
+    assert bench.got() == ([2, 3, 4], False)
+
+
 def test_who_gets_it_passed_on_goes_on_where_the_holder_before_was() -> None:
     bench = Bench(5)
     bench.lend()

@@ -120,8 +120,21 @@ def test_newcomers_make_no_side_the_larger_one() -> None:
         electors.up(peer(name))
     assert electors.settle(NOW_NS + NAMES_SILENCE_NS) == []
     assert not electors.has_majority
-    assert electors.gone(peer("x"), False, NOW_NS) is None, "a newcomer is not waited for"
+    assert electors.gone(peer("x"), True, NOW_NS) is None, "it is dead"
     electors.check()
+
+
+def test_a_newcomer_that_falls_silent_may_have_voted_on_the_other_side() -> None:
+    electors = among(A, B, C)
+    electors.gone(C, False, NOW_NS)
+    electors.up(D)  # heard of late
+    assert electors.has_majority
+    assert electors.gone(D, False, NOW_NS + 1) == NOW_NS + 1 + NAMES_SILENCE_NS
+    electors.check()
+    assert electors.silent == [C, D]
+    electors.up(E)
+    electors.gone(E, False, NOW_NS + 2)
+    assert not electors.has_majority
 
 
 def test_a_newcomer_takes_over_who_votes() -> None:
@@ -146,13 +159,24 @@ def test_who_is_cut_off_in_its_own_eyes_alone_counts_as_the_others_do() -> None:
         electors.gone(node, False, NOW_NS)
     electors.up(E)
     before = electors.has_majority
-    assert electors.follow((B, D, C, E), NOW_NS + 1) == [A]
+    assert electors.follow((B, D, C, E), (), NOW_NS + 1) == [A]
     electors.check()
     assert (before, electors.has_majority) == (False, True)
     assert electors.silent == [B]
-    assert electors.follow((C, D), NOW_NS + 1) == [B]
+    assert electors.follow((C, D), (), NOW_NS + 1) == [B]
     electors.check()
     assert electors.voters == (C, D, E)
+
+
+def test_who_counts_as_others_do_still_misses_whom_they_have_not_missed_yet() -> None:
+    electors = among(A, B, C, D, E)
+    for node in (C, D, E):
+        electors.gone(node, False, NOW_NS)
+    assert electors.follow((A, B, C, D), (E,), NOW_NS + 1) == []
+    electors.check()
+    assert electors.newcomers == ()
+    assert electors.silent == [C, D, E]
+    assert not electors.has_majority
 
 
 def test_a_voter_that_becomes_known_was_the_last_silent_one() -> None:
