@@ -129,7 +129,7 @@ FUTURE_THREADS_COUNT_MAX: Final = 4
 #: From this window on a producer hears of what was taken when it is such a part of its window;
 #: below it hears of each item.
 WINDOW_WIDE_COUNT_MIN: Final = 16
-WINDOW_STEPS_COUNT: Final = 2
+WINDOW_STEPS_COUNT: Final = 3
 #: A window in bytes is told of by such parts of it; a wider one is as the widest.
 WINDOW_BYTES_STEPS_COUNT: Final = 4
 WINDOW_BYTES_MAX: Final = 1 << 50

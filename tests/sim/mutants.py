@@ -166,7 +166,7 @@ MUTANTS = (
         "        line.heard()\n        ready: list",
         "        ready: list",
         "cluster",
-        4,
+        41,
     ),
     Mutant(
         "the started mark tells what may not run again",

@@ -109,7 +109,7 @@ ACTORS = (
         "            holds = bool(entry.spec.shape)\n",
         "            holds = False\n",
         "actors",
-        70,
+        43,
     ),
     Mutant(
         "a grant for an actor that is dead goes back",

@@ -22,7 +22,7 @@ CANCEL = (
         "        waiting = queue.withdraw(sender, message.task, message.attempt)\n",
         "        waiting = None\n",
         "cluster",
-        7,
+        31,
     ),
     Mutant(
         "a cancelled task that is handed back waits for no other worker",
@@ -58,7 +58,7 @@ CANCEL = (
         "        if outcome == OUTCOME_RETRY and entry.cancel is not None:\n",
         "        if False:\n",
         "cluster",
-        61,
+        44,
     ),
     Mutant(
         "what a cancelled task has submitted is cancelled too",
@@ -130,7 +130,7 @@ CANCEL = (
         "            self._say(running, OUTCOME_CANCELLED, count, now_ns, out)\n",
         "            pass\n",
         "actors",
-        7,
+        42,
     ),
     Mutant(
         "what a cancelled body of an actor yields is dropped",
@@ -154,8 +154,8 @@ CANCEL = (
         "an owner cancels for who borrows from it",
         "P2",
         CANCELLATION,
-        "        self.cancel(task_of(message.object), message.force, message.recursive, now_ns, out)\n",
-        "",
+        "        self.cancel(task_of(message.object), message.force, ",
+        "        _ = (task_of(message.object), message.force, ",
         "borrowing",
         3,
     ),

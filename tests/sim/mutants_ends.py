@@ -83,7 +83,7 @@ ENDS = (
         "            self._cancellation.cancel(stream, False, False, now_ns, out)\n",
         "            pass\n",
         "ends",
-        0,
+        1,
     ),
     Mutant(
         "who closes a generator hears of no cancel",
@@ -128,6 +128,6 @@ ENDS = (
         "                self._settlement.settle([(returned, last)], now_ns, out)\n",
         "                pass\n",
         "ends",
-        74,
+        8,
     ),
 )

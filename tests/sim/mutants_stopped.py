@@ -16,7 +16,7 @@ STOPPED = (
         "        return [item for item in items if item < position]\n",
         "        return []\n",
         "cluster",
-        373,
+        202,
     ),
     Mutant(
         "the generator of an actor that is past a lost item is stopped",

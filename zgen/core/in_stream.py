@@ -4,7 +4,7 @@ Rules of this file: what of a stream with a window was taken. Who is told of it 
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import field
 
 from zgen.ids import ObjectId, PeerId
@@ -15,7 +15,7 @@ from zgen.limits import (
     WINDOW_WIDE_COUNT_MIN,
 )
 from zgen.slotted import slotted
-from zgen.wire.value import NONE, Fault, Stored, Value, is_error, stored_count, whole_bytes
+from zgen.wire.value import NONE, Fault, Stored, Value, is_error, sizes_of, stored_count
 
 
 @slotted
@@ -104,12 +104,12 @@ def open_window(record: InStream, window: int, window_bytes: int, per_yield: int
     record.step_bytes = max(1, window_bytes // WINDOW_BYTES_STEPS_COUNT)
 
 
-def count_in(record: InStream, values: Iterable[Value]) -> None:
+def count_in(record: InStream, values: Sequence[Value]) -> None:
     """These items of a stream with a window were reported: so its producer does not wait."""
     record.parked_by = 0
     if not record.window_bytes:
         return
-    sizes = [len(each) if type(each) is bytes else whole_bytes(each) for each in values]
+    sizes = sizes_of(values)
     per_yield = record.per_yield
     if per_yield > 1:
         sizes = [sum(sizes[at : at + per_yield]) for at in range(0, len(sizes), per_yield)]
@@ -126,10 +126,12 @@ def count_out(record: InStream, consumed: int, count_max: int) -> int:
         count_max: How many to hand over at most.
     """
     sizes, size, each = record.sizes, 0, record.per_yield
-    for _ in range(min((consumed - record.consumed) // each, len(sizes))):
-        size = sizes.popleft()
-        record.ahead_bytes -= size
-        record.untold_bytes += size
+    count = min((consumed - record.consumed) // each, len(sizes))
+    if count > 0:
+        taken = [sizes.popleft() for _ in range(count)]
+        size, taken_bytes = taken[-1], sum(taken)
+        record.ahead_bytes -= taken_bytes
+        record.untold_bytes += taken_bytes
     if size + record.ahead_bytes <= record.step_bytes:
         return min(each * (len(sizes) + 1), count_max)
     count = each
@@ -145,14 +147,17 @@ def is_due(record: InStream) -> bool:
     """Return whether to tell the producer what was taken.
 
     By parts, or when it waits and all is taken: an item that is larger than what is left of the
-    window beside a part comes only when nothing else waits.
+    window beside a part comes only when nothing else waits. Where all that came is handed over, the
+    next yield may be missing from a part: it is waited for, and its producer may wait, too.
     """
     untold_count = record.consumed - record.granted
-    if untold_count >= record.step:
+    if not untold_count:
+        return False
+    if untold_count + (0 if record.unread else record.per_yield) >= record.step:
         return True
     if record.window_bytes and record.untold_bytes >= record.step_bytes:
-        return untold_count > 0
-    return bool(record.parked_by and untold_count and record.consumed >= record.known)
+        return True
+    return bool(record.parked_by and record.consumed >= record.known)
 
 
 def resumes_at(record: InStream, position: int) -> bool:

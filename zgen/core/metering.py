@@ -17,6 +17,7 @@ from dataclasses import field
 
 from zgen.core.marks import reached
 from zgen.ids import TaskId, short
+from zgen.limits import ITEMS_COUNT_MAX, WINDOW_BYTES_MAX
 from zgen.slotted import slotted
 from zgen.wire.actor import ActorSettings
 from zgen.wire.stream import PARKED_BY_ACTOR, PARKED_BY_BYTES, PARKED_BY_ITEMS
@@ -34,6 +35,9 @@ class Meter:
         sizes: Bytes of each item from ``taken`` on, the oldest first. Added by ``admit``; removed
             by ``take``.
         waiting_bytes: Their sum.
+        free_count: Where fewer items wait, another one fits and leaves room for more; 0 if that
+            depends on other streams.
+        free_bytes: Where fewer bytes would wait with an item, that one does likewise.
         is_reserved: Whether the last of them is still to come.
         parked_by: Why its body waits, one of the ``PARKED_BY_`` numbers; 0 if it does not.
         next_bytes: Size of the item that waits to be let in; 0 if the body waits after one.
@@ -45,6 +49,8 @@ class Meter:
     taken: int = 0
     sizes: deque[int] = field(default_factory=deque)
     waiting_bytes: int = 0
+    free_count: int = 0
+    free_bytes: int = 0
     is_reserved: bool = False
     parked_by: int = 0
     next_bytes: int = 0
@@ -68,7 +74,7 @@ class Metering:
         #: Streams whose bodies wait, the first one first. Added by ``admit`` and ``fill``; removed
         #: by ``may_go_on`` and ``close``.
         self.parked: dict[TaskId, None] = {}
-        #: What waits of all streams.
+        #: What waits of all streams, where there is a limit for all of them.
         self.items_count = 0
         self.waiting_bytes = 0
 
@@ -80,6 +86,9 @@ class Metering:
     def open(self, stream: TaskId, items_max: int, bytes_max: int, taken: int) -> Meter:
         """Begin to count a stream, of which ``taken`` items were taken of earlier attempts."""
         meter = self.meters[stream] = Meter(items_max, bytes_max, taken)
+        if not (self.items_max or self.bytes_max):
+            meter.free_count = (items_max or ITEMS_COUNT_MAX) - 1
+            meter.free_bytes = bytes_max or WINDOW_BYTES_MAX
         return meter
 
     def resume(self, stream: TaskId, position: int, waiting_bytes: int) -> None:
@@ -94,28 +103,7 @@ class Metering:
         meter = self.meters[stream]
         count = position - meter.taken
         if count > 0:
-            meter.sizes.extend([0] * (count - 1))
-            self._add(meter, waiting_bytes)
-            self.items_count += count - 1
-
-    def passes(self, stream: TaskId, index: int, size_bytes: int) -> bool:
-        """Let an item in that leaves room for more; False if there is more to look at."""
-        meter = self.meters[stream]
-        waiting_bytes = meter.waiting_bytes + size_bytes
-        if (
-            (meter.bytes_max and waiting_bytes >= meter.bytes_max)
-            or (meter.items_max and len(meter.sizes) + 1 >= meter.items_max)
-            or meter.is_reserved
-            or index < meter.taken
-            or self.items_max
-            or self.bytes_max
-        ):
-            return False
-        meter.sizes.append(size_bytes)
-        meter.waiting_bytes = waiting_bytes
-        self.items_count += 1
-        self.waiting_bytes += size_bytes
-        return True
+            self._add(meter, *[0] * (count - 1), waiting_bytes)
 
     def admit(
         self, stream: TaskId, index: int, size_bytes: int, values: tuple[Value, ...] = ()
@@ -165,8 +153,8 @@ class Metering:
         """So many items of a stream were taken."""
         meter = self.meters[stream]
         sizes = meter.sizes
-        for _ in range(min(upto - meter.taken, len(sizes))):
-            self._remove(meter, sizes.popleft())
+        count = min(upto - meter.taken, len(sizes))
+        self._remove(meter, [sizes.popleft() for _ in range(count)])
         meter.taken = max(meter.taken, upto)
 
     def may_go_on(self, stream: TaskId) -> bool:
@@ -188,8 +176,7 @@ class Metering:
         if meter is None:
             return ()
         self.parked.pop(stream, None)
-        self.items_count -= len(meter.sizes)
-        self.waiting_bytes -= meter.waiting_bytes
+        self._remove(meter, list(meter.sizes))
         return meter.values
 
     def values(self) -> list[Value]:
@@ -199,8 +186,9 @@ class Metering:
     def check(self) -> None:
         """Assert the invariants of all meters."""
         meters = self.meters
-        assert self.items_count == sum(len(each.sizes) for each in meters.values())
-        assert self.waiting_bytes == sum(each.waiting_bytes for each in meters.values())
+        if self.items_max or self.bytes_max:
+            assert self.items_count == sum(len(each.sizes) for each in meters.values())
+            assert self.waiting_bytes == sum(each.waiting_bytes for each in meters.values())
         for stream, meter in meters.items():
             assert meter.waiting_bytes == sum(meter.sizes), f"stream {short(stream)}: {meter}"
             assert (stream in self.parked) == (meter.parked_by != 0), f"{short(stream)}: {meter}"
@@ -231,13 +219,15 @@ class Metering:
                 return PARKED_BY_ACTOR
         return 0
 
-    def _add(self, meter: Meter, size_bytes: int) -> None:
-        meter.sizes.append(size_bytes)
-        meter.waiting_bytes += size_bytes
-        self.items_count += 1
-        self.waiting_bytes += size_bytes
+    def _add(self, meter: Meter, *sizes: int) -> None:
+        meter.sizes.extend(sizes)
+        self._count(meter, len(sizes), sum(sizes))
 
-    def _remove(self, meter: Meter, size_bytes: int) -> None:
-        meter.waiting_bytes -= size_bytes
-        self.items_count -= 1
-        self.waiting_bytes -= size_bytes
+    def _remove(self, meter: Meter, sizes: list[int]) -> None:
+        self._count(meter, -len(sizes), -sum(sizes))
+
+    def _count(self, meter: Meter, items_count: int, size_bytes: int) -> None:
+        meter.waiting_bytes += size_bytes
+        if self.items_max or self.bytes_max:
+            self.items_count += items_count
+            self.waiting_bytes += size_bytes

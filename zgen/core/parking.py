@@ -6,7 +6,8 @@ tables of reports.
 Theory of operation. A stream with a window in items parks when that is full. One that is metered
 parks when its next item does not fit; it says so, since its consumer tells what he took by parts,
 and none of them may be too small to be told when all is taken. Whatever is counted out may let
-others go on: first who waits longest.
+others go on: first who waits longest. A body that goes on finds its line busy, so that it does not
+wake its consumer, who has items left, for the first item of what fits.
 """
 
 from zgen.core.effects import Effect, Send
@@ -50,6 +51,9 @@ class Parking:
         """Items of a stream that runs were taken."""
         stream = message.stream
         if self._reports.grant(stream, message.attempt, message.upto):
+            if self._holds.is_held(stream, Reason.WINDOW):
+                owner = self._reports.streams[stream].owner
+                self._reports.lines[owner].flushed_ns = now_ns  # what it yields now leaves together
             self._holds.release(stream, Reason.WINDOW, out)
         metering = self._reports.metering
         if metering.items_max or metering.bytes_max:

@@ -63,16 +63,16 @@ class ProcessMachine:
         self.exchange = RefExchange(*exchanged, executes=executes)
         self._returned, self._gone = owner.refs.returned, owner.refs.gone
         self._lent, self._accepted = owner.handover.lending.lent, borrowing.accepted
+        #: What is empty after most steps, and has to be seen to after the others.
+        self._left = (self.store.dropped, self._returned, self._gone, self._lent, self._accepted)
+        self._regions, self._hops = self.store.regions, self.detours.hops
         self.next_deadline_ns: int | None = None
         self.node: PeerId | None = None
         #: Peer -> what is known of its death. Removed when the DOWN is acted on: its line is quiet.
         self._downs: dict[PeerId, tuple[ProcessDown | None, str]] = {}
-        self._deadlines: tuple[Deadlines[Any], ...] = (
-            self.session.deadlines,
-            *self.owner.deadlines,
-            self.store.stock.deadlines,
-            *(executor.all_deadlines if executor is not None else ()),
-        )
+        ran: tuple[Deadlines[Any], ...] = executor.all_deadlines if executor is not None else ()
+        own = (session.deadlines, self.store.stock.deadlines)
+        self._deadlines: tuple[Deadlines[Any], ...] = (*own, *owner.deadlines, *ran)
         self._alarm, self._routes = shared_alarm(self._deadlines), dict(self.detours.handlers)
         report = StateReport(identity.address.peer, owner, self.executor)
         self._routes |= {**self.owner.handlers, **self.exchange.handlers, **report.handlers}
@@ -120,23 +120,14 @@ class ProcessMachine:
         """Absorb one event and return what is to be done, in order."""
         wanted: list[Effect] = []
         self._handlers[type(event)](event, now_ns, wanted)
-        store, executor = self.store, self.executor
-        if executor is not None and executor.calls is None and executor.admission.running is None:
+        executor = self.executor
+        if executor is not None and executor.admission.running is None and executor.calls is None:
             self.exchange.note_tasks(bool(self.owner.tasks.entries))
-        if (
-            store.dropped
-            or store.regions.changed
-            or self._returned
-            or self._gone
-            or self.exchange.changed
-        ):
-            self._settle(now_ns, wanted)
-        if self._lent or self._accepted:
-            self.owner.handover.tend(wanted, now_ns)
-            self._settle(now_ns, wanted)
+        if any(self._left) or self._regions.changed or self.exchange.changed:
+            self._see_to_rest(now_ns, wanted)
         if wanted and not (type(event) is ev.TakeItems and len(wanted) == 1):
             wanted = self._post(wanted, now_ns)
-        if self.detours.hops:
+        if self._hops:
             wanted = self.detours.reroute(wanted, now_ns)
         if self._alarm.moved:
             self._alarm.moved = False
@@ -177,6 +168,15 @@ class ProcessMachine:
             self._settle(now_ns, more)
             effects += self._post(more, now_ns)
         return effects
+
+    def _see_to_rest(self, now_ns: int, out: list[Effect]) -> None:
+        """Do what follows from a step for what it dropped, changed or may have left to be done."""
+        dropped = self.store.dropped or self._returned or self._gone
+        if dropped or self._regions.changed or self.exchange.changed:
+            self._settle(now_ns, out)
+        if self._lent or self._accepted:
+            self.owner.handover.tend(out, now_ns)
+            self._settle(now_ns, out)
 
     def _settle(self, now_ns: int, out: list[Effect]) -> None:
         """Let go of what a step has dropped, and tell others of it."""

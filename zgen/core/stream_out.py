@@ -120,38 +120,44 @@ class StreamsOut:
         """
         record = self.streams[stream]
         assert record.attempt == attempt, "an item of another attempt"
-        may_fill = record.is_metered
+        count, owner, may_fill = record.count, record.owner, record.is_metered
         if may_fill:
+            meter = self.metering.meters[stream]
             size = len(value) if type(value) is bytes else whole_bytes(value)
-            may_fill = not self.metering.passes(stream, record.count, size)
-            if may_fill and not self.metering.admit(stream, record.count, size, (value,)):
+            with_it = meter.waiting_bytes + size
+            is_free = with_it < meter.free_bytes and len(meter.sizes) < meter.free_count
+            if is_free and count >= meter.taken and not meter.is_reserved:
+                meter.sizes.append(size)
+                meter.waiting_bytes = with_it
+                may_fill = False
+            elif not self.metering.admit(stream, count, size, (value,)):
                 self.flush_stream(stream, now_ns, out)
                 return True
-        record.count += 1
+        record.count = count = count + 1
         if record.closed:
             reached("item of a closed stream dropped at the producer")
             record.count -= record.cancelled
             record.first = record.count
             self._drop((value,))
             return False
-        line = self.lines.get(record.owner)
+        line = self.lines.get(owner)
         if line is None:
-            line = self.lines[record.owner] = ReportLine()
+            line = self.lines[owner] = ReportLine()
         waiting = record.waiting
         if not waiting:
             line.streams[stream] = None
         waiting.append(value)
         line.size_bytes += len(value) if type(value) is bytes else size_bytes(value)
-        is_full = record.count >= record.limit or (may_fill and self.metering.fill(stream))
+        is_full = count >= record.limit or (may_fill and self.metering.fill(stream))
         if (
             now_ns - line.flushed_ns >= LINE_BUSY_NS
             or line.size_bytes >= BATCH_BYTES_MAX
             or len(waiting) >= BATCH_COUNT_MAX
             or is_full  # there will be no company to wait for
         ):
-            self.flush(record.owner, now_ns, out)
-        elif record.owner not in self.deadlines:
-            self.deadlines.set(record.owner, now_ns + LINE_TICK_NS)
+            self.flush(owner, now_ns, out)
+        elif len(waiting) <= record.per_yield and owner not in self.deadlines:  # the first yield
+            self.deadlines.set(owner, now_ns + LINE_TICK_NS)
         return is_full
 
     def add_yield(
@@ -331,8 +337,7 @@ class StreamsOut:
         for record in self.streams.values():
             values.extend(record.waiting)
         for line in self.lines.values():
-            for _, results in line.outcomes:
-                values.extend(results)
+            values.extend([value for _, results in line.outcomes for value in results])
         return values
 
     def check(self) -> None:

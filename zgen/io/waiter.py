@@ -21,9 +21,9 @@ class Gate:
         except RuntimeError:
             return  # it is open already
 
-    def pass_through(self, timeout_s: float) -> None:
-        """Sleep until opened, at most ``timeout_s``."""
-        self._lock.acquire(timeout=timeout_s)
+    def pass_through(self, timeout_s: float) -> bool:
+        """Sleep until opened, at most ``timeout_s``; return whether it was."""
+        return self._lock.acquire(timeout=timeout_s)
 
 
 class Waiter:

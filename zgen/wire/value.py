@@ -194,6 +194,13 @@ def whole_bytes(value: Value) -> int:
     return size_bytes(value) + (sum(value.sizes) if type(value) is Stored else 0)
 
 
+def sizes_of(values: Sequence[Value]) -> list[int]:
+    """Return the bytes of each of ``values`` as ``whole_bytes`` does."""
+    if list(map(type, values)).count(bytes) == len(values):
+        return list(map(len, values))  # type: ignore[arg-type]  # counted
+    return list(map(whole_bytes, values))
+
+
 def is_error(value: Value) -> bool:
     """Return whether ``get`` raises ``value``."""
     return isinstance(value, Fault) or (isinstance(value, Parcel) and value.is_error)

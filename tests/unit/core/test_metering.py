@@ -56,7 +56,7 @@ def test_items_are_let_in_until_the_bytes_of_the_window_are_used_up() -> None:
     table = metered(bytes_max=100)
     assert [table.yields(A, 40) for _ in range(3)] == [True, True, False]
     assert table.meters[A].parked_by == PARKED_BY_BYTES
-    assert (table.waiting_bytes, table.items_count) == (80, 2)
+    assert (table.meters[A].waiting_bytes, len(table.meters[A].sizes)) == (80, 2)
     assert not table.may_go_on(A)
     table.take(A, 1)
     assert table.may_go_on(A)
@@ -120,7 +120,7 @@ def test_items_that_are_taken_ahead_of_a_replay_are_counted_out_once() -> None:
     assert table.yields(A, 90)
     table.take(A, 5)
     table.take(A, 3)
-    assert (table.meters[A].taken, table.waiting_bytes) == (5, 0)
+    assert (table.meters[A].taken, table.meters[A].waiting_bytes) == (5, 0)
     assert [table.yields(A, 90) for _ in range(4)] == [True] * 4
 
 
@@ -139,7 +139,7 @@ def test_what_earlier_attempts_left_counts_until_all_of_it_is_taken() -> None:
 def test_a_body_that_goes_on_behind_what_was_taken_has_nothing_waiting() -> None:
     table = metered(bytes_max=100, taken=3)
     table.resume(A, 3, 0)
-    assert table.items_count == 0
+    assert not table.meters[A].sizes
     table.check()
 
 
@@ -193,6 +193,16 @@ def test_a_new_stream_of_an_actor_gets_its_share_when_others_are_read() -> None:
     table.check()
 
 
+def test_what_waits_of_all_streams_of_an_actor_is_counted_in_and_out() -> None:
+    table = shared(items_max=4, bytes_max=100)
+    assert [table.yields(A, 10), table.yields(A, 5), table.yields(B, 20)] == [True] * 3
+    assert (table.items_count, table.waiting_bytes) == (3, 35)
+    table.take(A, 1)
+    assert (table.items_count, table.waiting_bytes) == (2, 25)
+    table.close(A)
+    assert (table.items_count, table.waiting_bytes) == (1, 20)
+
+
 def test_bytes_of_an_actor_are_full_though_a_share_is_not() -> None:
     table = shared(bytes_max=100, count=1)
     assert table.yields(A, 90)
@@ -204,7 +214,8 @@ def test_bytes_of_an_actor_are_full_though_a_share_is_not() -> None:
 # -- check ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("broken", ["count", "bytes", "sum", "parked", "value", "waits", "window"])
 def test_check_finds_what_does_not_add_up(broken: str) -> None:
-    table = metered(bytes_max=100)
+    is_of_all = broken in ("count", "bytes")
+    table = shared(bytes_max=100, count=1) if is_of_all else metered(bytes_max=100)
     table.yields(A, 60)
     assert not table.yields(A, 60)
     meter = table.meters[A]
@@ -224,7 +235,5 @@ def test_check_finds_what_does_not_add_up(broken: str) -> None:
     else:
         meter.sizes.append(60)
         meter.waiting_bytes += 60
-        table.waiting_bytes += 60
-        table.items_count += 1
     with pytest.raises(AssertionError):
         table.check()

@@ -96,8 +96,8 @@ def test_of_a_window_a_yield_is_one() -> None:
 
 def test_a_wide_window_is_told_of_by_whole_yields() -> None:
     bench = reading(3, 90, window=20)
-    assert [taken(bench.take("s")) for _ in range(3)] == [30, 30, 30]
-    assert bench.owner.streams.streams[S].consumed == 63
+    assert [taken(bench.take("s")) for _ in range(3)] == [18, 18, 18]
+    assert bench.owner.streams.streams[S].consumed == 39
 
 
 def test_the_bytes_of_a_yield_are_those_of_all_its_items() -> None:
@@ -220,8 +220,8 @@ def test_a_yield_that_does_not_fit_is_kept_back_as_a_whole() -> None:
     parked = Send(DRIVER, StreamParked(S, 0, PARKED_BY_BYTES))
     assert yields(bench, b, a) == [HoldBody(S), parked]
     assert bench.say(DRIVER, Consumed(S, 0, 2)) == [said(2, b, a), ReleaseBody(S)]
-    metering = bench.process.executor.reports.metering  # type: ignore[union-attr]  # a worker
-    assert (metering.items_count, metering.waiting_bytes) == (1, 60)
+    meter = bench.process.executor.reports.metering.meters[S]  # type: ignore[union-attr]  # a worker
+    assert list(meter.sizes) == [60]
 
 
 def test_a_yield_that_is_kept_back_goes_with_its_stream() -> None:
@@ -242,8 +242,8 @@ def test_large_values_of_a_yield_ask_for_room_together() -> None:
     bench.process.store.stock.writing[1] = False
     done = yields(bench, stored(1), bytes(891))
     assert those(done, HoldBody) == []
-    metering = bench.process.executor.reports.metering  # type: ignore[union-attr]  # a worker
-    assert metering.items_count == 1
+    meter = bench.process.executor.reports.metering.meters[S]  # type: ignore[union-attr]  # a worker
+    assert len(meter.sizes) == 1
 
 
 def test_what_a_closed_or_cancelled_stream_yields_is_dropped_and_counted_or_not() -> None:
@@ -268,8 +268,8 @@ def test_a_body_whose_window_is_full_makes_its_last_yield_again() -> None:
     assert bench.step(AskPosition(S, 1)) == [PositionIs(S, 1)]
     bench = producing(3, attempt=1, resume=6, window_bytes=10, consumed=3, ahead_bytes=7)
     assert bench.step(AskPosition(S, 1)) == [PositionIs(S, 2)]
-    metering = bench.process.executor.reports.metering  # type: ignore[union-attr]  # a worker
-    assert (metering.items_count, metering.waiting_bytes) == (1, 7)
+    meter = bench.process.executor.reports.metering.meters[S]  # type: ignore[union-attr]  # a worker
+    assert list(meter.sizes) == [7]
 
 
 def test_a_body_is_held_for_the_bytes_of_its_yields_that_are_on_their_way() -> None:

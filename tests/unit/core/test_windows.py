@@ -26,7 +26,7 @@ from zgen.core.stream_in import StreamsIn
 from zgen.core.stream_out import StreamsOut
 from zgen.core.task_spec import TaskSpec
 from zgen.ids import item_ids
-from zgen.limits import LINE_BUSY_NS, SECOND
+from zgen.limits import LINE_BUSY_NS, LINE_TICK_NS, SECOND
 from zgen.wire.lease import LeaseGranted, WorkerBlocked
 from zgen.wire.session import Address
 from zgen.wire.stream import CloseStream, Consumed, ReportEnd, ReportItems
@@ -69,14 +69,24 @@ def test_the_producer_hears_of_each_item_where_the_window_is_narrow(window: int)
     assert bench.take("s") == [ItemsTaken(S, (), False)]
 
 
-def test_the_producer_hears_of_a_half_at_a_time_where_the_window_is_wide() -> None:
+def test_the_producer_hears_of_a_third_at_a_time_where_the_window_is_wide() -> None:
     bench = reading(64, 64)
-    assert granted(bench.take("s")) == [], "one item of half of the window was handed out"
-    assert granted(bench.take("s")) == [33]
-    assert granted(bench.take("s")) == [], "there is nothing, so all before was taken"
-    assert bench.owner.streams.streams[S].consumed == 64
-    bench.items("s", 64, *items(33))
-    assert granted(bench.take("s")) == [65]
+    assert granted(bench.take("s")) == [], "one item of a third of the window was handed out"
+    assert [granted(bench.take("s")) for _ in range(3)] == [[22], [43], [64]]
+    assert granted(bench.take("s")) == [], "it was told"
+
+
+def test_who_comes_back_for_the_item_that_a_part_lacks_tells_of_the_others() -> None:
+    bench = reading(64, 20)
+    assert granted(bench.take("s")) == []
+    assert granted(bench.take("s")) == [20], "there is nothing, so all before was taken"
+    bench.items("s", 20, *items(64))
+    assert [granted(bench.take("s")) for _ in range(3)] == [[], [42], [63]]
+
+
+def test_a_part_lacks_more_than_one_item_and_is_not_told() -> None:
+    bench = reading(64, 19)
+    assert [granted(bench.take("s")) for _ in range(3)] == [[], [], []]
 
 
 def test_items_that_are_taken_over_ahead_do_not_count_before_their_time() -> None:
@@ -87,10 +97,10 @@ def test_items_that_are_taken_over_ahead_do_not_count_before_their_time() -> Non
     assert bench.owner.streams.streams[S].consumed == 3
 
 
-def test_who_takes_items_one_by_one_grants_by_the_half_all_the_same() -> None:
-    bench = reading(16, 16)
+def test_who_takes_items_one_by_one_grants_by_parts_all_the_same() -> None:
+    bench = reading(16, 17)
     said = [granted(bench.take("s", 1)) for _ in range(16)]
-    assert said == [*[[]] * 7, [8], *[[]] * 7, [16]]
+    assert said == [*[[], [], [], [], [5]], *[[], [], [], [], [10]], *[[], [], [], [], [15]], []]
 
 
 def test_a_stream_without_a_window_grants_nothing_and_is_taken_over_whole() -> None:
@@ -192,6 +202,24 @@ def test_the_last_item_of_a_window_waits_for_no_company() -> None:
     bench.step(Yielded(S, 0, b"a"))
     report = ReportItems(S, 0, 1, (b"b",))
     assert bench.step(Yielded(S, 0, b"b")) == [Send(DRIVER, report), HoldBody(S)]
+
+
+def test_what_a_body_yields_after_it_was_parked_leaves_together() -> None:
+    bench = producing(2)
+    yields(bench, 2)
+    bench.now_ns += SECOND
+    assert bench.say(DRIVER, Consumed(S, 0, 2)) == [ReleaseBody(S)]
+    assert bench.step(Yielded(S, 0, b"c")) == [], "its consumer has items left as a rule"
+    assert bench.step(Yielded(S, 0, b"d"))[0] == Send(DRIVER, ReportItems(S, 0, 2, (b"c", b"d")))
+
+
+def test_what_was_yielded_after_that_waits_no_longer_than_else() -> None:
+    bench = producing(3)
+    yields(bench, 3)
+    bench.now_ns += SECOND
+    bench.say(DRIVER, Consumed(S, 0, 2))
+    bench.step(Yielded(S, 0, b"d"))
+    assert bench.advance(LINE_TICK_NS) == [Send(DRIVER, ReportItems(S, 0, 3, (b"d",)))]
 
 
 def test_a_grant_before_the_window_is_full_moves_its_end() -> None:

@@ -33,8 +33,10 @@ from zgen.wire.value import (
     refs_of,
     room_bytes,
     size_bytes,
+    sizes_of,
     unpack,
     unpack_items,
+    whole_bytes,
 )
 
 LARGE = bytes(INBODY_BYTES_MAX + 1)
@@ -140,6 +142,11 @@ def test_a_stored_value_travels_as_the_name_of_its_region() -> None:
     assert unpack(entries, Buffers(()))[0] == [b"small", STORED, b"other"]
     assert size_bytes(STORED) == len(b"pickle")
     assert not is_error(STORED)
+
+
+@given(st.lists(st.one_of(values, st.just(STORED))))
+def test_sizes_of_values_are_those_of_each(given_values: list[Value]) -> None:
+    assert sizes_of(given_values) == [whole_bytes(value) for value in given_values]
 
 
 def test_parts_begin_at_multiples_of_the_alignment() -> None:
