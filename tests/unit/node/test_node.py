@@ -159,6 +159,16 @@ def test_a_worker_that_ends_itself_when_its_owner_died_is_not_warned_of() -> Non
     assert KillWorker(FIRST) not in bench.advance(2 * ORPHAN_CLOSE_NS)
 
 
+def test_a_worker_that_is_to_end_already_gets_no_grace() -> None:
+    bench = leased()
+    worker = bench.machine.pool.get(FIRST)
+    assert worker is not None
+    bench.machine.pool.kill(worker, "memory ran out", [])
+    bench.step(ProcessExited(DRIVER, 1, "killed"))
+    assert not worker.is_closing
+    assert KillWorker(FIRST) not in bench.advance(2 * ORPHAN_CLOSE_NS)
+
+
 def test_a_worker_in_its_grace_is_killed_at_once_for_another_cause_and_once() -> None:
     bench = leased()
     bench.step(ProcessExited(DRIVER, 1, "killed"))
