@@ -264,8 +264,6 @@ PRESTART_COUNT_MAX: Final = 4
 WORKER_IDLE_NS: Final = 10 * SECOND
 #: The same at a node that drains; longer than a word of who needs an idle worker is on its way.
 DRAIN_IDLE_NS: Final = 1 * SECOND
-#: A worker whose owner died may let its generators stop for this long before it is killed.
-ORPHAN_CLOSE_NS: Final = 1 * SECOND
 #: A node that drains ends what runs after this long, unless it is told another time.
 DRAIN_NS: Final = 60 * SECOND
 #: The longest time that it may be told.

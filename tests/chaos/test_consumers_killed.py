@@ -15,8 +15,9 @@ import pytest
 
 import zgen
 from tests.integration.watching import is_alive, wait_until
-from zgen.limits import ORPHAN_CLOSE_NS, SECOND
+from zgen.limits import SECOND
 from zgen.testing import Cluster
+from zgen_node.limits import ORPHAN_CLOSE_NS
 
 GRACE_S = ORPHAN_CLOSE_NS / SECOND
 #: Reads a generator of a plain task on the other node, until it is killed.

@@ -22,7 +22,7 @@ CANCEL = (
         "        waiting = queue.withdraw(sender, message.task, message.attempt)\n",
         "        waiting = None\n",
         "cluster",
-        7,
+        53,
     ),
     Mutant(
         "a cancelled task that is handed back waits for no other worker",
@@ -94,7 +94,7 @@ CANCEL = (
         " and not (is_cut and error is not None):\n",
         ":\n",
         "cluster",
-        7,
+        82,
     ),
     Mutant(
         "a call that is cancelled in its worker's queue never begins",

@@ -57,7 +57,7 @@ ENDS = (
         "                self.kill(worker, worker.ending, out)\n",
         "                pass\n",
         "nodes",
-        0,
+        1,
     ),
     Mutant(
         "a closed generator that is held back goes on to its end",

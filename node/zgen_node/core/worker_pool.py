@@ -19,8 +19,9 @@ from zgen.core.lifecycle import Lifecycle
 from zgen.core.marks import reached
 from zgen.core.node_effects import KillWorker, SpawnWorker
 from zgen.ids import JobId, LeaseId, PeerId, derive_worker_id, short
-from zgen.limits import ORPHAN_CLOSE_NS, WORKER_IDLE_NS, WORKER_START_NS, WORKERS_COUNT_MAX
+from zgen.limits import WORKER_IDLE_NS, WORKER_START_NS, WORKERS_COUNT_MAX
 from zgen.slotted import slotted
+from zgen_node.limits import ORPHAN_CLOSE_NS
 
 
 class WorkerState(Enum):

@@ -41,7 +41,6 @@ from zgen.limits import (
     FLUSH_AT_EXIT_NS,
     LOG_BACKLOG_BYTES_MAX,
     MS,
-    ORPHAN_CLOSE_NS,
     QUIET_LINE_NS,
     SECOND,
     WORKER_IDLE_NS,
@@ -65,6 +64,7 @@ from zgen.wire.lease import (
     WorkerReady,
 )
 from zgen.wire.object import KeepWorker
+from zgen_node.limits import ORPHAN_CLOSE_NS
 
 OTHER_DRIVER, TOOL = peer("other driver"), peer("tool")
 OTHER = job("other")
