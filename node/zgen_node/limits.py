@@ -100,3 +100,6 @@ KEEPER_LINGER_NS: Final = 5 * SECOND
 ADOPT_STEP_NS: Final = 1 * SECOND
 ADOPT_AGAIN_NS: Final = 2 * SECOND
 ADOPTIONS_COUNT_MAX: Final = 30
+
+#: A worker whose owner died may let its generators stop for this long before it is killed.
+ORPHAN_CLOSE_NS: Final = 1 * SECOND

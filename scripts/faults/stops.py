@@ -48,9 +48,13 @@ class AsyncTeller(Teller):
 
 
 @zgen.remote(num_cpus=0, max_retries=0)
-def consume(actor: Any, notes: str) -> Iterator[int]:
-    """Read a generator method of an actor, and be killed."""
-    stream = actor.told.options(num_returns="streaming").remote(notes, 0.005)
+def consume(actor: Any, where: Any, notes: str) -> Iterator[int]:
+    """Read a generator, of a task on a node or else a method of an actor, and be killed."""
+    if actor is None:
+        task = zgen.remote(num_cpus=0, max_retries=0, scheduling_strategy=where)(_told)
+        stream = task.remote(notes, 0.005)
+    else:
+        stream = actor.told.options(num_returns="streaming").remote(notes, 0.005)
     next(stream)
     yield os.getpid()
     for _ in stream:
@@ -95,6 +99,7 @@ def rf21(setting: Setting) -> Outcome:
     local: list[float] = []
     remote: list[float] = []
     orphaned: list[float] = []
+    tasks: dict[str, list[float]] = {"this": [], "another": []}
     with (
         tempfile.TemporaryDirectory(prefix="zf-") as folder,
         cluster(2, namespaces=False) as nodes,
@@ -107,15 +112,23 @@ def rf21(setting: Setting) -> Outcome:
                     count += 1
                     took.append(_closed(make, Path(folder) / f"notes{count}"))
         actor = zgen.remote(num_cpus=0)(Teller).remote()
+        here, there = soft(nodes.nodes[0]), soft(nodes.nodes[1])
         for number in range(times):
-            notes = Path(folder) / f"orphan{number}"
-            consumer = consume.remote(actor, str(notes))
-            pid = zgen.get(next(consumer), timeout=PATIENCE_S)
-            began = time.monotonic()
-            os.kill(pid, signal.SIGKILL)
-            wait_until(lambda n=notes: bool(noted(n)), PATIENCE_S, "its generator stops")  # type: ignore[misc]
-            orphaned.append(float(noted(notes)[0]) - began)
+            for which, took, teller, where in (
+                ("actor", orphaned, actor, None),
+                ("this", tasks["this"], None, here),
+                ("another", tasks["another"], None, there),
+            ):
+                notes = Path(folder) / f"orphan-{which}{number}"
+                begin = consume.options(scheduling_strategy=here)
+                consumer = begin.remote(teller, where, str(notes))
+                pid = zgen.get(next(consumer), timeout=PATIENCE_S)
+                began = time.monotonic()
+                os.kill(pid, signal.SIGKILL)
+                wait_until(lambda n=notes: bool(noted(n)), PATIENCE_S, "its generator stops")  # type: ignore[misc]
+                took.append(float(noted(notes)[0]) - began)
     good = high(local) <= 0.2 and high(remote) <= 1.0 and high(orphaned) <= 1.0
+    good = good and high(tasks["this"]) <= 0.2 and high(tasks["another"]) <= 1.0
     told = (
         f"{len(local)} generators of tasks and of all kinds of actor closed on this node, some "
         f"parked at their window: `GeneratorExit` after {middle(local) * 1e3:.0f} ms (p50), "
@@ -124,10 +137,17 @@ def rf21(setting: Setting) -> Outcome:
         f"{len(orphaned)} generator methods whose consumer was killed: "
         f"{middle(orphaned) * 1e3:.0f} ms (p50), {high(orphaned) * 1e3:.0f} ms (p99)"
     )
+    for which, took in tasks.items():
+        told += (
+            f"; {len(took)} generators of tasks on {which} node likewise: "
+            f"{middle(took) * 1e3:.0f} ms (p50), {high(took) * 1e3:.0f} ms (p99)"
+        )
     figures = {
         "local_s_p99": high(local),
         "remote_s_p99": high(remote),
         "orphaned_s_p99": high(orphaned),
+        "orphaned_task_s_p99": high(tasks["this"]),
+        "orphaned_task_far_s_p99": high(tasks["another"]),
     }
     return Outcome(good, told, figures)
 

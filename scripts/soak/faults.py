@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from scripts.soak.schedule import AWAY_MAX, KINDS, Fault
 from scripts.soak.tally import Tally
 from scripts.soak.watch import Watch
+from zgen.chaos import schedule as chaos
+from zgen.chaos.blows import Blow, strike
 from zgen.exceptions import NodeStartError, ZgenError
-from zgen.io import folders
 from zgen.io.inquiry import query_node
 from zgen.io.spawn import started_nodes
 from zgen.testing import Cluster, Node
 
 #: What a node of the soak has.
 NODE: Final[dict[str, Any]] = {"num_cpus": 2, "object_store_memory": 256 << 20}
+#: Which fault of `zgen chaos` a kind is.
+OF_CHAOS: Final = {
+    "worker": "kill-worker",
+    "stop": "pause-worker",
+    "zygote": "kill-zygote",
+    "daemon": "kill-daemon",
+    "supervisor": "kill-supervisor",
+    "nap": "pause-node",
+    "sleep": "pause-node",
+    "reset": "cut",
+}
 _ADD_TRIES_COUNT: Final = 5
 #: How long a new node is held back until the others agree, in seconds.
 _AGREE_S: Final = 20.0
@@ -50,8 +57,8 @@ class Injector:
         self._said = said
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="faults", daemon=True)
-        #: Processes that are stopped, by fault.
-        self._stopped: dict[Fault, int] = {}
+        #: What faults that go on did, and what heals it.
+        self._blows: dict[Fault, Blow] = {}
         #: Faults that were made.
         self._begun: dict[Fault, None] = {}
         #: Numbers of the nodes that do no work now.
@@ -65,16 +72,8 @@ class Injector:
         self._cut_by: Fault | None = None
         self._wanted: list[int] = []
         self._makers: Final[dict[str, Callable[..., bool]]] = {
-            "worker": self._worker,
-            "stop": self._stop_worker,
-            "zygote": self._zygote,
-            "daemon": self._daemon,
-            "supervisor": self._supervisor,
             "node": self._node,
             "leave": self._leave,
-            "nap": self._nap,
-            "sleep": self._nap,
-            "reset": self._reset,
             "blip": self._cut,
             "cut": self._cut,
             "one-way": self._one_way,
@@ -118,7 +117,7 @@ class Injector:
             made = False  # who comes in meanwhile reaches both sides
         else:
             self._watch.excuse(fault, nodes)
-            made = self._makers[fault.kind](fault, *nodes)
+            made = self._makers.get(fault.kind, self._strike)(fault, *nodes)
         if made:
             self._begun[fault] = None
             self._away.update(dict.fromkeys(fault.slots if away else ()))
@@ -156,23 +155,18 @@ class Injector:
 
     def _end(self, fault: Fault) -> None:
         self._watch.over(fault)
-        if fault.kind == "stop":
-            pid = self._stopped.pop(fault, 0)
-            if pid:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+        blow = self._blows.pop(fault, None)
+        if blow is not None:
+            assert blow.heal is not None
+            blow.heal()
+            self._asleep.pop(fault.slots[0], None)
+            self._back(fault)
         elif KINDS[fault.kind].is_cut:
             self._cluster.heal()
             self._cut_by = None
             self._back(fault)
             while self._wanted:
                 self._build(self._replace, self._wanted.pop())
-        elif fault.kind in ("nap", "sleep"):
-            node = self.slots[fault.slots[0]]
-            if node is not None:
-                self._cluster.resume_node(node)
-            self._asleep.pop(fault.slots[0], None)
-            self._back(fault)
         elif self._cut_by is not None:
             self._wanted.append(fault.slots[0])  # a new one would reach both sides
         else:
@@ -208,42 +202,27 @@ class Injector:
                     raise
                 time.sleep(1.0)
 
-    def _workers(self, node: Node) -> list[int]:
-        now = node._now()
-        try:
-            rows = query_node(now.address, now.folder, 2.0)["workers"]
-        except NodeStartError:
-            return []
-        # A number that was reused since may be that of anybody's process.
-        mine = [row for row in rows if row["pid"] and _is_of(now.folder, row["pid"])]
-        busy = [row["pid"] for row in mine if row["state"] != "idle"]
-        return busy or [row["pid"] for row in mine]
-
-    def _worker(self, fault: Fault, node: Node) -> bool:
-        pids = self._workers(node)
-        if not pids:
-            return False
-        pid = pids[fault.die % len(pids)]
-        self._watch.killed(pid)
-        return _kill(pid, signal.SIGKILL)
-
-    def _stop_worker(self, fault: Fault, node: Node) -> bool:
-        pids = self._workers(node)
-        if not pids:
-            return False
-        self._stopped[fault] = pids[fault.die % len(pids)]
-        return _kill(self._stopped[fault], signal.SIGSTOP)
-
-    def _zygote(self, _: Fault, node: Node) -> bool:
-        daemon = node._now().daemon
-        found = [pid for pid in _children(daemon) if b"zygote" in _command(pid)]
-        return bool(found) and _kill(found[0], signal.SIGKILL)
-
-    def _daemon(self, _: Fault, node: Node) -> bool:
-        return _kill(node._now().daemon, signal.SIGKILL)
-
-    def _supervisor(self, _: Fault, node: Node) -> bool:
-        return _kill(node._now().supervisor, signal.SIGKILL)
+    def _strike(self, fault: Fault, node: Node) -> bool:
+        """Make a fault that `zgen chaos` makes, too."""
+        action = OF_CHAOS[fault.kind]
+        sleeps = action == "pause-node"
+        all_there = [each for each in self.slots if each is not None]
+        befallen = all_there if fault.kind == "reset" and fault.die % 3 == 0 else [node]
+        if sleeps:
+            self._asleep[fault.slots[0]] = None
+        blows = [
+            strike(chaos.Fault(fault.at_s, action, fault.lasts_s, fault.die), [each._now()])
+            for each in befallen
+        ]
+        made = [blow for blow in blows if blow.victim is not None]
+        for blow in made:
+            if blow.heal is not None:
+                self._blows[fault] = blow
+            if fault.kind == "worker" and blow.victim is not None:
+                self._watch.killed(blow.victim.pid)
+        if sleeps and not made:
+            del self._asleep[fault.slots[0]]
+        return bool(made)
 
     def _node(self, fault: Fault, node: Node) -> bool:
         self.slots[fault.slots[0]] = None
@@ -255,15 +234,6 @@ class Injector:
         self._build(self._cluster.remove_node, node, True)
         return True
 
-    def _nap(self, fault: Fault, node: Node) -> bool:
-        self._asleep[fault.slots[0]] = None
-        self._cluster.pause_node(node)
-        return True
-
-    def _reset(self, fault: Fault, node: Node) -> bool:
-        every = [each for each in self.slots if each is not None]
-        return sum(map(_reset, every if fault.die % 3 == 0 else [node])) > 0
-
     def _cut(self, fault: Fault, *nodes: Node) -> bool:
         self._cut_by = fault
         others = [each for each in self._cluster.nodes if each not in nodes]
@@ -274,45 +244,3 @@ class Injector:
         self._cut_by = fault
         self._cluster.partition([one], [other], one_way=True)
         return True
-
-
-def _kill(pid: int, number: int) -> bool:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(each) for each in text.split()]
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def _is_of(folder: str, pid: int) -> bool:
-    """Return whether a process is one of the node with this session folder."""
-    try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-    return f"{folders.MARK}={folder}".encode() in environment.split(b"\0")
-
-
-def _reset(node: Node) -> int:
-    """Reset all established connections of a node's machine; return how many."""
-    assert node._machine is not None
-    command = ["ss", "-K", "-H", "-t", "state", "established"]
-    done = node._machine.call(
-        lambda: subprocess.run(command, capture_output=True, text=True, check=False)
-    )
-    return len(done.stdout.splitlines())

@@ -220,7 +220,7 @@ MUTANTS = (
         '            if peer in self._downs:\n                reached("message of the dead',
         '            if False:\n                reached("message of the dead',
         "cluster",
-        18,
+        80,
     ),
     # -- attempts ----------------------------------------------------------------------------------
     Mutant(
@@ -435,7 +435,7 @@ MUTANTS = (
         "        if region.holders:\n            reached",
         "        if False:\n            reached",
         "cluster",
-        110,
+        142,
     ),
     Mutant(
         "the disk forgets what is over",

@@ -37,7 +37,7 @@ ACTORS = (
         "        for call in reversed(calls):\n",
         "        for call in calls:\n",
         "actors",
-        0,
+        3,
     ),
     Mutant(
         "a call of an actor that keeps order waits for those before it",
@@ -46,7 +46,7 @@ ACTORS = (
         "next(iter(queue if target.in_order else ready))",
         "next(iter(ready))",
         "actors",
-        0,
+        3,
     ),
     Mutant(
         "where the next life is counts only after this one was decided on",
@@ -127,7 +127,7 @@ ACTORS = (
         "        if self.calls.targets[actor].queue:\n",
         "        if False:\n",
         "self-calls",
-        17,
+        2,
     ),
     Mutant(
         "an actor has a line to itself",

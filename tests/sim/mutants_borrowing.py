@@ -62,7 +62,7 @@ BORROW = (
         "            out.append(Send(watcher, self._downs.get(watched, dead)))\n",
         "            pass\n",
         "borrowing",
-        14,
+        4,
     ),
     Mutant(
         "a value that goes lets go of what it refers to",

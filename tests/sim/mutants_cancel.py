@@ -94,7 +94,7 @@ CANCEL = (
         " and not (is_cut and error is not None):\n",
         ":\n",
         "cluster",
-        7,
+        82,
     ),
     Mutant(
         "a call that is cancelled in its worker's queue never begins",

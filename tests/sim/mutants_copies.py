@@ -36,7 +36,7 @@ COPIES = (
         "            self._leave(pull, node, NODE_GONE, now_ns, out)\n",
         "            pass\n",
         "copies",
-        13,
+        12,
     ),
     Mutant(
         "a copy is given when all its parts are here",
@@ -63,7 +63,7 @@ COPIES = (
         "            place = None\n            self._far.append",
         "            self._far.append",
         "copies",
-        0,
+        1,
     ),
     Mutant(
         "a region that another node copies is held for it",
@@ -110,7 +110,7 @@ COPIES = (
         "        for pull in self.pulls.starved():\n            self._ask(pull, now_ns, out)\n",
         "        pass\n",
         "copies",
-        11,
+        21,
     ),
     Mutant(
         "a copy outlives the node of its region",

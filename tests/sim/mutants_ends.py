@@ -11,6 +11,7 @@ OUTCOMES = "zgen/core/outcomes.py"
 SETTLEMENT = "zgen/core/settlement.py"
 REFILLING = "zgen/core/refilling.py"
 PUSHING = "zgen/core/pushing.py"
+POOL = "node/zgen_node/core/worker_pool.py"
 
 ENDS = (
     Mutant(
@@ -48,6 +49,15 @@ ENDS = (
         "            pass\n",
         "ends",
         0,
+    ),
+    Mutant(
+        "a worker whose owner died is killed if it does not end",
+        "P3",
+        POOL,
+        "                self.kill(worker, worker.ending, out)\n",
+        "                pass\n",
+        "nodes",
+        1,
     ),
     Mutant(
         "a closed generator that is held back goes on to its end",

@@ -18,7 +18,7 @@ HAND = (
         "            if not may_claim(lent, message.hop, message.chain):\n",
         "            if False:\n",
         "handover",
-        0,
+        1,
     ),
     Mutant(
         "who got a stream from one that never held it is refused",
@@ -55,7 +55,7 @@ HAND = (
         "                self.over(stream, now_ns, out)\n",
         "                pass\n",
         "handover",
-        0,
+        5,
     ),
     Mutant(
         "who has passed a stream on says so",
@@ -73,7 +73,7 @@ HAND = (
         "                far.is_held = False\n                if not record.ended:\n",
         "                far.is_held = False\n                if False:\n",
         "handover",
-        0,
+        1,
     ),
     Mutant(
         "what a generator returned is sent to who reads it at its end",

@@ -46,7 +46,7 @@ REBUILD = (
         "                self._store.on_value(name, value, out)\n",
         "                pass\n",
         "rebuild",
-        11,
+        8,
     ),
     Mutant(
         "what is found lost while its task runs has a run of its own",

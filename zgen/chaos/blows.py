@@ -2,15 +2,15 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from zgen.chaos import victims
+from zgen.chaos import filling, victims
 from zgen.chaos.schedule import Fault
 from zgen.chaos.victims import Choose, Victim
 from zgen.io import folders
@@ -25,20 +25,10 @@ _RULES: Final[dict[str, dict[str, object]]] = {
     "lose": {"msg": "*", "drop": 0.2},
     "delay": {"msg": "*", "delay_ms": [0, 200]},
 }
-#: Fills a node's store up to a share of what is free in it, until its input ends.
-_FILLER: Final = """
-import sys, zgen
-zgen.init(address=sys.argv[1], log_to_driver=False)
-left, kept = int(sys.argv[2]), []
-while left >= 1 << 20:
-    size = min(left, 64 << 20)
-    kept.append(zgen.put(bytes(size - 4096)))
-    left -= size
-print("full", flush=True)
-sys.stdin.read()
-"""
-_FILLED_SHARE: Final = 0.98
-_FILL_BYTES_MIN: Final = 2 << 20
+#: Connections that one command resets; each takes a few words of it.
+_RESET_COUNT_MAX: Final = 100
+_PORT: Final = re.compile(r":(\d+)$")
+_PID: Final = re.compile(r"pid=(\d+)")
 
 
 @slotted
@@ -65,6 +55,20 @@ def strike(fault: Fault, found: list[NodeFacts]) -> Blow:
     return act(fault, victim)
 
 
+def heal_node(folder: str) -> list[str]:
+    """Let stopped processes of a node go on and take its rules away; return what was done."""
+    done: list[str] = []
+    stopped = [pid for pid in folders.marked(folder) if victims.is_stopped(pid)]
+    if stopped:
+        folders.signal_marked(folder, signal.SIGCONT)
+        done.append(f"{len(stopped)} stopped processes go on")
+    path = os.path.join(folder, LIVE_RULES_FILE)
+    if os.path.exists(path):
+        folders.unlink_quietly(path)
+        done.append("its messages are harmed no more")
+    return done
+
+
 def _kill(_: Fault, victim: Victim) -> Blow:
     return _signal(victim, signal.SIGKILL)
 
@@ -79,10 +83,10 @@ def _kill_node(_: Fault, victim: Victim) -> Blow:
 
 def _pause(_: Fault, victim: Victim) -> Blow:
     blow = _signal(victim, signal.SIGSTOP)
+    folder = victim.node.folder
 
     def heal() -> None:
-        with suppress(ProcessLookupError):
-            os.kill(victim.pid, signal.SIGCONT)
+        folders.signal_one(folder, victim.pid, signal.SIGCONT)
 
     blow.heal = heal
     return blow
@@ -97,20 +101,38 @@ def _pause_node(_: Fault, victim: Victim) -> Blow:
 def _cut(_: Fault, victim: Victim) -> Blow:
     if os.geteuid() or shutil.which("ss") is None:
         return Blow(None, "only root resets connections, by the program ss")
-    port = victim.node.address.tcp.rpartition(":")[2]
-    if not port:
-        return Blow(None, "the node has no tcp connections")
-    ends = [f"( sport = :{port} or dport = :{port} )"]
-    done = subprocess.run(
-        ["ss", "-K", "-H", "-t", "-n", "state", "established", *ends],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    count = len(done.stdout.splitlines())
+    inside = _inside(victim.node)
+    if inside is None:
+        return Blow(None, "its network namespace cannot be entered: the program nsenter is missing")
+    mine = dict.fromkeys(folders.marked(victim.node.folder))
+    listed = _ss(inside, "-p")
+    ends: dict[str, None] = {}
+    for line in listed.stdout.splitlines():
+        port = _PORT.search(line.split()[2]) if len(line.split()) > 3 else None
+        if port is not None and any(int(pid) in mine for pid in _PID.findall(line)):
+            ends[f"sport = :{port[1]}"] = None
+    count, every = 0, list(ends)
+    for at in range(0, len(every), _RESET_COUNT_MAX):
+        words = " or ".join(every[at : at + _RESET_COUNT_MAX])
+        listed = _ss(inside, "-K", f"( {words} )")
+        count += len(listed.stdout.splitlines())
     if not count:
-        return Blow(None, done.stderr.strip() or "the node has no tcp connections open")
+        return Blow(None, listed.stderr.strip() or "the node has no tcp connections open")
     return Blow(victim, f"{count} connections")
+
+
+def _ss(inside: list[str], *words: str) -> subprocess.CompletedProcess[str]:
+    command = [*inside, "ss", "-H", "-t", "-n", words[0], "state", "established", *words[1:]]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _inside(node: NodeFacts) -> list[str] | None:
+    """Return what runs a command in the network of a node; None if it is not to be entered."""
+    theirs = f"/proc/{node.daemon}/ns/net"
+    with suppress(OSError):
+        if os.stat(theirs).st_ino != os.stat("/proc/self/ns/net").st_ino:
+            return ["nsenter", f"--net={theirs}"] if shutil.which("nsenter") else None
+    return []
 
 
 def _rules(fault: Fault, victim: Victim) -> Blow:
@@ -128,33 +150,12 @@ def _rules(fault: Fault, victim: Victim) -> Blow:
 
 
 def _fill(_: Fault, victim: Victim) -> Blow:
-    from zgen.io.inquiry import query_node
-
-    node = victim.node
-    store = query_node(node.address, node.folder)["store"]
-    free = round((store["capacity_bytes"] - store["used_bytes"]) * _FILLED_SHARE)
-    if free < _FILL_BYTES_MIN:
-        return Blow(None, "the store is full already")
-    filler = subprocess.Popen(
-        [sys.executable, "-c", _FILLER, node.folder, str(free)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def heal() -> None:
-        with suppress(subprocess.TimeoutExpired):
-            filler.communicate(timeout=5)
-        filler.kill()
-        filler.wait()
-
-    return Blow(victim, f"{free >> 20} MiB", heal)
+    filled = filling.fill(victim.node)
+    return Blow(victim if filled.heal else None, filled.told, filled.heal)
 
 
 def _signal(victim: Victim, number: int) -> Blow:
-    try:
-        os.kill(victim.pid, number)
-    except ProcessLookupError:
+    if not folders.signal_one(victim.node.folder, victim.pid, number):
         return Blow(None, f"process {victim.pid} has just ended")
     return Blow(victim)
 
@@ -163,6 +164,7 @@ _BLOWS: Final[dict[str, tuple[Choose, Callable[[Fault, Victim], Blow]]]] = {
     "kill-worker": (victims.workers, _kill),
     "kill-zygote": (victims.zygotes, _kill),
     "kill-daemon": (victims.daemons, _kill),
+    "kill-supervisor": (victims.supervisors, _kill),
     "kill-node": (victims.whole_nodes, _kill_node),
     "pause-worker": (victims.workers, _pause),
     "pause-node": (victims.whole_nodes, _pause_node),

@@ -8,14 +8,17 @@ from random import Random
 from types import FrameType
 from typing import Any
 
+from zgen.chaos.blows import heal_node
 from zgen.chaos.run import Chaos, Outcome
 from zgen.chaos.schedule import ACTIONS, Fault, at_times, by_rate, seconds
-from zgen.chaos.victims import nodes
+from zgen.chaos.scope import Scope
 from zgen.mishaps import REPORT_FOLDER
 from zgen.tables import table_text
 
 #: In place of a fault: show what rules have hit.
 REPORT = "report"
+#: In place of a fault: mend what a killed run left.
+HEAL = "heal"
 _FOR_S = 60.0
 
 
@@ -26,16 +29,19 @@ def add_to(commands: Any) -> None:
         "chaos",
         help="break things beside a program: kill, pause, cut, lose, delay, fill",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Make faults at the nodes of this user on this machine, and heal them at the "
-        f"end.\n\nfaults, those that last with :SECONDS behind them:\n{told}\n\n"
-        f"`zgen chaos {REPORT}` shows what the rules of ZGEN_CHAOS have hit.",
+        description="Make faults at the nodes of one cluster on this machine, and heal them at "
+        f"the end.\n\nfaults, those that last with :SECONDS behind them:\n{told}\n\n"
+        f"`zgen chaos {REPORT}` shows what the rules of ZGEN_CHAOS have hit, `zgen chaos {HEAL}` "
+        "mends what\nkilled runs left: what is stopped goes on, rules are gone.",
     )
     chaos.add_argument("actions", nargs="*", metavar="fault", help="one of these at a time")
     chaos.add_argument("--every", type=seconds, metavar="TIME", help="mean time between faults")
     chaos.add_argument("--at", action="append", default=[], metavar="TIME:FAULT", help="this then")
     chaos.add_argument("--for", dest="lasts", type=seconds, metavar="TIME", help="default: 60s")
     chaos.add_argument("--seed", type=int, help="what times and victims follow from")
-    chaos.add_argument("--address", metavar="NODE", help="its folder; default: all of this user")
+    chaos.add_argument("--address", metavar="NODE", help="its cluster; default: the only one here")
+    chaos.add_argument("--node", action="append", default=[], metavar="NODE", help="only this one")
+    chaos.add_argument("--all", action="store_true", help="all nodes of this user, of any cluster")
     chaos.add_argument("--dry-run", action="store_true", help="print the schedule and do nothing")
     chaos.add_argument("--hits", metavar="DIR", help=f"of {REPORT}: the folder that rules name")
     chaos.add_argument("--json", action="store_true", help="for programs")
@@ -48,15 +54,22 @@ def run(given: argparse.Namespace) -> int:
     Raises:
         ValueError: It makes no sense.
     """
+    if sum(map(bool, (given.address, given.node, given.all))) > 1:
+        raise ValueError("--address, --node and --all exclude each other")
     if given.actions == [REPORT]:
         return _report(given)
+    if given.actions == [HEAL]:
+        return _heal(given)
     seed = Random().getrandbits(32) if given.seed is None else given.seed
     faults, until_s = _schedule(given, Random(f"chaos {seed}"))
     if given.dry_run:
         _say_schedule(faults, seed, given.json)
         return 0
+    scope = Scope(given.address, tuple(given.node), given.all)
+    found = scope.nodes()
     if not given.json:
-        _say(f"seed {seed}, {len(faults)} faults")
+        here = " ".join(node.address.peer.hex()[:8] for node in found) or "none"
+        _say(f"seed {seed}, {len(faults)} faults, {len(found)} nodes: {here}")
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -71,7 +84,7 @@ def run(given: argparse.Namespace) -> int:
             _say(_line(outcome))
 
     try:
-        Chaos(faults, given.address).run(tell, until_s)
+        Chaos(faults, scope).run(tell, until_s)
     except KeyboardInterrupt:
         if not given.json:
             _say("interrupted; all is healed")
@@ -130,13 +143,29 @@ def _summary(outcomes: list[Outcome]) -> str:
     return table_text(("FAULT", "MADE", "NOT MADE"), rows)
 
 
+def _heal(given: argparse.Namespace) -> int:
+    """Mend what killed runs left at nodes here; by default at all, since it harms nobody."""
+    chosen = Scope(given.address, tuple(given.node), not (given.address or given.node)).nodes()
+    done = {node.address.peer.hex(): heal_node(node.folder) for node in chosen}
+    if given.json:
+        _say(json.dumps({"healed": {node: what for node, what in done.items() if what}}, indent=2))
+        return 0
+    for node, what in done.items():
+        _say(f"node {node[:8]}: {'; '.join(what) or 'nothing to heal'}")
+    if not done:
+        _say("no node of this user runs here")
+    return 0
+
+
 def _report(given: argparse.Namespace) -> int:
     """Show what rules have hit; return 0 if that is something."""
     from zgen.mishaps import tally
     from zgen.mishaps.catalogue import Action
 
     places = [given.hits] if given.hits else []
-    places = places or [os.path.join(node.folder, REPORT_FOLDER) for node in nodes(given.address)]
+    everything = not (given.address or given.node)
+    chosen = Scope(given.address, tuple(given.node), everything).nodes()
+    places = places or [os.path.join(node.folder, REPORT_FOLDER) for node in chosen]
     counted = [each for place in places for each in tally.read(place)]
     sums = tally.total(counted)
     if given.json:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from zgen.chaos.blows import Blow, Heal, strike
-from zgen.chaos.schedule import Fault
-from zgen.chaos.victims import nodes
+from zgen.chaos.guard import Guard
+from zgen.chaos.schedule import ACTIONS, Fault
+from zgen.chaos.scope import Scope
 from zgen.exceptions import ZgenError
 from zgen.io.clock import now_ns
 from zgen.limits import SECOND
@@ -46,15 +47,16 @@ class Outcome:
 class Chaos:
     """One run of faults; heals all that it did when it ends, however it ends."""
 
-    def __init__(self, faults: list[Fault], place: str | None) -> None:
+    def __init__(self, faults: list[Fault], scope: Scope) -> None:
         """Take what is to be done, and where.
 
         Args:
             faults: The faults, in any order.
-            place: The one node that they befall, or None for all of this user.
+            scope: The nodes that they may befall.
         """
         self._faults: Final = sorted(faults, key=lambda fault: fault.at_s)
-        self._place = place
+        self._scope = scope
+        self._guard: Guard | None = None
         self._began_ns = 0
         #: What is to be healed: when, tie-breaker, how.
         self._open: list[tuple[float, int, Heal]] = []
@@ -63,8 +65,10 @@ class Chaos:
     def run(self, tell: Callable[[Outcome], None], until_s: float) -> list[Outcome]:
         """Make the faults, tell each, and heal; it takes ``until_s`` at least.
 
-        What interrupts it comes out once all is healed.
+        What interrupts it comes out once all is healed. If this process is killed, a guard heals.
         """
+        if any(ACTIONS[fault.action][1] for fault in self._faults):
+            self._guard = Guard()
         self._began_ns = now_ns()
         outcomes: list[Outcome] = []
         try:
@@ -77,11 +81,17 @@ class Chaos:
         finally:
             while self._open:
                 heapq.heappop(self._open)[2]()
+            if self._guard is not None:
+                self._guard.done()
         return outcomes
 
     def _make(self, fault: Fault) -> Outcome:
         try:
-            blow = strike(fault, nodes(self._place))
+            found = self._scope.nodes()
+            if self._guard is not None and fault.lasts_s:
+                for node in found:
+                    self._guard.tell(node.folder)
+            blow = strike(fault, found)
         except (ZgenError, OSError) as error:
             blow = Blow(None, str(error))
         if blow.heal is not None:

@@ -11,6 +11,7 @@ ACTIONS: Final[dict[str, tuple[str, float]]] = {
     "kill-worker": ("a worker is killed, one that works if there is one", 0.0),
     "kill-zygote": ("the process that workers are forked from is killed", 0.0),
     "kill-daemon": ("the daemon of a node is killed", 0.0),
+    "kill-supervisor": ("the process that watches over a node is killed", 0.0),
     "kill-node": ("all processes of a node are killed at once", 0.0),
     "pause-worker": ("a worker is stopped, and goes on later", 2.0),
     "pause-node": ("all processes of a node but its supervisor are stopped, and go on later", 2.0),

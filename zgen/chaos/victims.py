@@ -1,16 +1,15 @@
 """Processes of this machine's nodes, as faults choose them."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from zgen.exceptions import NodeStartError
 from zgen.io.inquiry import query_node
-from zgen.io.spawn import NodeFacts, find_node, started_nodes
+from zgen.io.spawn import NodeFacts
 from zgen.slotted import slotted
 
 #: How long a node is waited for that is to name its workers.
-_ASK_S = 1.0
+_ASK_S = 2.0
 
 
 @slotted
@@ -19,24 +18,13 @@ class Victim:
 
     Attributes:
         pid: Process id; of a node its daemon's.
-        role: ``worker``, ``zygote``, ``daemon`` or ``node``.
+        role: ``worker``, ``zygote``, ``daemon``, ``supervisor`` or ``node``.
         node: Its node.
     """
 
     pid: int
     role: str
     node: NodeFacts
-
-
-def nodes(place: str | None) -> list[NodeFacts]:
-    """Return this user's nodes of this machine, or the one at ``place``.
-
-    Raises:
-        NodeStartError: There is none at ``place``.
-    """
-    if place is not None:
-        return [find_node(place)]
-    return sorted(started_nodes(embedded=True), key=lambda node: node.folder)
 
 
 def workers(found: list[NodeFacts], die: int) -> Victim | None:
@@ -64,12 +52,17 @@ def zygotes(found: list[NodeFacts], die: int) -> Victim | None:
 
 def daemons(found: list[NodeFacts], die: int) -> Victim | None:
     """Return the daemon of one of these nodes."""
-    return one_of([Victim(node.daemon, "daemon", node) for node in found], die)
+    return one_of([Victim(node.daemon, "daemon", node) for node in _givers(found)], die)
+
+
+def supervisors(found: list[NodeFacts], die: int) -> Victim | None:
+    """Return the supervisor of one of these nodes."""
+    return one_of([Victim(node.supervisor, "supervisor", node) for node in _givers(found)], die)
 
 
 def whole_nodes(found: list[NodeFacts], die: int) -> Victim | None:
     """Return one of these nodes."""
-    return one_of([Victim(node.daemon, "node", node) for node in found], die)
+    return one_of([Victim(node.daemon, "node", node) for node in _givers(found)], die)
 
 
 #: Chooses among nodes by a number; None if there is nobody.
@@ -99,9 +92,28 @@ def command(pid: int) -> bytes:
         return b""
 
 
-def is_there(pid: int) -> bool:
-    """Return whether a process has not ended."""
-    return os.path.exists(f"/proc/{pid}")
+def is_stopped(pid: int) -> bool:
+    """Return whether a process is stopped by a signal."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return False
+
+
+def _givers(found: list[NodeFacts]) -> list[NodeFacts]:
+    """Return the nodes that give work to do; all if there are none.
+
+    A program that joins a cluster has a node without CPUs, and does not outlive it.
+    """
+    for node in found if len(found) > 1 else ():
+        try:
+            rows = query_node(node.address, node.folder, _ASK_S)["nodes"]
+        except NodeStartError:
+            continue  # it is stopped, or ends
+        empty = [row["node"] for row in rows if not row["total"]]
+        return [each for each in found if each.address.peer.hex() not in empty] or found
+    return found
 
 
 def _workers_of(node: NodeFacts) -> list[dict[str, Any]]:

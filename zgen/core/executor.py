@@ -128,7 +128,7 @@ class Executor:
         self.holds.forget(event.task)
         if self.listening.kept:
             self.listening.let_go(event.task)
-        if ended.cancelled and self.unwanted.drop_if_told(ended, event):
+        if ended.cancelled and self.unwanted.drop_if_told(ended, event, out):
             return
         if ended.cancelled:
             event = self.unwanted.as_cancelled(event)
@@ -155,13 +155,15 @@ class Executor:
         out.append(Send(self.node, WorkerBlocked(running.lease, event.blocked)))
         self._hand_back(out)
 
-    def on_owner_down(self, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
-        """An owner is dead: nothing of its is started or reported any more."""
+    def on_owner_down(self, owner: PeerId, died: bool, now_ns: int, out: list[Effect]) -> None:
+        """An owner died or left: nothing of its is started or reported any more."""
         self._arguments.drop(self.admission.drop_owner(owner))
         self.reports.drop_owner(owner)
         if self.calls is not None:
             self._arguments.drop(self.calls.drop_owner(owner))
-            self.unwanted.abandon(self.calls, owner, now_ns, out)
+            self.unwanted.abandon(self.calls, owner, died, now_ns, out)
+        elif died:
+            self.unwanted.orphan(self.admission, owner, now_ns, out)
         self.parking.free_of(owner, now_ns, out)
 
     def on_timer(self, now_ns: int, out: list[Effect]) -> None:
@@ -193,8 +195,7 @@ class Executor:
 
     def needs(self) -> list[ObjectId]:
         """Return what values in this table refer to, an object for each value that does."""
-        running = self.admission.running
-        all_waiting = [*self._queued(), *([running] if running is not None else ())]
+        all_waiting = [*self._queued(), *filter(None, [self.admission.running])]
         if self.calls is not None:
             all_waiting += [each.call for each in self.calls.running.values()]
         return self._arguments.needs(all_waiting, self.reports.values() + self.listening.values())
@@ -240,8 +241,8 @@ class Executor:
     ) -> None:
         record = self.reports.streams.get(message.stream)
         if record is None:
-            queue = self.calls or self.admission
-            queue.grant(sender, message.stream, message.attempt, message.upto)
+            taken = (sender, message.stream, message.attempt, message.upto)
+            (self.calls or self.admission).grant(*taken)
         elif record.owner == sender:
             self.parking.on_consumed(message, now_ns, out)
 
@@ -386,8 +387,7 @@ class Executor:
         self._start_calls(calls, now_ns, out)
         if calls.blocked_count or calls.is_blocked:
             self._tell_blocked(calls, out)
-        if calls.is_ending:
-            self._end_when_idle(calls, now_ns, out)
+        self._end_when_idle(calls, now_ns, out)
 
     def _tell_blocked(self, calls: CallAdmission, out: list[Effect]) -> None:
         news = calls.blocked_news()

@@ -383,7 +383,7 @@ class ProcessMachine:
             self.store.on_peer_gone(peer, out)
         if self.executor is None:
             return
-        self.executor.on_owner_down(peer, now_ns, out)
+        self.executor.on_owner_down(peer, down is not None, now_ns, out)
         if peer == self.node:
             out.append(Exit(f"node {short(peer)} is gone: {reason}"))
 

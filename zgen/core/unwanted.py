@@ -6,20 +6,22 @@ makes from then on reaches its owner. What may start instead is not decided here
 Theory of operation. The body of a plain task or of an async actor is interrupted, and its owner
 hears when it has ended. That of another actor can only look for itself whether it is wanted: its
 owner hears of its end at once, and it keeps its place until it is over. Calls of a dead owner are
-not cancelled; their generators only stop between two items.
+not cancelled; their generators only stop between two items. A worker whose owner died ends itself:
+at once, or when what generators it runs for that have stopped. Its node, which knows only that the
+owner is dead, kills it after a grace.
 """
 
 from typing import Final, TypeAlias
 
 from zgen.core.admission import Admission, Waiting
 from zgen.core.call_admission import CallAdmission
-from zgen.core.cancel_words import AbandonBody, InterruptBody, StopBody
+from zgen.core.cancel_words import AbandonBody, InterruptBody, KillSelf, StopBody
 from zgen.core.effects import Effect, Send
 from zgen.core.events import TaskEnded
 from zgen.core.marks import reached
 from zgen.core.parking import Parking
 from zgen.core.stream_out import StreamsOut
-from zgen.ids import PeerId
+from zgen.ids import PeerId, TaskId
 from zgen.limits import TASK_SHORT_NS
 from zgen.wire.stream import CloseStream, ReportEnd
 from zgen.wire.task import (
@@ -46,6 +48,10 @@ class Unwanted:
         """Speak by ``reports``, and let go of bodies in ``parking``."""
         self._reports = reports
         self._parking = parking
+        #: Generators of dead owners that are to stop. Added by ``_let_stop``; removed at their end.
+        self._stopping: dict[TaskId, None] = {}
+        #: Whether the process for which this one lives has died.
+        self._is_orphan = False
 
     def withdraw(
         self,
@@ -104,19 +110,46 @@ class Unwanted:
             out.append(StopBody(task.task, task.attempt))
             self._parking.free(task.task, now_ns, out)  # it looks why as soon as it is let go
 
-    def abandon(self, calls: CallAdmission, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
-        """The owner of these calls is dead: nothing is said of them, and generators end soon.
+    def abandon(
+        self, calls: CallAdmission, owner: PeerId, died: bool, now_ns: int, out: list[Effect]
+    ) -> None:
+        """The owner of these calls is gone: nothing is said of them, and generators end soon.
 
-        What has no items runs to its end, which may matter to others.
+        What has no items runs to its end, which may matter to others, unless the actor's creator
+        has died.
         """
         for running in calls.running_of(owner):
             running.cancelled = running.told = True
             if running.task.returns_count == STREAMING:
                 out.append(AbandonBody(running.task.task, running.task.attempt))
-                self._reports.cancel(running.task.task, now_ns, out)
-                self._parking.free(running.task.task, now_ns, out)
+                self._let_stop(running, now_ns, out)
+        if died and owner == calls.creator:
+            self._be_orphan(out)
 
-    def drop_if_told(self, ended: Waiting, event: TaskEnded) -> bool:
+    def orphan(self, queue: Admission, owner: PeerId, now_ns: int, out: list[Effect]) -> None:
+        """The owner of what a plain worker runs has died: nobody else has work for the worker."""
+        running = queue.running
+        if running is None or running.owner != owner:
+            return
+        if running.task.returns_count == STREAMING:
+            reached("generator of a dead owner stops at its yield")
+            running.cancelled = running.told = True
+            out.append(StopBody(running.task.task, running.task.attempt))
+            self._let_stop(running, now_ns, out)
+        self._be_orphan(out)
+
+    def _let_stop(self, running: Waiting, now_ns: int, out: list[Effect]) -> None:
+        stream = running.task.task
+        self._stopping[stream] = None
+        self._reports.cancel(stream, now_ns, out)
+        self._parking.free(stream, now_ns, out)
+
+    def _be_orphan(self, out: list[Effect]) -> None:
+        self._is_orphan = True
+        if not self._stopping:
+            out.append(KillSelf())
+
+    def drop_if_told(self, ended: Waiting, event: TaskEnded, out: list[Effect]) -> bool:
         """A cancelled body has ended; drop its output and return True if its owner was told."""
         if not ended.told:
             return False
@@ -124,6 +157,9 @@ class Unwanted:
         if ended.task.returns_count == STREAMING:
             self._reports.forget(event.task)
         self._reports.dropped.extend(keeping(event.values))
+        self._stopping.pop(event.task, None)
+        if self._is_orphan:
+            self._be_orphan(out)
         return True
 
     def as_cancelled(self, event: TaskEnded) -> TaskEnded:

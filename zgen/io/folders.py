@@ -197,10 +197,10 @@ def end_marked(folder: str) -> None:
     spared = _ancestors()
     deadline_ns = now_ns() + KILL_NS_MAX
     while now_ns() < deadline_ns:
-        marked = [pid for pid in _marked(folder) if pid not in spared]
-        if not marked:
+        left = [pid for pid in marked(folder) if pid not in spared]
+        if not left:
             return
-        for pid in marked:
+        for pid in left:
             _kill_marked(pid, folder)
 
 
@@ -213,11 +213,34 @@ def signal_marked(folder: str, number: int, spared: int = 0) -> None:
         spared: Process id of one that is left alone; 0 for none.
     """
     told: dict[int, None] = {spared: None}
-    while fresh := [pid for pid in _marked(folder) if pid not in told]:
+    while fresh := [pid for pid in marked(folder) if pid not in told]:
         for pid in fresh:
             told[pid] = None
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+
+def signal_one(folder: str, pid: int, number: int) -> bool:
+    """Send a signal to ``pid`` if it is a process of ``folder``; return whether it was sent."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        if _is_marked(pid, folder):  # the number may be a later process's by now
+            signal.pidfd_send_signal(pidfd, number)
+            return True
+    except OSError:
+        pass
+    finally:
+        os.close(pidfd)
+    return False
+
+
+def marked(folder: str) -> list[int]:
+    """Return every process that carries the mark of ``folder``."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in pids if _is_marked(pid, folder)]
 
 
 def _kill_marked(pid: int, folder: str) -> None:
@@ -238,11 +261,6 @@ def _kill_marked(pid: int, folder: str) -> None:
         pass
     finally:
         os.close(pidfd)
-
-
-def _marked(folder: str) -> list[int]:
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [pid for pid in pids if _is_marked(pid, folder)]
 
 
 def _is_marked(pid: int, folder: str) -> bool:

@@ -250,6 +250,6 @@ class Cluster:
         self.spillback.on_worker_gone(down.peer)
         job = self._staffing.jobs.of_driver(down.peer)
         if job is not None:
-            self._staffing.end_job(job, f"driver gone: {down.log_tail}", now_ns, out)
+            self._staffing.end_job(job, f"driver gone: {down.log_tail}", now_ns, out, died=True)
         self._staffing.end_owner(down.peer, down.log_tail, now_ns, out)
         self._tell(down, now_ns, out)

@@ -27,7 +27,7 @@ from zgen_node.core.cluster import Cluster
 from zgen_node.core.output import Output
 from zgen_node.core.staffing import Staffing
 from zgen_node.core.storage import Storage
-from zgen_node.core.worker_pool import Worker
+from zgen_node.core.worker_pool import Worker, WorkerState
 
 #: Told of a worker that had to end.
 OVERDUE: Final = "its node drained, and waited for it no longer"
@@ -108,12 +108,16 @@ class Draining:
         self.deadlines.set(None, now_ns + DRAIN_END_NS)
 
     def look(self, now_ns: int, out: list[Effect]) -> None:
-        """Leave if nothing is left to wait for."""
+        """Leave if nothing is left to wait for.
+
+        What was killed is not waited for once it is dead: under load its line is quiet much later.
+        """
         if not self.begun:
             return
         state = self.life.state
         workers = self._staffing.pool.all()
-        if (state is Phase.ENDING and not workers) or (
+        lives = any(worker.state is not WorkerState.DEAD for worker in workers)
+        if (state is Phase.ENDING and not lives) or (
             state is Phase.DRAINING and not workers and not self.waits_for()
         ):
             self._finish(now_ns, out)

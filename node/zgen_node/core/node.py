@@ -214,7 +214,7 @@ class NodeMachine:
         worker = self.pool.get(peer)
         if worker is not None:
             reached("worker left on its own")
-            self._staffing.end_owner(peer, gone.reason, now_ns, out)
+            self._staffing.end_owner(peer, gone.reason, now_ns, out, died=False)
             self.pool.kill(worker, gone.reason, out)  # its exit tells the others
             return
         job = self.jobs.of_driver(peer)
@@ -253,7 +253,7 @@ class NodeMachine:
         self.cluster.detached.died(down.peer, now_ns, out)
         self.census.died(down.peer, out)
         self.storage.died(down.peer, now_ns, out)
-        self.cluster.spillback.on_owner_gone(down.peer, out)
+        self.cluster.spillback.on_owner_gone(down.peer)
         self.cluster.copies.early.drop(down.peer)
         self.storage.told(down.peer, out)
         return self._peers.down(down, now_ns, out)
@@ -307,7 +307,7 @@ class NodeMachine:
         if job is None or job.incarnation != event.incarnation:
             reached("exit of a process without a job")
             return
-        self._staffing.end_job(job, f"driver died: {event.reason}", now_ns, out)
+        self._staffing.end_job(job, f"driver died: {event.reason}", now_ns, out, died=True)
         down = _driver_down(event.peer, event.incarnation, job.pid, event.reason)
         self._down(down, now_ns, out)
 

@@ -157,10 +157,10 @@ class Spillback:
         else:
             self._end(forward, said.reusable, out)
 
-    def on_owner_gone(self, owner: PeerId, out: list[Effect]) -> None:
-        """A process of this node is dead: so are its leases elsewhere."""
+    def on_owner_gone(self, owner: PeerId) -> None:
+        """A process of this node is dead: nodes that have its requests hear so, and end them."""
         for forward in self.forwards.of_owner(owner):
-            self._end(forward, False, out)
+            self.forwards.end(forward.asked.lease)
 
     def on_job_over(self, job: Job, out: list[Effect]) -> None:
         """A job of this node is over."""

@@ -87,19 +87,40 @@ class Staffing:
             self.pool.release(worker, reusable and not blocked, cause, now_ns, out)
         self._changed = True
 
-    def end_owner(self, owner: PeerId, cause: str, now_ns: int, out: list[Effect]) -> None:
-        """End the requests and leases of a process that is gone, and the workers that served it."""
-        for lease in self.leases.of_owner(owner):
-            self.end_lease(lease, False, f"owner gone: {cause}", now_ns, out)
+    def end_owner(
+        self, owner: PeerId, cause: str, now_ns: int, out: list[Effect], *, died: bool = True
+    ) -> None:
+        """End the requests and leases of a process that is gone, and the workers that served it.
 
-    def end_job(self, job: Job, cause: str, now_ns: int, out: list[Effect]) -> None:
-        """End a job with its leases and workers."""
+        If it ``died``, they hear of that too, and may let generators stop before.
+        """
+        for lease in self.leases.of_owner(owner):
+            if died:
+                self._orphan(lease, f"owner gone: {cause}", now_ns)
+            else:
+                self.end_lease(lease, False, f"owner gone: {cause}", now_ns, out)
+
+    def end_job(
+        self, job: Job, cause: str, now_ns: int, out: list[Effect], *, died: bool = False
+    ) -> None:
+        """End a job with its leases and workers; its driver ``died``, or it is over."""
         self.jobs.end(job.job)
         for lease in self.leases.of_job(job.job):
-            self.end_lease(lease, False, cause, now_ns, out)
+            if died:
+                self._orphan(lease, cause, now_ns)
+            else:
+                self.end_lease(lease, False, cause, now_ns, out)
         for worker in self.pool.of_job(job.job):
             self.pool.kill(worker, cause, out)
         out.append(JobOver(job.job))
+        self._changed = True
+
+    def _orphan(self, lease: Lease, cause: str, now_ns: int) -> None:
+        """End a lease whose owner died; its worker ends what it runs, and itself."""
+        self.leases.end(lease, cause, now_ns)
+        worker = self.pool.get(lease.worker) if lease.worker is not None else None
+        if worker is not None:
+            self.pool.orphan(worker, cause, now_ns)
         self._changed = True
 
     def start_keeper(

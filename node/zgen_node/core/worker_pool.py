@@ -21,6 +21,7 @@ from zgen.core.node_effects import KillWorker, SpawnWorker
 from zgen.ids import JobId, LeaseId, PeerId, derive_worker_id, short
 from zgen.limits import WORKER_IDLE_NS, WORKER_START_NS, WORKERS_COUNT_MAX
 from zgen.slotted import slotted
+from zgen_node.limits import ORPHAN_CLOSE_NS
 
 
 class WorkerState(Enum):
@@ -45,6 +46,7 @@ class WorkerDue(Enum):
 
     START = "start"
     IDLE = "idle"
+    CLOSE = "close"
 
 
 @slotted
@@ -60,6 +62,7 @@ class Worker:
         pid: Its process id; 0 until the fork's answer or its own word.
         lease: The lease that it serves. Set by ``lease``; cleared by ``release`` and its exit.
         ending: Why it is to end; empty if it is not.
+        is_closing: Whether it may end what it runs before it is killed.
         start_timed_out: Whether it is to end because it was not ready in time.
         is_lender: Whether others refer to objects that it owns, or tasks of its have not ended.
         rss_bytes: Its memory when it was to end for that, else 0.
@@ -75,6 +78,7 @@ class Worker:
     pid: int = 0
     lease: LeaseId | None = None
     ending: str = ""
+    is_closing: bool = False
     start_timed_out: bool = False
     is_lender: bool = False
     rss_bytes: int = 0
@@ -216,9 +220,22 @@ class WorkerPool:
         worker.life.move(WorkerState.IDLE, now_ns, cause)
         self._rest(worker, now_ns)
 
+    def orphan(self, worker: Worker, cause: str, now_ns: int) -> None:
+        """Take a worker back from the lease of a dead owner: it ends itself, or is killed later."""
+        worker.lease = None
+        self.leased_count -= 1
+        if not worker.ending:
+            worker.ending, worker.is_closing = cause, True
+            self.deadlines.set((worker.worker, WorkerDue.CLOSE), now_ns + ORPHAN_CLOSE_NS)
+
     def kill(self, worker: Worker, cause: str, out: list[Effect]) -> None:
         """Have a worker end; it is given to nobody from now on."""
-        if worker.ending or worker.state is WorkerState.DEAD:
+        if worker.state is WorkerState.DEAD:
+            return
+        if worker.is_closing:
+            self._end_closing(worker)
+            out.append(KillWorker(worker.worker))
+        if worker.ending:
             return
         if worker.state is WorkerState.IDLE:
             self._unrest(worker)
@@ -232,6 +249,7 @@ class WorkerPool:
         if worker.state is WorkerState.IDLE and not worker.ending:
             self._unrest(worker)
         self.deadlines.clear((worker.worker, WorkerDue.START))
+        self._end_closing(worker)
         worker.life.move(WorkerState.DEAD, now_ns, worker.ending or "exited")
         self.leased_count -= worker.lease is not None
         worker.lease = None
@@ -252,6 +270,9 @@ class WorkerPool:
                 reached("worker too late to start")
                 worker.start_timed_out = True
                 self.kill(worker, f"not ready after {WORKER_START_NS // 1_000_000_000} s", out)
+            elif due is WorkerDue.CLOSE:
+                reached("worker of a dead owner killed, since it goes on")
+                self.kill(worker, worker.ending, out)
             else:
                 old.append(worker)
         return old
@@ -280,11 +301,17 @@ class WorkerPool:
                 assert worker.lease is not None, worker.life.story()
             waits = worker.state is WorkerState.STARTING and not worker.ending
             assert ((name, WorkerDue.START) in self.deadlines) is waits, worker.life.story()
+            closes = (name, WorkerDue.CLOSE) in self.deadlines
+            assert closes is worker.is_closing, worker.life.story()
             assert resting or (name, WorkerDue.IDLE) not in self.deadlines, worker.life.story()
         assert living == self._living_count <= WORKERS_COUNT_MAX
         leased = sum(1 for worker in self._workers.values() if worker.lease is not None)
         assert leased == self.leased_count
         assert all(self._idle.values()), "an empty row of idle workers"
+
+    def _end_closing(self, worker: Worker) -> None:
+        worker.is_closing = False
+        self.deadlines.clear((worker.worker, WorkerDue.CLOSE))
 
     def _rest(self, worker: Worker, now_ns: int) -> None:
         if worker.is_keeper:

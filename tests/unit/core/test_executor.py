@@ -9,6 +9,7 @@ import pytest
 from tests.unit.core.names import FUNCTION, ME, NODE, PAYLOAD, lease, peer, pushed, task
 from zgen.core.actor_events import ExitActor
 from zgen.core.borrowing import Borrowing
+from zgen.core.cancel_words import KillSelf, StopBody
 from zgen.core.deadlines import earliest
 from zgen.core.effects import (
     Effect,
@@ -93,9 +94,9 @@ class Worker:
         self.executor.check()
         return out
 
-    def owner_down(self, owner: PeerId = ME) -> list[Effect]:
+    def owner_down(self, owner: PeerId = ME, *, died: bool = True) -> list[Effect]:
         out: list[Effect] = []
-        self.executor.on_owner_down(owner, self.now_ns, out)
+        self.executor.on_owner_down(owner, died, self.now_ns, out)
         self.executor.check()
         return out
 
@@ -313,10 +314,33 @@ def test_what_a_dead_owner_pushed_is_neither_started_nor_reported() -> None:
     sent(worker, ITEM_BYTES_UNACKED_MAX)
     worker.yields("s", b"a")
     worker.yields("s", b"b")
-    assert worker.owner_down() == [ReleaseBody(S)]
+    assert worker.owner_down(died=False) == [ReleaseBody(S)]
     assert worker.yields("s", b"c") == []
     assert [type(effect) for effect in worker.ended("s")] == [Send], "nothing starts"
     assert worker.executor.admission.running is None
+
+
+def test_a_generator_stops_at_its_yield_when_its_owner_died_and_so_ends_its_process() -> None:
+    worker = Worker()
+    worker.push(pushed("s", returns=STREAMING), pushed("b"))
+    sent(worker, ITEM_BYTES_UNACKED_MAX)
+    worker.yields("s", b"a")
+    assert worker.owner_down() == [StopBody(S, 0), ReleaseBody(S)]
+    assert worker.yields("s", b"c") == []
+    assert worker.ended("s") == [KillSelf()]
+
+
+def test_what_is_no_generator_ends_at_once_when_its_owner_died() -> None:
+    worker = Worker()
+    worker.push(pushed("a"))
+    assert worker.owner_down() == [KillSelf()]
+
+
+def test_a_worker_that_runs_nothing_of_who_died_goes_on() -> None:
+    worker = Worker()
+    worker.push(pushed("a"))
+    worker.ended("a")
+    assert worker.owner_down() == []
 
 
 def test_the_death_of_another_owner_changes_nothing() -> None:

@@ -8,7 +8,7 @@ from tests.unit.core.names import FUNCTION, ME, NODE, OTHER_WORKER, lease, pushe
 from tests.unit.core.test_executor import Worker
 from zgen.core.actor_effects import ActorOver
 from zgen.core.actor_events import ExitActor
-from zgen.core.cancel_words import AbandonBody
+from zgen.core.cancel_words import AbandonBody, KillSelf
 from zgen.core.effects import Effect, HoldBody, ReleaseBody, Send, StartTask
 from zgen.core.events import BodyBlocked
 from zgen.exceptions import RemoteProtocolError
@@ -208,6 +208,23 @@ def test_an_actor_may_end_itself_while_it_is_created() -> None:
     host = Host().host(life=3)
     host.begin()
     assert host.exit() == [Send(ME, ActorExits(ACTOR, 3))]
+
+
+def test_an_actor_whose_creator_died_ends_at_once_when_no_generator_is_to_stop() -> None:
+    host = Host().alive()
+    host.call("a", sender=OTHER)
+    assert host.owner_down(died=False) == []
+    assert host.owner_down() == [KillSelf()]
+
+
+def test_an_actor_whose_creator_died_ends_when_its_generators_have_stopped() -> None:
+    host = Host().alive(ActorSettings(max_concurrency=4))
+    host.call("s", returns=STREAMING)
+    host.call("t", sender=OTHER, returns=STREAMING)
+    assert host.owner_down(OTHER) == [AbandonBody(task("t"), 0)]
+    assert host.owner_down() == [AbandonBody(task("s"), 0)]
+    assert host.ended("t", outcome=OUTCOME_CANCELLED) == []
+    assert host.ended("s", outcome=OUTCOME_CANCELLED) == [KillSelf()]
 
 
 @pytest.mark.parametrize("settings", [ActorSettings(max_concurrency=4), ASYNC])

@@ -330,7 +330,7 @@ def test_a_parked_body_whose_owner_is_dead_goes_on() -> None:
     reports.add_item(S, 0, bytes(100), 0, out)
     worker.executor.parking.park(S, out)
     out.clear()
-    worker.executor.on_owner_down(ME, 0, out)
+    worker.executor.on_owner_down(ME, False, 0, out)
     worker.executor.check()
     assert out == [ReleaseBody(S)]
 

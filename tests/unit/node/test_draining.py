@@ -289,7 +289,7 @@ def test_after_its_time_workers_end_and_are_told_to_have() -> None:
     drain(bench)
     assert KillWorker(FIRST) in bench.advance(PATIENCE_NS)
     assert bench.machine.draining.life.state is Phase.ENDING
-    done = bench.die(FIRST, log_tail="last words") + bench.quiet()
+    done = bench.die(FIRST, log_tail="last words")
     (down,) = [each for each in messages(done, EAST) if isinstance(each, ProcessDown)]
     assert down.log_tail == f"{OVERDUE}\nlast words"
     assert is_over(done)

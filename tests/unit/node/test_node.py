@@ -17,7 +17,7 @@ from tests.unit.node.fakes import (
     peer,
 )
 from zgen.core import session as session_module
-from zgen.core.effects import Effect, Left, Send
+from zgen.core.effects import Effect, Left, Report, Send
 from zgen.core.events import (
     InboxDrained,
     Join,
@@ -64,6 +64,7 @@ from zgen.wire.lease import (
     WorkerReady,
 )
 from zgen.wire.object import KeepWorker
+from zgen_node.limits import ORPHAN_CLOSE_NS
 
 OTHER_DRIVER, TOOL = peer("other driver"), peer("tool")
 OTHER = job("other")
@@ -132,13 +133,52 @@ def test_a_driver_that_dies_takes_its_job_along_at_once() -> None:
     bench = leased()
     bench.say(DRIVER, ask("b"))
     done = bench.step(ProcessExited(DRIVER, 1, "killed"))
-    assert done[:2] == [KillWorker(FIRST), JobOver(JOB)]
+    assert done[0] == JobOver(JOB)
     assert kinds(done) == [(FIRST, ProcessDown)]
     assert bench.free == cpu(1)
     assert bench.machine.leases.all() == []
     assert bench.machine.session.knows(DRIVER)
     bench.quiet()
     assert not bench.machine.session.knows(DRIVER)
+
+
+def test_a_worker_that_does_not_end_itself_when_its_owner_died_is_killed_after_a_grace() -> None:
+    bench = leased()
+    assert KillWorker(FIRST) not in bench.step(ProcessExited(DRIVER, 1, "killed"))
+    assert KillWorker(FIRST) not in bench.advance(ORPHAN_CLOSE_NS - 1)
+    assert KillWorker(FIRST) in bench.advance(1)
+    assert KillWorker(FIRST) not in bench.advance(2 * ORPHAN_CLOSE_NS)
+    bench.die(FIRST)
+
+
+def test_a_worker_that_ends_itself_when_its_owner_died_is_not_warned_of() -> None:
+    bench = leased()
+    bench.step(ProcessExited(DRIVER, 1, "killed"))
+    done = bench.die(FIRST)
+    assert not [each for each in done if isinstance(each, Report)]
+    assert KillWorker(FIRST) not in bench.advance(2 * ORPHAN_CLOSE_NS)
+
+
+def test_a_worker_that_is_to_end_already_gets_no_grace() -> None:
+    bench = leased()
+    worker = bench.machine.pool.get(FIRST)
+    assert worker is not None
+    bench.machine.pool.kill(worker, "memory ran out", [])
+    bench.step(ProcessExited(DRIVER, 1, "killed"))
+    assert not worker.is_closing
+    assert KillWorker(FIRST) not in bench.advance(2 * ORPHAN_CLOSE_NS)
+
+
+def test_a_worker_in_its_grace_is_killed_at_once_for_another_cause_and_once() -> None:
+    bench = leased()
+    bench.step(ProcessExited(DRIVER, 1, "killed"))
+    worker = bench.machine.pool.get(FIRST)
+    assert worker is not None
+    out: list[Effect] = []
+    bench.machine.pool.kill(worker, "memory ran out", out)
+    bench.machine.pool.kill(worker, "idle", out)
+    assert out == [KillWorker(FIRST)]
+    assert KillWorker(FIRST) not in bench.advance(2 * ORPHAN_CLOSE_NS)
 
 
 def test_a_dead_driver_that_still_speaks_is_not_heard() -> None:
@@ -309,12 +349,13 @@ def test_the_death_of_an_owner_ends_what_it_asked_for_and_who_served_it() -> Non
     bench.say(FIRST, ask("nested"), ask("queued", cpu(3)))
     bench.start(SECOND_WORKER, pid=101)
     done = bench.die(FIRST)
-    assert KillWorker(SECOND_WORKER) in done
+    assert KillWorker(SECOND_WORKER) not in done
     assert bench.free == cpu(3)
     assert bench.machine.leases.all() == []
     told = [(effect.peer, effect.message) for effect in done if isinstance(effect, Send)]
     down = ProcessDown(FIRST, 1, 100, -1, SIGKILL, "", NO_LEASE, 0)
     assert told == [(DRIVER, down), (SECOND_WORKER, down)]
+    assert KillWorker(SECOND_WORKER) in bench.advance(ORPHAN_CLOSE_NS)
 
 
 def test_a_worker_that_leaves_on_its_own_is_ended() -> None:

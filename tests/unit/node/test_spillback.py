@@ -300,11 +300,12 @@ def test_work_stays_here_while_less_than_half_is_used_and_is_spread_if_it_wants(
     assert turns == [False, True, False]
 
 
-def test_a_dead_owner_gives_back_what_it_has_elsewhere() -> None:
+def test_what_a_dead_owner_has_elsewhere_is_ended_there_by_who_watches_it() -> None:
     bench = beside()
     bench.forwarded()
     done = bench.step(ProcessExited(DRIVER, 1, "gone")) + bench.quiet()
-    assert ReturnLease(lease("a"), False) in messages(done, EAST)
+    assert messages(done, EAST) == [], "it asks for the end of its guests' owners, and hears that"
+    assert bench.machine.cluster.spillback.forwards.get(lease("a")) is None
 
 
 def test_the_end_of_a_job_is_told_to_those_who_know_it() -> None:
