@@ -166,7 +166,7 @@ MUTANTS = (
         "        line.heard()\n        ready: list",
         "        ready: list",
         "cluster",
-        41,
+        2,
     ),
     Mutant(
         "the started mark tells what may not run again",
@@ -193,7 +193,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        392,
+        99,
     ),
     Mutant(
         "the death of a driver ends its workers",
@@ -257,7 +257,7 @@ MUTANTS = (
         "        if fresh < len(values):\n",
         "        if False:\n",
         "cluster",
-        1,
+        0,
     ),
     Mutant(
         "a task that may not run again ends its stream",
@@ -435,7 +435,7 @@ MUTANTS = (
         "        if region.holders:\n            reached",
         "        if False:\n            reached",
         "cluster",
-        142,
+        149,
     ),
     Mutant(
         "the disk forgets what is over",

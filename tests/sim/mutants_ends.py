@@ -21,7 +21,7 @@ ENDS = (
         "plain = replace(plain, resume=record.resume, ahead_bytes",
         "plain = replace(plain, ahead_bytes",
         "ends",
-        1,
+        6,
     ),
     Mutant(
         "an attempt may report from where it was told to go on",
@@ -39,7 +39,7 @@ ENDS = (
         "        if not (reported or resumes_at(record, count)):\n",
         "        if not reported:\n",
         "ends",
-        1,
+        2,
     ),
     Mutant(
         "a closed generator stops at its yield",
@@ -138,6 +138,6 @@ ENDS = (
         "                self._settlement.settle([(returned, last)], now_ns, out)\n",
         "                pass\n",
         "ends",
-        8,
+        9,
     ),
 )

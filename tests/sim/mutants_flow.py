@@ -100,7 +100,7 @@ FLOW = (
         "        out.append(Send(record.owner, StreamParked(stream, record.attempt, parked_by)))\n",
         "        pass\n",
         "pressure",
-        2,
+        17,
     ),
     Mutant(
         "what is taken of one stream lets others of its actor go on",
@@ -201,7 +201,7 @@ FLOW = (
         "            self._streams.close(task)  # what",
         "            pass  # what",
         "cluster",
-        41,
+        53,
     ),
     Mutant(
         "what is gathered is kept by what refers to it",
@@ -237,6 +237,6 @@ FLOW = (
         "if waiting_bytes > share_bytes or self.waiting_bytes + size_bytes > self.bytes_max:\n",
         "if False:\n",
         "pressure",
-        2,
+        14,
     ),
 )

@@ -18,7 +18,7 @@ HAND = (
         "            if not may_claim(lent, message.hop, message.chain):\n",
         "            if False:\n",
         "handover",
-        1,
+        2,
     ),
     Mutant(
         "who got a stream from one that never held it is refused",
@@ -73,7 +73,7 @@ HAND = (
         "                far.is_held = False\n                if not record.ended:\n",
         "                far.is_held = False\n                if False:\n",
         "handover",
-        1,
+        0,
     ),
     Mutant(
         "what a generator returned is sent to who reads it at its end",
@@ -82,7 +82,7 @@ HAND = (
         "        if returns:\n            completion",
         "        if False:\n            completion",
         "handover",
-        93,
+        135,
     ),
     Mutant(
         "who reads to the end is told whether anything was returned",
@@ -100,7 +100,7 @@ HAND = (
         "            self._refs.records[completion] = OwnedRef(record.completion, 0)\n",
         "            self._refs.records[completion] = OwnedRef(None, 0)\n",
         "handover",
-        2,
+        0,
     ),
     Mutant(
         "each item that a reader takes is told to the owner",
@@ -118,7 +118,7 @@ HAND = (
         "        if lent is None or message.epoch != lent.epoch:\n            self._refuse(",
         "        if lent is None:\n            self._refuse(",
         "handover",
-        4,
+        16,
     ),
     Mutant(
         "the death of its holder gives a stream back",
@@ -136,7 +136,7 @@ HAND = (
         "                if lent.position == lent.begun and not is_node:\n",
         "                if False:\n",
         "handover",
-        1,
+        2,
     ),
     Mutant(
         "a reader is no further ahead of the slowest than the bound",
@@ -163,7 +163,7 @@ HAND = (
         "        del fan.readers[reader]\n        self._lending.stirred[source] = None\n",
         "        del fan.readers[reader]\n",
         "handover",
-        2,
+        4,
     ),
     Mutant(
         "a stream with several readers goes back when the last one has left",
@@ -209,7 +209,7 @@ HAND = (
         "            lent.is_end_told = False\n",
         "            pass\n",
         "handover",
-        4,
+        19,
     ),
     Mutant(
         "items that answer an earlier claim change nothing",
@@ -219,7 +219,7 @@ HAND = (
         '            reached("items',
         '        if far is None or not far.is_held:\n            reached("items',
         "handover",
-        22,
+        29,
     ),
     Mutant(
         "what comes for who holds a stream no more is let go",
@@ -229,6 +229,6 @@ HAND = (
         '            reached("items',
         '        if far is None:\n            reached("items',
         "handover",
-        22,
+        29,
     ),
 )

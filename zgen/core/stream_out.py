@@ -105,7 +105,11 @@ class StreamsOut:
             return
         if record.resume and not record.count:
             reached("stream resumed")
-            record.count = record.first = min(record.resume, record.limit - record.per_yield)
+            limit = record.limit
+            if record.is_metered and self.metering.meters[event.task].items_max:
+                meter = self.metering.meters[event.task]
+                limit = (meter.taken + meter.items_max) * record.per_yield
+            record.count = record.first = min(record.resume, limit - record.per_yield)
             if record.is_metered:
                 position = record.count // record.per_yield
                 self.metering.resume(event.task, position, record.ahead_bytes)
