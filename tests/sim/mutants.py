@@ -218,7 +218,7 @@ MUTANTS = (
         '            if peer in self._downs:\n                reached("message of the dead',
         '            if False:\n                reached("message of the dead',
         "cluster",
-        18,
+        80,
     ),
     # -- attempts ----------------------------------------------------------------------------------
     Mutant(
@@ -255,7 +255,7 @@ MUTANTS = (
         "        if fresh < len(values):\n",
         "        if False:\n",
         "cluster",
-        1,
+        0,
     ),
     Mutant(
         "a task that may not run again ends its stream",

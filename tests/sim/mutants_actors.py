@@ -137,7 +137,7 @@ ACTORS = (
         "        if process.peer != self._session.identity.address.peer:\n"
         "            self._session.dial(process, out)\n",
         "self-calls",
-        11,
+        13,
     ),
     Mutant(
         "a creator that is asked to kill is watched",

@@ -80,7 +80,7 @@ DIALOGUES = (
         "            self._dropped.extend(keeping(values))\n",
         "            pass\n",
         "dialogue",
-        4,
+        17,
     ),
     Mutant(
         "who drops a dialogue ends it",

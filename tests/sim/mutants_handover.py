@@ -15,7 +15,7 @@ HAND = (
         "            if not _may_claim(lent, message.hop, message.chain):\n",
         "            if False:\n",
         "handover",
-        1,
+        2,
     ),
     Mutant(
         "who got a stream from one that never held it is refused",
@@ -24,7 +24,7 @@ HAND = (
         "    return lent.holder is None or chain[lent.hop : lent.hop + 1] == (lent.holder,)\n",
         "    return lent.holder is None or hop > lent.hop\n",
         "handover",
-        4,
+        68,
     ),
     Mutant(
         "an earlier holder ends nothing as it goes",
@@ -52,7 +52,7 @@ HAND = (
         "                self.over(stream, now_ns, out)\n",
         "                pass\n",
         "handover",
-        1,
+        2,
     ),
     Mutant(
         "who has passed a stream on says so",
