@@ -193,7 +193,7 @@ MUTANTS = (
         "return lease == returned and returns_seen < count",
         "return False",
         "cluster",
-        392,
+        99,
     ),
     Mutant(
         "the death of a driver ends its workers",

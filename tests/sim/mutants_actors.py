@@ -127,7 +127,7 @@ ACTORS = (
         "        if self.calls.targets[actor].queue:\n",
         "        if False:\n",
         "self-calls",
-        2,
+        12,
     ),
     Mutant(
         "an actor has a line to itself",
@@ -137,7 +137,7 @@ ACTORS = (
         "        if process.peer != self._session.identity.address.peer:\n"
         "            self._session.dial(process, out)\n",
         "self-calls",
-        11,
+        16,
     ),
     Mutant(
         "a creator that is asked to kill is watched",

@@ -35,7 +35,7 @@ BORROW = (
         "now_ns + BORROW_GRACE_NS",
         "now_ns",
         "borrowing",
-        47,
+        31,
     ),
     Mutant(
         "the death of an owner is told to those who wait",
@@ -53,7 +53,7 @@ BORROW = (
         "        if peer != self.node and self.session.knows(peer):\n",
         "        if False:\n",
         "borrowing",
-        309,
+        641,
     ),
     Mutant(
         "a node tells at once of who is dead already",
@@ -81,6 +81,6 @@ BORROW = (
         "                self._refs.unpin(name)\n",
         "                pass\n",
         "borrowing",
-        104,
+        25,
     ),
 )

@@ -49,7 +49,7 @@ CANCEL = (
         '        if entry.cancel is not None:\n            reached("worker died before',
         '        if False:\n            reached("worker died before',
         "cluster",
-        44,
+        49,
     ),
     Mutant(
         "a cancelled task does not run again for what it raised",
@@ -112,7 +112,7 @@ CANCEL = (
         "        if self.calls.targets[actor].queue:\n            self.pump(actor, now_ns, out)\n",
         "",
         "actors",
-        39,
+        88,
     ),
     Mutant(
         "a cancelled call is not sent to the next life of its actor",

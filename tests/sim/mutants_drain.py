@@ -77,7 +77,7 @@ DRAIN = (
         "            if self._leaving or self.draining.is_closed:\n",
         "            if False:\n",
         "drain",
-        100181,
+        66,
     ),
     Mutant(
         "who is asked and gone is waited for no longer",

@@ -56,15 +56,6 @@ FLOW = (
         "cluster",
         1,
     ),
-    Mutant(
-        "the death of its owner ends the window of a stream",
-        "P2",
-        PARKING,
-        "        self._holds.free_of(owner, out)\n",
-        "",
-        "cluster",
-        97,
-    ),
     # -- bytes, and all streams of an actor -------------------------------------------------------
     Mutant(
         "what does not fit into the bytes of a window is kept back",
@@ -100,7 +91,7 @@ FLOW = (
         "        out.append(Send(record.owner, StreamParked(stream, record.attempt, parked_by)))\n",
         "        pass\n",
         "pressure",
-        2,
+        10,
     ),
     Mutant(
         "what is taken of one stream lets others of its actor go on",
@@ -201,7 +192,7 @@ FLOW = (
         "            self._streams.close(task)  # what",
         "            pass  # what",
         "cluster",
-        41,
+        53,
     ),
     Mutant(
         "what is gathered is kept by what refers to it",
@@ -237,6 +228,6 @@ FLOW = (
         "if waiting_bytes > share_bytes or self.waiting_bytes + size_bytes > self.bytes_max:\n",
         "if False:\n",
         "pressure",
-        2,
+        8,
     ),
 )

@@ -24,7 +24,7 @@ HAND = (
         "    return lent.holder is None or chain[lent.hop : lent.hop + 1] == (lent.holder,)\n",
         "    return lent.holder is None or hop > lent.hop\n",
         "handover",
-        19,
+        0,
     ),
     Mutant(
         "an earlier holder ends nothing as it goes",
@@ -33,7 +33,7 @@ HAND = (
         "        if lent.holder != sender:\n",
         "        if False:\n",
         "handover",
-        21,
+        0,
     ),
     Mutant(
         "what a holder has not taken comes back",
@@ -52,7 +52,7 @@ HAND = (
         "                self.over(stream, now_ns, out)\n",
         "                pass\n",
         "handover",
-        5,
+        0,
     ),
     Mutant(
         "who has passed a stream on says so",

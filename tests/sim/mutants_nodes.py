@@ -44,7 +44,7 @@ NODES = (
         "        if news == self._published and not self.hosting.touched:\n",
         "        if news == self._published:\n",
         "nodes",
-        18,
+        0,
     ),
     Mutant(
         "a dead owner gives back what it has elsewhere",
@@ -71,6 +71,6 @@ NODES = (
         "        self.spillback.refuse_hopeless(now_ns, out)\n",
         "        pass\n",
         "nodes",
-        31,
+        13,
     ),
 )

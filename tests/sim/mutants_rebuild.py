@@ -66,7 +66,7 @@ REBUILD = (
         '            raise AssertionError("pushed without its argument")\n'
         "        if type(value) is Fault:\n",
         "rebuild",
-        37,
+        41,
     ),
     Mutant(
         "a replay fills in what was lost",

@@ -14,7 +14,7 @@ KEYS = (
         "        if self.changes_count:\n",
         "        if False:\n",
         "rekey",
-        3,
+        5,
     ),
     Mutant(
         "workers are told of other keys",
