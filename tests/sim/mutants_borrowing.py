@@ -53,7 +53,7 @@ BORROW = (
         "        if peer != self.node and self.session.knows(peer):\n",
         "        if False:\n",
         "borrowing",
-        309,
+        641,
     ),
     Mutant(
         "a node tells at once of who is dead already",

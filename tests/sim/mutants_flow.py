@@ -56,15 +56,6 @@ FLOW = (
         "cluster",
         1,
     ),
-    Mutant(
-        "the death of its owner ends the window of a stream",
-        "P2",
-        PARKING,
-        "        self._holds.free_of(owner, out)\n",
-        "",
-        "cluster",
-        97,
-    ),
     # -- bytes, and all streams of an actor -------------------------------------------------------
     Mutant(
         "what does not fit into the bytes of a window is kept back",

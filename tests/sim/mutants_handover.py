@@ -55,7 +55,7 @@ HAND = (
         "                self.over(stream, now_ns, out)\n",
         "                pass\n",
         "handover",
-        5,
+        0,
     ),
     Mutant(
         "who has passed a stream on says so",
