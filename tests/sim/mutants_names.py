@@ -89,7 +89,7 @@ NAMES = (
         "            self._replaced(key, named.claim.instead_of, out)\n",
         "            pass\n",
         "detached",
-        64,
+        14,
     ),
     Mutant(
         "the job of a keeper ends with it",

@@ -15,8 +15,8 @@ STOPPED = (
         RESTARTING,
         "        return [item for item in items if item < position]\n",
         "        return []\n",
-        "cluster",
-        202,
+        "stopped",
+        7,
     ),
     Mutant(
         "the generator of an actor that is past a lost item is stopped",
