@@ -91,19 +91,27 @@ class Metering:
             meter.free_bytes = bytes_max or WINDOW_BYTES_MAX
         return meter
 
-    def resume(self, stream: TaskId, position: int, waiting_bytes: int) -> None:
+    def resume(self, stream: TaskId, position: int, waiting_bytes: int) -> int:
         """The body of a stream goes on behind items of earlier attempts that wait to be taken.
+
+        Where they are as many as may wait, it yields the last of them once more, and is held there.
 
         Args:
             stream: The stream, which has yielded nothing.
             position: Its next item.
             waiting_bytes: Bytes of those before that that wait. Which of them has how many is not
                 known: all go with the last one.
+
+        Returns:
+            Where it goes on.
         """
         meter = self.meters[stream]
+        if meter.items_max:
+            position = min(position, meter.taken + meter.items_max - 1)
         count = position - meter.taken
         if count > 0:
             self._add(meter, *[0] * (count - 1), waiting_bytes)
+        return position
 
     def admit(
         self, stream: TaskId, index: int, size_bytes: int, values: tuple[Value, ...] = ()

@@ -99,20 +99,16 @@ class StreamsOut:
 
     def on_ask(self, event: AskPosition, now_ns: int, out: list[Effect]) -> None:
         """A body asks which item it is to yield next; where its window is full, one again."""
-        record = self.streams.get(event.task)
-        if record is None:
+        if (record := self.streams.get(event.task)) is None:
             out.append(PositionIs(event.task, -1))
             return
         if record.resume and not record.count:
             reached("stream resumed")
-            limit = record.limit
-            if record.is_metered and self.metering.meters[event.task].items_max:
-                meter = self.metering.meters[event.task]
-                limit = (meter.taken + meter.items_max) * record.per_yield
-            record.count = record.first = min(record.resume, limit - record.per_yield)
+            index = min(record.resume, record.limit - record.per_yield)
             if record.is_metered:
-                position = record.count // record.per_yield
-                self.metering.resume(event.task, position, record.ahead_bytes)
+                before = index // record.per_yield, record.ahead_bytes
+                index = self.metering.resume(event.task, *before) * record.per_yield
+            record.count = record.first = index
         out.append(PositionIs(event.task, record.count // record.per_yield))
 
     def add_item(

@@ -143,6 +143,15 @@ def test_a_body_that_goes_on_behind_what_was_taken_has_nothing_waiting() -> None
     table.check()
 
 
+@pytest.mark.parametrize(("items_max", "begins"), [(0, 6), (4, 6), (3, 5), (1, 3)])
+def test_a_body_that_goes_on_behind_a_full_window_yields_its_last_item_again(
+    items_max: int, begins: int
+) -> None:
+    table = metered(items_max=items_max, bytes_max=100, taken=3)
+    assert table.resume(A, 6, 70) == begins
+    table.check()
+
+
 def test_the_item_that_was_kept_back_is_handed_out_at_the_end() -> None:
     table = metered(bytes_max=1)
     assert table.yields(A, 5)
