@@ -139,13 +139,4 @@ ACTORS = (
         "self-calls",
         13,
     ),
-    Mutant(
-        "a creator that is asked to kill is watched",
-        "P3",
-        REQUESTS,
-        "            self._borrowing.watch(event.creator, out)\n",
-        "",
-        "state",
-        100190,
-    ),
 )
