@@ -39,7 +39,7 @@ CANCEL_MARKS = (
 
 
 def test_cancelled_calls_end_wherever_they_are() -> None:
-    outcomes = [run_actors(seed) for seed in (7, 39)]
+    outcomes = [run_actors(seed) for seed in (0, 49)]
     assert [outcome.failure for outcome in outcomes] == [None] * len(outcomes)
     assert sum(outcome.totals["cancelled"] for outcome in outcomes) > 20
     reached = {mark for outcome in outcomes for mark in outcome.marks}
