@@ -157,7 +157,11 @@ class MethodCalls(RemoteFunction[..., Any]):
         if not isinstance(name, str):  # its actor could not read the call
             raise TypeError(f"name must be a string, got {name!r}")
         facts = MethodFacts(
-            methods.returns_count(chosen["num_returns"], self.facts.generates)
+            methods.returns_count(
+                chosen["num_returns"],
+                self.facts.generates,
+                f"{self._label}() is not a generator method",
+            )
             if "num_returns" in chosen
             else self.facts.returns_count,
             self.facts.generates,

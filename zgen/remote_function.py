@@ -95,8 +95,7 @@ class RemoteFunction(Calls[P, R]):
         self.__module__ = getattr(function, "__module__", "")
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
-        streams = methods.generates(function)
-        self._returns_count = methods.returns_count(options.num_returns, streams)
+        self._returns_count = _returns_count(function, options)
         self._window = check_two_way(options.window, self._returns_count, self.__name__)
         streams = self._returns_count == STREAMING and self._window >= 0
         self._window_bytes = options.window_bytes if streams else 0
@@ -325,6 +324,11 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     except ValueError:  # a builtin without one: the call itself tells what is wrong
         kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         return inspect.Signature([inspect.Parameter(kind.name.lower(), kind) for kind in kinds])
+
+
+def _returns_count(function: Callable[..., Any], options: TaskOptions) -> int:
+    lack = f"{function!r} is not a generator function"
+    return methods.returns_count(options.num_returns, methods.generates(function), lack)
 
 
 def make_remote_function(function: Any, options: dict[str, Any]) -> RemoteFunction[Any, Any]:

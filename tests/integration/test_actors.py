@@ -263,6 +263,10 @@ def test_calls_that_do_not_fit_and_options_that_make_no_sense_are_refused_at_onc
     for options in unfit:
         with pytest.raises(ValueError, match=r"num_returns|'no'|'io'"):
             counter.add.options(**options)
+    with pytest.raises(ValueError, match="not a generator"):
+        counter.add.options(num_returns="streaming")
+    with pytest.raises(ValueError, match="not a generator"):
+        zgen.remote(type("Wrong", (), {"work": zgen.method(num_returns="streaming")(get)}))
     with pytest.raises(TypeError, match="name must be a string"):
         counter.add.options(name=5)
     with pytest.raises(TypeError, match="keywords"):

@@ -199,34 +199,11 @@ def test_results_that_are_no_sequence_are_an_error_for_all_of_them() -> None:
 
 
 @pytest.mark.ray_docs("52-53")
-def test_a_stream_of_what_returns_no_generator_is_one_error() -> None:
-    stream = echo.options(num_returns="streaming").remote(7)
-    with pytest.raises(ValueError, match=r"echo\(\) returned int, not a generator"):
-        zgen.get(next(stream))
-    assert list(stream) == []
-
-
-@pytest.mark.ray_docs("52-53")
-def test_a_generator_that_a_plain_function_returns_streams_if_it_is_asked_to() -> None:
-    def doubled(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def wrapper(*args: Any) -> Any:
-            return (2 * item for item in function(*args))
-
-        return wrapper
-
-    assert values(zgen.remote(num_returns="streaming")(doubled(range)).remote(3)) == [0, 2, 4]
-
-
-@zgen.remote
-class Reader(RemoteClass):
-    def words(self, text: str) -> Any:
-        return (word for word in text.split())
-
-
-def test_a_generator_that_a_plain_method_returns_streams_if_it_is_asked_to() -> None:
-    reader = Reader.remote()
-    assert values(reader.words.options(num_returns="streaming").remote("a b")) == ["a", "b"]
+def test_streaming_is_for_generator_functions_only() -> None:
+    with pytest.raises(ValueError, match="not a generator function"):
+        zgen.remote(num_returns="streaming")(len)
+    with pytest.raises(ValueError, match="not a generator function"):
+        echo.options(num_returns="streaming")
 
 
 def test_a_plain_function_that_returns_a_generator_fails_to_pickle_it() -> None:

@@ -307,7 +307,7 @@ class AsyncRunner(Runner):
         if inspect.iscoroutine(body):
             body.close()
         text = f"{start.task.name}() returned {type(body).__name__}, not a generator"
-        raise ValueError(f"{text}, as its num_returns promises")
+        raise ValueError(f'num_returns="streaming", but {text}')
 
     async def _stepped(
         self, body: Generator[Any, None, Any], returned: list[Any]

@@ -76,28 +76,32 @@ def generates(function: Any) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
-def returns_count(chosen: Any, generates: bool) -> int:
+def returns_count(chosen: Any, generates: bool, lack: str) -> int:
     """Return how many results a call has, or ``STREAMING`` or ``DYNAMIC``.
-
-    Any function may return a generator, also one that is none itself: one behind a decorator, say.
-    Whether it did is known when it has run.
 
     Args:
         chosen: ``num_returns`` as it was checked.
         generates: Whether what is called is a generator function, async or not.
+        lack: What to say if it is not, and has to be.
+
+    Raises:
+        ValueError: It has to be.
     """
     if chosen is None:
         return STREAMING if generates else 1
     if isinstance(chosen, int):
         return chosen
+    if not generates:
+        raise ValueError(f'num_returns="{chosen}", but {lack}')
     return STREAMING if chosen == "streaming" else DYNAMIC
 
 
 def facts_of(cls: type, name: str, function: Any, chosen: dict[str, Any]) -> MethodFacts:
     """Return how calls of a method are made, from its kind and what ``zgen.method`` was given."""
     streams = generates(function)
+    lack = f"{cls.__name__}.{name}() is not a generator method"
     return MethodFacts(
-        returns_count(chosen.get("num_returns"), streams),
+        returns_count(chosen.get("num_returns"), streams, lack),
         streams,
         chosen.get("concurrency_group") or "",
         chosen.get("max_task_retries"),

@@ -324,7 +324,7 @@ class Runner:
                 if not isinstance(body, Generator):
                     kind, body = type(body).__name__, None
                     text = f"{start.task.name}() returned {kind}, not a generator"
-                    raise ValueError(f"{text}, as its num_returns promises")
+                    raise ValueError(f'num_returns="streaming", but {text}')
                 if start.task.window < 0:
                     step = answering(body, start, self._given, self._wait_for_release)
                 elif start.task.per_yield > 1:
