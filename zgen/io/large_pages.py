@@ -17,8 +17,11 @@ from functools import cache
 from typing import Final
 
 from zgen.io import clock
+from zgen.limits import SECOND
 
 LARGE_BYTES: Final = 2 << 20
+#: Who found one slow asks for none for this long.
+PAUSE_NS: Final = 10 * SECOND
 #: A page that takes longer is slow; one that is at hand takes about 100 us, most of it for zeroes.
 _SLOW_NS: Final = 1_000_000
 _THREADS_COUNT_MAX: Final = 4

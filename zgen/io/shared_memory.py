@@ -21,7 +21,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from zgen.exceptions import StreamClosedError
-from zgen.io import copying, large_pages
+from zgen.io import clock, copying, large_pages
 from zgen.io.descriptors import Descriptors
 from zgen.limits import SLABS_UNUSED_COUNT_MAX
 from zgen.wire.store import Place
@@ -166,6 +166,8 @@ class SharedMemory:
         """
         self.dropped: deque[int] = deque() if dropped is None else dropped
         self._kick = kick
+        #: Until when no large pages are asked for, since they came slowly.
+        self._large_from_ns = 0
         self._descriptors = Descriptors(folder)
         #: Guards the tables below, which no destructor touches.
         self._lock = threading.Lock()
@@ -212,8 +214,11 @@ class SharedMemory:
             else:
                 room = taken if place.is_warm else place.room  # which leaves no page unmade
                 pieces, made = copying.pieces(parts, room), 0
-                if slab.is_large and not place.offset % large_pages.LARGE_BYTES:
+                may_be_large = slab.is_large and not place.offset % large_pages.LARGE_BYTES
+                if may_be_large and clock.now_ns() >= self._large_from_ns:
                     made = large_pages.make(slab.address + place.offset, room)
+                    if made + large_pages.LARGE_BYTES <= room:
+                        self._large_from_ns = clock.now_ns() + large_pages.PAUSE_NS
                     copying.fill(slab.address + place.offset, made, pieces)
                 copying.write_all(slab.fd, place.offset + made, pieces)
         finally:
