@@ -11,8 +11,7 @@ is refused. The process lock lets its thread in again only for that, so that it 
 
 Who leads. The I/O thread, unless a caller that blocks takes the lead itself, which saves two hops
 between threads. Who leaves the lead wakes nobody after a short one; the parked I/O thread looks
-again every ``LEAD_LOOK_NS``, and leads if nobody does and callers did not lead again and again
-since: they would only have to ask for it back.
+again every ``LEAD_LOOK_NS``.
 """
 
 import threading
@@ -355,7 +354,7 @@ class Loop:
 
     # -- the I/O thread ----------------------------------------------------------------------------
     def _run_thread(self) -> None:
-        seen, seen_ns, leads, is_asked = 0, 0, 0, True
+        seen, seen_ns = 0, 0
         interrupts = self.interrupts
         while not self._closing and not self.broken:
             if interrupts is not None and interrupts.noted:
@@ -364,16 +363,14 @@ class Loop:
                     waiter.wake()  # it may have parked just after it was noted
                 self._gate.pass_through(_REPEAT_S)
                 continue
-            lead, is_often, leads = self._caller_lead, self._leads - leads > 1, self._leads
-            is_left = self._lead_wanted or lead or (is_often and not is_asked)
-            if is_left or not self._receive.acquire(blocking=False):
+            lead = self._caller_lead
+            if self._lead_wanted or lead or not self._receive.acquire(blocking=False):
                 now_ns = clock.now_ns()
                 if lead != seen:
                     seen, seen_ns = lead, now_ns
                 # Only who leads for so long opens the gate when it leaves.
                 is_long = lead and now_ns - seen_ns > _LOOKED_AFTER_NS
-                pause_ns = _LONG_LEAD_NS if is_long else LEAD_LOOK_NS
-                is_asked = self._gate.pass_through(pause_ns / SECOND)
+                self._gate.pass_through((_LONG_LEAD_NS if is_long else LEAD_LOOK_NS) / SECOND)
                 continue
             try:
                 self._leader = threading.get_ident()
