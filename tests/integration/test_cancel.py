@@ -7,7 +7,9 @@ import hashlib
 import os
 import pickle
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -178,6 +180,10 @@ def in_calls_of_zgen() -> None:
         zgen.get(zgen.put(1))
 
 
+def in_nothing_but_calls_of_zgen() -> None:
+    deque(map(zgen.put, repeat(1)), maxlen=0)  # not a line of Python between two calls
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -186,7 +192,8 @@ def in_calls_of_zgen() -> None:
         in_get,
         in_next,
         in_wait,
-        pytest.param(in_calls_of_zgen, marks=pytest.mark.slow),  # late on a busy machine: open
+        in_calls_of_zgen,
+        in_nothing_but_calls_of_zgen,
     ],
 )
 @pytest.mark.ray_docs("152")

@@ -2,11 +2,11 @@
 
 Theory of operation. The thread that hears of it sends the main thread a signal of its own. What the
 handler interrupts decides: in code of the body it raises ``KeyboardInterrupt`` at once, so that a
-sleep ends; inside zgen it is only noted and delivered in the wait that follows, with no lock held
-and nothing taken, or repeated by the I/O thread until it meets code that is not zgen's, as with
-SIGINT in a driver. Only the runner says what may be interrupted: from the call of the function,
-whose arguments are unpacked by then, until its output is packed. It is raised once in an execution;
-what comes too late is forgotten.
+sleep ends; inside zgen it is only noted and delivered at the entry of the body's next call or in a
+wait, with no lock held and nothing taken, or repeated by the I/O thread until it meets code that is
+not zgen's, as with SIGINT in a driver. Only the runner says what may be interrupted: from the call
+of the function, whose arguments are unpacked by then, until its output is packed. It is raised once
+in an execution; what comes too late is forgotten.
 """
 
 import signal

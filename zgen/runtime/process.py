@@ -181,12 +181,14 @@ class Runtime:
             LocalProtocolError: This process was forked from the runtime's.
             InternalError: The machine failed.
             NodeDiedError: The node is gone.
-            KeyboardInterrupt: One was noted.
+            KeyboardInterrupt: One was noted: a SIGINT of a driver, or a cancel of what runs here.
         """
         if forked:
             require()
         if self.interrupts is not None:
             self.interrupts.enter()
+        elif self.runner is not None and self.runner.cancels.noted:
+            self.runner.cancels.deliver()
         if self.loop.broken:
             raise InternalError(self.loop.broken)
 
