@@ -110,12 +110,13 @@ class Asynchronous(RemoteClass):
         finally:
             ended.open()
 
-    async def never_waits(self, ended: Gate) -> AsyncIterator[bytes]:
+    async def never_waits(self, ended: Gate, size_bytes: int = 200_000) -> AsyncIterator[bytes]:
         try:
             while True:
-                yield bytes(200_000)
+                yield bytes(size_bytes)
         finally:
-            await asyncio.sleep(0)
+            for _ in range(5):
+                await asyncio.sleep(0)
             ended.open()
 
     def steps(self, ended: Gate) -> Iterator[int]:
@@ -291,6 +292,20 @@ def test_generators_of_an_async_actor_end_and_run_their_finally(gate: Gate) -> N
     for each in ended:
         each.wait()
     assert zgen.get(actor.beats.remote(), timeout=20) == 1
+
+
+@pytest.mark.parametrize("size_bytes", [1, 200_000])
+def test_a_cancel_does_not_interrupt_what_a_generator_does_in_its_finally(
+    gate: Gate, size_bytes: int
+) -> None:
+    actor = Asynchronous.remote()
+    for number in range(10):
+        ended = gate.beside(f"ended {number}")
+        stream = actor.never_waits.remote(ended, size_bytes)
+        next(stream)
+        zgen.cancel(stream)
+        ends_with_one_error(stream)
+        ended.wait()
 
 
 # -- what others have submitted -------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Asynchronous generators as bodies of plain tasks, which run one step at a time.
+"""Asynchronous generators as bodies: closed, and of plain tasks, which run one step at a time.
 
 Rules of this file: between two steps the body's event loop stands still. What becomes of what it
 yields is not known here.
@@ -6,6 +6,7 @@ yields is not known here.
 
 import asyncio
 import contextvars
+import sys
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
@@ -83,3 +84,13 @@ def _cancel_others(loop: asyncio.AbstractEventLoop) -> None:
         task.cancel()
     if left:
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+
+
+async def aclose(body: AsyncGenerator[Any, Any] | None) -> None:
+    """Let a body that will not be resumed run its ``finally``."""
+    if body is None:
+        return
+    try:
+        await body.aclose()
+    except (Exception, asyncio.CancelledError) as error:
+        print(f"closing a generator raised {error!r}", file=sys.stderr)  # noqa: T201  # for the worker's log

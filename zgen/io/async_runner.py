@@ -7,10 +7,10 @@ between its items. Sync methods and sync generators run in the loop's thread too
 
 import asyncio
 import inspect
-import sys
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import suppress
 from types import CoroutineType
 from typing import Any
 
@@ -19,6 +19,7 @@ from zgen.core.stream_words import YieldedTogether
 from zgen.exceptions import TaskCancelledError
 from zgen.ids import NO_STREAM, StreamId, TaskId
 from zgen.io import serializer
+from zgen.io.async_bodies import aclose
 from zgen.io.ending import Closed, Over
 from zgen.io.room import room_for
 from zgen.io.runner import Runner
@@ -97,13 +98,14 @@ class AsyncRunner(Runner):
             self.loop.call_soon_threadsafe(self._cancel_begun, task)
 
     def _cancel_begun(self, task: TaskId) -> None:
-        """Cancel what runs in the loop once it has made its first step.
+        """Cancel what runs in the loop once it has made its first step."""
+        asyncio.get_running_loop().call_soon(self._cancel_running, task)
 
-        What was not spawned yet, or has ended, is not there.
-        """
+    def _cancel_running(self, task: TaskId) -> None:
+        """Cancel what runs; what was not spawned yet, or ends already, is not there."""
         running = self.tasks.get(task)
         if running is not None:
-            asyncio.get_running_loop().call_soon(running.cancel)
+            running.cancel()
 
     def start_loop(self) -> None:
         """Start the event loop in a thread of its own."""
@@ -157,7 +159,7 @@ class AsyncRunner(Runner):
         except Over:
             return
         finally:
-            del self.tasks[task.task]
+            self.tasks.pop(task.task, None)
             if self.cancels.flagged:
                 self.cancels.forget(start)
 
@@ -286,10 +288,18 @@ class AsyncRunner(Runner):
             raise
         except BaseException as error:
             outcome, values = self._failure(start, error)
-            await _aclose(body)
+            if self.cancels.flagged and self.cancels.is_asked(start):
+                await self._be_cancelled_no_more(start)
+            await aclose(body)
             self._end(start, outcome, values)
         else:
             self._end(start, OUTCOME_VALUE, values)
+
+    async def _be_cancelled_no_more(self, start: StartTask) -> None:
+        """Let nothing interrupt what a generator that was cancelled does in its ``finally``."""
+        del self.tasks[start.task.task]
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # takes the cancel that has come and was not met yet
 
     async def _make_room(self, start: StartTask, *values: Value | Large) -> None:
         """Wait until what is large fits into what may wait for its consumer, before storing it."""
@@ -377,7 +387,7 @@ async def _taken(
                 break
     except BaseException as error:
         return items, error
-    await _aclose(body)
+    await aclose(body)
     return items, None
 
 
@@ -386,13 +396,3 @@ def again(items: list[Any], failure: BaseException | None) -> Generator[Any, Non
     yield from items
     if failure is not None:
         raise failure
-
-
-async def _aclose(body: AsyncGenerator[Any, Any] | None) -> None:
-    """Let a body that will not be resumed run its ``finally``."""
-    if body is None:
-        return
-    try:
-        await body.aclose()
-    except (Exception, asyncio.CancelledError) as error:
-        print(f"closing a generator raised {error!r}", file=sys.stderr)  # noqa: T201  # for the worker's log

@@ -13,7 +13,7 @@ from tests.unit.core.names import ME, lease, pushed
 from zgen.core.effects import StartTask
 from zgen.core.events import TaskEnded
 from zgen.ids import ActorId
-from zgen.io import async_runner
+from zgen.io import async_bodies, async_runner
 from zgen.io.actor_runner import ActorRunner, ThreadPool
 from zgen.io.async_runner import LoopWaiter
 from zgen.wire.task import OUTCOME_CANCELLED, PushedCall
@@ -227,6 +227,6 @@ def test_a_finally_that_is_cancelled_itself_does_not_keep_its_call() -> None:
     async def main() -> None:
         opened = body()
         await anext(opened)
-        await async_runner._aclose(opened)  # type: ignore[arg-type]  # it is a generator
+        await async_bodies.aclose(opened)  # type: ignore[arg-type]  # it is a generator
 
     asyncio.run(main())
