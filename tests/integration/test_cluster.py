@@ -297,6 +297,24 @@ def test_a_drained_node_ends_its_work_and_leaves_and_what_follows_runs_elsewhere
 
 
 @pytest.mark.slow
+def test_the_node_of_this_program_knows_a_node_when_it_has_been_added(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [row["NodeID"] for row in zgen.nodes()]
+    looks = 0
+
+    def late() -> list[dict[str, Any]]:
+        nonlocal looks
+        looks += 1
+        return [row for row in zgen.nodes() if looks > 3 or row["NodeID"] in known]
+
+    monkeypatch.setattr("zgen.testing.cluster.nodes", late)
+    added = cluster.add_node(num_cpus=0)
+    assert looks > 3
+    assert added.node_id in [row["NodeID"] for row in zgen.nodes()]
+    cluster.remove_node(added)
+
+
 def test_a_node_that_slept_comes_back_as_another_and_the_first_one_may_go(
     own_runtime_folder: Path,
 ) -> None:

@@ -10,7 +10,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final
 
-from zgen.exceptions import GetTimeoutError, NamespaceError, NodeStartError
+from zgen.api import is_initialized
+from zgen.cluster import nodes
+from zgen.exceptions import GetTimeoutError, NamespaceError, NodeDiedError, NodeStartError
 from zgen.io import clock, folders, keys, spawn
 from zgen.io.exposure import check_opening
 from zgen.io.inquiry import query_node
@@ -22,6 +24,8 @@ from zgen.testing.network import Machine, Network
 
 _LOOPBACK: Final = "127.0.0.1"
 _LOOK_S: Final = 0.02
+#: How long a node that joined may stay unknown to one that is not cut off.
+_TOLD_NS: Final = 5 * SECOND
 _FOLDER_PREFIX: Final = "zgen-cluster-"
 
 
@@ -129,6 +133,8 @@ class Cluster:
     ) -> Node:
         """Start a node that joins the others; it is a member when this returns.
 
+        The node of this program, if it has joined the cluster and is not cut off, knows it then.
+
         Args:
             num_cpus: Its CPUs, which need not exist.
             num_gpus: Its GPUs, likewise.
@@ -158,6 +164,10 @@ class Cluster:
             process = machine.call(lambda: self._start(machine.host, named, num_cpus, **given))
             node = Node(process, machine)
         self.nodes.append(node)
+        deadline_ns = clock.now_ns() + _TOLD_NS
+        hosts, new = self._hosts(), node.node_id
+        while (known := _known_here(hosts)) and new not in known and clock.now_ns() < deadline_ns:
+            Waiter().park(_LOOK_S)
         return node
 
     def _start(
@@ -252,7 +262,8 @@ class Cluster:
     def wait_for_nodes(self, timeout: float = 30.0) -> None:
         """Wait until every node of this cluster knows all of them, and none that was removed.
 
-        Paused nodes answer nobody, so resume them first.
+        So does the node of this program, if it has joined them. Paused nodes answer nobody, so
+        resume them first.
 
         Raises:
             GetTimeoutError: Not within ``timeout`` seconds.
@@ -308,23 +319,42 @@ class Cluster:
         return node
 
     def _agrees(self) -> bool:
-        facts = [node._now() for node in self.nodes]  # noqa: SLF001  # of the same module
-        wanted = sorted(each.address.peer.hex() for each in facts)
-        hosts = {each.address.peer.hex() for each in facts}
-        for each in facts:
+        hosts = self._hosts()
+        for each in [node._now() for node in self.nodes]:  # noqa: SLF001  # of the same module
             try:
                 state: dict[str, Any] = query_node(each.address, each.folder)
             except NodeStartError:
                 return False  # it is coming back, perhaps
-            known = [node["node"] for node in state["nodes"] if _is_hosting(node, hosts)]
-            if sorted(known) != wanted:
+            if not _is_all({row["node"]: bool(row["total"]) for row in state["nodes"]}, hosts):
                 return False
-        return True
+        known = _known_here(hosts)
+        return not known or _is_all(known, hosts)
+
+    def _hosts(self) -> set[str]:
+        return {node.node_id for node in self.nodes}
 
 
-def _is_hosting(node: dict[str, Any], hosts: set[str]) -> bool:
-    """Return whether a node is one of the cluster's; those of drivers have nothing to give."""
-    return node["node"] in hosts or bool(node["total"])
+def _is_all(known: dict[str, bool], hosts: set[str]) -> bool:
+    """Return whether nodes are those of a cluster; those of drivers have nothing to give.
+
+    Args:
+        known: Node -> whether it has something to give.
+        hosts: The nodes of the cluster.
+    """
+    return known.keys() >= hosts and not {node for node, gives in known.items() if gives} - hosts
+
+
+def _known_here(hosts: set[str]) -> dict[str, bool]:
+    """Return what the node of this program knows, as ``_is_all`` takes it.
+
+    Nothing, if it is none of the cluster of ``hosts``, or is cut off from it.
+    """
+    try:
+        rows = nodes() if is_initialized() else []
+    except NodeDiedError:
+        return {}
+    known = {row["NodeID"]: bool(row["Resources"]) for row in rows}
+    return known if known.keys() & hosts else {}
 
 
 def _own_folder() -> tuple[str, int]:
